@@ -1,0 +1,63 @@
+"""Write the embeddings of a trained model to a parquet file.
+
+    python extract_embeddings.py hparams/extract_embeddings.yaml
+        --experiment_folder=DIR --split_csv=FILE --data_folder=DIR
+        --embedding_type=pt|ft|st [--pooling_mode=mean|sum]
+        --output_file=FILE.parquet
+
+The CSV needs a column `uid` only. Rows of recordings that can't be used stay, with
+a null embedding, and are listed in FILE.parquet.failed.csv.
+"""
+
+import logging
+
+from local import cli, dataio, embeddings, prepare
+from local.config import load_hparams
+from local.errors import UserError
+from local.experiment import open_experiment
+
+logger = logging.getLogger(__name__)
+
+
+def main(argv):
+    """Open the experiment, prepare the recordings, extract, write."""
+    arguments = cli.parse_arguments(argv)
+    options = load_hparams(arguments.hparams_file, arguments.overrides)
+    output_file = prepare.local_path(options["output_file"], "output_file")
+    if output_file.suffix != ".parquet":
+        raise UserError(f"output_file must end in .parquet, found {output_file}.")
+    experiment = open_experiment(options["experiment_folder"], arguments.run_opts)
+    hparams = experiment.hparams_for(options)
+    kind = embeddings.EmbeddingKind(
+        options["embedding_type"], options["pooling_mode"] or hparams["pooling_mode"]
+    )
+    embeddings.check_available(kind, experiment.brain.modules)
+
+    table, manifest, failed, notes = prepare.prepare_split(
+        prepare.local_path(options["split_csv"], "split_csv"),
+        hparams,
+        required=("uid",),
+    )
+    for note in notes:
+        logger.info(note)
+    vectors = embeddings.extract(
+        experiment.brain,
+        dataio.build_dataset(manifest, [], hparams),
+        dataio.loader_kwargs(hparams),
+        kind,
+    )
+    embeddings.write_embeddings(
+        output_file,
+        table["uid"].tolist(),
+        vectors,
+        embeddings.describe(kind, experiment),
+    )
+    prepare.write_failed(
+        failed, output_file.with_name(f"{output_file.name}.failed.csv")
+    )
+    logger.info("%d embeddings in %s", len(vectors), output_file)
+    return cli.INCOMPLETE if failed else cli.OK
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,282 @@
+"""The Brain: how a batch becomes a loss, an epoch a checkpoint, a split scores."""
+
+import dataclasses
+import logging
+
+import numpy as np
+import speechbrain as sb
+import torch
+from speechbrain.utils.checkpoints import ckpt_recency
+
+from local import metrics, models
+from local.errors import RunError, UserError
+
+logger = logging.getLogger(__name__)
+
+#: Checkpoint meta key by which the best one is found; lower is better.
+SELECTION = "selection"
+
+
+@dataclasses.dataclass(frozen=True)
+class Scores:
+    """What the model said of every recording of a split.
+
+    Attributes
+    ----------
+    uids : list of str
+    logits : np.ndarray
+        [recording, label]
+    targets : np.ndarray
+        [recording, label], NaN where not rated.
+    """
+
+    uids: list
+    logits: np.ndarray
+    targets: np.ndarray
+
+
+class ClinicalBrain(sb.Brain):
+    """Trains and evaluates several classifier heads over a shared embedding."""
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        models.keep_pooling_in_fp32(self.modules["embedding_model"])
+        self.epoch = None
+        self.lr_scheduler = None
+        self.n_train_batches = None
+        self.skipped_batches = 0
+        self.scores = None
+
+    # From a batch to a loss
+
+    def compute_forward(self, batch, stage):
+        """Outputs of the model: batch → `models.Outputs`."""
+        batch = batch.to(self.device)
+        waveforms, lengths = batch.waveform
+        training = stage == sb.Stage.TRAIN
+        if training:
+            waveforms, lengths = self.hparams.augment(
+                waveforms, lengths, batch.id, self.epoch
+            )
+        features, lengths = models.compute_features(self.modules, waveforms, lengths)
+        if training:
+            features = self.hparams.spectrogram_mask(features, batch.id, self.epoch)
+        return models.classify(self.modules, features, lengths)
+
+    def compute_objectives(self, predictions, batch, stage):
+        """The loss of a batch; outside training the scores are kept as well."""
+        targets = batch.target.data
+        if stage != sb.Stage.TRAIN:
+            self.scores.append((batch.id, predictions.logits.float(), targets))
+        return self.hparams.loss(predictions.logits, targets)
+
+    # Optimisation
+
+    def init_optimizers(self):
+        """The optimiser and its schedule, both in the checkpoint."""
+        super().init_optimizers()
+        steps = -(-self.n_train_batches // self.grad_accumulation_factor)
+        self.lr_scheduler = self.hparams.lr_scheduler(self.optimizer, steps)
+        if self.lr_scheduler is not None and self.checkpointer is not None:
+            self.checkpointer.add_recoverable("lr_scheduler", self.lr_scheduler)
+
+    def fit_batch(self, batch):
+        """One training step; gradients of an epoch's last batches are not dropped."""
+        should_step = (
+            self.step % self.grad_accumulation_factor == 0
+            or self.step == self.n_train_batches
+        )
+        with self.no_sync(not should_step):
+            with self.training_ctx:
+                outputs = self.compute_forward(batch, sb.Stage.TRAIN)
+                loss = self.compute_objectives(outputs, batch, sb.Stage.TRAIN)
+            self.scaler.scale(loss / self.grad_accumulation_factor).backward()
+        if should_step:
+            self.optimizers_step()
+        return loss.detach().cpu()
+
+    def optimizers_step(self):
+        """Clip the norm over all weights and step; skip gradients that are no numbers.
+
+        A `max_grad_norm` of 0 or less switches clipping off.
+        """
+        self.scaler.unscale_(self.optimizer)
+        norm = torch.nn.utils.clip_grad_norm_(
+            self.modules.parameters(),
+            self.max_grad_norm if self.max_grad_norm > 0 else float("inf"),
+        )
+        if torch.isfinite(norm) or self.scaler.is_enabled():
+            self.scaler.step(self.optimizer)
+        else:
+            self._count_skipped()
+        self.scaler.update()
+        self.optimizer.zero_grad(set_to_none=True)
+        self.optimizer_step += 1
+        if self.lr_scheduler is not None:
+            self.lr_scheduler.step()
+
+    def _count_skipped(self):
+        self.skipped_batches += 1
+        logger.warning("Gradients that are no finite numbers: this step is skipped.")
+        if self.skipped_batches > self.nonfinite_patience:
+            raise RunError(
+                f"{self.skipped_batches} steps of this epoch had gradients that are "
+                "no finite numbers (--nonfinite_patience). A lower lr or "
+                "max_grad_norm may help."
+            )
+
+    # Stages
+
+    def on_stage_start(self, stage, epoch=None):
+        """Start an epoch's crops, or a fresh list of scores."""
+        if stage == sb.Stage.TRAIN:
+            self.epoch = epoch
+            self.hparams.random_crop.epoch = epoch
+            self.skipped_batches = 0
+        else:
+            self.scores = []
+
+    def on_stage_end(self, stage, stage_loss, epoch=None):
+        """After validation: log, tell the early stopper, save."""
+        if stage == sb.Stage.TRAIN:
+            self.train_loss = stage_loss
+        elif stage == sb.Stage.VALID:
+            self._end_validation(epoch)
+
+    def _end_validation(self, epoch):
+        scores = self.collected_scores()
+        loss = self.hparams.loss(
+            torch.from_numpy(scores.logits), torch.from_numpy(scores.targets)
+        ).item()
+        macro, per_label = metrics.macro_auroc(scores.targets, scores.logits)
+        labels = [label for group in self.hparams.label_groups for label in group]
+        stats = {"loss": loss, "macro_auroc": macro}
+        stats |= {f"auroc {k}": v for k, v in zip(labels, per_label, strict=True)}
+        self.hparams.train_logger.log_stats(
+            {"epoch": epoch, "lr": self.optimizer.param_groups[0]["lr"]},
+            train_stats={"loss": float(self.train_loss)},
+            valid_stats=stats,
+        )
+        if not np.isfinite(loss):
+            raise RunError(
+                f"The validation loss of epoch {epoch} is {loss}: training has "
+                "diverged. Start again with a lower lr."
+            )
+        selection = selection_value(self.hparams.best_checkpoint, loss, macro)
+        # the stopper's state belongs into the checkpoint: tell it before saving
+        self.hparams.epoch_counter.update_metric(selection)
+        self.checkpointer.save_and_keep_only(
+            meta={
+                "epoch": epoch,
+                "loss": loss,
+                "macro_auroc": macro,
+                SELECTION: selection,
+            },
+            num_to_keep=1,
+            min_keys=[SELECTION],
+            # a list of our own: SpeechBrain adds to its default for all callers
+            importance_keys=[ckpt_recency],
+            keep_recent=False,
+        )
+
+    def collected_scores(self):
+        """The scores of the validation or test stage that has just ended."""
+        uids = [uid for batch, _, _ in self.scores for uid in batch]
+        logits = torch.cat([logits for _, logits, _ in self.scores]).cpu().numpy()
+        targets = torch.cat([targets for _, _, targets in self.scores]).cpu().numpy()
+        return Scores(uids, logits, targets)
+
+    def score(self, dataset, loader_kwargs):
+        """Score every recording of a dataset with the best checkpoint.
+
+        Arguments
+        ---------
+        dataset : DynamicItemDataset
+        loader_kwargs : dict
+
+        Returns
+        -------
+        Scores
+        """
+        self.evaluate(
+            dataset, min_key=SELECTION, test_loader_kwargs=dict(loader_kwargs)
+        )
+        return self.collected_scores()
+
+    def on_evaluate_start(self, max_key=None, min_key=None):
+        """Load the best checkpoint; without one there is nothing to evaluate."""
+        self.load_best()
+
+    def load_best(self):
+        """Load the best end-of-epoch checkpoint.
+
+        Returns
+        -------
+        speechbrain.utils.checkpoints.Checkpoint
+
+        Raises
+        ------
+        UserError
+            If there is none: untrained weights are never evaluated.
+        """
+        checkpoint = self.checkpointer.recover_if_possible(min_key=SELECTION)
+        if checkpoint is None:
+            raise UserError(
+                f"There is no checkpoint in {self.checkpointer.checkpoints_dir}: "
+                "expected a folder CKPT+… that training saved."
+            )
+        self.checkpoint = checkpoint
+        return checkpoint
+
+    # Loaders and processes
+
+    def _train_loader_specifics(self, dataset, loader_kwargs):
+        """Let `fit` tell our batch sampler the epoch; it knows of other processes."""
+        self.train_sampler = loader_kwargs["batch_sampler"]
+        self.n_train_batches = len(self.train_sampler)
+        return loader_kwargs
+
+    def _wrap_distributed(self):
+        """Wrap modules for torchrun; on a CPU without SyncBatchNorm, which has none."""
+        if not (self.distributed_launch and self.device_type == "cpu"):
+            super()._wrap_distributed()
+            return
+        for name, module in self.modules.items():
+            if any(weight.requires_grad for weight in module.parameters()):
+                self.modules[name] = torch.nn.parallel.DistributedDataParallel(module)
+
+
+def selection_value(best_checkpoint, loss, macro_auroc):
+    """The number by which checkpoints are ranked, lower is better.
+
+    1 − AUROC and not AUROC: SpeechBrain's stopper takes an equal value for better
+    when it is told to maximise.
+
+    Arguments
+    ---------
+    best_checkpoint : str
+        `loss` or `macro_auroc`.
+    loss : float
+    macro_auroc : float or None
+
+    Returns
+    -------
+    float
+
+    Raises
+    ------
+    ValueError
+        For another name.
+
+    Example
+    -------
+    >>> selection_value("macro_auroc", loss=0.3, macro_auroc=0.75)
+    0.25
+    """
+    if best_checkpoint == "loss":
+        return loss
+    if best_checkpoint == "macro_auroc":
+        return 1.0 if macro_auroc is None else 1.0 - macro_auroc
+    raise ValueError(
+        f"best_checkpoint {best_checkpoint!r} is none of loss, macro_auroc"
+    )

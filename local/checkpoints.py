@@ -1,0 +1,125 @@
+"""Checkpoints that survive a kill, and the random state that goes into them."""
+
+import logging
+import os
+import random
+import shutil
+from pathlib import Path
+
+import numpy as np
+import torch
+from speechbrain.utils import checkpoints as sb_checkpoints
+from speechbrain.utils.checkpoints import (
+    Checkpoint,
+    mark_as_loader,
+    mark_as_saver,
+    register_checkpoint_hooks,
+)
+from speechbrain.utils.distributed import ddp_barrier, if_main_process
+
+logger = logging.getLogger(__name__)
+
+#: Folders of this prefix are no checkpoints to SpeechBrain.
+PARTIAL = "partial-"
+
+
+class AtomicCheckpointer(sb_checkpoints.Checkpointer):
+    """A Checkpointer whose checkpoints appear whole or not at all.
+
+    SpeechBrain writes CKPT.yaml first and the weights after it, so that a kill in
+    between leaves a folder that counts as the newest checkpoint and can't be
+    loaded. Here a folder gets its name only when everything in it is on the disk.
+
+    Modules without weights (a shared layer that is switched off) are not saved.
+    """
+
+    def add_recoverables(self, recoverables):
+        """Register objects, leaving out modules that have nothing to save."""
+        super().add_recoverables(
+            {name: obj for name, obj in recoverables.items() if not _is_empty(obj)}
+        )
+
+    def save_checkpoint(self, *args, **kwargs):
+        """Save under a partial name, write it out, rename; see the base class."""
+        self._remove_partial()
+        kwargs["verbosity"] = logging.DEBUG  # it would name the partial folder
+        checkpoint = super().save_checkpoint(*args, **kwargs)
+        if checkpoint is not None:  # None on other processes than the main one
+            checkpoint = self._finish(checkpoint)
+        ddp_barrier()  # before another process lists the checkpoints
+        return checkpoint
+
+    @staticmethod
+    def _finish(checkpoint):
+        partial = Path(checkpoint.path)
+        final = partial.with_name(partial.name.removeprefix(PARTIAL))
+        _write_out(partial)
+        partial.rename(final)
+        _fsync(final.parent)
+        logger.info("Saved a checkpoint in %s", final)
+        files = {
+            name: final / file.name for name, file in checkpoint.paramfiles.items()
+        }
+        return Checkpoint(final, checkpoint.meta, files)
+
+    def _new_checkpoint_dirpath(self):
+        return self._partial(super()._new_checkpoint_dirpath())
+
+    def _custom_checkpoint_dirpath(self, name):
+        return self._partial(super()._custom_checkpoint_dirpath(name))
+
+    @staticmethod
+    def _partial(path):
+        return path.with_name(PARTIAL + path.name)
+
+    def _remove_partial(self):
+        if if_main_process():
+            for leftover in self.checkpoints_dir.glob(f"{PARTIAL}*"):
+                shutil.rmtree(leftover)
+
+
+def _is_empty(obj):
+    hook = sb_checkpoints.get_default_hook(obj, sb_checkpoints.DEFAULT_SAVE_HOOKS)
+    return hook is sb_checkpoints.torch_save and not obj.state_dict()
+
+
+def _write_out(folder):
+    """Have the system write a folder and its files to the disk."""
+    for path in [*folder.iterdir(), folder]:
+        _fsync(path)
+
+
+def _fsync(path):
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@register_checkpoint_hooks
+class RandomState:
+    """The global random states (dropout draws from them), to be put in checkpoints."""
+
+    @mark_as_saver
+    def save(self, path):
+        """Save the states of Python, NumPy and torch."""
+        name, keys, position, has_gauss, gauss = np.random.get_state()  # noqa: NPY002
+        state = {
+            "python": random.getstate(),
+            "numpy": (name, keys.tolist(), position, has_gauss, gauss),
+            "torch": torch.get_rng_state(),
+            "cuda": torch.cuda.get_rng_state_all(),
+        }
+        torch.save(state, path)
+
+    @mark_as_loader
+    def load(self, path, end_of_epoch):
+        """Restore the states."""
+        del end_of_epoch
+        state = torch.load(path, weights_only=True)
+        random.setstate(state["python"])
+        np.random.set_state(state["numpy"])  # noqa: NPY002
+        torch.set_rng_state(state["torch"])
+        if len(state["cuda"]) == torch.cuda.device_count():
+            torch.cuda.set_rng_state_all(state["cuda"])

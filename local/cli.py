@@ -1,0 +1,259 @@
+"""The command line: SpeechBrain's run options and yaml overrides, exit statuses.
+
+``speechbrain.parse_arguments`` accepts abbreviations (``--optimizer`` becomes
+``--optimizer_step_limit``) and splits values at every ``=``, so it is only handed
+what is already known to be one of its own options, in full.
+"""
+
+import argparse
+import dataclasses
+import difflib
+import logging
+import os
+import re
+import sys
+import tempfile
+import traceback
+from pathlib import Path
+
+import ruamel.yaml
+import speechbrain as sb
+import torch
+from speechbrain.utils.run_opts import HELP_TEXTS, RunOptions
+
+from local.config import parse_value
+from local.errors import RunError, UserError
+
+logger = logging.getLogger(__name__)
+
+OK, RUN_FAILED, BAD_INPUT, INCOMPLETE = 0, 1, 2, 3
+
+#: Keys whose value is text whatever it looks like: a folder may be called 2024.
+TEXT_KEY = re.compile(r"(_folder|_file|_csv|_to|_name)$|^study$")
+
+
+@dataclasses.dataclass(frozen=True)
+class Arguments:
+    """What a command line said.
+
+    Attributes
+    ----------
+    hparams_file : Path
+        The hyperpyyaml file.
+    run_opts : speechbrain.utils.run_opts.RunOptions
+        SpeechBrain's own options (device, precision, debug, …).
+    overrides : dict
+        Values for keys of the yaml.
+    """
+
+    hparams_file: Path
+    run_opts: RunOptions
+    overrides: dict
+
+
+def parse_arguments(argv):
+    """Split a command line into yaml file, run options and overrides.
+
+    Arguments
+    ---------
+    argv : list of str
+        The command line without the program's name: one yaml file and any number
+        of ``--key=value`` or ``--key value``, each key an exact run option or an
+        exact top-level key of the yaml. Values keep every ``=`` they contain.
+
+    Returns
+    -------
+    Arguments
+
+    Raises
+    ------
+    UserError
+        For a missing file, a key that is neither, or a value that is missing.
+
+    Example
+    -------
+    >>> folder = getfixture("tmp_path")
+    >>> hparams_file = folder / "train.yaml"
+    >>> _ = hparams_file.write_text("seed: 1\\ncorpus_folder: null\\n")
+    >>> arguments = parse_arguments(
+    ...     [str(hparams_file), "--corpus_folder=/data/site=A", "--device=cpu"]
+    ... )
+    >>> arguments.overrides, arguments.run_opts.device
+    ({'corpus_folder': '/data/site=A'}, 'cpu')
+    """
+    positional, pairs = _split(argv)
+    if len(positional) != 1:
+        raise UserError(
+            "Expected exactly one hyperparameter file, as in "
+            "`python train.py hparams/train.yaml --corpus_folder=DIR`; found "
+            f"{len(positional)}: {positional}"
+        )
+    hparams_file = Path(positional[0])
+    if not hparams_file.is_file():
+        raise UserError(f"There is no hyperparameter file {hparams_file}.")
+    yaml_keys = top_level_keys(hparams_file)
+
+    run_arguments, overrides, problems = [], {}, []
+    for key, value in pairs:
+        if key in HELP_TEXTS or key in ("jit_module_keys", "compile_module_keys"):
+            run_arguments += _run_option(key, value, problems)
+        elif key not in yaml_keys:
+            near = difflib.get_close_matches(key, [*yaml_keys, *HELP_TEXTS], n=1)
+            hint = f"; did you mean --{near[0]}?" if near else ""
+            problems.append(
+                f"--{key} is neither a key of {hparams_file} nor a run option of "
+                f"SpeechBrain{hint}"
+            )
+        elif value is None:
+            problems.append(f"--{key} needs a value: --{key}=VALUE")
+        else:
+            overrides[key] = _override_value(key, value, problems)
+    if problems:
+        raise UserError("The command line can't be used:", problems)
+    return Arguments(
+        hparams_file, _run_options(str(hparams_file), run_arguments), overrides
+    )
+
+
+def _split(argv):
+    """Positional arguments, and (key, value or None) of each option."""
+    positional, pairs, i = [], [], 0
+    while i < len(argv):
+        argument = argv[i]
+        i += 1
+        if not argument.startswith("--"):
+            positional.append(argument)
+            continue
+        key, equals, value = argument[2:].partition("=")
+        if not equals:
+            value = None
+            flag = isinstance(getattr(RunOptions, key, None), bool)
+            if not flag and i < len(argv) and not argv[i].startswith("--"):
+                value = argv[i]
+                i += 1
+        pairs.append((key, value))
+    return positional, pairs
+
+
+def _run_option(key, value, problems):
+    """A run option as the arguments that SpeechBrain's parser takes."""
+    if getattr(RunOptions, key, None) is not False:
+        if value is None:
+            problems.append(f"--{key} needs a value: --{key}=VALUE")
+        if key.endswith("_module_keys"):
+            return [f"--{key}", *parse_value(value or "[]")]
+        return [f"--{key}={value}"]
+    switch = {None: True, "true": True, "false": False}.get(
+        value.lower() if value else None
+    )
+    if switch is None:
+        problems.append(f"--{key} is a switch (True or False), found {value!r}")
+    return [f"--{key}"] if switch else []
+
+
+def _override_value(key, value, problems):
+    """The text of an override as the value that the yaml would hold."""
+    if TEXT_KEY.search(key):
+        return None if value in ("null", "") else value
+    try:
+        return parse_value(value)
+    except ruamel.yaml.YAMLError:
+        problems.append(f"--{key}={value} is not a yaml value")
+        return None
+
+
+def _run_options(hparams_file, run_arguments):
+    """Parse the run options, choosing gloo where torchrun has no GPU to give."""
+    names = {argument.split("=")[0] for argument in run_arguments}
+    distributed = "RANK" in os.environ and "LOCAL_RANK" in os.environ
+    on_cpu = "--device=cpu" in run_arguments or not torch.cuda.is_available()
+    if distributed and on_cpu and "--distributed_backend" not in names:
+        # ddp_init_group reads the run options only, so it can't stand in the yaml.
+        run_arguments = [*run_arguments, "--distributed_backend=gloo"]
+    try:
+        _, run_opts, _ = sb.parse_arguments([hparams_file, *run_arguments])
+    except SystemExit as error:  # argparse has already said what is wrong
+        raise UserError("A run option of SpeechBrain has a wrong value.") from error
+    except argparse.ArgumentTypeError as error:
+        raise UserError(str(error)) from error
+    return run_opts
+
+
+def top_level_keys(hparams_file):
+    """Names of the top-level keys of a hyperpyyaml file, nothing constructed.
+
+    Arguments
+    ---------
+    hparams_file : Path
+
+    Returns
+    -------
+    list of str
+
+    Raises
+    ------
+    UserError
+        If the file is not yaml with keys.
+    """
+    try:
+        node = ruamel.yaml.YAML().compose(Path(hparams_file))
+    except (ruamel.yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{hparams_file} is not a yaml file: {error}") from error
+    if not isinstance(node, ruamel.yaml.MappingNode):
+        raise UserError(f"{hparams_file} holds no keys.")
+    return [key.value for key, _ in node.value]
+
+
+def run(main):
+    """Call a script's main function and leave with the contract's exit status.
+
+    Arguments
+    ---------
+    main : callable
+        Takes the list of arguments, returns None or an exit status.
+
+    Notes
+    -----
+    0: all done. 1: the run failed. 2: the input or configuration is wrong.
+    3: finished, but some recordings failed. 130: stopped by the user. Status 1 and
+    2 come with one message on standard error; the traceback of an unexpected error
+    is kept in a file that the message names, for a bug report.
+    """
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
+    try:
+        status = main(sys.argv[1:]) or OK
+    except UserError as error:
+        status = _fail(error, BAD_INPUT)
+    except (RunError, OSError) as error:
+        status = _fail(error, RUN_FAILED)
+    except KeyboardInterrupt:
+        status = _fail("Stopped.", 130)
+    except Exception as error:
+        status = _fail(_unexpected(error), RUN_FAILED)
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        if status in (OK, INCOMPLETE):
+            torch.distributed.destroy_process_group()
+        else:
+            # The other ranks may wait for this one: leave without a farewell, so
+            # that torchrun ends them.
+            sys.stderr.flush()
+            os._exit(status)
+    sys.exit(status)
+
+
+def _fail(message, status):
+    print(f"error: {message}", file=sys.stderr)
+    return status
+
+
+def _unexpected(error):
+    """Keep the traceback in a file; return the message that names it."""
+    logger.debug("unexpected error", exc_info=error)
+    with tempfile.NamedTemporaryFile(
+        "w", prefix="traceback-", suffix=".txt", delete=False, encoding="utf-8"
+    ) as file:
+        traceback.print_exception(error, file=file)
+    return (
+        f"The run failed: {type(error).__name__}: {error}\n"
+        f"The traceback is in {file.name}; please report it."
+    )

@@ -1,0 +1,137 @@
+"""Hyperpyyaml files: their plain values, and the objects that they declare."""
+
+import io
+from pathlib import Path
+
+import ruamel.yaml
+from hyperpyyaml import load_hyperpyyaml, resolve_references
+
+from local.errors import UserError
+
+
+def plain_values(hparams_file, overrides=None):
+    """Values of a hyperpyyaml file, references resolved and nothing constructed.
+
+    Preparation runs on these, before any model exists: what it finds (label names,
+    class weights) then becomes part of the yaml that is loaded for good.
+
+    Arguments
+    ---------
+    hparams_file : Path
+    overrides : dict, optional
+        Values that replace those of top-level keys.
+
+    Returns
+    -------
+    dict
+        Plain values; objects (``!new:`` and the like) are the dicts, lists or
+        strings of their arguments.
+
+    Raises
+    ------
+    UserError
+        For a placeholder without a value or a reference to no key.
+
+    Example
+    -------
+    >>> file = getfixture("tmp_path") / "a.yaml"
+    >>> _ = file.write_text("a: 1\\nb: !ref <a> + 1\\nc: !new:torch.nn.ReLU\\n")
+    >>> plain_values(file, {"a": 2})
+    {'a': 2, 'b': 3, 'c': ''}
+    """
+    loader = ruamel.yaml.YAML(typ="safe", pure=True)
+    loader.Constructor = _PlainConstructor
+    return loader.load(resolved_yaml(hparams_file, overrides))
+
+
+class _PlainConstructor(ruamel.yaml.SafeConstructor):
+    """Its own class, so that no other reader of yaml ignores tags."""
+
+
+def _untagged(constructor, _suffix, node):
+    if isinstance(node, ruamel.yaml.MappingNode):
+        return constructor.construct_mapping(node, deep=True)
+    if isinstance(node, ruamel.yaml.SequenceNode):
+        return constructor.construct_sequence(node, deep=True)
+    return constructor.construct_scalar(node)
+
+
+_PlainConstructor.add_multi_constructor("", _untagged)
+
+
+def parse_value(text):
+    """A value as it would stand in a yaml (1.2: ``1e-4`` is a number).
+
+    Arguments
+    ---------
+    text : str
+
+    Returns
+    -------
+    number, bool, None, str, list or dict
+
+    Raises
+    ------
+    ruamel.yaml.YAMLError
+        If the text is not yaml.
+
+    Example
+    -------
+    >>> parse_value("1e-4"), parse_value("[sex,age]"), parse_value("null")
+    (0.0001, ['sex', 'age'], None)
+    """
+    return ruamel.yaml.YAML(typ="safe", pure=True).load(text)
+
+
+def resolved_yaml(hparams_file, overrides=None):
+    """Text of a hyperpyyaml file with overrides put in and references resolved.
+
+    Arguments
+    ---------
+    hparams_file : Path
+    overrides : dict, optional
+
+    Returns
+    -------
+    str
+
+    Raises
+    ------
+    UserError
+        For a placeholder without a value or a reference to no key.
+    """
+    with Path(hparams_file).open(encoding="utf-8") as file:
+        try:
+            return resolve_references(file, dict(overrides or {})).read()
+        except (ValueError, KeyError, ruamel.yaml.YAMLError) as error:
+            raise UserError(f"{hparams_file}: {_first_line(error)}") from error
+
+
+def load_hparams(hparams_file, overrides=None):
+    """Construct everything that a hyperpyyaml file declares.
+
+    Arguments
+    ---------
+    hparams_file : Path
+    overrides : dict, optional
+
+    Returns
+    -------
+    dict
+        Key → value or object.
+
+    Raises
+    ------
+    UserError
+        For a name that can't be found or a value that its class refuses.
+    """
+    text = resolved_yaml(hparams_file, overrides)
+    try:
+        return load_hyperpyyaml(io.StringIO(text))
+    except (ValueError, TypeError, ImportError, KeyError) as error:
+        raise UserError(f"{hparams_file}: {_first_line(error)}") from error
+
+
+def _first_line(error):
+    """What an exception says, in one line."""
+    return " ".join(" ".join(str(argument) for argument in error.args).split())

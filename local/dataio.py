@@ -1,0 +1,206 @@
+"""Manifests in, batches out: the dataset, its audio pipeline and the batch order."""
+
+from pathlib import Path
+
+import torch
+from speechbrain.dataio.dataset import DynamicItemDataset
+from speechbrain.utils.data_pipeline import provides, takes
+
+from local import audio
+from local.errors import BadRecording, RunError
+from local.prepare import segment
+from local.randomness import keyed_generator
+
+
+class RandomCrop:
+    """Cut a random part of every recording, anew in every epoch.
+
+    Arguments
+    ---------
+    clip_length : float
+        Length of the part in s; shorter recordings stay whole, 0 leaves all whole.
+    sample_rate : int
+        Hz.
+    seed : int
+
+    Attributes
+    ----------
+    epoch : int
+        Set before an epoch's workers start.
+
+    Example
+    -------
+    >>> crop = RandomCrop(clip_length=0.5, sample_rate=8, seed=1)
+    >>> crop(torch.arange(20.0), uid="a").shape
+    torch.Size([4])
+    """
+
+    def __init__(self, clip_length, sample_rate, seed):
+        if clip_length < 0:
+            raise ValueError(f"clip_length must be 0 or more seconds: {clip_length}")
+        self.n_samples = round(clip_length * sample_rate)
+        self.seed = seed
+        self.epoch = 0
+
+    def __call__(self, waveform, uid):
+        """Crop one recording: waveform [time] → [time]."""
+        spare = len(waveform) - self.n_samples
+        if self.n_samples == 0 or spare <= 0:
+            return waveform
+        generator = keyed_generator("crop", self.seed, self.epoch, uid)
+        start = torch.randint(spare + 1, (), generator=generator).item()
+        return waveform[start : start + self.n_samples]
+
+
+def build_dataset(manifest, labels, audio_settings, crop=None):
+    """The dataset of one split.
+
+    Arguments
+    ---------
+    manifest : pandas.DataFrame
+        As `prepare.build_manifest` gives it.
+    labels : list of str
+        Columns of the manifest that hold targets; may be empty.
+    audio_settings : dict
+        `data_folder`, `sample_rate` (Hz), `audio_backend`, `mono`.
+    crop : callable, optional
+        Takes waveform [time] and uid.
+
+    Returns
+    -------
+    DynamicItemDataset
+        With `id`, `waveform` (float32, [time]) and `target` (float32, [label], NaN
+        where not rated).
+    """
+    targets = manifest[labels].to_numpy(dtype="float32")
+    data = {
+        row["ID"]: {
+            "recording": str(Path(audio_settings["data_folder"]) / row["recording"]),
+            "segment": segment(row),
+            "ratings": targets[i],
+        }
+        for i, row in enumerate(manifest.to_dict("records"))
+    }
+
+    @takes("id", "recording")
+    @provides("metadata")
+    def read_metadata(uid, recording):
+        with _said(uid):
+            return audio.read_metadata(Path(recording))
+
+    @takes("id", "recording", "metadata", "segment")
+    @provides("waveform")
+    def read_waveform(uid, recording, metadata, part):
+        with _said(uid):
+            waveform = audio.load_recording(
+                Path(recording),
+                metadata,
+                sample_rate=audio_settings["sample_rate"],
+                backend=audio_settings["audio_backend"],
+                mono=audio_settings["mono"],
+                **part,
+            )
+        return crop(waveform, uid) if crop else waveform
+
+    @takes("ratings")
+    @provides("target")
+    def target(ratings):
+        return torch.tensor(ratings)
+
+    return DynamicItemDataset(
+        data,
+        [read_metadata, read_waveform, target],
+        output_keys=["id", "waveform", "target"],
+    )
+
+
+class _said:
+    """Tell which recording it is that can't be read any more."""
+
+    def __init__(self, uid):
+        self.uid = uid
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, _type, error, _traceback):
+        if isinstance(error, BadRecording):
+            raise RunError(
+                f"Recording {self.uid} could be used when the run was prepared and "
+                f"can't be read now: {error}"
+            ) from None
+
+
+def loader_kwargs(hparams):
+    """DataLoader settings for validation, test and extraction.
+
+    Arguments
+    ---------
+    hparams : dict
+        `eval_batch_size`, `num_workers`.
+
+    Returns
+    -------
+    dict
+    """
+    return {
+        "batch_size": hparams["eval_batch_size"],
+        "num_workers": hparams["num_workers"],
+    }
+
+
+class ShuffledBatches(torch.utils.data.Sampler):
+    """Batches in a fresh random order every epoch, never a batch of one.
+
+    ECAPA-TDNN's batch normalisation can't train on one recording, so a last batch
+    of one joins the batch before it. Under torchrun every process takes its share
+    of the batches; so that all have as many, the first few may come twice.
+
+    Arguments
+    ---------
+    n_recordings : int
+    batch_size : int
+    seed : int
+    rank, world_size : int
+        Which process this is, of how many.
+
+    Example
+    -------
+    >>> batches = ShuffledBatches(5, batch_size=2, seed=1)
+    >>> sorted(len(batch) for batch in batches)
+    [2, 3]
+    """
+
+    def __init__(self, n_recordings, batch_size, seed, rank=0, world_size=1):
+        if batch_size < 2 or n_recordings < 2:
+            raise ValueError(
+                "training needs batches of at least 2 recordings: batch_size is "
+                f"{batch_size}, recordings are {n_recordings}"
+            )
+        self.n_recordings = n_recordings
+        self.batch_size = batch_size
+        self.seed = seed
+        self.rank, self.world_size = rank, world_size
+        self.epoch = 0
+
+    def set_epoch(self, epoch):
+        """The epoch whose order comes next; `Brain.fit` calls this."""
+        self.epoch = epoch
+
+    def __iter__(self):
+        generator = keyed_generator("order", self.seed, self.epoch)
+        order = torch.randperm(self.n_recordings, generator=generator).tolist()
+        batches = [
+            order[i : i + self.batch_size]
+            for i in range(0, self.n_recordings, self.batch_size)
+        ]
+        if len(batches[-1]) == 1:
+            single = batches.pop()
+            batches[-1] += single
+        missing = -len(batches) % self.world_size
+        batches += [batches[i % len(batches)] for i in range(missing)]
+        return iter(batches[self.rank :: self.world_size])
+
+    def __len__(self):
+        full, rest = divmod(self.n_recordings, self.batch_size)
+        return -(-(full + (rest > 1)) // self.world_size)

@@ -1,0 +1,143 @@
+"""Scoring a split: predictions.csv, metrics.json and the figures."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from speechbrain.utils.distributed import if_main_process
+
+from local import dataio, figures, labels, metrics, predictions, prepare
+from local.errors import UserError
+from local.experiment import MANIFESTS
+from local.files import write_json
+
+
+def evaluate_split(brain, hparams, manifest, split, output_folder):
+    """Score the recordings of a manifest with the best checkpoint and write it down.
+
+    Arguments
+    ---------
+    brain : ClinicalBrain
+    hparams : dict
+        Audio settings, `label_groups`, `positive_weights`, `eval_batch_size` and
+        `num_workers`.
+    manifest : pandas.DataFrame
+    split : str
+        Name of the split, for the `split` column.
+    output_folder : Path
+        Gets predictions.csv, metrics.json and figures/roc.png.
+
+    Returns
+    -------
+    dict
+        The content of metrics.json.
+    """
+    groups = hparams["label_groups"]
+    names = labels.flatten(groups)
+    dataset = dataio.build_dataset(manifest, names, hparams)
+    scores = brain.score(dataset, dataio.loader_kwargs(hparams))
+    # with --debug only the first few are scored
+    scored = manifest.set_index("ID").loc[scores.uids].rename_axis("uid").reset_index()
+    table = predictions.predictions_table(
+        scored[["uid", "subject", "session"]],
+        names,
+        scores.targets,
+        scores.logits,
+        np.log(hparams["positive_weights"] or np.ones(len(names))),
+        split,
+    )
+    result = metrics.evaluate_predictions(table, groups, brain.checkpoint.path.name)
+    if if_main_process():
+        output_folder = Path(output_folder)
+        (output_folder / "figures").mkdir(parents=True, exist_ok=True)
+        predictions.write_predictions(table, output_folder / "predictions.csv")
+        write_json(output_folder / "metrics.json", result)
+        figures.roc_figure(table, groups, output_folder / "figures" / "roc.png")
+    return result
+
+
+@dataclasses.dataclass(frozen=True)
+class EvaluationSplit:
+    """What `evaluate.py` scores, and where it writes.
+
+    Attributes
+    ----------
+    name : str
+    manifest : pandas.DataFrame
+    failed : list of dict
+        `uid` and `reason` of recordings that can't be used.
+    notes : list of str
+    output_folder : Path
+    """
+
+    name: str
+    manifest: pd.DataFrame
+    failed: list
+    notes: list
+    output_folder: Path
+
+
+def prepare_evaluation(experiment, options, hparams):
+    """Prepare the split that the options name, by default the experiment's test split.
+
+    Arguments
+    ---------
+    experiment : experiment.Experiment
+    options : dict
+        Of evaluate.yaml: `split_csv`, `split_folder`, `output_folder`.
+    hparams : dict
+        Of the experiment, for this run.
+
+    Returns
+    -------
+    EvaluationSplit
+
+    Raises
+    ------
+    UserError
+        For a wrong CSV or an output folder that would change the experiment.
+    """
+    names = labels.flatten(hparams["label_groups"])
+    manifests = experiment.folder / MANIFESTS
+    split_csv = _split_csv(options)
+    if split_csv is None:
+        name = "test"
+        saved = prepare.read_manifest(manifests / "test.csv", names)
+        manifest, failed, notes = prepare.inspect_again(saved, names, hparams)
+    else:
+        name = split_csv.stem
+        _, manifest, failed, notes = prepare.prepare_split(
+            split_csv, hparams, names=names
+        )
+    output_folder = experiment.folder / "evaluation" / name
+    if options["output_folder"]:
+        output_folder = prepare.local_path(options["output_folder"], "output_folder")
+        if output_folder.resolve() == experiment.folder.resolve():
+            raise UserError(
+                f"output_folder {output_folder} is the experiment itself, whose files "
+                "stay as they are: give another one."
+            )
+    trained = pd.concat(
+        prepare.read_manifest(manifests / f"{split}.csv", names)["subject"]
+        for split in ("train", "valid")
+    )
+    seen = sorted(set(manifest["subject"]) & set(trained))
+    if seen:
+        notes = [
+            *notes,
+            f"{len(seen)} of {manifest['subject'].nunique()} subjects of this split "
+            "were trained or validated on: these results are not of unseen subjects.",
+        ]
+    return EvaluationSplit(name, manifest, failed, notes, output_folder)
+
+
+def _split_csv(options):
+    """The CSV to score, or None for the experiment's own test split."""
+    if options["split_csv"] and options["split_folder"]:
+        raise UserError("Give --split_csv or --split_folder, not both.")
+    if options["split_csv"]:
+        return prepare.local_path(options["split_csv"], "split_csv")
+    if options["split_folder"]:
+        return prepare.local_path(options["split_folder"], "split_folder") / "test.csv"
+    return None

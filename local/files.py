@@ -1,0 +1,86 @@
+"""Writing files so that a reader sees the old one or the new one, never a half."""
+
+import json
+import os
+import secrets
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def atomic_write(path, mode="w"):
+    """Opens a new file that takes the place of `path` once all of it is on disk.
+
+    The content goes to a temporary file in the same folder, which is renamed at
+    the end of the block; if the block fails, it is removed and `path` stays as it
+    was. The folder is made if it is not there. Where `path` is a link, the link
+    is replaced, not the file that it points to.
+
+    Arguments
+    ---------
+    path : str or pathlib.Path
+        The file to write.
+    mode : str
+        "w" for text (UTF-8, line ends as written) or "wb" for bytes.
+
+    Yields
+    ------
+    file object
+        Open for writing.
+
+    Raises
+    ------
+    ValueError
+        If `mode` is neither "w" nor "wb".
+    OSError
+        If the file can't be written, e.g. because the disk is full.
+
+    Example
+    -------
+    >>> folder = getfixture("tmp_path")
+    >>> with atomic_write(folder / "note.txt") as stream:
+    ...     _ = stream.write("done")
+    >>> [file.name for file in folder.iterdir()]
+    ['note.txt']
+    """
+    if mode not in ("w", "wb"):
+        raise ValueError(f"mode must be 'w' or 'wb', not {mode!r}")
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{secrets.token_hex(8)}.tmp")
+    text = {} if "b" in mode else {"encoding": "utf-8", "newline": ""}
+    # "x" refuses a name that exists, so that a link waiting there is not followed.
+    stream = temporary.open(mode.replace("w", "x"), **text)
+    try:
+        with stream:
+            yield stream
+            stream.flush()
+            os.fsync(stream.fileno())
+        temporary.replace(path)
+    except BaseException:  # a keyboard interrupt must not leave the file either
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def write_json(path, data):
+    """Writes `data` as indented JSON, atomically, keys in the order they have.
+
+    Arguments
+    ---------
+    path : str or pathlib.Path
+        The file to write.
+    data : dict or list
+        Made of dict, list, str, bool, int, float and None.
+
+    Raises
+    ------
+    ValueError
+        If a number is NaN or infinite: JSON has no such thing, and a number that
+        could not be computed is written as null with a reason beside it.
+    TypeError
+        If something in `data` is of another type, e.g. a numpy number.
+    """
+    # Made before the file is opened: data that is no JSON touches nothing.
+    text = json.dumps(data, indent=2, allow_nan=False, ensure_ascii=False)
+    with atomic_write(path) as stream:
+        stream.write(text + "\n")

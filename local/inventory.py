@@ -1,0 +1,113 @@
+"""A look at the data without training: what preparation found, counted."""
+
+import numpy as np
+import pandas as pd
+
+#: What is summarised of each split's recordings, with its unit.
+RANGES = {
+    "duration": "s",
+    "level_dbfs": "dBFS",
+    "clipped_share": "of samples",
+    "silent_share": "of frames",
+}
+COUNTED = ("sample_rate", "channels", "format", "codec")
+
+
+def take_inventory(preparation):
+    """Count what preparation found.
+
+    Arguments
+    ---------
+    preparation : prepare.Preparation
+
+    Returns
+    -------
+    dict
+        `splits` (counts, labels, ranges), `unusable`, `notes`; JSON-safe.
+    """
+    return {
+        "splits": {
+            split: _of_split(manifest, preparation.labels)
+            for split, manifest in preparation.manifests.items()
+        },
+        "unusable": preparation.failed,
+        "notes": preparation.notes,
+    }
+
+
+def _of_split(manifest, names):
+    if manifest.empty:
+        return {"n_recordings": 0}
+    return {
+        "n_recordings": len(manifest),
+        "n_subjects": int(manifest["subject"].nunique()),
+        "hours": round(float(manifest["duration"].sum()) / 3600, 4),
+        "labels": {name: _of_label(manifest, name) for name in names},
+        **{key: _quantiles(manifest[key], unit) for key, unit in RANGES.items()},
+        **{
+            key: {str(k): int(n) for k, n in manifest[key].value_counts().items()}
+            for key in COUNTED
+        },
+    }
+
+
+def _of_label(manifest, name):
+    positive = manifest[manifest[name] == 1]
+    return {
+        "positive": len(positive),
+        "negative": int((manifest[name] == 0).sum()),
+        "not_rated": int(manifest[name].isna().sum()),
+        "positive_subjects": int(positive["subject"].nunique()),
+    }
+
+
+def _quantiles(values, unit):
+    low, median, high = np.quantile(values, [0, 0.5, 1])
+    return {
+        "min": round(float(low), 4),
+        "median": round(float(median), 4),
+        "max": round(float(high), 4),
+        "unit": unit,
+    }
+
+
+def format_inventory(inventory):
+    """The inventory as text for a terminal.
+
+    Arguments
+    ---------
+    inventory : dict
+        As `take_inventory` gives it.
+
+    Returns
+    -------
+    str
+    """
+    lines = []
+    for split, found in inventory["splits"].items():
+        if not found["n_recordings"]:
+            lines += [f"{split}: no usable recordings", ""]
+            continue
+        lines.append(
+            f"{split}: {found['n_recordings']} recordings of {found['n_subjects']} "
+            f"subjects, {found['hours']:.2f} h"
+        )
+        table = pd.DataFrame(found["labels"]).T
+        lines += [f"  {line}" for line in table.to_string().splitlines()]
+        for key in RANGES:
+            spread = found[key]
+            lines.append(
+                f"  {key}: {spread['min']:g} to {spread['max']:g} "
+                f"{spread['unit']}, median {spread['median']:g}"
+            )
+        for key in COUNTED:
+            counts = ", ".join(f"{value}: {n}" for value, n in found[key].items())
+            lines.append(f"  {key}: {counts}")
+        lines.append("")
+    lines += [f"note: {note}" for note in inventory["notes"]]
+    lines.append(f"unusable recordings: {len(inventory['unusable'])}")
+    lines += [
+        f"  - {entry['split']} {entry['uid']}: {entry['reason']}"
+        for entry in inventory["unusable"]
+    ]
+    return "\n".join(lines)

@@ -1,0 +1,280 @@
+"""Labels: which there are, in which heads, and what a cell of a CSV says of them."""
+
+import dataclasses
+import difflib
+import math
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from local.errors import UserError
+
+#: Cells that mean "not rated"; further codes only where `missing_values` lists them.
+NOT_RATED = ("", "NA", "N/A", "nan", ".")
+
+EXAMPLE = (
+    "label_types: {strained: {type: ordinal, range: [0, 4], positive_from: 2}, "
+    "severity: {type: score, range: [0, 100]}}"
+)
+
+
+def read_label_groups(labels_file):
+    """Read labels.txt: one line per classifier head, names separated by commas.
+
+    Arguments
+    ---------
+    labels_file : Path
+
+    Returns
+    -------
+    list of list of str
+        The labels of each head, in the order of the file.
+
+    Raises
+    ------
+    UserError
+        For a missing or empty file, an empty name or a label named twice.
+
+    Example
+    -------
+    >>> file = getfixture("tmp_path") / "labels.txt"
+    >>> _ = file.write_text("slow rate,breakdowns\\nrapid rate, strained\\n")
+    >>> read_label_groups(file)
+    [['slow rate', 'breakdowns'], ['rapid rate', 'strained']]
+    """
+    try:
+        text = Path(labels_file).read_text(encoding="utf-8-sig")
+    except FileNotFoundError as error:
+        raise UserError(
+            f"There is no label file {labels_file}: expected one line per classifier "
+            "head, label names separated by commas."
+        ) from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"{labels_file} is not UTF-8 text.") from error
+    groups = [
+        [name.strip() for name in line.split(",")]
+        for line in text.splitlines()
+        if line.strip()
+    ]
+    labels = flatten(groups)
+    problems = [f"{name!r} is named twice" for name in _repeated(labels)]
+    if "" in labels:
+        problems.append("a name is empty (two commas in a row, or one at an end)")
+    if not labels:
+        problems.append("it names no label")
+    if problems:
+        raise UserError(f"{labels_file} can't be used:", problems)
+    return groups
+
+
+def flatten(groups):
+    """The labels of all heads in one list, in the order of the logits.
+
+    Example
+    -------
+    >>> flatten([["a", "b"], ["c"]])
+    ['a', 'b', 'c']
+    """
+    return [label for group in groups for label in group]
+
+
+def _repeated(values):
+    return sorted({value for value in values if values.count(value) > 1})
+
+
+@dataclasses.dataclass(frozen=True)
+class LabelType:
+    """What the cells of a label's column may hold.
+
+    Attributes
+    ----------
+    type : str
+        ``binary`` (0 or 1) or ``ordinal`` (a scale, positive from a value on).
+    range : tuple of float
+        Lowest and highest value allowed.
+    positive_from : float
+        The lowest value that counts as positive.
+    """
+
+    type: str = "binary"
+    range: tuple = (0.0, 1.0)
+    positive_from: float = 1.0
+
+    def target(self, value):
+        """The training target of a rating.
+
+        Arguments
+        ---------
+        value : float
+
+        Returns
+        -------
+        float
+            0 or 1.
+
+        Raises
+        ------
+        ValueError
+            If the value is outside what this type allows.
+        """
+        low, high = self.range
+        allowed = value in (0, 1) if self.type == "binary" else low <= value <= high
+        if not allowed:
+            raise ValueError(f"outside {self.describe()}")
+        return float(value >= self.positive_from)
+
+    def describe(self):
+        """What is allowed, for a message."""
+        if self.type == "binary":
+            return "0 and 1"
+        return f"the range {self.range[0]:g} to {self.range[1]:g}"
+
+
+def parse_label_types(label_types, labels):
+    """Check the yaml key ``label_types``.
+
+    Arguments
+    ---------
+    label_types : dict of str to dict
+        As `EXAMPLE` shows; labels that it does not name are binary.
+    labels : list of str
+        All labels.
+
+    Returns
+    -------
+    dict of str to LabelType
+
+    Raises
+    ------
+    UserError
+        Naming every entry that can't be used.
+    """
+    types, problems = {label: LabelType() for label in labels}, []
+    for label, entry in (label_types or {}).items():
+        if label not in types:
+            problems.append(f"{label!r} is not a label: {', '.join(labels)}")
+            continue
+        try:
+            types[label] = _label_type(entry)
+        except (ValueError, TypeError, KeyError) as error:
+            problems.append(f"{label!r}: {error}")
+    if problems:
+        raise UserError(f"label_types can't be used; expected e.g. {EXAMPLE}", problems)
+    return types
+
+
+def _label_type(entry):
+    unknown = set(entry) - {"type", "range", "positive_from"}
+    if unknown:
+        raise ValueError(f"unknown keys {sorted(unknown)}")
+    kind = entry.get("type")
+    if kind == "binary":
+        return LabelType()
+    if kind == "score":
+        raise ValueError(
+            "scores have no positive class; give `type: ordinal` with `positive_from`"
+        )
+    if kind != "ordinal":
+        raise ValueError(f"type {kind!r} is none of binary, ordinal, score")
+    low, high = (float(bound) for bound in entry.get("range", ()))
+    positive_from = float(entry["positive_from"])
+    if not low < positive_from <= high:
+        raise ValueError("positive_from must lie inside range, above its lower end")
+    return LabelType("ordinal", (low, high), positive_from)
+
+
+def targets_from_table(table, labels, types, derived_labels, missing_values, name):
+    """Read the targets of every row of a split's CSV.
+
+    Arguments
+    ---------
+    table : pandas.DataFrame
+        One row per recording, all cells text.
+    labels : list of str
+    types : dict of str to LabelType
+    derived_labels : dict of str to list of str
+        Label → source columns: 1 if any source is above 0; otherwise not rated if
+        any source is; otherwise 0. A label that is itself a column is not derived.
+    missing_values : list of str
+        Further codes for "not rated".
+    name : str
+        The file's name, for messages.
+
+    Returns
+    -------
+    targets : pandas.DataFrame
+        One column of float per label, NaN where not rated.
+    problems : list of str
+        Everything that can't be read, by column and row.
+    """
+    missing = {*NOT_RATED, *(str(value) for value in missing_values or ())}
+    targets, problems = {}, []
+    for label in labels:
+        if label in table.columns:
+            targets[label] = _column(
+                table[label], types[label].target, missing, name, problems, label
+            )
+        elif label in (derived_labels or {}):
+            targets[label] = _derive(
+                table, label, derived_labels[label], missing, name, problems
+            )
+        else:
+            problems.append(_unknown_label(label, table, name))
+    return pd.DataFrame(targets, index=table.index, dtype=float), problems
+
+
+def _column(cells, target, missing, name, problems, label):
+    """Targets of one column; a problem is told once per value, with its rows."""
+    values, wrong = np.full(len(cells), math.nan), {}
+    for i, cell in enumerate(cells):
+        cell = cell.strip()
+        if cell in missing:
+            continue
+        try:
+            values[i] = target(float(cell))
+        except ValueError as error:
+            reason = str(error) if "outside" in str(error) else "not a number"
+            wrong.setdefault((cell, reason), []).append(i + 2)  # row 1 is the header
+    for (cell, reason), rows in wrong.items():
+        shown = ", ".join(map(str, rows[:5])) + (", …" if len(rows) > 5 else "")
+        problems.append(
+            f"{name}: column {label!r} holds {cell!r} (row {shown}): {reason}; other "
+            f"values than 0 and 1 need e.g. {EXAMPLE}, codes for 'not rated' need "
+            f"missing_values: [{cell}]"
+        )
+    return values
+
+
+def _derive(table, label, sources, missing, name, problems):
+    absent = [source for source in sources if source not in table.columns]
+    if absent:
+        problems.append(
+            f"{name}: {label!r} is derived from columns that are not there: "
+            f"{', '.join(absent)}"
+        )
+        return np.full(len(table), math.nan)
+    columns = np.stack(
+        [
+            _column(table[source], _non_negative, missing, name, problems, source)
+            for source in sources
+        ]
+    )
+    positive = (np.nan_to_num(columns) > 0).any(axis=0)
+    unrated = np.isnan(columns).any(axis=0)
+    return np.where(positive, 1.0, np.where(unrated, math.nan, 0.0))
+
+
+def _non_negative(value):
+    if not 0 <= value < math.inf:
+        raise ValueError("outside the numbers from 0 on that a source may hold")
+    return value
+
+
+def _unknown_label(label, table, name):
+    near = difflib.get_close_matches(label, table.columns, n=1)
+    hint = f"did you mean {near[0]!r}?" if near else "name it in derived_labels?"
+    return (
+        f"{name} has no column for the label {label!r} ({hint}); its columns: "
+        f"{', '.join(table.columns)}"
+    )

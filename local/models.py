@@ -1,0 +1,246 @@
+"""The parts of the model behind ECAPA-TDNN, and the way through all of it.
+
+features → ECAPA-TDNN → embedding (`pt`) → [shared dense layer → `st`] → heads: first
+dense layer (`ft`) → [layer norm] → activation → dropout → logits.
+"""
+
+import dataclasses
+
+import torch
+from speechbrain.utils.autocast import fwd_default_precision
+
+from local.features import frame_lengths
+
+
+class SharedDense(torch.nn.Module):
+    """An optional dense layer with ReLU between the embedding and all heads.
+
+    Arguments
+    ---------
+    input_size, output_size : int
+    enabled : bool
+        If not, the embedding passes unchanged and there are no weights.
+
+    Example
+    -------
+    >>> SharedDense(192, 768, enabled=True)(torch.randn(2, 192)).shape
+    torch.Size([2, 768])
+    """
+
+    def __init__(self, input_size, output_size, enabled):
+        super().__init__()
+        self.enabled = enabled
+        self.dense = torch.nn.Linear(input_size, output_size) if enabled else None
+
+    def forward(self, embedding):
+        """[batch, input_size] → [batch, output_size]"""
+        return torch.relu(self.dense(embedding)) if self.enabled else embedding
+
+
+def head_input_size(lin_neurons, shared_dense, sd_bottleneck):
+    """Size of what the heads read: the shared layer's output, else the embedding.
+
+    Example
+    -------
+    >>> head_input_size(lin_neurons=192, shared_dense=False, sd_bottleneck=768)
+    192
+    """
+    return sd_bottleneck if shared_dense else lin_neurons
+
+
+class Head(torch.nn.Module):
+    """Classifier of one group of labels: two dense layers.
+
+    Arguments
+    ---------
+    input_size : int
+    clf_bottleneck : int
+        Size of the first layer's output.
+    n_labels : int
+    activation : str
+        Name of an activation in torch.nn, in any case (`relu`, `GELU`).
+    layernorm : bool
+        Whether the first layer's output is normalised.
+    final_dropout : float
+        Share of the activations dropped in training.
+    """
+
+    def __init__(
+        self, input_size, clf_bottleneck, n_labels, activation, layernorm, final_dropout
+    ):
+        super().__init__()
+        self.dense = torch.nn.Linear(input_size, clf_bottleneck)
+        self.norm = (
+            torch.nn.LayerNorm(clf_bottleneck) if layernorm else torch.nn.Identity()
+        )
+        self.activation = activation_class(activation)()
+        self.dropout = torch.nn.Dropout(final_dropout)
+        self.outproj = torch.nn.Linear(clf_bottleneck, n_labels)
+
+    def output(self, hidden):
+        """Logits from the first layer's output: [batch, hidden] → [batch, label]"""
+        return self.outproj(self.dropout(self.activation(self.norm(hidden))))
+
+
+def activation_class(name):
+    """The torch.nn activation of a name.
+
+    Arguments
+    ---------
+    name : str
+
+    Returns
+    -------
+    type
+
+    Raises
+    ------
+    ValueError
+        For a name that torch.nn does not have, with those that it has.
+
+    Example
+    -------
+    >>> activation_class("leakyrelu")
+    <class 'torch.nn.modules.activation.LeakyReLU'>
+    """
+    module = torch.nn.modules.activation
+    known = {known.lower(): known for known in module.__all__}
+    if str(name).lower() not in known:
+        raise ValueError(f"activation {name!r} is none of {', '.join(module.__all__)}")
+    return getattr(module, known[str(name).lower()])
+
+
+class ClassifierHeads(torch.nn.Module):
+    """One head per group of labels.
+
+    Arguments
+    ---------
+    input_size : int
+    label_groups : list of list of str
+        The labels of each head.
+    clf_bottleneck, activation, layernorm, final_dropout
+        As for `Head`.
+
+    Example
+    -------
+    >>> heads = ClassifierHeads(192, [["a", "b"], ["c"]])
+    >>> heads(torch.randn(4, 192)).shape
+    torch.Size([4, 3])
+    """
+
+    def __init__(
+        self,
+        input_size,
+        label_groups,
+        clf_bottleneck=768,
+        activation="relu",
+        layernorm=False,
+        final_dropout=0.3,
+    ):
+        super().__init__()
+        if not label_groups:
+            raise ValueError("label_groups is empty: train.py fills it from labels.txt")
+        self.heads = torch.nn.ModuleList(
+            Head(
+                input_size,
+                clf_bottleneck,
+                len(group),
+                activation,
+                layernorm,
+                final_dropout,
+            )
+            for group in label_groups
+        )
+
+    def forward(self, embedding):
+        """Logits of all labels: [batch, input_size] → [batch, label]"""
+        return self.output(self.hidden(embedding))
+
+    def hidden(self, embedding):
+        """Output of every head's first layer: [batch, size] → [batch, head, hidden]"""
+        return torch.stack([head.dense(embedding) for head in self.heads], dim=-2)
+
+    def output(self, hidden):
+        """Logits from `hidden`: [batch, head, hidden] → [batch, label]"""
+        return torch.cat(
+            [head.output(hidden[..., i, :]) for i, head in enumerate(self.heads)],
+            dim=-1,
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class Outputs:
+    """What the model says of a batch.
+
+    Attributes
+    ----------
+    pt : torch.Tensor
+        Output of ECAPA-TDNN, [batch, lin_neurons].
+    st : torch.Tensor
+        Output of the shared dense layer (`pt` if there is none), [batch, size].
+    logits : torch.Tensor
+        [batch, label]
+    """
+
+    pt: torch.Tensor
+    st: torch.Tensor
+    logits: torch.Tensor
+
+
+def compute_features(modules, waveforms, lengths):
+    """Normalised features of a batch.
+
+    Arguments
+    ---------
+    modules : mapping
+        With `compute_features` and `mean_var_norm`.
+    waveforms : torch.Tensor
+        [batch, time]
+    lengths : torch.Tensor
+        Relative, [batch].
+
+    Returns
+    -------
+    features : torch.Tensor
+        [batch, frame, channel]
+    lengths : torch.Tensor
+        Relative lengths of the features, [batch].
+    """
+    features = modules["compute_features"](waveforms)
+    lengths = frame_lengths(lengths, features.shape[1])
+    return modules["mean_var_norm"](features, lengths), lengths
+
+
+def classify(modules, features, lengths):
+    """From features to logits, keeping what is on the way.
+
+    Arguments
+    ---------
+    modules : mapping
+        With `embedding_model`, `shared_dense` and `classifier`.
+    features : torch.Tensor
+        [batch, frame, channel]
+    lengths : torch.Tensor
+        Relative, [batch].
+
+    Returns
+    -------
+    Outputs
+    """
+    pt = modules["embedding_model"](features, lengths).squeeze(1)
+    st = modules["shared_dense"](pt)
+    return Outputs(pt, st, modules["classifier"](st))
+
+
+def keep_pooling_in_fp32(embedding_model):
+    """Compute ECAPA-TDNN's pooling statistics in fp32 under mixed precision.
+
+    Sums over thousands of frames overflow in fp16 and lose digits in bf16.
+
+    Arguments
+    ---------
+    embedding_model : speechbrain.lobes.models.ECAPA_TDNN.ECAPA_TDNN
+        Changed in place; its weights and class stay as they are.
+    """
+    pooling = embedding_model.asp
+    pooling.forward = fwd_default_precision(pooling.forward, torch.float32)

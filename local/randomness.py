@@ -1,0 +1,46 @@
+"""Random numbers that depend on what they are for, not on when they are drawn.
+
+Crops and augmentation draw from a generator keyed by seed, epoch and recording, so
+that neither dataloader workers nor a restart in the middle of an epoch change them.
+"""
+
+import hashlib
+
+import torch
+
+
+def keyed_generator(*key):
+    """A generator whose numbers depend on its key alone.
+
+    Arguments
+    ---------
+    *key : str or int
+        For example purpose, seed, epoch and uid.
+
+    Returns
+    -------
+    torch.Generator
+        On the CPU.
+
+    Example
+    -------
+    >>> draw = lambda *key: torch.rand(1, generator=keyed_generator(*key)).item()
+    >>> draw("crop", 1, 2, "uid") == draw("crop", 1, 2, "uid")
+    True
+    >>> draw("crop", 1, 2, "uid") == draw("crop", 1, 3, "uid")
+    False
+    """
+    digest = hashlib.blake2b(repr(key).encode(), digest_size=8).digest()
+    # torch takes seeds below 2**63 on every platform
+    return torch.Generator().manual_seed(int.from_bytes(digest, "big") >> 1)
+
+
+def uniform(low, high, generator):
+    """One number drawn uniformly from [low, high), as float.
+
+    Example
+    -------
+    >>> 2 <= uniform(2, 3, keyed_generator("example")) < 3
+    True
+    """
+    return low + (high - low) * torch.rand((), generator=generator).item()

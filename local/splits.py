@@ -1,0 +1,218 @@
+"""Splits: reading their CSVs, keeping subjects apart, drawing validation subjects."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from local.errors import UserError
+
+#: Columns with a meaning of their own; empty where a CSV does not have them.
+OPTIONAL_COLUMNS = ("subject", "audio", "start_s", "end_s", "channel", "session")
+
+#: Draws among which the best-balanced validation set is chosen.
+N_DRAWS = 1000
+
+
+def read_split(path, required=("uid", "subject")):
+    """Read a split's CSV as text, so that uid ``007`` or ``1e5`` stays what it is.
+
+    Arguments
+    ---------
+    path : Path
+    required : tuple of str
+        Columns that must be there and filled.
+
+    Returns
+    -------
+    table : pandas.DataFrame
+        One row per recording; every cell is text. Optional columns are added
+        (`audio` as the uid, the others empty).
+    problems : list of str
+        Missing columns, empty or repeated uids, uids that are no folder's name,
+        segments that are not numbers.
+
+    Raises
+    ------
+    UserError
+        If the file is missing or is no CSV.
+    """
+    path = Path(path)
+    try:
+        table = pd.read_csv(
+            path, dtype=str, keep_default_na=False, encoding="utf-8-sig"
+        )
+    except FileNotFoundError as error:
+        raise UserError(f"There is no split file {path}.") from error
+    except (ValueError, OSError, pd.errors.ParserError) as error:
+        raise UserError(f"{path} can't be read as a CSV file: {error}") from error
+    table.columns = [str(column).strip() for column in table.columns]
+    name = path.name
+    absent = [column for column in required if column not in table.columns]
+    if absent:
+        found = ", ".join(table.columns)
+        return table, [
+            f"{name} has no column {column!r}; its columns: {found}"
+            for column in absent
+        ]
+    if table.empty:
+        return table, [f"{name} holds no recordings"]
+    for column in OPTIONAL_COLUMNS:
+        if column not in table.columns:
+            table[column] = table["uid"] if column == "audio" else ""
+    table["audio"] = table["audio"].where(table["audio"] != "", table["uid"])
+    return table, [*_cell_problems(table, required, name), *_segments(table, name)]
+
+
+def _cell_problems(table, required, name):
+    problems = []
+    for column in required:
+        empty = np.flatnonzero(table[column].str.strip() == "") + 2
+        if len(empty):
+            problems.append(f"{name}: {column!r} is empty in row {_listed(empty)}")
+    for uid, rows in table.groupby("uid").indices.items():
+        if len(rows) > 1:
+            problems.append(
+                f"{name}: uid {uid!r} stands in rows {_listed(np.sort(rows) + 2)}"
+            )
+    for column in ("uid", "audio"):
+        problems += [
+            f"{name}: {column} {value!r} is no name of a folder"
+            for value in table[column].unique()
+            if re.search(r"[/\\\x00-\x1f]", value) or value in (".", "..")
+        ]
+    return problems
+
+
+def _segments(table, name):
+    """Problems of start_s, end_s (s) and channel."""
+    problems = []
+    numbers = {
+        column: pd.to_numeric(table[column].replace("", None), errors="coerce")
+        for column in ("start_s", "end_s", "channel")
+    }
+    for column, values in numbers.items():
+        wrong = (table[column] != "") & ~(values >= 0)
+        if wrong.any():
+            problems.append(
+                f"{name}: {column} is no number from 0 on in row "
+                f"{_listed(np.flatnonzero(wrong) + 2)}"
+            )
+    backwards = numbers["end_s"] <= numbers["start_s"].fillna(0)
+    if backwards.any():
+        problems.append(
+            f"{name}: end_s is not after start_s in row "
+            f"{_listed(np.flatnonzero(backwards) + 2)}"
+        )
+    return problems
+
+
+def _listed(rows):
+    rows = list(rows)
+    return ", ".join(map(str, rows[:10])) + (", …" if len(rows) > 10 else "")
+
+
+def overlaps(tables, disjoint_by):
+    """What stands in the test split and in another one.
+
+    Arguments
+    ---------
+    tables : dict of str to pandas.DataFrame
+        Split name → table; `test` is one of them.
+    disjoint_by : list of str
+        Columns whose values may not cross (`subject`, and for example `site`).
+
+    Returns
+    -------
+    list of str
+        A problem for each value that crosses, and for each uid in two splits.
+    """
+    problems = []
+    test = tables["test"]
+    for split, table in tables.items():
+        if split == "test":
+            continue
+        for column in disjoint_by:
+            if column not in table.columns or column not in test.columns:
+                problems.append(f"disjoint_by names {column!r}, which is no column")
+                continue
+            shared = (set(table[column]) & set(test[column])) - {""}
+            problems += [
+                f"{column} {value!r} is in test.csv and in {split}.csv"
+                for value in sorted(shared)
+            ]
+    names = list(tables)
+    for i, first in enumerate(names):
+        for second in names[i + 1 :]:
+            shared = set(tables[first]["uid"]) & set(tables[second]["uid"])
+            problems += [
+                f"uid {uid!r} is in {first}.csv and in {second}.csv"
+                for uid in sorted(shared)
+            ]
+    return list(dict.fromkeys(problems))
+
+
+def draw_validation(subjects, targets, val_size, seed):
+    """Draw validation subjects from the training subjects, balanced over labels.
+
+    Of `N_DRAWS` random draws the one whose labels are most alike in both parts is
+    taken: the largest difference of a label's prevalence between validation and
+    training is smallest, draws that leave a label without positives or without
+    negatives in a part coming last.
+
+    Arguments
+    ---------
+    subjects : pandas.Series of str, [n_recordings]
+    targets : pandas.DataFrame of float, [n_recordings, n_labels]
+        0, 1 or NaN (not rated).
+    val_size : int
+        Subjects to draw; at most a quarter of those there are.
+    seed : int
+
+    Returns
+    -------
+    list of str
+        The validation subjects, sorted.
+
+    Raises
+    ------
+    UserError
+        With fewer than two subjects there is none to spare.
+
+    Example
+    -------
+    >>> subjects = pd.Series(list("aabbccdd"))
+    >>> targets = pd.DataFrame({"x": [0, 1, 0, 1, 0, 1, 0, 1.0]})
+    >>> len(draw_validation(subjects, targets, val_size=50, seed=1))
+    1
+    """
+    names = sorted(subjects.unique())
+    if len(names) < 2:
+        raise UserError(
+            f"There is no val.csv, and train.csv has {len(names)} subject(s): "
+            "validation subjects can be drawn from two or more."
+        )
+    size = min(val_size, max(1, len(names) // 4))
+    if size < 1:
+        raise UserError(f"val_size must be at least 1, found {val_size}.")
+    by_subject = targets.groupby(subjects.to_numpy())
+    positives = by_subject.sum().loc[names].to_numpy()
+    rated = by_subject.count().loc[names].to_numpy()
+    generator = np.random.default_rng(seed)
+    draws = np.stack(
+        [generator.choice(len(names), size, replace=False) for _ in range(N_DRAWS)]
+    )
+    chosen = draws[np.argmin([_imbalance(draw, positives, rated) for draw in draws])]
+    return sorted(names[i] for i in chosen)
+
+
+def _imbalance(draw, positives, rated):
+    """How unlike validation and training are: [lost classes, largest difference]."""
+    inside = np.array([positives[draw].sum(axis=0), rated[draw].sum(axis=0)])
+    outside = np.array([positives.sum(axis=0), rated.sum(axis=0)]) - inside
+    one_class = sum(
+        ((part[0] == 0) | (part[0] == part[1])).sum() for part in (inside, outside)
+    )
+    prevalences = [part[0] / np.maximum(part[1], 1) for part in (inside, outside)]
+    return one_class * 10 + np.abs(prevalences[0] - prevalences[1]).max()

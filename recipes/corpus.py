@@ -1,0 +1,109 @@
+"""What recipes share: a corpus folder appears whole or not at all."""
+
+import contextlib
+import csv
+import filecmp
+import json
+import shutil
+import tempfile
+from pathlib import Path
+
+from local.errors import UserError
+
+
+@contextlib.contextmanager
+def new_corpus(corpus_folder):
+    """Lends a temporary folder beside the corpus folder and renames it at the end.
+
+    An existing corpus with exactly the same content is left as it is.
+
+    Arguments
+    ---------
+    corpus_folder : str or Path
+        Where the corpus shall be; missing, empty or the same corpus.
+
+    Yields
+    ------
+    folder : Path
+        The folder to write into.
+
+    Raises
+    ------
+    UserError
+        If the corpus folder has other content. Nothing is changed then.
+    """
+    corpus_folder = Path(corpus_folder).resolve()
+    if corpus_folder.exists() and not corpus_folder.is_dir():
+        raise UserError(f"corpus_folder should be a folder: {corpus_folder} is a file")
+    corpus_folder.parent.mkdir(parents=True, exist_ok=True)
+    # Beside it, so that the renaming stays within one file system.
+    temporary = Path(
+        tempfile.mkdtemp(prefix=f".{corpus_folder.name}.", dir=corpus_folder.parent)
+    )
+    try:
+        folder = temporary / corpus_folder.name  # mkdtemp's own is for its user only
+        folder.mkdir()
+        yield folder
+        if not corpus_folder.exists() or not any(corpus_folder.iterdir()):
+            if corpus_folder.exists():
+                corpus_folder.rmdir()
+            folder.rename(corpus_folder)
+            print(f"Wrote {corpus_folder}")
+        elif _is_same(folder, corpus_folder):
+            print(f"{corpus_folder} already holds exactly this corpus: left as it is")
+        else:
+            raise UserError(
+                f"corpus_folder should be new or empty: {corpus_folder} holds other "
+                "content. Name another folder, or remove that one"
+            )
+    finally:
+        shutil.rmtree(temporary)
+
+
+def write_metadata(folder, encoding, sample_rate_hz, **others):
+    """Writes a recording's metadata.json.
+
+    Arguments
+    ---------
+    folder : Path
+        The recording's folder.
+    encoding : str
+        E.g. "WAV".
+    sample_rate_hz : int
+        As in the audio file's header.
+    **others
+        Any other keys.
+    """
+    metadata = {"encoding": encoding, "sample_rate_hz": sample_rate_hz, **others}
+    content = json.dumps(metadata, ensure_ascii=False) + "\n"
+    (folder / "metadata.json").write_text(content, encoding="utf-8")
+
+
+def write_rows(path, rows):
+    """Writes a CSV.
+
+    Arguments
+    ---------
+    path : Path
+        The file; its folder is made.
+    rows : sequence of dict
+        At least one; its keys are the columns.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def _is_same(one, other):
+    """Whether two folders hold the same names and bytes; the top is compared first,
+    so that a stranger's large folder is not read."""
+    if one.is_dir() != other.is_dir():
+        return False
+    if not one.is_dir():
+        return filecmp.cmp(one, other, shallow=False)
+    names = {path.name for path in one.iterdir()}
+    return names == {path.name for path in other.iterdir()} and all(
+        _is_same(one / name, other / name) for name in sorted(names)
+    )

@@ -1,0 +1,91 @@
+"""Fixtures: a tiny corpus with every part of the contract."""
+
+import csv
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT))
+
+RATE = 8000  # Hz
+LABELS = [["low", "loud"], ["noisy"]]
+SPLITS = {"train": range(8), "val": range(8, 11), "test": range(11, 15)}
+
+
+def synthesise(low, loud, noisy, seed, duration_s=0.4):
+    """A tone with the three properties that the labels name, float32 [time]."""
+    generator = np.random.default_rng(seed)
+    time_s = np.arange(round(duration_s * RATE)) / RATE
+    tone = np.sin(2 * np.pi * (300 if low else 1500) * time_s)
+    tone *= 1 + 0.5 * np.sign(np.sin(2 * np.pi * 20 * time_s)) * loud
+    noise = generator.standard_normal(len(time_s)) * (0.5 if noisy else 0.01)
+    return (0.3 * (tone + noise)).clip(-1, 1).astype("float32")
+
+
+def write_recording(folder, samples, rate=RATE, **metadata):
+    """A UID folder: waveform.wav and metadata.json."""
+    folder.mkdir(parents=True)
+    soundfile.write(folder / "waveform.wav", samples, rate)
+    described = {"encoding": "WAV", "sample_rate_hz": rate, **metadata}
+    (folder / "metadata.json").write_text(json.dumps(described))
+
+
+def write_csv(path, rows):
+    """A CSV with the keys of the first row as its header."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, fieldnames=list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def read_csv(path):
+    """The rows of a CSV as dicts of text."""
+    with Path(path).open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def make_corpus(folder, n_per_subject=2):
+    """Fifteen subjects, three labels in two heads, one cell not rated."""
+    for split, subjects in SPLITS.items():
+        rows = []
+        for subject in subjects:
+            for take in range(n_per_subject):
+                seed = 100 * subject + take
+                n = subject * n_per_subject + take
+                low, loud, noisy = bits = (n % 2, n // 2 % 2, n // 3 % 2)
+                uid = f"s{subject:02d}_{take}"
+                samples = synthesise(*bits, seed, duration_s=0.3 + 0.1 * (seed % 3))
+                write_recording(folder / "audio" / uid, samples)
+                rows.append(
+                    {
+                        "uid": uid,
+                        "subject": f"s{subject:02d}",
+                        "low": low,
+                        "loud": loud,
+                        "noisy": noisy,
+                        "sex": "fm"[subject % 2],
+                    }
+                )
+        rows[0]["loud"] = ""
+        write_csv(folder / "splits" / f"{split}.csv", rows)
+    text = "\n".join(",".join(group) for group in LABELS)
+    (folder / "labels.txt").write_text(text + "\n")
+    return folder
+
+
+@pytest.fixture
+def corpus(tmp_path):
+    """A corpus of its own, to be damaged by the test."""
+    return make_corpus(tmp_path / "corpus")
+
+
+@pytest.fixture(scope="session")
+def shared_corpus(tmp_path_factory):
+    """A corpus that tests only read."""
+    return make_corpus(tmp_path_factory.mktemp("shared") / "corpus")
