@@ -80,7 +80,7 @@ class Speed(Transform):
     """
 
     #: Steps in which the ratio is drawn; resampling is fast for small numbers.
-    STEPS = 20
+    STEPS = 100
 
     def __init__(self, probability, speed_range, sample_rate):
         super().__init__(probability, speed_range=speed_range)

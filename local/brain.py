@@ -13,6 +13,9 @@ from local.errors import RunError, UserError
 
 logger = logging.getLogger(__name__)
 
+#: What the best checkpoint may be chosen by, on the validation split.
+BEST_CHECKPOINTS = ("loss", "macro_auroc")
+
 #: Checkpoint meta key by which the best one is found; lower is better.
 SELECTION = "selection"
 
@@ -255,18 +258,14 @@ def selection_value(best_checkpoint, loss, macro_auroc):
     Arguments
     ---------
     best_checkpoint : str
-        `loss` or `macro_auroc`.
+        One of `BEST_CHECKPOINTS`.
     loss : float
     macro_auroc : float or None
+        None, which no label of validation has both classes for, ranks last.
 
     Returns
     -------
     float
-
-    Raises
-    ------
-    ValueError
-        For another name.
 
     Example
     -------
@@ -275,8 +274,4 @@ def selection_value(best_checkpoint, loss, macro_auroc):
     """
     if best_checkpoint == "loss":
         return loss
-    if best_checkpoint == "macro_auroc":
-        return 1.0 if macro_auroc is None else 1.0 - macro_auroc
-    raise ValueError(
-        f"best_checkpoint {best_checkpoint!r} is none of loss, macro_auroc"
-    )
+    return 1.0 if macro_auroc is None else 1.0 - macro_auroc

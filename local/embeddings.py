@@ -13,9 +13,9 @@ import torch
 from tqdm import tqdm
 
 from local.errors import UserError
+from local.models import POOLING_MODES
 
 TYPES = ("pt", "ft", "st")
-POOLING_MODES = ("mean", "sum")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -4,9 +4,13 @@ import dataclasses
 from pathlib import Path
 
 from local import prepare
-from local.brain import ClinicalBrain
+from local.audio import MIXES
+from local.brain import BEST_CHECKPOINTS, ClinicalBrain
 from local.config import load_hparams, plain_values
+from local.decoding import BACKENDS
 from local.errors import UserError
+from local.models import POOLING_MODES
+from local.optimizers import OPTIMIZERS, SCHEDULERS
 
 #: Keys that a resumed run may change: none shapes the model or the data.
 FREE_ON_RESUME = (
@@ -26,6 +30,17 @@ FILLED = ("label_groups", "positive_weights")
 FREE_LATER = ("data_folder", "eval_batch_size", "num_workers", "on_bad_recording")
 
 MANIFESTS = Path("save") / "manifests"
+
+#: Keys that take one of a few names.
+CHOICES = {
+    "on_bad_recording": ("stop", "skip"),
+    "best_checkpoint": BEST_CHECKPOINTS,
+    "optimizer_name": tuple(OPTIMIZERS),
+    "scheduler": SCHEDULERS,
+    "pooling_mode": POOLING_MODES,
+    "audio_backend": BACKENDS,
+    "mono": MIXES,
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,6 +79,7 @@ def plan_training(arguments):
     """
     overrides = dict(arguments.overrides)
     values = plain_values(arguments.hparams_file, overrides)
+    check_values(values)
     paths = prepare.corpus_paths(values)
     overrides |= {key: str(path) for key, path in paths.items()}
     overrides["study"] = None  # now part of data_folder
@@ -87,6 +103,33 @@ def plan_training(arguments):
         )
     values = plain_values(arguments.hparams_file, overrides)
     return TrainingPlan(overrides, values, preparation)
+
+
+def check_values(values):
+    """Check the keys that take one of a few names, and the batch size.
+
+    Arguments
+    ---------
+    values : dict
+        Plain values of any of the yamls; null means that a key is not given.
+
+    Raises
+    ------
+    UserError
+        Naming all that is wrong.
+    """
+    problems = [
+        f"{key} must be {' or '.join(known)}, found {values[key]!r}"
+        for key, known in CHOICES.items()
+        if values.get(key) is not None and values[key] not in known
+    ]
+    if values.get("batch_size", 2) < 2:
+        problems.append(
+            f"batch_size must be at least 2, found {values['batch_size']}: batch "
+            "normalisation can't train on one recording"
+        )
+    if problems:
+        raise UserError("These settings can't be:", problems)
 
 
 def _check_same_experiment(hparams_file, overrides, folder):

@@ -11,6 +11,9 @@ from speechbrain.utils.autocast import fwd_default_precision
 
 from local.features import frame_lengths
 
+#: How the embeddings of several heads become one.
+POOLING_MODES = ("mean", "sum")
+
 
 class SharedDense(torch.nn.Module):
     """An optional dense layer with ReLU between the embedding and all heads.

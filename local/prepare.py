@@ -16,13 +16,13 @@ from pathlib import Path
 import pandas as pd
 from tqdm import tqdm
 
-from local import audio, labels, splits
+from local import inspection, labels, splits
 from local.errors import BadRecording, UserError
 from local.files import atomic_write, write_json
 
 SPLITS = ("train", "valid", "test")
 
-#: What is measured of a recording (fields of `audio.RecordingReport`).
+#: What is measured of a recording (fields of `inspection.RecordingReport`).
 MEASURED = (
     "waveform",
     "format",
@@ -35,8 +35,8 @@ MEASURED = (
     "silent_share",
 )
 
-#: Manifest columns that are not free for a CSV's own use.
-RESERVED = ("ID", "duration", "recording", "start_s", "end_s", "channel", *MEASURED)
+#: Columns of a manifest, and of a CSV, that have a meaning of their own.
+RESERVED = ("ID", "duration", "recording", "uid", *splits.OPTIONAL_COLUMNS, *MEASURED)
 
 #: yaml keys that change what preparation finds: the same values, the same manifests.
 KEYS = (
@@ -175,6 +175,7 @@ def prepare_training(values):
     """
     groups = labels.read_label_groups(values["labels_file"])
     names = labels.flatten(groups)
+    _check_names(names)
     folder = Path(values["split_folder"])
     files = [folder / "train.csv", folder / "test.csv", folder / "val.csv"]
     if not files[-1].exists():
@@ -188,9 +189,11 @@ def prepare_training(values):
         split = "valid" if file.stem == "val" else file.stem
         table, found = splits.read_split(file)
         problems += found
-        if found:
+        if table is None:
             continue
         tables[split] = _without_excluded(table, excluded, file.name, notes)
+        if tables[split].empty:
+            problems.append(f"{file.name} holds only excluded subjects")
         targets[split], found = labels.targets_from_table(
             tables[split],
             names,
@@ -338,6 +341,15 @@ def write_failed(failed, path):
             pd.DataFrame(failed)[["uid", "reason"]].to_csv(file, index=False)
 
 
+def _check_names(names):
+    taken = [name for name in names if name in RESERVED]
+    if taken:
+        raise UserError(
+            f"labels.txt can't name a label {', '.join(taken)}: columns of these names "
+            "have another meaning. Rename it there and in the CSVs."
+        )
+
+
 def _check_folders(data_folder, *files):
     absent = [str(data_folder)] if not Path(data_folder).is_dir() else []
     absent += [str(file) for file in files if not file.is_file()]
@@ -437,14 +449,16 @@ def build_manifest(table, targets, values, notes, title):
                 disable=None,
             )
         )
-    usable, failed, kept = [], [], []
+    usable, failed, kept, warned = [], [], [], {}
     for i, (row, report) in enumerate(zip(rows, reports, strict=True)):
         if isinstance(report, BadRecording):
             failed.append({"uid": row["uid"], "reason": str(report)})
             continue
-        notes += [f"{row['uid']}: {warning}" for warning in report.warnings]
+        for warning in report.warnings:
+            warned.setdefault(warning, []).append(row["uid"])
         usable.append(_manifest_row(row, report, targets))
         kept.append(i)
+    notes += [_grouped(warning, uids) for warning, uids in warned.items()]
     manifest = pd.DataFrame(usable)
     if targets is not None and kept:
         manifest = pd.concat(
@@ -453,9 +467,15 @@ def build_manifest(table, targets, values, notes, title):
     return manifest, failed
 
 
+def _grouped(warning, uids):
+    """One note for all recordings of the same warning, naming a few."""
+    more = f" and {len(uids) - 3} more" if len(uids) > 3 else ""
+    return f"{', '.join(uids[:3])}{more}: {warning}"
+
+
 def _inspect(row, values):
     try:
-        return audio.inspect_recording(
+        return inspection.inspect_recording(
             Path(values["data_folder"]) / row["audio"],
             backend=values["audio_backend"],
             mono=values["mono"],

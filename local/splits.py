@@ -26,12 +26,13 @@ def read_split(path, required=("uid", "subject")):
 
     Returns
     -------
-    table : pandas.DataFrame
+    table : pandas.DataFrame or None
         One row per recording; every cell is text. Optional columns are added
-        (`audio` as the uid, the others empty).
+        (`audio` as the uid, the others empty). None if the columns are wrong, so
+        that nothing more can be said of the file.
     problems : list of str
-        Missing columns, empty or repeated uids, uids that are no folder's name,
-        segments that are not numbers.
+        Missing or repeated columns, empty or repeated uids, uids that are no folder's
+        name, segments that are not numbers.
 
     Raises
     ------
@@ -40,29 +41,44 @@ def read_split(path, required=("uid", "subject")):
     """
     path = Path(path)
     try:
-        table = pd.read_csv(
-            path, dtype=str, keep_default_na=False, encoding="utf-8-sig"
-        )
+        table = _read_cells(path)
     except FileNotFoundError as error:
         raise UserError(f"There is no split file {path}.") from error
     except (ValueError, OSError, pd.errors.ParserError) as error:
         raise UserError(f"{path} can't be read as a CSV file: {error}") from error
-    table.columns = [str(column).strip() for column in table.columns]
     name = path.name
+    repeated = sorted(set(table.columns[table.columns.duplicated()]))
+    if repeated:
+        return None, [f"{name} has the column {column!r} twice" for column in repeated]
     absent = [column for column in required if column not in table.columns]
     if absent:
         found = ", ".join(table.columns)
-        return table, [
+        return None, [
             f"{name} has no column {column!r}; its columns: {found}"
             for column in absent
         ]
     if table.empty:
-        return table, [f"{name} holds no recordings"]
+        return None, [f"{name} holds no recordings"]
     for column in OPTIONAL_COLUMNS:
         if column not in table.columns:
             table[column] = table["uid"] if column == "audio" else ""
     table["audio"] = table["audio"].where(table["audio"] != "", table["uid"])
     return table, [*_cell_problems(table, required, name), *_segments(table, name)]
+
+
+def _read_cells(path):
+    # With header=None: else pandas takes the first of more cells than names for row
+    # names, and the columns shift; and it renames the second of two columns.
+    cells = pd.read_csv(
+        path, header=None, dtype=str, keep_default_na=False, encoding="utf-8-sig"
+    )
+    # "s01 " is no other subject than "s01"
+    cells = cells.apply(lambda column: column.str.strip())
+    table = cells.iloc[1:].reset_index(drop=True)
+    table.columns = cells.iloc[0].tolist()
+    # spreadsheets may leave a comma at the end of every line
+    named = (table.columns != "") | (table != "").any().to_numpy()
+    return table.loc[:, named].copy()
 
 
 def _cell_problems(table, required, name):
@@ -93,10 +109,12 @@ def _segments(table, name):
         for column in ("start_s", "end_s", "channel")
     }
     for column, values in numbers.items():
-        wrong = (table[column] != "") & ~(values >= 0)
+        kind = "whole number" if column == "channel" else "number"
+        allowed = (values >= 0) & ((values % 1 == 0) | (kind == "number"))
+        wrong = (table[column] != "") & ~allowed
         if wrong.any():
             problems.append(
-                f"{name}: {column} is no number from 0 on in row "
+                f"{name}: {column} is no {kind} from 0 on in row "
                 f"{_listed(np.flatnonzero(wrong) + 2)}"
             )
     backwards = numbers["end_s"] <= numbers["start_s"].fillna(0)

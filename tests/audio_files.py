@@ -5,7 +5,10 @@ import struct
 
 import av
 import numpy as np
+import pytest
 import soundfile
+
+from local.errors import BadRecording
 
 #: Encoder, container, rate in Hz and bits per second of what soundfile doesn't
 #: write.
@@ -92,3 +95,10 @@ def frequency_hz(waveform, rate):
     """The strongest frequency of [samples], to about rate / samples."""
     spectrum = np.abs(np.fft.rfft(np.asarray(waveform) * np.hanning(len(waveform))))
     return float(np.argmax(spectrum)) * rate / len(waveform)
+
+
+def reason(call, *args, **kwargs):
+    """Why a recording can't be used, as the call tells it."""
+    with pytest.raises(BadRecording) as raised:
+        call(*args, **kwargs)
+    return str(raised.value)

@@ -1,0 +1,156 @@
+"""One subject's recordings, from severities to files."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+
+from recipes.demo import channel as channels
+from recipes.demo import manipulate
+from recipes.demo.cohort import draw_severities
+from recipes.demo.pauses import measure_pauses
+from recipes.demo.raters import rate
+from recipes.demo.synthesis import (
+    SAMPLE_RATE,
+    find_pulses,
+    speak_for,
+    words_per_minute,
+)
+
+N_SESSIONS = 2
+
+#: Seconds: of a recording, of its silent ends, and of a pause.
+DURATION_RANGE_S, EDGE_RANGE_S, PAUSE_RANGE_S = (2.4, 4.4), (0.08, 0.35), (0.18, 0.5)
+MAX_PAUSES, MIN_SPEECH_S = 3, 1.5
+
+
+def perform(subject, severities, rng):
+    """Let a subject say something, with every manipulation at its severity.
+
+    Arguments
+    ---------
+    subject : recipes.demo.cohort.Subject
+        Who speaks.
+    severities : dict
+        Label -> severity from 0 to 4.
+    rng : numpy.random.Generator
+        Everything drawn comes from here, in an order that no severity changes.
+
+    Returns
+    -------
+    samples : np.ndarray
+        Clean mono speech, [time], at ``SAMPLE_RATE``.
+    text : str
+        What was said.
+    """
+    text_rng, strain_rng, distort_rng, pause_rng, break_rng = rng.spawn(5)
+    duration_s = rng.uniform(*DURATION_RANGE_S)
+    edges_s = rng.uniform(*EDGE_RANGE_S, 2)
+    pauses_s = list(rng.uniform(*PAUSE_RANGE_S, int(rng.integers(0, MAX_PAUSES + 1))))
+    speech_s = duration_s - edges_s.sum() - sum(pauses_s)
+    while speech_s < MIN_SPEECH_S and pauses_s:
+        speech_s += pauses_s.pop()
+
+    wpm = words_per_minute(severities)
+    spoken = speak_for(subject, speech_s, wpm, text_rng)
+    pulses = find_pulses(spoken.samples)
+    pressed = manipulate.press_voice(
+        spoken.samples, pulses, severities["strained"], strain_rng
+    )
+    spoken = replace(spoken, samples=pressed)
+    spoken = manipulate.distort(spoken, severities["distortions"], distort_rng)
+    spoken = manipulate.insert_pauses(spoken, pauses_s, pause_rng)
+    samples, _ = manipulate.break_down(
+        spoken, severities["irregular artic breakdowns"], break_rng
+    )
+    before, after = (round(edge_s * SAMPLE_RATE) for edge_s in edges_s)
+    return np.pad(samples, (before, after)), spoken.text
+
+
+def record_subject(subject, panel, settings, audio_folder):
+    """Make and write all recordings of a subject.
+
+    Arguments
+    ---------
+    subject : recipes.demo.cohort.Subject
+        Who speaks.
+    panel : recipes.demo.raters.Panel
+        Who rates.
+    settings : dict
+        ``seed``, ``n_recordings`` and ``confound`` (a label or None).
+    audio_folder : pathlib.Path
+        Gets one folder per recording.
+
+    Returns
+    -------
+    list of dict
+        One row per recording: the columns of the split's CSV, and ``severities``,
+        ``duration_s``, ``pause_share``, ``n_pauses``.
+    """
+    # One stream per purpose, and all channels before any speech: what a recording
+    # is made with can't depend on what is said in it.
+    seed = np.random.SeedSequence([settings["seed"], int(subject.name[1:])])
+    speech_rng, rating_rng, channel_rng = map(np.random.default_rng, seed.spawn(3))
+    n_recordings = settings["n_recordings"]
+    all_severities = draw_severities(subject, n_recordings, N_SESSIONS, speech_rng)
+    sessions = [index * N_SESSIONS // n_recordings for index in range(n_recordings)]
+    devices = [channels.draw_device(channel_rng) for _ in range(N_SESSIONS)]
+    drawn = [channels.draw_channel(devices[s], channel_rng) for s in sessions]
+    rows = []
+    for index, (severities, session, channel) in enumerate(
+        zip(all_severities, sessions, drawn, strict=True)
+    ):
+        samples, text = perform(subject, severities, speech_rng.spawn(1)[0])
+        ratings = rate(severities, panel, rating_rng)
+        if settings["confound"]:
+            channel = channels.tie_noise(channel, severities[settings["confound"]])
+        recording = channels.apply_channel(samples, channel, channel_rng.spawn(1)[0])
+        row = {
+            "uid": f"{subject.name}_{index + 1:02d}",
+            "subject": subject.name,
+            **ratings,
+            "sex": subject.sex,
+            "age": subject.age,
+            "device": devices[session],
+            "session": session + 1,
+            "severities": severities,
+            **measure_pauses(recording.mean(axis=1), channel.sample_rate_hz),
+        }
+        _write(audio_folder / row["uid"], recording, channel, text)
+        rows.append(row)
+    return rows
+
+
+def record_block(block):
+    """Make the recordings of a block of subjects: the work of one fresh process.
+
+    Arguments
+    ---------
+    block : tuple
+        A list of subjects, then the other arguments of `record_subject`.
+
+    Returns
+    -------
+    list of dict
+        The rows of all of them, in order.
+    """
+    subjects, *arguments = block
+    rows = []
+    for subject in subjects:
+        rows += record_subject(subject, *arguments)
+    return rows
+
+
+def _write(folder, recording, channel, text):
+    """Write waveform and metadata.json of one recording."""
+    folder.mkdir(parents=True)
+    suffix = channel.encoding.lower()
+    channels.write_audio(folder / f"waveform.{suffix}", recording, channel)
+    metadata = {
+        "encoding": channel.encoding,
+        "sample_rate_hz": channel.sample_rate_hz,
+        "channels": channel.n_channels,
+        "text": text,
+        "synthetic": True,
+    }
+    (folder / "metadata.json").write_text(json.dumps(metadata) + "\n", encoding="utf-8")

@@ -1,0 +1,43 @@
+"""Print the demo's results beside what could be reached at best and without a model.
+
+    python recipes/demo/results.py --corpus_folder=DIR --experiment_folder=DIR
+"""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+from local.metrics import format_results  # noqa: E402
+
+
+def main():
+    """Read the experiment's metrics and the corpus's references; print a table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--corpus_folder", type=Path, required=True)
+    parser.add_argument("--experiment_folder", type=Path, required=True)
+    arguments = parser.parse_args()
+    metrics = json.loads((arguments.experiment_folder / "metrics.json").read_text())
+    found = json.loads((arguments.corpus_folder / "ceiling.json").read_text())
+    references = {
+        name: {
+            **{label: values[name] for label, values in found["labels"].items()},
+            "macro": found["macro"][name],
+        }
+        for name in ("ceiling", "baseline")
+    }
+    print("\nTest split: voices and sentences that training never met.\n")
+    print(format_results(metrics, references))
+    print(
+        "ceiling: AUROC of the true severity against the raters' labels; baseline: "
+        "AUROC of\nduration and pauses alone. The speech is synthetic: this shows that "
+        "the software\nworks, nothing clinical.\n"
+    )
+    print(f"Results: {arguments.experiment_folder.absolute()}")
+    print("  metrics.json, predictions.csv, figures/, embeddings.parquet, train_log.txt")
+
+
+if __name__ == "__main__":
+    main()

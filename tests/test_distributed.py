@@ -1,0 +1,24 @@
+"""Two processes under torchrun on a CPU, where gloo has to be chosen by itself."""
+
+from conftest import read_csv
+from running import SMALL, run_script, succeeded
+
+TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2")
+
+
+def test_two_processes_train_and_write_one_result(shared_corpus, tmp_path):
+    folder = tmp_path / "out"
+    succeeded(
+        run_script(
+            "train.py",
+            "hparams/train.yaml",
+            f"--corpus_folder={shared_corpus}",
+            f"--output_folder={folder}",
+            *SMALL,
+            launcher=TORCHRUN,
+        )
+    )
+    lines = (folder / "train_log.txt").read_text().splitlines()
+    assert len(lines) == 2  # one per epoch, not one per process
+    assert len(list((folder / "save").glob("CKPT+*"))) in (1, 2)
+    assert len(read_csv(folder / "predictions.csv")) == 8 * 3

@@ -1,0 +1,138 @@
+"""Every mistake a user can make: status 2, one message that helps, nothing changed."""
+
+import json
+
+import pytest
+from conftest import read_csv, write_csv
+from running import failed, run_script, train
+
+
+def edit(path, change):
+    """Change the rows of a CSV in place."""
+    rows = read_csv(path)
+    write_csv(path, change(rows) or rows)
+
+
+def without(*columns):
+    return lambda rows: [
+        {key: row[key] for key in row if key not in columns} for row in rows
+    ]
+
+
+def setting(row, **cells):
+    return lambda rows: rows[row].update(cells)
+
+
+def test_all_mistakes_in_the_csvs_are_told_at_once(corpus, tmp_path):
+    splits = corpus / "splits"
+    edit(splits / "train.csv", setting(0, low="2"))
+    edit(splits / "train.csv", setting(3, uid=read_csv(splits / "train.csv")[4]["uid"]))
+    edit(splits / "val.csv", without("loud"))
+    edit(splits / "test.csv", setting(1, noisy="yes"))
+    message = failed(train(corpus, tmp_path / "out"))
+    for part in (
+        "train.csv: column 'low' holds '2' (row 2)",
+        "label_types: {strained: {type: ordinal",
+        "stands in rows 5, 6",
+        "val.csv has no column for the label 'loud'",
+        "test.csv: column 'noisy' holds 'yes' (row 3)",
+    ):
+        assert part in message
+    assert not (tmp_path / "out").exists()
+
+
+def test_subjects_of_the_test_split_may_not_be_elsewhere(corpus, tmp_path):
+    edit(corpus / "splits" / "train.csv", setting(0, subject="s11"))
+    edit(corpus / "splits" / "val.csv", setting(0, subject="s12"))
+    message = failed(train(corpus, tmp_path / "out"))
+    assert "subject 's11' is in test.csv and in train.csv" in message
+    assert "subject 's12' is in test.csv and in valid.csv" in message
+
+
+def test_missing_columns_are_named(corpus, tmp_path):
+    edit(corpus / "splits" / "train.csv", without("uid", "subject"))
+    message = failed(train(corpus, tmp_path / "out"))
+    assert "train.csv has no column 'uid'" in message
+    assert "train.csv has no column 'subject'" in message
+
+
+def test_values_outside_their_label_type_are_named(corpus, tmp_path):
+    edit(corpus / "splits" / "train.csv", setting(0, low="5"))
+    types = "--label_types={low: {type: ordinal, range: [0, 4], positive_from: 1}}"
+    message = failed(train(corpus, tmp_path / "out", types))
+    assert "'5' (row 2): outside the range 0 to 4" in message
+
+
+@pytest.mark.parametrize("gone", ["audio", "splits", "labels.txt"])
+def test_missing_parts_of_the_corpus_are_named(corpus, tmp_path, gone):
+    (corpus / gone).rename(corpus / "elsewhere")
+    message = failed(train(corpus, tmp_path / "out"))
+    assert str(corpus / gone) in message
+
+
+def test_a_missing_corpus_folder_is_named(tmp_path):
+    message = failed(train(tmp_path / "nowhere", tmp_path / "out"))
+    assert str(tmp_path / "nowhere") in message
+
+
+def test_all_unusable_recordings_are_told_at_once(corpus, tmp_path):
+    audio = corpus / "audio"
+    (audio / "s00_0" / "metadata.json").write_text("{")
+    (audio / "s01_0" / "metadata.json").write_text(json.dumps({"rate": 8000}))
+    (audio / "s02_0" / "metadata.json").unlink()
+    (audio / "s08_0" / "waveform.wav").write_bytes(b"")
+    (audio / "s11_0" / "waveform.wav").rename(audio / "s11_0" / "sound.wav")
+    message = failed(train(corpus, tmp_path / "out"))
+    for uid in ("s00_0", "s01_0", "s02_0", "s08_0", "s11_0"):
+        assert f"  - {uid}: " in message
+    assert "--on_bad_recording=skip" in message
+    assert not (tmp_path / "out").exists()
+
+
+def test_skipping_goes_on_without_unusable_recordings(corpus, tmp_path):
+    (corpus / "audio" / "s00_0" / "waveform.wav").write_bytes(b"")
+    result = train(corpus, tmp_path / "out", "--on_bad_recording=skip")
+    assert result.returncode == 3, result.stderr
+    left_out = read_csv(tmp_path / "out" / "failed.csv")
+    assert [row["uid"] for row in left_out] == ["s00_0"]
+    used = read_csv(tmp_path / "out" / "save" / "manifests" / "train.csv")
+    assert "s00_0" not in {row["ID"] for row in used} and len(used) == 15
+
+
+@pytest.mark.parametrize(
+    ("options", "hint"),
+    [
+        (["--optimizer=adam"], "did you mean --optimizer_name?"),
+        (["--optimizer_name=sgd"], "must be adam or adamw"),
+        (["--activation=relux"], "LeakyReLU"),
+        (["--speed=2"], "probability must lie in 0 to 1"),
+        (["--batch_size=1"], "at least 2"),
+        (["--best_checkpoint=f1"], "must be loss or macro_auroc"),
+        (["--on_bad_recording=ignore"], "must be stop or skip"),
+        (["--device=cuda:7"], "can't be run here"),
+    ],
+    ids=lambda value: value[0].split("=")[0] if isinstance(value, list) else "",
+)
+def test_settings_that_can_not_be(shared_corpus, tmp_path, options, hint):
+    assert hint in failed(train(shared_corpus, tmp_path / "out", *options))
+    assert not (tmp_path / "out" / "train_log.txt").exists()
+
+
+def evaluate(folder, *options):
+    return run_script(
+        "evaluate.py",
+        "hparams/evaluate.yaml",
+        f"--experiment_folder={folder}",
+        *options,
+    )
+
+
+def test_untrained_weights_are_never_evaluated(tmp_path):
+    assert "no hyperparams.yaml" in failed(evaluate(tmp_path))
+    (tmp_path / "hyperparams.yaml").write_text("seed: 1\n")
+    assert "holds no checkpoint" in failed(evaluate(tmp_path))
+
+
+def test_placeholders_must_be_given():
+    message = failed(run_script("evaluate.py", "hparams/evaluate.yaml"))
+    assert "experiment_folder" in message

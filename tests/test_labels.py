@@ -1,0 +1,232 @@
+"""local.labels: labels.txt, label types and the targets in a table, by hand."""
+
+import math
+
+import pandas as pd
+import pytest
+
+from local import labels
+from local.errors import UserError
+
+NAN = math.nan
+
+
+def user_error(call, *args, **kwargs):
+    with pytest.raises(UserError) as raised:
+        call(*args, **kwargs)
+    return str(raised.value)
+
+
+def targets(columns, names, label_types=None, derived=None, missing=()):
+    """Targets and problems of a table given by its columns."""
+    types = labels.parse_label_types(label_types, names)
+    return labels.targets_from_table(
+        pd.DataFrame(columns, dtype=str), names, types, derived, missing, "train.csv"
+    )
+
+
+# labels.txt
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"slow rate,breakdowns\nstrained\n",
+        b"\xef\xbb\xbfslow rate,breakdowns\nstrained",
+        b"slow rate,breakdowns\r\nstrained\r\n",
+        b"\n  \nslow rate, breakdowns \n\n\tstrained\n\n",
+    ],
+    ids=["plain", "byte order mark", "CRLF", "blank lines and spaces"],
+)
+def test_each_line_of_labels_txt_is_a_head(tmp_path, content):
+    (tmp_path / "labels.txt").write_bytes(content)
+    groups = labels.read_label_groups(tmp_path / "labels.txt")
+    assert groups == [["slow rate", "breakdowns"], ["strained"]]
+    assert labels.flatten(groups) == ["slow rate", "breakdowns", "strained"]
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (b"a,b\nc,a\n", "'a' is named twice"),
+        (b"a,a\n", "'a' is named twice"),
+        (b"a,,b\n", "a name is empty"),
+        (b"a,b,\n", "a name is empty"),
+        (b"\n \n", "it names no label"),
+        (b"", "it names no label"),
+        (b"fl\xfcstern\n", "is not UTF-8"),
+    ],
+)
+def test_labels_txt_that_cannot_be_used(tmp_path, content, expected):
+    (tmp_path / "labels.txt").write_bytes(content)
+    assert expected in user_error(labels.read_label_groups, tmp_path / "labels.txt")
+
+
+def test_a_missing_labels_txt_is_named(tmp_path):
+    message = user_error(labels.read_label_groups, tmp_path / "labels.txt")
+    assert f"no label file {tmp_path / 'labels.txt'}" in message
+
+
+# Label types
+
+
+def test_a_label_without_a_type_is_binary():
+    found, problems = targets({"low": ["0", "1", "1.0", " 0 ", "1e0"]}, ["low"])
+    assert problems == []
+    assert found["low"].tolist() == [0, 1, 1, 0, 1]
+
+
+def test_an_ordinal_label_is_positive_from_a_value_on():
+    kind = {"strained": {"type": "ordinal", "range": [0, 4], "positive_from": 2}}
+    found, problems = targets(
+        {"strained": ["0", "1", "1.9", "2", "3.5", "4", ""]}, ["strained"], kind
+    )
+    assert problems == []
+    assert found["strained"].tolist()[:-1] == [0, 0, 0, 1, 1, 1]
+    assert math.isnan(found["strained"].iloc[-1])
+
+
+def test_an_ordinal_value_outside_its_range_is_a_problem():
+    kind = {"strained": {"type": "ordinal", "range": [0, 4], "positive_from": 2}}
+    _, problems = targets({"strained": ["4", "5", "-1"]}, ["strained"], kind)
+    assert len(problems) == 2
+    assert "'5' (row 3): outside the range 0 to 4" in problems[0]
+    assert "'-1' (row 4): outside the range 0 to 4" in problems[1]
+
+
+@pytest.mark.parametrize(
+    ("entry", "expected"),
+    [
+        ({"type": "nominal"}, "type 'nominal' is none of binary, ordinal, score"),
+        ({"type": "score", "range": [0, 100]}, "scores have no positive class"),
+        ({"type": "binary", "rang": [0, 1]}, "unknown keys ['rang']"),
+        ({"type": "ordinal", "positive_from": 2}, "'a':"),
+        ({"type": "ordinal", "range": [0, 4]}, "positive_from"),
+        ({"type": "ordinal", "range": [0, 4], "positive_from": 0}, "inside range"),
+        ({"type": "ordinal", "range": [0, 4], "positive_from": 5}, "inside range"),
+        ({"type": "ordinal", "range": [4, 0], "positive_from": 2}, "inside range"),
+        ({"type": "ordinal", "range": "high", "positive_from": 2}, "'a':"),
+        (None, "'a':"),
+    ],
+)
+def test_wrong_label_types(entry, expected):
+    message = user_error(labels.parse_label_types, {"a": entry}, ["a"])
+    assert expected in message
+    assert labels.EXAMPLE in message
+
+
+def test_all_wrong_label_types_are_told_at_once():
+    entries = {"a": {"type": "x"}, "b": {"type": "binary"}, "d": {"type": "binary"}}
+    message = user_error(labels.parse_label_types, entries, ["a", "b"])
+    assert "'a': type 'x'" in message
+    assert "'d' is not a label: a, b" in message
+
+
+# Cells
+
+
+def test_a_value_that_is_not_0_or_1_shows_what_to_write():
+    _, problems = targets({"low": ["0", "2", "1", "2", "yes"]}, ["low"])
+    assert len(problems) == 2
+    assert problems[0].startswith("train.csv: column 'low' holds '2' (row 3, 5):")
+    assert "outside 0 and 1" in problems[0]
+    assert problems[1].startswith("train.csv: column 'low' holds 'yes' (row 6):")
+    assert "not a number" in problems[1]
+    for problem in problems:
+        assert "label_types: {strained: {type: ordinal," in problem
+
+
+def test_only_the_first_rows_of_a_wrong_value_are_listed():
+    _, problems = targets({"low": ["7"] * 9}, ["low"])
+    assert len(problems) == 1
+    assert "(row 2, 3, 4, 5, 6, …)" in problems[0]
+
+
+@pytest.mark.parametrize("cell", ["", " ", "NA", "N/A", "nan", "."])
+def test_cells_that_mean_not_rated(cell):
+    found, problems = targets({"low": [cell, "1"]}, ["low"])
+    assert problems == []
+    assert math.isnan(found["low"][0])
+    assert found["low"][1] == 1
+
+
+@pytest.mark.parametrize("code", ["-9", "999", "unsure", "inf", "NaN"])
+def test_other_codes_need_missing_values(code):
+    _, problems = targets({"low": [code]}, ["low"])
+    assert f"missing_values: [{code}]" in problems[0]
+    found, problems = targets({"low": [code]}, ["low"], missing=[code])
+    assert problems == []
+    assert found["low"].isna().all()
+
+
+def test_missing_values_may_be_numbers_in_the_yaml():
+    found, problems = targets({"low": ["-9", "1"]}, ["low"], missing=[-9])
+    assert problems == []
+    assert found["low"].isna().tolist() == [True, False]
+
+
+# Derived labels
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "expected"),
+    [
+        ("0", "0", 0),
+        ("0", "1", 1),
+        ("3", "0", 1),
+        ("0.5", "0", 1),
+        ("1", "", 1),
+        ("", "2", 1),
+        ("0", "", NAN),
+        ("NA", "0", NAN),
+        ("", ".", NAN),
+    ],
+)
+def test_truth_table_of_a_derived_label(first, second, expected):
+    found, problems = targets(
+        {"Cs": [first], "V": [second]},
+        ["distortions"],
+        derived={"distortions": ["Cs", "V"]},
+    )
+    assert problems == []
+    assert found["distortions"].tolist() == pytest.approx([expected], nan_ok=True)
+
+
+def test_a_label_that_is_a_column_is_not_derived():
+    found, problems = targets(
+        {"x": ["1"], "source": ["0"]}, ["x"], derived={"x": ["source"]}
+    )
+    assert (found["x"].tolist(), problems) == ([1], [])
+
+
+def test_sources_that_are_not_there_or_hold_nonsense():
+    derived = {"distortions": ["Cs", "V", "W"]}
+    _, problems = targets({"Cs": ["1"]}, ["distortions"], derived=derived)
+    assert (
+        "'distortions' is derived from columns that are not there: V, W"
+        in (problems[0])
+    )
+    derived = {"distortions": ["Cs"]}
+    _, problems = targets({"Cs": ["-1", "?"]}, ["distortions"], derived=derived)
+    assert "column 'Cs' holds '-1' (row 2)" in problems[0]
+    assert "column 'Cs' holds '?' (row 3)" in problems[1]
+
+
+# Labels that are no columns
+
+
+def test_a_label_that_is_no_column_suggests_a_near_one():
+    _, problems = targets({"uid": ["a"], "strained": ["1"]}, ["straind"])
+    assert len(problems) == 1
+    assert "no column for the label 'straind'" in problems[0]
+    assert "did you mean 'strained'?" in problems[0]
+    assert "its columns: uid, strained" in problems[0]
+    _, problems = targets({"uid": ["a"], "strained": ["1"]}, ["loud"])
+    assert "did you mean" not in problems[0]
+    assert "derived_labels" in problems[0]
+
+
+def test_targets_keep_the_order_of_the_labels():
+    found, _ = targets({"b": ["1"], "a": ["0"], "other": ["x"]}, ["a", "b"])
+    assert found.columns.tolist() == ["a", "b"]
+    assert found.iloc[0].tolist() == [0, 1]

@@ -1,0 +1,463 @@
+"""local.prepare: from a corpus folder to manifests, on the tiny corpus."""
+
+import math
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from local import prepare
+from local.config import plain_values
+from local.errors import UserError
+from tests.conftest import (
+    RATE,
+    read_csv,
+    synthesise,
+    write_csv,
+    write_recording,
+)
+
+ROOT = Path(__file__).parents[1]
+
+
+def values_of(corpus, **overrides):
+    """The values of the training yaml for a corpus."""
+    values = plain_values(ROOT / "hparams" / "train.yaml")
+    values |= {"corpus_folder": str(corpus)}
+    return {**values, **prepare.corpus_paths(values), **overrides}
+
+
+def change_csv(corpus, split, change):
+    """Rewrites a split's CSV after `change` has had its rows."""
+    path = corpus / "splits" / f"{split}.csv"
+    rows = read_csv(path)
+    rows = change(rows) or rows
+    write_csv(path, rows)
+
+
+def user_error(call, *args, **kwargs):
+    with pytest.raises(UserError) as raised:
+        call(*args, **kwargs)
+    return str(raised.value)
+
+
+# Where the parts lie
+
+
+def parts(**given):
+    keys = ("corpus_folder", "data_folder", "study", "split_folder", "labels_file")
+    found = prepare.corpus_paths(dict.fromkeys(keys) | given)
+    return [str(found[key]) for key in ("data_folder", "split_folder", "labels_file")]
+
+
+def test_parts_lie_below_the_corpus_folder():
+    expected = ["/c/audio", "/c/splits", "/c/labels.txt"]
+    assert parts(corpus_folder="/c") == parts(corpus_folder="/c/") == expected
+
+
+def test_every_part_can_be_named():
+    named = {"data_folder": "/a/", "split_folder": "/b/", "labels_file": "/d.txt"}
+    assert parts(**named) == ["/a", "/b", "/d.txt"]
+    assert parts(corpus_folder="/c", split_folder="/b") == [
+        "/c/audio",
+        "/b",
+        "/c/labels.txt",
+    ]
+
+
+def test_the_study_is_joined_to_the_data_folder_only():
+    assert parts(corpus_folder="/c", study="2024") == [
+        "/c/audio/2024",
+        "/c/splits",
+        "/c/labels.txt",
+    ]
+
+
+def test_missing_parts_are_named():
+    assert "data_folder, split_folder, labels_file are missing" in user_error(parts)
+    message = user_error(parts, data_folder="/a", labels_file="/d.txt")
+    assert "split_folder is missing" in message
+
+
+@pytest.mark.parametrize("key", ["corpus_folder", "data_folder", "labels_file"])
+def test_buckets_are_refused(key):
+    given = {"corpus_folder": "/c", key: "gs://bucket/x"}
+    assert f"{key} is gs://bucket/x" in user_error(parts, **given)
+
+
+def test_relative_parts_become_absolute(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert parts(corpus_folder="c")[0] == str(tmp_path / "c" / "audio")
+
+
+# Manifests
+
+
+@pytest.fixture(scope="module")
+def preparation(shared_corpus):
+    return prepare.prepare_training(values_of(shared_corpus))
+
+
+def test_every_split_gets_a_manifest_of_its_recordings(preparation):
+    assert {k: len(m) for k, m in preparation.manifests.items()} == {
+        "train": 16,  # 8, 3 and 4 subjects with 2 recordings each
+        "valid": 6,
+        "test": 8,
+    }
+    assert preparation.label_groups == [["low", "loud"], ["noisy"]]
+    assert preparation.labels == ["low", "loud", "noisy"]
+    assert preparation.failed == []
+
+
+def test_what_a_manifest_holds(preparation):
+    manifest = preparation.manifests["train"].set_index("ID")
+    first = manifest.loc["s00_0"]
+    assert first["duration"] == 0.3  # s, by conftest: 0.3 + 0.1 * (seed 0 % 3)
+    assert manifest.loc["s00_1", "duration"] == 0.4  # seed 1
+    assert manifest.loc["s01_1", "duration"] == 0.5  # seed 101
+    assert (first["recording"], first["subject"], first["sex"]) == ("s00_0", "s00", "f")
+    assert (first["sample_rate"], first["channels"]) == (RATE, 1)
+    assert (first["start_s"], first["end_s"], first["channel"]) == ("", "", "")
+    # n = 0, its `loud` is not rated; n = 3 of subject 1: low and loud and noisy
+    assert (first["low"], first["noisy"]) == (0, 0)
+    assert math.isnan(first["loud"])
+    assert manifest.loc["s01_1", ["low", "loud", "noisy"]].tolist() == [1, 1, 1]
+
+
+def test_a_note_about_many_recordings_is_one_line(preparation):
+    (note,) = (note for note in preparation.notes if "s00_0" in note)
+    assert note.startswith("s00_0, s00_1, s01_0 and 13 more: recorded at 8000 Hz")
+
+
+def test_a_csv_may_have_columns_named_like_the_manifests(corpus):
+    def change(rows):
+        return [{**row, "duration": "long", "peak": "7"} for row in rows]
+
+    change_csv(corpus, "test", change)
+    found = prepare.prepare_training(values_of(corpus)).manifests["test"]
+    assert found["duration"].between(0.3, 0.5).all()
+    assert (found["peak"] <= 1).all()
+    assert set(found["csv_duration"]) == {"long"}
+    assert set(found["csv_peak"]) == {"7"}
+
+
+def test_a_segment_counts_with_its_own_duration(corpus):
+    def change(rows):
+        rows = [{**row, "start_s": "", "end_s": "", "audio": ""} for row in rows]
+        rows[0] |= {"start_s": "0.05", "end_s": "0.25", "audio": "s11_1"}
+        return rows
+
+    change_csv(corpus, "test", change)
+    found = prepare.prepare_training(values_of(corpus)).manifests["test"]
+    assert found["duration"][0] == pytest.approx(0.2, abs=1 / RATE)
+    assert found["recording"].tolist()[:2] == ["s11_1", "s11_1"]
+
+
+@pytest.mark.parametrize("name", ["channel", "duration", "subject", "peak"])
+def test_a_label_cannot_have_the_name_of_another_column(corpus, name):
+    (corpus / "labels.txt").write_text(f"low,{name}\n")
+    message = user_error(prepare.prepare_training, values_of(corpus))
+    assert f"can't name a label {name}" in message
+
+
+# Subjects
+
+
+def test_subjects_of_val_csv_are_left_out_of_training(corpus):
+    def change(rows):
+        return rows + [
+            {**row, "uid": f"{row['uid']}_again", "audio": row["uid"]}
+            for row in read_csv(corpus / "splits" / "val.csv")
+            if row["subject"] in ("s08", "s09")
+        ]
+
+    def with_audio(rows):
+        return change([{**row, "audio": ""} for row in rows])
+
+    change_csv(corpus, "train", with_audio)
+    found = prepare.prepare_training(values_of(corpus))
+    assert len(found.manifests["train"]) == 16
+    assert set(found.manifests["valid"]["subject"]) == {"s08", "s09", "s10"}
+    assert not {"s08", "s09"} & set(found.manifests["train"]["subject"])
+    assert (
+        "2 subjects of val.csv also stand in train.csv and are left out of training"
+        in found.notes
+    )
+
+
+def test_training_subjects_that_all_stand_in_val_csv(corpus):
+    shutil.copy(corpus / "splits" / "train.csv", corpus / "splits" / "val.csv")
+    message = user_error(prepare.prepare_training, values_of(corpus))
+    assert "No recordings are left to train on" in message
+
+
+def test_validation_subjects_are_drawn_without_val_csv(corpus):
+    (corpus / "splits" / "val.csv").unlink()
+    found = prepare.prepare_training(values_of(corpus))
+    subjects = {k: set(m["subject"]) for k, m in found.manifests.items()}
+    assert len(subjects["valid"]) == 2  # a quarter of 8
+    assert len(subjects["train"]) == 6
+    assert not subjects["valid"] & subjects["train"]
+    assert {k: len(m) for k, m in found.manifests.items()} == {
+        "train": 12,
+        "valid": 4,
+        "test": 8,
+    }
+    assert "2 of 8 training subjects drawn for validation" in found.notes
+    again = prepare.prepare_training(values_of(corpus))
+    pd.testing.assert_frame_equal(again.manifests["valid"], found.manifests["valid"])
+
+
+def test_excluded_subjects_are_nowhere(corpus):
+    (corpus / "excluded_subjects.txt").write_text("s00\n\n s11 \r\ns99\n")
+    shutil.rmtree(corpus / "audio" / "s00_0")  # never read: not missed
+    found = prepare.prepare_training(values_of(corpus))
+    for manifest in found.manifests.values():
+        assert not {"s00", "s11"} & set(manifest["subject"])
+    assert "train.csv: 2 recordings of excluded subjects left out" in found.notes
+    assert "test.csv: 2 recordings of excluded subjects left out" in found.notes
+    assert (len(found.manifests["train"]), len(found.manifests["test"])) == (14, 6)
+
+
+def test_a_split_of_excluded_subjects_only(corpus):
+    (corpus / "excluded_subjects.txt").write_text("s11\ns12\ns13\ns14\n")
+    message = user_error(prepare.prepare_training, values_of(corpus))
+    assert "test.csv holds only excluded subjects" in message
+
+
+def test_test_subjects_in_training_are_named(corpus):
+    rows = read_csv(corpus / "splits" / "test.csv")
+    extra = [{**rows[0], "uid": "new"}]
+    change_csv(corpus, "train", lambda rows: rows + extra)
+    message = user_error(prepare.prepare_training, values_of(corpus))
+    assert "subject 's11' is in test.csv and in train.csv" in message
+
+
+# What is wrong is told at once
+
+
+def test_all_problems_of_the_csvs_are_one_error(corpus):
+    def damage_train(rows):
+        rows[0]["low"] = "3"
+        rows[1]["noisy"] = "?"
+
+    def damage_val(rows):
+        rows[1]["uid"] = rows[0]["uid"]
+
+    def damage_test(rows):
+        return [{k: v for k, v in row.items() if k != "subject"} for row in rows]
+
+    change_csv(corpus, "train", damage_train)
+    change_csv(corpus, "val", damage_val)
+    change_csv(corpus, "test", damage_test)
+    message = user_error(prepare.prepare_training, values_of(corpus))
+    for part in (
+        "train.csv: column 'low' holds '3' (row 2)",
+        "train.csv: column 'noisy' holds '?' (row 3)",
+        "val.csv: uid 's08_0' stands in rows 2, 3",
+        "test.csv has no column 'subject'",
+    ):
+        assert part in message
+
+
+def test_missing_folders_and_files_are_named_at_once(corpus):
+    shutil.rmtree(corpus / "audio")
+    (corpus / "splits" / "train.csv").unlink()
+    message = user_error(prepare.prepare_training, values_of(corpus))
+    assert str(corpus / "audio") in message
+    assert str(corpus / "splits" / "train.csv") in message
+    assert "test.csv\n" not in message
+
+
+# Recordings that can't be used
+
+
+@pytest.fixture
+def damaged(corpus):
+    """A corpus with three recordings that can't be used, in two splits."""
+    shutil.rmtree(corpus / "audio" / "s00_0")
+    (corpus / "audio" / "s01_0" / "waveform.wav").write_bytes(b"")
+    shutil.rmtree(corpus / "audio" / "s11_0")
+    write_recording(corpus / "audio" / "s11_0", np.zeros(RATE, dtype="float32"))
+    return corpus
+
+
+def test_bad_recordings_are_listed_with_reasons_and_left_out(damaged):
+    found = prepare.prepare_training(values_of(damaged))
+    reasons = {(e["split"], e["uid"]): e["reason"] for e in found.failed}
+    assert list(reasons) == [("train", "s00_0"), ("train", "s01_0"), ("test", "s11_0")]
+    assert "there is no folder" in reasons["train", "s00_0"]
+    assert "empty (0 bytes)" in reasons["train", "s01_0"]
+    assert "silent" in reasons["test", "s11_0"]
+    assert (len(found.manifests["train"]), len(found.manifests["test"])) == (14, 7)
+    # targets stay beside their recordings: s01_1 is n = 3, s02_0 is n = 4
+    rated = found.manifests["train"].set_index("ID")[["low", "loud", "noisy"]]
+    assert rated.loc["s01_1"].tolist() == [1, 1, 1]
+    assert rated.loc["s02_0"].tolist() == [0, 0, 1]
+
+
+def test_stopping_on_bad_recordings_lists_them_all(damaged):
+    failed = prepare.prepare_training(values_of(damaged)).failed
+    message = user_error(prepare.stop_on_failed, failed)
+    assert message.startswith("3 recordings can't be used")
+    for uid in ("s00_0", "s01_0", "s11_0"):
+        assert f"- {uid}: " in message
+    prepare.stop_on_failed([])
+
+
+def test_failed_recordings_are_written(tmp_path):
+    failed = [{"uid": "a", "reason": "silent, or so", "split": "test"}]
+    prepare.write_failed(failed, tmp_path / "out" / "failed.csv")
+    assert read_csv(tmp_path / "out" / "failed.csv") == [
+        {"uid": "a", "reason": "silent, or so"}
+    ]
+    prepare.write_failed([], tmp_path / "none.csv")
+    assert not (tmp_path / "none.csv").exists()
+
+
+def test_a_split_without_a_usable_recording_stops_even_with_skip(corpus):
+    for folder in (corpus / "audio").glob("s1[1-4]_*"):
+        shutil.rmtree(folder)
+    values = values_of(corpus, on_bad_recording="skip")
+    message = user_error(prepare.prepare_training, values)
+    assert "No recording of test can be used" in message
+
+
+# A split of its own, for a trained model
+
+
+def test_a_split_is_prepared_for_evaluation(damaged):
+    values = values_of(damaged, on_bad_recording="skip")
+    table, manifest, failed, _ = prepare.prepare_split(
+        damaged / "splits" / "test.csv", values, names=["low", "noisy"]
+    )
+    assert (len(table), len(manifest)) == (8, 7)
+    assert [entry["uid"] for entry in failed] == ["s11_0"]
+    assert manifest["ID"].tolist() == table["uid"].tolist()[1:]
+    values["on_bad_recording"] = "stop"
+    message = user_error(
+        prepare.prepare_split, damaged / "splits" / "test.csv", values, names=["low"]
+    )
+    assert "- s11_0: " in message
+
+
+def test_extraction_reads_a_csv_with_uids_only(corpus):
+    write_csv(corpus / "uids.csv", [{"uid": "s11_0"}, {"uid": "s00_0"}])
+    _, manifest, failed, _ = prepare.prepare_split(
+        corpus / "uids.csv", values_of(corpus), required=("uid",)
+    )
+    assert manifest["ID"].tolist() == ["s11_0", "s00_0"]
+    assert failed == []
+
+
+# Saved preparations
+
+
+def save(corpus, folder, **overrides):
+    values = values_of(corpus, **overrides)
+    found = prepare.prepare_training(values)
+    prepare.save_preparation(found, folder)
+    return found
+
+
+def test_a_saved_preparation_is_what_was_saved(corpus, tmp_path):
+    change_csv(corpus, "test", lambda rows: [{**r, "duration": "1"} for r in rows])
+    saved = save(corpus, tmp_path / "manifests")
+    found = prepare.saved_preparation(tmp_path / "manifests", values_of(corpus))
+    for split, manifest in saved.manifests.items():
+        pd.testing.assert_frame_equal(
+            found.manifests[split], manifest, check_exact=True
+        )
+    assert found.label_groups == saved.label_groups
+    assert (found.failed, found.notes) == (saved.failed, saved.notes)
+
+
+def test_nothing_saved_is_nothing(corpus, tmp_path):
+    assert prepare.saved_preparation(tmp_path, values_of(corpus)) is None
+
+
+@pytest.mark.parametrize("what", ["csv", "labels", "val", "excluded", "key"])
+def test_a_saved_preparation_of_other_input_is_refused(corpus, tmp_path, what):
+    save(corpus, tmp_path / "manifests")
+    values = values_of(corpus)
+    if what == "csv":
+        change_csv(corpus, "test", lambda rows: rows[:-1])
+    elif what == "labels":
+        (corpus / "labels.txt").write_text("low\nloud,noisy\n")
+    elif what == "val":
+        (corpus / "splits" / "val.csv").unlink()
+    elif what == "excluded":
+        (corpus / "excluded_subjects.txt").write_text("s00\n")
+    else:
+        values["min_duration"] = 0.35
+    message = user_error(prepare.saved_preparation, tmp_path / "manifests", values)
+    assert "was prepared from other CSVs, labels or settings" in message
+
+
+def test_recordings_are_looked_at_again(corpus, tmp_path):
+    change_csv(
+        corpus,
+        "test",
+        lambda rows: [{**r, "duration": "1", "start_s": ""} for r in rows],
+    )
+    change_csv(
+        corpus,
+        "test",
+        lambda rows: [
+            {**r, "start_s": "0.1"} if r["uid"] == "s12_0" else r for r in rows
+        ],
+    )
+    values = values_of(corpus, on_bad_recording="skip")
+    saved = save(corpus, tmp_path / "manifests")
+    names = saved.labels
+    manifest = prepare.read_manifest(tmp_path / "manifests" / "test.csv", names)
+    again, failed, _ = prepare.inspect_again(manifest, names, values)
+    columns = sorted(again.columns)
+    assert columns == sorted(manifest.columns)
+    pd.testing.assert_frame_equal(again[columns], manifest[columns])
+    assert failed == []
+
+    shutil.rmtree(corpus / "audio" / "s11_0")
+    again, failed, _ = prepare.inspect_again(manifest, names, values)
+    assert [entry["uid"] for entry in failed] == ["s11_0"]
+    assert again["ID"].tolist() == manifest["ID"].tolist()[1:]
+    values["on_bad_recording"] = "stop"
+    assert "s11_0" in user_error(prepare.inspect_again, manifest, names, values)
+
+
+def test_uids_survive_a_manifest(corpus, tmp_path):
+    """Also `NA`, `007` and a cell with a comma."""
+    for uid in ("NA", "007"):
+        write_recording(corpus / "audio" / uid, synthesise(1, 0, 1, seed=1))
+
+    def change(rows):
+        new = {"subject": "1e5", "low": "1", "loud": "", "noisy": "0", "sex": "f, or m"}
+        return rows + [{"uid": uid, **new} for uid in ("NA", "007")]
+
+    change_csv(corpus, "test", change)
+    save(corpus, tmp_path)
+    found = prepare.read_manifest(tmp_path / "test.csv", ["low", "loud", "noisy"])
+    last = found.tail(2)
+    assert last["ID"].tolist() == ["NA", "007"]
+    assert last["subject"].tolist() == ["1e5", "1e5"]
+    assert last["sex"].tolist() == ["f, or m", "f, or m"]
+    assert last["loud"].isna().all()
+
+
+# Class weights
+
+
+def test_positive_weights_are_negatives_per_positive():
+    manifest = pd.DataFrame(
+        {
+            "rare": [1, 0, 0, 0, 0, np.nan],
+            "common": [1, 1, 1, 0, np.nan, np.nan],
+            "always": [1.0] * 6,
+            "never": [0.0] * 6,
+            "unrated": [np.nan] * 6,
+        }
+    )
+    names = list(manifest.columns)
+    assert prepare.positive_weights(manifest, names) == [4, 1 / 3, 1, 1, 1]

@@ -1,0 +1,240 @@
+"""The three scripts from end to end, as a user runs them."""
+
+import json
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from conftest import LABELS, read_csv, write_csv
+from running import failed, run_script, succeeded, train
+from scipy.special import expit
+from sklearn.metrics import roc_auc_score
+
+NAMES = [label for group in LABELS for label in group]
+
+
+@pytest.fixture(scope="module")
+def experiment(shared_corpus, tmp_path_factory):
+    """A trained model, with everything switched on that is off by default."""
+    folder = tmp_path_factory.mktemp("recipe") / "experiment"
+    succeeded(
+        train(
+            shared_corpus,
+            folder,
+            "--shared_dense=True",
+            "--positive_weight=True",
+            "--scheduler=onecycle",
+            "--speed=0.5",
+            "--gauss=0.5",
+            "--freqm=4",
+            "--timem=4",
+            "--best_checkpoint=macro_auroc",
+        )
+    )
+    return folder
+
+
+def contents(folder):
+    """Path → bytes of every file in a folder."""
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_training_leaves_what_the_contract_names(experiment):
+    names = {str(path.relative_to(experiment)) for path in experiment.rglob("*")}
+    expected = {
+        "hyperparams.yaml",
+        "env.log",
+        "log.txt",
+        "train_log.txt",
+        "train.py",
+        "save/manifests/train.csv",
+        "save/manifests/valid.csv",
+        "save/manifests/test.csv",
+        "predictions.csv",
+        "metrics.json",
+        "figures/roc.png",
+        "figures/training_curves.png",
+    }
+    assert expected <= names
+    assert any(name.startswith("save/CKPT+") for name in names)
+
+
+def test_every_epoch_is_logged_with_its_measures(experiment):
+    lines = (experiment / "train_log.txt").read_text().splitlines()
+    assert len(lines) == 2
+    for line in lines:
+        assert "train loss: " in line and "valid loss: " in line
+        assert "valid macro_auroc: " in line
+        for name in NAMES:
+            assert f"valid auroc {name}: " in line
+
+
+def test_predictions_have_a_row_per_test_recording_and_label(experiment, shared_corpus):
+    rows = read_csv(experiment / "predictions.csv")
+    test = read_csv(shared_corpus / "splits" / "test.csv")
+    assert [(row["uid"], row["label"]) for row in rows] == [
+        (recording["uid"], label) for recording in test for label in NAMES
+    ]
+    ratings = {row["uid"]: row for row in test}
+    for row in rows:
+        assert row["target"] == str(ratings[row["uid"]][row["label"]])
+        assert row["subject"] == ratings[row["uid"]]["subject"]
+    assert sum(row["target"] == "" for row in rows) == 1
+
+
+def test_the_weight_of_positives_is_taken_out_of_probabilities(
+    experiment, shared_corpus
+):
+    train_rows = read_csv(shared_corpus / "splits" / "train.csv")
+    for row in read_csv(experiment / "predictions.csv"):
+        ratings = [recording[row["label"]] for recording in train_rows]
+        weight = ratings.count("0") / ratings.count("1")
+        expected = expit(float(row["logit"]) - np.log(weight))
+        assert float(row["probability"]) == pytest.approx(expected, abs=1e-6)
+
+
+def test_metrics_are_those_of_the_predictions(experiment):
+    rows = read_csv(experiment / "predictions.csv")
+    found = json.loads((experiment / "metrics.json").read_text())
+    for name in NAMES:
+        rated = [row for row in rows if row["label"] == name and row["target"]]
+        targets = [int(row["target"]) for row in rated]
+        scores = [float(row["probability"]) for row in rated]
+        assert found["labels"][name]["n"] == len(rated)
+        assert found["labels"][name]["auroc"]["value"] == pytest.approx(
+            roc_auc_score(targets, scores)
+        )
+
+
+def test_evaluation_repeats_the_test_scores_and_changes_nothing(experiment):
+    before = contents(experiment)
+    succeeded(
+        run_script(
+            "evaluate.py", "hparams/evaluate.yaml", f"--experiment_folder={experiment}"
+        )
+    )
+    after = contents(experiment)
+    assert {path: after[path] for path in before} == before
+    again = experiment / "evaluation" / "test"
+    for name in ("predictions.csv", "metrics.json"):
+        assert (again / name).read_bytes() == (experiment / name).read_bytes()
+
+
+def test_a_moved_experiment_scores_another_split_without_bad_recordings(
+    experiment, shared_corpus, tmp_path
+):
+    moved = tmp_path / "site=A" / "2024"
+    moved.parent.mkdir()
+    experiment.rename(moved)
+    try:
+        rows = read_csv(shared_corpus / "splits" / "val.csv")
+        rows[1]["uid"] = "missing"
+        write_csv(tmp_path / "other.csv", rows)
+        result = run_script(
+            "evaluate.py",
+            "hparams/evaluate.yaml",
+            f"--experiment_folder={moved}",
+            f"--split_csv={tmp_path / 'other.csv'}",
+            f"--data_folder={shared_corpus / 'audio'}/",
+            f"--output_folder={tmp_path / 'scores'}",
+        )
+        assert result.returncode == 3, result.stderr
+        assert not experiment.exists()  # the old place is not made again
+    finally:
+        moved.rename(experiment)
+    scored = {row["uid"] for row in read_csv(tmp_path / "scores" / "predictions.csv")}
+    assert scored == {row["uid"] for row in rows} - {"missing"}
+    left_out = read_csv(tmp_path / "scores" / "failed.csv")
+    assert [row["uid"] for row in left_out] == ["missing"]
+    assert left_out[0]["reason"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "size"), [("pt", 12), ("st", 14), ("ft", 10)], ids=["pt", "st", "ft"]
+)
+def test_embeddings_come_in_the_order_of_the_csv(
+    experiment, shared_corpus, tmp_path, kind, size
+):
+    uids = ["s12_1", "nowhere", "s03_0"]
+    write_csv(tmp_path / "wanted.csv", [{"uid": uid} for uid in uids])
+    file = tmp_path / "embeddings.parquet"
+    result = run_script(
+        "extract_embeddings.py",
+        "hparams/extract_embeddings.yaml",
+        f"--experiment_folder={experiment}",
+        f"--split_csv={tmp_path / 'wanted.csv'}",
+        f"--data_folder={shared_corpus / 'audio'}",
+        f"--embedding_type={kind}",
+        f"--output_file={file}",
+    )
+    assert result.returncode == 3, result.stderr
+    table = pq.read_table(file)
+    assert table.schema.field("uid").type == pa.string()
+    assert table.schema.field("embedding").type == pa.list_(pa.float32(), size)
+    assert table["uid"].to_pylist() == uids
+    vectors = table["embedding"].to_pylist()
+    assert vectors[1] is None
+    assert len(vectors[0]) == size and vectors[0] != vectors[2]
+    metadata = table.schema.metadata
+    assert metadata[b"embedding_type"].decode() == kind
+    assert metadata[b"pooling_mode"] == b"mean"
+    assert metadata[b"sample_rate"] == b"8000"
+    assert metadata[b"checkpoint"].startswith(b"CKPT+")
+    assert {"hyperparams_sha256", "versions"} <= {key.decode() for key in metadata}
+    failed_rows = read_csv(tmp_path / "embeddings.parquet.failed.csv")
+    assert [row["uid"] for row in failed_rows] == ["nowhere"]
+
+
+def test_check_only_shows_the_data_and_trains_nothing(corpus, tmp_path):
+    (corpus / "audio" / "s03_0" / "waveform.wav").write_bytes(b"")
+    result = train(corpus, tmp_path / "out", "--check_only=True")
+    assert result.returncode == 3, result.stderr
+    assert "s03_0" in result.stdout and "empty" in result.stdout
+    found = json.loads((tmp_path / "out" / "inventory.json").read_text())
+    assert found["splits"]["train"]["n_recordings"] == 15
+    assert found["splits"]["train"]["n_subjects"] == 8
+    assert found["splits"]["test"]["labels"]["loud"]["not_rated"] == 1
+    assert [entry["uid"] for entry in found["unusable"]] == ["s03_0"]
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["inventory.json"]
+
+
+def test_fbank_front_end_and_mixed_precision_train(shared_corpus, tmp_path):
+    result = run_script(
+        "train.py",
+        "hparams/train_fbank.yaml",
+        f"--corpus_folder={shared_corpus}",
+        f"--output_folder={tmp_path / 'out'}",
+        "--sample_rate=8000",
+        "--n_mels=20",
+        "--channels=[16,16,16,16,48]",
+        "--number_of_epochs=1",
+        "--precision=bf16",
+        "--eval_precision=bf16",
+        "--device=cpu",
+    )
+    succeeded(result)
+    assert (tmp_path / "out" / "metrics.json").exists()
+
+
+def test_debug_trains_a_little_and_leaves_no_result_behind(shared_corpus, tmp_path):
+    succeeded(train(shared_corpus, tmp_path / "out", "--debug"))
+    assert not (tmp_path / "out" / "metrics.json").exists()
+    assert (tmp_path / "out" / "debug" / "metrics.json").exists()
+
+
+def test_st_of_a_model_without_shared_layer_is_an_error(shared_corpus, tmp_path):
+    folder = tmp_path / "plain"
+    succeeded(train(shared_corpus, folder, "--number_of_epochs=1"))
+    message = failed(
+        run_script(
+            "extract_embeddings.py",
+            "hparams/extract_embeddings.yaml",
+            f"--experiment_folder={folder}",
+            f"--split_csv={shared_corpus / 'splits' / 'test.csv'}",
+            "--embedding_type=st",
+            f"--output_file={tmp_path / 'x.parquet'}",
+        )
+    )
+    assert "shared_dense" in message
+    assert not (tmp_path / "x.parquet").exists()
