@@ -10,12 +10,13 @@ stay as they are.
 
 import logging
 
-from speechbrain.utils.distributed import ddp_init_group
+from speechbrain.utils.distributed import ddp_init_group, run_on_main
 
-from local import cli, metrics, prepare
+from local import cli, metrics
 from local.config import load_hparams
 from local.evaluation import evaluate_split, prepare_evaluation
 from local.experiment import open_experiment
+from local.manifests import write_failed
 
 logger = logging.getLogger(__name__)
 
@@ -33,7 +34,7 @@ def main(argv):
     result = evaluate_split(
         experiment.brain, hparams, split.manifest, split.name, split.output_folder
     )
-    prepare.write_failed(split.failed, split.output_folder / "failed.csv")
+    run_on_main(write_failed, [split.failed, split.output_folder / "failed.csv"])
     logger.info(
         "%s, %s:\n%s", split.name, result["checkpoint"], metrics.format_results(result)
     )

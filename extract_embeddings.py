@@ -11,10 +11,15 @@ a null embedding, and are listed in FILE.parquet.failed.csv.
 
 import logging
 
-from local import cli, dataio, embeddings, prepare
+from speechbrain.utils.distributed import ddp_init_group, run_on_main
+
+from local import cli, dataio, embeddings
 from local.config import load_hparams
+from local.corpus import local_path
 from local.errors import UserError
 from local.experiment import open_experiment
+from local.manifests import write_failed
+from local.prepare import prepare_split
 
 logger = logging.getLogger(__name__)
 
@@ -22,8 +27,9 @@ logger = logging.getLogger(__name__)
 def main(argv):
     """Open the experiment, prepare the recordings, extract, write."""
     arguments = cli.parse_arguments(argv)
+    ddp_init_group(arguments.run_opts)
     options = load_hparams(arguments.hparams_file, arguments.overrides)
-    output_file = prepare.local_path(options["output_file"], "output_file")
+    output_file = local_path(options["output_file"], "output_file")
     if output_file.suffix != ".parquet":
         raise UserError(f"output_file must end in .parquet, found {output_file}.")
     experiment = open_experiment(options["experiment_folder"], arguments.run_opts)
@@ -33,8 +39,8 @@ def main(argv):
     )
     embeddings.check_available(kind, experiment.brain.modules)
 
-    table, manifest, failed, notes = prepare.prepare_split(
-        prepare.local_path(options["split_csv"], "split_csv"),
+    table, manifest, failed, notes = prepare_split(
+        local_path(options["split_csv"], "split_csv"),
         hparams,
         required=("uid",),
     )
@@ -46,15 +52,11 @@ def main(argv):
         dataio.loader_kwargs(hparams),
         kind,
     )
-    embeddings.write_embeddings(
-        output_file,
-        table["uid"].tolist(),
-        vectors,
-        embeddings.describe(kind, experiment),
-    )
-    prepare.write_failed(
-        failed, output_file.with_name(f"{output_file.name}.failed.csv")
-    )
+    metadata = embeddings.describe(kind, experiment)
+    uids = table["uid"].tolist()
+    run_on_main(embeddings.write_embeddings, [output_file, uids, vectors, metadata])
+    failed_file = output_file.with_name(f"{output_file.name}.failed.csv")
+    run_on_main(write_failed, [failed, failed_file])
     logger.info("%d embeddings in %s", len(vectors), output_file)
     return cli.INCOMPLETE if failed else cli.OK
 

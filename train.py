@@ -18,6 +18,7 @@ from speechbrain.utils.distributed import ddp_init_group, run_on_main
 from local import cli, prepare, training
 from local.config import load_hparams
 from local.experiment import MANIFESTS, plan_training
+from local.manifests import stop_on_failed
 
 logger = logging.getLogger(__name__)
 
@@ -34,7 +35,7 @@ def main(argv):
         run_on_main(training.report_data, [preparation, output_folder])
         return status
     if plan.values["on_bad_recording"] == "stop":
-        prepare.stop_on_failed(preparation.failed)
+        stop_on_failed(preparation.failed)
 
     hparams = load_hparams(arguments.hparams_file, plan.overrides)
     brain = training.build_brain(hparams, arguments.run_opts)

@@ -225,7 +225,7 @@ def run(main):
     except UserError as error:
         status = _fail(error, BAD_INPUT)
     except (RunError, OSError) as error:
-        status = _fail(error, RUN_FAILED)
+        status = _fail(_told_by_worker(error), RUN_FAILED)
     except KeyboardInterrupt:
         status = _fail("Stopped.", 130)
     except Exception as error:
@@ -239,6 +239,14 @@ def run(main):
             sys.stderr.flush()
             os._exit(status)
     sys.exit(status)
+
+
+def _told_by_worker(error):
+    """The message itself, where a dataloader worker wrapped it into a traceback."""
+    text = str(error)
+    if "Original Traceback" not in text:
+        return text
+    return text.strip().splitlines()[-1].partition(": ")[2]
 
 
 def _fail(message, status):

@@ -8,7 +8,7 @@ from speechbrain.utils.data_pipeline import provides, takes
 
 from local import audio
 from local.errors import BadRecording, RunError
-from local.prepare import segment
+from local.manifests import segment
 from local.randomness import keyed_generator
 
 
@@ -58,7 +58,7 @@ def build_dataset(manifest, labels, audio_settings, crop=None):
     Arguments
     ---------
     manifest : pandas.DataFrame
-        As `prepare.build_manifest` gives it.
+        As `manifests.build_manifest` gives it.
     labels : list of str
         Columns of the manifest that hold targets; may be empty.
     audio_settings : dict

@@ -3,8 +3,6 @@
 import dataclasses
 import hashlib
 import json
-from pathlib import Path
-
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -13,6 +11,7 @@ import torch
 from tqdm import tqdm
 
 from local.errors import UserError
+from local.files import atomic_write
 from local.models import POOLING_MODES
 
 TYPES = ("pt", "ft", "st")
@@ -143,11 +142,8 @@ def write_embeddings(path, uids, embeddings, metadata):
         key: value if isinstance(value, str) else json.dumps(value)
         for key, value in metadata.items()
     }
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    pq.write_table(table.replace_schema_metadata(text), partial)
-    partial.replace(path)
+    with atomic_write(path, "wb") as file:
+        pq.write_table(table.replace_schema_metadata(text), file)
 
 
 def describe(kind, experiment):

@@ -8,9 +8,11 @@ import pandas as pd
 from speechbrain.utils.distributed import if_main_process
 
 from local import dataio, figures, labels, metrics, predictions, prepare
+from local.corpus import local_path
 from local.errors import UserError
 from local.experiment import MANIFESTS
 from local.files import write_json
+from local.manifests import read_manifest
 
 
 def evaluate_split(brain, hparams, manifest, split, output_folder):
@@ -50,7 +52,6 @@ def evaluate_split(brain, hparams, manifest, split, output_folder):
     result = metrics.evaluate_predictions(table, groups, brain.checkpoint.path.name)
     if if_main_process():
         output_folder = Path(output_folder)
-        (output_folder / "figures").mkdir(parents=True, exist_ok=True)
         predictions.write_predictions(table, output_folder / "predictions.csv")
         write_json(output_folder / "metrics.json", result)
         figures.roc_figure(table, groups, output_folder / "figures" / "roc.png")
@@ -99,11 +100,11 @@ def prepare_evaluation(experiment, options, hparams):
         For a wrong CSV or an output folder that would change the experiment.
     """
     names = labels.flatten(hparams["label_groups"])
-    manifests = experiment.folder / MANIFESTS
+    own_manifests = experiment.folder / MANIFESTS
     split_csv = _split_csv(options)
     if split_csv is None:
         name = "test"
-        saved = prepare.read_manifest(manifests / "test.csv", names)
+        saved = read_manifest(own_manifests / "test.csv", names)
         manifest, failed, notes = prepare.inspect_again(saved, names, hparams)
     else:
         name = split_csv.stem
@@ -112,14 +113,14 @@ def prepare_evaluation(experiment, options, hparams):
         )
     output_folder = experiment.folder / "evaluation" / name
     if options["output_folder"]:
-        output_folder = prepare.local_path(options["output_folder"], "output_folder")
+        output_folder = local_path(options["output_folder"], "output_folder")
         if output_folder.resolve() == experiment.folder.resolve():
             raise UserError(
                 f"output_folder {output_folder} is the experiment itself, whose files "
                 "stay as they are: give another one."
             )
     trained = pd.concat(
-        prepare.read_manifest(manifests / f"{split}.csv", names)["subject"]
+        read_manifest(own_manifests / f"{split}.csv", names)["subject"]
         for split in ("train", "valid")
     )
     seen = sorted(set(manifest["subject"]) & set(trained))
@@ -137,7 +138,7 @@ def _split_csv(options):
     if options["split_csv"] and options["split_folder"]:
         raise UserError("Give --split_csv or --split_folder, not both.")
     if options["split_csv"]:
-        return prepare.local_path(options["split_csv"], "split_csv")
+        return local_path(options["split_csv"], "split_csv")
     if options["split_folder"]:
-        return prepare.local_path(options["split_folder"], "split_folder") / "test.csv"
+        return local_path(options["split_folder"], "split_folder") / "test.csv"
     return None

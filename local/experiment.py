@@ -3,12 +3,13 @@
 import dataclasses
 from pathlib import Path
 
-from local import prepare
+from local import corpus, prepare
 from local.audio import MIXES
 from local.brain import BEST_CHECKPOINTS, ClinicalBrain
 from local.config import load_hparams, plain_values
 from local.decoding import BACKENDS
 from local.errors import UserError
+from local.manifests import positive_weights
 from local.models import POOLING_MODES
 from local.optimizers import OPTIMIZERS, SCHEDULERS
 
@@ -80,10 +81,10 @@ def plan_training(arguments):
     overrides = dict(arguments.overrides)
     values = plain_values(arguments.hparams_file, overrides)
     check_values(values)
-    paths = prepare.corpus_paths(values)
+    paths = corpus.corpus_paths(values)
     overrides |= {key: str(path) for key, path in paths.items()}
     overrides["study"] = None  # now part of data_folder
-    folder = prepare.local_path(values["output_folder"], "output_folder")
+    folder = corpus.local_path(values["output_folder"], "output_folder")
     if arguments.run_opts.debug and not arguments.run_opts.debug_persistently:
         # the outputs of two batches must not replace those of a real run
         folder /= "debug"
@@ -98,7 +99,7 @@ def plan_training(arguments):
         preparation = prepare.prepare_training(values)
     overrides["label_groups"] = preparation.label_groups
     if values["positive_weight"]:
-        overrides["positive_weights"] = prepare.positive_weights(
+        overrides["positive_weights"] = positive_weights(
             preparation.manifests["train"], preparation.labels
         )
     values = plain_values(arguments.hparams_file, overrides)
@@ -186,10 +187,16 @@ class Experiment:
         Returns
         -------
         dict
+
+        Raises
+        ------
+        UserError
+            For a choice that is none.
         """
+        check_values(options)
         chosen = {key: options[key] for key in FREE_LATER if options[key] is not None}
         if "data_folder" in chosen:
-            folder = prepare.local_path(chosen["data_folder"], "data_folder")
+            folder = corpus.local_path(chosen["data_folder"], "data_folder")
             chosen["data_folder"] = str(folder)
         return {**self.hparams, **chosen}
 
@@ -213,7 +220,7 @@ def open_experiment(address, run_opts):
         If it is no experiment folder, holds no checkpoint, or its checkpoint does
         not fit its hyperparams.yaml.
     """
-    folder = prepare.local_path(address, "experiment_folder")
+    folder = corpus.local_path(address, "experiment_folder")
     hparams_file = folder / "hyperparams.yaml"
     if not hparams_file.is_file():
         raise UserError(

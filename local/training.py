@@ -6,11 +6,12 @@ from pathlib import Path
 import torch
 from speechbrain.utils.distributed import get_rank, run_on_main
 
-from local import dataio, figures, inventory, metrics, prepare
+from local import dataio, figures, inventory, metrics
 from local.brain import ClinicalBrain
 from local.errors import UserError
 from local.evaluation import evaluate_split
 from local.files import write_json
+from local.manifests import write_failed
 
 logger = logging.getLogger(__name__)
 
@@ -117,4 +118,4 @@ def _write_extras(hparams, preparation, output_folder):
         output_folder / "figures" / "training_curves.png",
         best_by=hparams["best_checkpoint"],
     )
-    prepare.write_failed(preparation.failed, output_folder / "failed.csv")
+    write_failed(preparation.failed, output_folder / "failed.csv")

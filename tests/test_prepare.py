@@ -8,8 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from local import prepare
+from local import manifests, prepare
 from local.config import plain_values
+from local.corpus import corpus_paths
 from local.errors import UserError
 from tests.conftest import (
     RATE,
@@ -26,7 +27,7 @@ def values_of(corpus, **overrides):
     """The values of the training yaml for a corpus."""
     values = plain_values(ROOT / "hparams" / "train.yaml")
     values |= {"corpus_folder": str(corpus)}
-    return {**values, **prepare.corpus_paths(values), **overrides}
+    return {**values, **corpus_paths(values), **overrides}
 
 
 def change_csv(corpus, split, change):
@@ -48,7 +49,7 @@ def user_error(call, *args, **kwargs):
 
 def parts(**given):
     keys = ("corpus_folder", "data_folder", "study", "split_folder", "labels_file")
-    found = prepare.corpus_paths(dict.fromkeys(keys) | given)
+    found = corpus_paths(dict.fromkeys(keys) | given)
     return [str(found[key]) for key in ("data_folder", "split_folder", "labels_file")]
 
 
@@ -300,20 +301,20 @@ def test_bad_recordings_are_listed_with_reasons_and_left_out(damaged):
 
 def test_stopping_on_bad_recordings_lists_them_all(damaged):
     failed = prepare.prepare_training(values_of(damaged)).failed
-    message = user_error(prepare.stop_on_failed, failed)
+    message = user_error(manifests.stop_on_failed, failed)
     assert message.startswith("3 recordings can't be used")
     for uid in ("s00_0", "s01_0", "s11_0"):
         assert f"- {uid}: " in message
-    prepare.stop_on_failed([])
+    manifests.stop_on_failed([])
 
 
 def test_failed_recordings_are_written(tmp_path):
     failed = [{"uid": "a", "reason": "silent, or so", "split": "test"}]
-    prepare.write_failed(failed, tmp_path / "out" / "failed.csv")
+    manifests.write_failed(failed, tmp_path / "out" / "failed.csv")
     assert read_csv(tmp_path / "out" / "failed.csv") == [
         {"uid": "a", "reason": "silent, or so"}
     ]
-    prepare.write_failed([], tmp_path / "none.csv")
+    manifests.write_failed([], tmp_path / "none.csv")
     assert not (tmp_path / "none.csv").exists()
 
 
@@ -412,7 +413,7 @@ def test_recordings_are_looked_at_again(corpus, tmp_path):
     values = values_of(corpus, on_bad_recording="skip")
     saved = save(corpus, tmp_path / "manifests")
     names = saved.labels
-    manifest = prepare.read_manifest(tmp_path / "manifests" / "test.csv", names)
+    manifest = manifests.read_manifest(tmp_path / "manifests" / "test.csv", names)
     again, failed, _ = prepare.inspect_again(manifest, names, values)
     columns = sorted(again.columns)
     assert columns == sorted(manifest.columns)
@@ -438,7 +439,7 @@ def test_uids_survive_a_manifest(corpus, tmp_path):
 
     change_csv(corpus, "test", change)
     save(corpus, tmp_path)
-    found = prepare.read_manifest(tmp_path / "test.csv", ["low", "loud", "noisy"])
+    found = manifests.read_manifest(tmp_path / "test.csv", ["low", "loud", "noisy"])
     last = found.tail(2)
     assert last["ID"].tolist() == ["NA", "007"]
     assert last["subject"].tolist() == ["1e5", "1e5"]
@@ -460,4 +461,4 @@ def test_positive_weights_are_negatives_per_positive():
         }
     )
     names = list(manifest.columns)
-    assert prepare.positive_weights(manifest, names) == [4, 1 / 3, 1, 1, 1]
+    assert manifests.positive_weights(manifest, names) == [4, 1 / 3, 1, 1, 1]

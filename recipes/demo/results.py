@@ -1,6 +1,6 @@
 """Print the demo's results beside what could be reached at best and without a model.
 
-    python recipes/demo/results.py --corpus_folder=DIR --experiment_folder=DIR
+python recipes/demo/results.py --corpus_folder=DIR --experiment_folder=DIR
 """
 
 import argparse
@@ -10,7 +10,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from local.metrics import format_results  # noqa: E402
+from local.metrics import format_results
 
 
 def main():
@@ -36,7 +36,9 @@ def main():
         "the software\nworks, nothing clinical.\n"
     )
     print(f"Results: {arguments.experiment_folder.absolute()}")
-    print("  metrics.json, predictions.csv, figures/, embeddings.parquet, train_log.txt")
+    print(
+        "  metrics.json, predictions.csv, figures/, embeddings.parquet, train_log.txt"
+    )
 
 
 if __name__ == "__main__":

@@ -1,0 +1,134 @@
+"""A corpus folder: where its parts lie, and who is left out of it."""
+
+from pathlib import Path
+
+from local.errors import UserError
+
+
+def corpus_paths(values):
+    """Where the parts of a corpus lie, joined from the folder or named each.
+
+    Arguments
+    ---------
+    values : dict
+        `corpus_folder`, `data_folder`, `study`, `split_folder`, `labels_file`.
+
+    Returns
+    -------
+    dict of str to Path
+        `data_folder`, `split_folder` and `labels_file`, absolute.
+
+    Raises
+    ------
+    UserError
+        If a part is neither given nor below `corpus_folder`, or is in a bucket.
+    """
+    defaults = {
+        "data_folder": "audio",
+        "split_folder": "splits",
+        "labels_file": "labels.txt",
+    }
+    paths, absent = {}, []
+    for key, default in defaults.items():
+        if values.get(key):
+            paths[key] = local_path(values[key], key)
+        elif values.get("corpus_folder"):
+            paths[key] = local_path(values["corpus_folder"], "corpus_folder") / default
+        else:
+            absent.append(key)
+    if absent:
+        raise UserError(
+            f"Give --corpus_folder=DIR, or each of its parts: {', '.join(absent)} "
+            f"{'is' if len(absent) == 1 else 'are'} missing."
+        )
+    if values.get("study"):
+        paths["data_folder"] /= values["study"]
+    return paths
+
+
+def local_path(address, key):
+    """The absolute path of a local folder or file.
+
+    Arguments
+    ---------
+    address : str or Path
+    key : str
+        The yaml key it came from, for the message.
+
+    Returns
+    -------
+    Path
+
+    Raises
+    ------
+    UserError
+        For a bucket's address.
+    """
+    if str(address).startswith("gs://"):
+        raise UserError(
+            f"{key} is {address}: this version reads local folders only; copy the "
+            "data to a local folder and name that."
+        )
+    return Path(address).expanduser().absolute()
+
+
+def check_folders(data_folder, *files):
+    """Raise UserError naming all of these that are not there."""
+    absent = [str(data_folder)] if not Path(data_folder).is_dir() else []
+    absent += [str(file) for file in files if not file.is_file()]
+    if absent:
+        raise UserError(
+            "A corpus folder holds audio/<uid>/, splits/train.csv, splits/test.csv "
+            "and labels.txt; what is not there:",
+            absent,
+        )
+
+
+def excluded_subjects(labels_file):
+    """Subjects whose consent is withdrawn, from the file beside labels.txt.
+
+    Arguments
+    ---------
+    labels_file : str or Path
+
+    Returns
+    -------
+    set of str
+        Empty without such a file.
+    """
+    path = Path(labels_file).with_name("excluded_subjects.txt")
+    if not path.exists():
+        return set()
+    lines = path.read_text(encoding="utf-8-sig").splitlines()
+    return {line.strip() for line in lines if line.strip()}
+
+
+def without_excluded(table, targets, labels_file, name, notes):
+    """Leave out the recordings of excluded subjects.
+
+    Arguments
+    ---------
+    table : pandas.DataFrame
+        With `subject`.
+    targets : pandas.DataFrame or None
+        Of the same rows.
+    labels_file : str or Path
+        The file of excluded subjects is beside it.
+    name : str
+        What the table is called in the note.
+    notes : list of str
+        A note with the number of recordings is added to it, if there are any.
+
+    Returns
+    -------
+    table : pandas.DataFrame
+    targets : pandas.DataFrame or None
+    """
+    kept = ~table["subject"].isin(excluded_subjects(labels_file))
+    if not kept.all():
+        notes.append(
+            f"{name}: {(~kept).sum()} recordings of excluded subjects left out"
+        )
+        table = table[kept].reset_index(drop=True)
+        targets = None if targets is None else targets[kept].reset_index(drop=True)
+    return table, targets

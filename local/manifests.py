@@ -1,0 +1,234 @@
+"""Manifests: the recordings of one split that are really used, and what they are like.
+
+A manifest is a table with `ID`, `duration` (s), where the recording is, what it is
+like, whose it is, the targets (empty = not rated), and the CSV's other columns.
+"""
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pandas as pd
+from tqdm import tqdm
+
+from local import inspection, splits
+from local.errors import BadRecording, UserError
+from local.files import atomic_write
+
+#: What is measured of a recording (fields of `inspection.RecordingReport`).
+MEASURED = (
+    "waveform",
+    "format",
+    "codec",
+    "sample_rate",
+    "channels",
+    "peak",
+    "level_dbfs",
+    "clipped_share",
+    "silent_share",
+)
+
+#: Columns of a manifest, and of a CSV, that have a meaning of their own.
+RESERVED = ("ID", "duration", "recording", "uid", *splits.OPTIONAL_COLUMNS, *MEASURED)
+
+
+def build_manifest(table, targets, values, notes, title):
+    """Inspect the recordings of a split and list those that can be used.
+
+    Arguments
+    ---------
+    table : pandas.DataFrame
+        As `splits.read_split` gives it.
+    targets : pandas.DataFrame or None
+        Targets of its rows (None where there are no labels).
+    values : dict
+        `data_folder`, `sample_rate`, `audio_backend`, `mono`, `min_duration`.
+    notes : list of str
+        Warnings about recordings are added to it.
+    title : str
+        What the progress bar says.
+
+    Returns
+    -------
+    manifest : pandas.DataFrame
+        In the order of the table.
+    failed : list of dict
+        `uid` and `reason` of those that can't be used.
+    """
+    rows = table.to_dict("records")
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        reports = list(
+            tqdm(
+                pool.map(lambda row: _inspect(row, values), rows),
+                total=len(rows),
+                desc=title,
+                unit="rec",
+                disable=None,
+            )
+        )
+    usable, failed, kept, warned = [], [], [], {}
+    for i, (row, report) in enumerate(zip(rows, reports, strict=True)):
+        if isinstance(report, BadRecording):
+            failed.append({"uid": row["uid"], "reason": str(report)})
+            continue
+        for warning in report.warnings:
+            warned.setdefault(warning, []).append(row["uid"])
+        usable.append(_manifest_row(row, report, targets))
+        kept.append(i)
+    notes += [_grouped(warning, uids) for warning, uids in warned.items()]
+    manifest = pd.DataFrame(usable)
+    if targets is not None and kept:
+        manifest = pd.concat(
+            [manifest, targets.iloc[kept].reset_index(drop=True)], axis=1
+        )
+    return manifest, failed
+
+
+def _grouped(warning, uids):
+    """One note for all recordings of the same warning, naming a few."""
+    more = f" and {len(uids) - 3} more" if len(uids) > 3 else ""
+    return f"{', '.join(uids[:3])}{more}: {warning}"
+
+
+def _inspect(row, values):
+    try:
+        return inspection.inspect_recording(
+            Path(values["data_folder"]) / row["audio"],
+            backend=values["audio_backend"],
+            mono=values["mono"],
+            sample_rate=values["sample_rate"],
+            min_duration_s=values["min_duration"],
+            **segment(row),
+        )
+    except BadRecording as reason:
+        return reason
+
+
+def segment(row):
+    """Which part of a recording a row means.
+
+    Arguments
+    ---------
+    row : mapping
+        With `start_s`, `end_s` and `channel` as text or empty.
+
+    Returns
+    -------
+    dict
+        `start_s`, `end_s` (s) and `channel` (from 0), None where empty.
+
+    Example
+    -------
+    >>> segment({"start_s": "1.5", "end_s": "", "channel": "0"})
+    {'start_s': 1.5, 'end_s': None, 'channel': 0}
+    """
+    return {
+        "start_s": float(row["start_s"]) if row["start_s"] != "" else None,
+        "end_s": float(row["end_s"]) if row["end_s"] != "" else None,
+        "channel": int(float(row["channel"])) if row["channel"] != "" else None,
+    }
+
+
+def _manifest_row(row, report, targets):
+    own = {
+        "ID": row["uid"],
+        "duration": report.duration_s,
+        "recording": row["audio"],
+        **{key: row[key] for key in ("start_s", "end_s", "channel")},
+        **{key: getattr(report, key) for key in MEASURED},
+    }
+    label_columns = () if targets is None else targets.columns
+    for column, cell in row.items():
+        if column in ("uid", "audio") or column in label_columns:
+            continue
+        if column not in own:
+            own[column] = cell
+        elif column not in ("start_s", "end_s", "channel"):
+            own[f"csv_{column}"] = cell  # a CSV may have a `duration` of its own
+    return own
+
+
+def read_manifest(path, names):
+    """Read a manifest back.
+
+    Arguments
+    ---------
+    path : Path
+    names : list of str
+        Labels.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Targets, `duration` and measurements are numbers, everything else is text.
+    """
+    manifest = pd.read_csv(path, dtype=str, keep_default_na=False)
+    text = ("waveform", "format", "codec")
+    for column in ("duration", *names, *(key for key in MEASURED if key not in text)):
+        if column in manifest.columns:
+            manifest[column] = pd.to_numeric(manifest[column])
+    return manifest
+
+
+def positive_weights(manifest, names):
+    """Negatives per positive of each label: the weight that balances a label.
+
+    Arguments
+    ---------
+    manifest : pandas.DataFrame
+    names : list of str
+        Labels.
+
+    Returns
+    -------
+    list of float
+        1.0 where a label has only one class.
+
+    Example
+    -------
+    >>> positive_weights(pd.DataFrame({"x": [1.0, 0.0, 0.0, None]}), ["x"])
+    [2.0]
+    """
+    positives = [int((manifest[name] == 1).sum()) for name in names]
+    negatives = [int((manifest[name] == 0).sum()) for name in names]
+    return [
+        n / p if p and n else 1.0 for p, n in zip(positives, negatives, strict=True)
+    ]
+
+
+def stop_on_failed(failed):
+    """Raise what can't be used as one error, if there is any.
+
+    Arguments
+    ---------
+    failed : list of dict
+        `uid`, `reason`.
+
+    Raises
+    ------
+    UserError
+    """
+    if failed:
+        raise UserError(
+            f"{len(failed)} recordings can't be used. Mend or remove them, or go on "
+            "without them with --on_bad_recording=skip:",
+            [f"{entry['uid']}: {entry['reason']}" for entry in failed],
+        )
+
+
+def write_failed(failed, path):
+    """Write `uid, reason` of recordings that were left out, if there are any.
+
+    If there are none, the list of an earlier run is removed.
+
+    Arguments
+    ---------
+    failed : list of dict
+    path : Path
+    """
+    if failed:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        with atomic_write(path) as file:
+            pd.DataFrame(failed)[["uid", "reason"]].to_csv(file, index=False)
+    else:
+        Path(path).unlink(missing_ok=True)
