@@ -45,6 +45,7 @@ class ClinicalBrain(sb.Brain):
         super().__init__(*args, **kwargs)
         models.keep_pooling_in_fp32(self.modules["embedding_model"])
         self.epoch = None
+        self.validates = True
         self.lr_scheduler = None
         self.n_train_batches = None
         self.skipped_batches = 0
@@ -140,41 +141,46 @@ class ClinicalBrain(sb.Brain):
             self.scores = []
 
     def on_stage_end(self, stage, stage_loss, epoch=None):
-        """After validation: log, tell the early stopper, save."""
+        """At the end of an epoch: log, tell the early stopper, save."""
         if stage == sb.Stage.TRAIN:
             self.train_loss = stage_loss
+            if not self.validates:
+                # as `fit` does right after this, but before they are saved
+                self.step, self.avg_train_loss = 0, 0.0
+                self._end_epoch(epoch, {}, selection=-epoch)
         elif stage == sb.Stage.VALID:
-            self._end_validation(epoch)
+            stats = self._validation_stats(epoch)
+            selection = selection_value(
+                self.hparams.best_checkpoint, stats["loss"], stats["macro_auroc"]
+            )
+            self._end_epoch(epoch, stats, selection)
 
-    def _end_validation(self, epoch):
+    def _validation_stats(self, epoch):
+        """Loss and AUROC over all recordings of the validation split."""
         scores = self.collected_scores()
         loss = self.hparams.loss(
             torch.from_numpy(scores.logits), torch.from_numpy(scores.targets)
         ).item()
         macro, per_label = metrics.macro_auroc(scores.targets, scores.logits)
         labels = [label for group in self.hparams.label_groups for label in group]
-        stats = {"loss": loss, "macro_auroc": macro}
-        stats |= {f"auroc {k}": v for k, v in zip(labels, per_label, strict=True)}
-        self.hparams.train_logger.log_stats(
-            {"epoch": epoch, "lr": self.optimizer.param_groups[0]["lr"]},
-            train_stats={"loss": float(self.train_loss)},
-            valid_stats=stats,
-        )
         if not np.isfinite(loss):
             raise RunError(
                 f"The validation loss of epoch {epoch} is {loss}: training has "
                 "diverged. Start again with a lower lr."
             )
-        selection = selection_value(self.hparams.best_checkpoint, loss, macro)
+        per_label = {f"auroc {k}": v for k, v in zip(labels, per_label, strict=True)}
+        return {"loss": loss, "macro_auroc": macro, **per_label}
+
+    def _end_epoch(self, epoch, stats, selection):
+        self.hparams.train_logger.log_stats(
+            {"epoch": epoch, "lr": self.optimizer.param_groups[0]["lr"]},
+            train_stats={"loss": float(self.train_loss)},
+            valid_stats=stats or None,
+        )
         # the stopper's state belongs into the checkpoint: tell it before saving
         self.hparams.epoch_counter.update_metric(selection)
         self.checkpointer.save_and_keep_only(
-            meta={
-                "epoch": epoch,
-                "loss": loss,
-                "macro_auroc": macro,
-                SELECTION: selection,
-            },
+            meta={"epoch": epoch, SELECTION: selection},
             num_to_keep=1,
             min_keys=[SELECTION],
             # a list of our own: SpeechBrain adds to its default for all callers

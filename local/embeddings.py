@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import json
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq

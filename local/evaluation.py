@@ -120,8 +120,9 @@ def prepare_evaluation(experiment, options, hparams):
                 "stay as they are: give another one."
             )
     trained = pd.concat(
-        read_manifest(own_manifests / f"{split}.csv", names)["subject"]
-        for split in ("train", "valid")
+        read_manifest(file, names)["subject"]
+        for file in own_manifests.glob("*.csv")
+        if file.stem != "test"
     )
     seen = sorted(set(manifest["subject"]) & set(trained))
     if seen:

@@ -20,8 +20,6 @@ from local.manifests import (
     stop_on_failed,
 )
 
-SPLITS = ("train", "valid", "test")
-
 #: yaml keys that change what preparation finds: the same values, the same manifests.
 KEYS = (
     "data_folder",
@@ -50,7 +48,7 @@ class Preparation:
     label_groups : list of list of str
         The labels of each head.
     manifests : dict of str to pandas.DataFrame
-        Split name → manifest.
+        Split name (train, test and, unless `val_size` is 0, valid) → manifest.
     failed : list of dict
         `uid`, `split` and `reason` of every recording that can't be used.
     notes : list of str
@@ -113,7 +111,7 @@ def prepare_training(values):
         raise UserError("The splits can't be used as they are:", problems)
 
     manifests, failed = {}, []
-    for split in SPLITS:
+    for split in tables:
         manifests[split], bad = build_manifest(
             tables[split], targets[split], values, notes, f"inspecting {split}"
         )
@@ -246,6 +244,9 @@ def _separate_validation(tables, targets, values, notes):
                 "left out of training"
             )
         in_validation = train.isin(both)
+    elif values["val_size"] == 0:
+        notes.append("val_size is 0: there is no validation, the last epoch counts")
+        return
     else:
         drawn = splits.draw_validation(
             train, targets["train"], values["val_size"], values["seed"]
@@ -321,7 +322,8 @@ def saved_preparation(folder, values):
         )
     names = labels.flatten(saved["label_groups"])
     manifests = {
-        split: read_manifest(Path(folder) / f"{split}.csv", names) for split in SPLITS
+        split: read_manifest(Path(folder) / f"{split}.csv", names)
+        for split in saved.pop("splits")
     }
     return Preparation(manifests=manifests, **saved)
 
@@ -344,4 +346,5 @@ def save_preparation(preparation, folder):
         for field in dataclasses.fields(preparation)
         if field.name != "manifests"
     }
+    record["splits"] = list(preparation.manifests)
     write_json(folder / "preparation.json", record)

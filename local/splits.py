@@ -185,7 +185,7 @@ def draw_validation(subjects, targets, val_size, seed):
     targets : pandas.DataFrame of float, [n_recordings, n_labels]
         0, 1 or NaN (not rated).
     val_size : int
-        Subjects to draw; at most a quarter of those there are.
+        Subjects to draw, 1 or more; at most a quarter of those there are.
     seed : int
 
     Returns
@@ -213,7 +213,7 @@ def draw_validation(subjects, targets, val_size, seed):
         )
     size = min(val_size, max(1, len(names) // 4))
     if size < 1:
-        raise UserError(f"val_size must be at least 1, found {val_size}.")
+        raise UserError(f"val_size must be 0 or more, found {val_size}.")
     by_subject = targets.groupby(subjects.to_numpy())
     positives = by_subject.sum().loc[names].to_numpy()
     rated = by_subject.count().loc[names].to_numpy()

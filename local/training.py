@@ -63,6 +63,8 @@ def build_brain(hparams, run_opts):
 def fit(brain, hparams, preparation):
     """Train until the last epoch or until validation no longer improves.
 
+    Without a validation split (`val_size: 0`) the last epoch's checkpoint counts.
+
     Arguments
     ---------
     brain : ClinicalBrain
@@ -70,6 +72,10 @@ def fit(brain, hparams, preparation):
     preparation : prepare.Preparation
     """
     manifests, labels = preparation.manifests, preparation.labels
+    valid = None
+    if "valid" in manifests:
+        valid = dataio.build_dataset(manifests["valid"], labels, hparams)
+    brain.validates = valid is not None
     distributed = torch.distributed.is_initialized()
     batches = dataio.ShuffledBatches(
         len(manifests["train"]),
@@ -82,7 +88,7 @@ def fit(brain, hparams, preparation):
     brain.fit(
         hparams["epoch_counter"],
         dataio.build_dataset(manifests["train"], labels, hparams, crop),
-        dataio.build_dataset(manifests["valid"], labels, hparams),
+        valid,
         train_loader_kwargs={
             "batch_sampler": batches,
             "num_workers": hparams["num_workers"],
