@@ -9,8 +9,8 @@ CORPUS := corpora/demo
 RESULTS := results/demo
 
 # Small enough for two CPU cores.
-DEMO_OPTIONS := --channels=[256,256,256,256,768] --number_of_epochs=10 \
-	--batch_size=16 --clip_length=3 --scheduler=onecycle --max_lr=0.003
+DEMO_OPTIONS := --channels=[256,256,256,256,768] --number_of_epochs=8 \
+	--batch_size=16 --clip_length=3 --scheduler=onecycle --max_lr=0.001 --freqm=10
 
 .PHONY: demo test lint install clean
 

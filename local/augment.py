@@ -125,6 +125,42 @@ class WhiteNoise(Transform):
         return waveform + noise * scale
 
 
+class EdgeSilence(Transform):
+    """Put digital silence before and after a recording.
+
+    Recordings that end in their own room noise otherwise never show a model what
+    silence below that noise looks like.
+
+    Arguments
+    ---------
+    probability : float
+    silence_range : (float, float)
+        Length of the silence at either end in s.
+    sample_rate : int
+        Hz.
+
+    Example
+    -------
+    >>> silence = EdgeSilence(1.0, (0.5, 0.5), sample_rate=4)
+    >>> silence(torch.ones(3), keyed_generator("example"))
+    tensor([0., 0., 1., 1., 1., 0., 0.])
+    """
+
+    def __init__(self, probability, silence_range, sample_rate):
+        super().__init__(probability, silence_range=silence_range)
+        if self.silence_range[0] < 0:
+            raise ValueError(f"silence_range must be 0 or more: {list(silence_range)}")
+        self.sample_rate = sample_rate
+
+    def apply_to(self, waveform, generator):
+        """Two lengths are drawn, one for each end."""
+        lengths = [
+            round(uniform(*self.silence_range, generator) * self.sample_rate)
+            for _ in range(2)
+        ]
+        return torch.nn.functional.pad(waveform, lengths)
+
+
 class Augmentation(torch.nn.Module):
     """Call transforms in order on every recording of a batch.
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from local.augment import Augmentation, Speed, Transform, WhiteNoise
+from local.augment import Augmentation, EdgeSilence, Speed, Transform, WhiteNoise
 from local.randomness import keyed_generator
 from tests.audio_files import frequency_hz, sine
 
@@ -179,3 +179,22 @@ def test_a_transform_of_ones_own_needs_one_method():
     first, second = augmented([Half(1.0)])
     assert torch.equal(first, tone() / 2)
     assert torch.equal(second, tone()[:8000] / 2)
+
+
+def test_silence_is_put_at_both_ends_and_counted_in_the_lengths():
+    silence = EdgeSilence(1.0, (0.1, 0.5), sample_rate=1000)
+    waveforms = torch.ones(2, 400)
+    waveforms[1, 200:] = 0  # padding
+    augment = Augmentation([silence], seed=1)
+    changed, lengths = augment(waveforms, torch.tensor([1.0, 0.5]), ["a", "b"], epoch=1)
+    n_samples = (lengths * changed.shape[1]).round().long().tolist()
+    for row, n, speech in zip(changed, n_samples, (400, 200), strict=True):
+        first, last = row.nonzero().flatten()[[0, -1]].tolist()
+        assert last - first + 1 == speech
+        assert 100 <= first <= 500 and 100 <= n - 1 - last <= 500
+        assert first != n - 1 - last  # each end has its own length
+
+
+def test_silence_of_negative_length_is_refused():
+    with pytest.raises(ValueError, match="silence_range must be 0 or more"):
+        EdgeSilence(0.5, (-0.1, 0.2), sample_rate=1000)

@@ -238,3 +238,15 @@ def test_st_of_a_model_without_shared_layer_is_an_error(shared_corpus, tmp_path)
     )
     assert "shared_dense" in message
     assert not (tmp_path / "x.parquet").exists()
+
+
+def test_without_validation_the_last_epoch_counts(corpus, tmp_path):
+    (corpus / "splits" / "val.csv").unlink()
+    folder = tmp_path / "out"
+    succeeded(train(corpus, folder, "--val_size=0", "--number_of_epochs=3"))
+    assert len(read_csv(folder / "save" / "manifests" / "train.csv")) == 16
+    assert not (folder / "save" / "manifests" / "valid.csv").exists()
+    (checkpoint,) = (folder / "save").glob("CKPT+*")
+    assert "epoch: 3" in (checkpoint / "CKPT.yaml").read_text()
+    metrics = json.loads((folder / "metrics.json").read_text())
+    assert metrics["checkpoint"] == checkpoint.name
