@@ -17,8 +17,8 @@ from speechbrain.utils.distributed import ddp_init_group, run_on_main
 
 from local import cli, prepare, training
 from local.config import load_hparams
-from local.experiment import MANIFESTS, plan_training
-from local.manifests import stop_on_failed
+from local.experiment import MANIFESTS, RUN_OPTIONS, plan_training
+from local.files import write_json
 
 logger = logging.getLogger(__name__)
 
@@ -34,8 +34,6 @@ def main(argv):
     if plan.values["check_only"]:
         run_on_main(training.report_data, [preparation, output_folder])
         return status
-    if plan.values["on_bad_recording"] == "stop":
-        stop_on_failed(preparation.failed)
 
     hparams = load_hparams(arguments.hparams_file, plan.overrides)
     brain = training.build_brain(hparams, arguments.run_opts)
@@ -47,6 +45,7 @@ def main(argv):
     for note in preparation.notes:
         logger.info(note)
     run_on_main(prepare.save_preparation, [preparation, output_folder / MANIFESTS])
+    run_on_main(write_json, [output_folder / RUN_OPTIONS, plan.run_options])
     training.fit(brain, hparams, preparation)
     training.score_test_split(brain, hparams, preparation, output_folder)
     return status

@@ -69,12 +69,10 @@ class Speed(Transform):
     probability : float
     speed_range : (float, float)
         Ratio of speeds: 1.1 is 10 % faster, and as much shorter.
-    sample_rate : int
-        Hz.
 
     Example
     -------
-    >>> speed = Speed(1.0, (1.25, 1.25), sample_rate=16000)
+    >>> speed = Speed(1.0, (1.25, 1.25))
     >>> speed(torch.randn(16000), keyed_generator("example")).shape
     torch.Size([12800])
     """
@@ -82,11 +80,10 @@ class Speed(Transform):
     #: Steps in which the ratio is drawn; resampling is fast for small numbers.
     STEPS = 100
 
-    def __init__(self, probability, speed_range, sample_rate):
+    def __init__(self, probability, speed_range):
         super().__init__(probability, speed_range=speed_range)
         if self.speed_range[0] <= 0:
             raise ValueError(f"speed_range must be above 0: {list(speed_range)}")
-        self.sample_rate = sample_rate
 
     def apply_to(self, waveform, generator):
         """Resample as if the recording had been made at another rate."""
@@ -174,7 +171,7 @@ class Augmentation(torch.nn.Module):
 
     Example
     -------
-    >>> augment = Augmentation([Speed(1.0, (0.5, 0.5), 16000)], seed=1)
+    >>> augment = Augmentation([Speed(1.0, (0.5, 0.5))], seed=1)
     >>> waveforms, lengths = augment(
     ...     torch.ones(2, 1000), torch.tensor([1.0, 0.5]), ["a", "b"], epoch=1
     ... )

@@ -7,9 +7,11 @@ import numpy as np
 import speechbrain as sb
 import torch
 from speechbrain.utils.checkpoints import ckpt_recency
+from speechbrain.utils.distributed import ddp_broadcast
 
 from local import metrics, models
 from local.errors import RunError, UserError
+from local.labels import flatten
 
 logger = logging.getLogger(__name__)
 
@@ -64,7 +66,9 @@ class ClinicalBrain(sb.Brain):
             )
         features, lengths = models.compute_features(self.modules, waveforms, lengths)
         if training:
-            features = self.hparams.spectrogram_mask(features, batch.id, self.epoch)
+            features = self.hparams.spectrogram_mask(
+                features, lengths, batch.id, self.epoch
+            )
         return models.classify(self.modules, features, lengths)
 
     def compute_objectives(self, predictions, batch, stage):
@@ -72,7 +76,7 @@ class ClinicalBrain(sb.Brain):
         targets = batch.target.data
         if stage != sb.Stage.TRAIN:
             self.scores.append((batch.id, predictions.logits.float(), targets))
-        return self.hparams.loss(predictions.logits, targets)
+        return self.hparams.compute_loss(predictions.logits, targets)
 
     # Optimisation
 
@@ -158,11 +162,11 @@ class ClinicalBrain(sb.Brain):
     def _validation_stats(self, epoch):
         """Loss and AUROC over all recordings of the validation split."""
         scores = self.collected_scores()
-        loss = self.hparams.loss(
+        loss = self.hparams.compute_loss(
             torch.from_numpy(scores.logits), torch.from_numpy(scores.targets)
         ).item()
         macro, per_label = metrics.macro_auroc(scores.targets, scores.logits)
-        labels = [label for group in self.hparams.label_groups for label in group]
+        labels = flatten(self.hparams.label_groups)
         if not np.isfinite(loss):
             raise RunError(
                 f"The validation loss of epoch {epoch} is {loss}: training has "
@@ -177,6 +181,7 @@ class ClinicalBrain(sb.Brain):
             train_stats={"loss": float(self.train_loss)},
             valid_stats=stats or None,
         )
+        selection = ddp_broadcast(selection)  # processes must stop together
         # the stopper's state belongs into the checkpoint: tell it before saving
         self.hparams.epoch_counter.update_metric(selection)
         self.checkpointer.save_and_keep_only(

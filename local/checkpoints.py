@@ -16,6 +16,7 @@ from speechbrain.utils.checkpoints import (
     register_checkpoint_hooks,
 )
 from speechbrain.utils.distributed import ddp_barrier, if_main_process
+from speechbrain.utils.epoch_loop import EpochCounterWithStopper
 
 logger = logging.getLogger(__name__)
 
@@ -95,6 +96,37 @@ def _fsync(path):
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+@register_checkpoint_hooks
+class EarlyStopping(EpochCounterWithStopper):
+    """An epoch counter that stops without improvement, and remembers it in checkpoints.
+
+    SpeechBrain's own class forgets its best score on the way through a checkpoint:
+    its hooks are not registered, so those of the plain counter are used.
+
+    Arguments
+    ---------
+    limit : int
+        Largest number of epochs.
+    limit_to_stop : int
+        Epochs without improvement after which to stop.
+    limit_warmup : int
+        Epochs before that is counted.
+    direction : str
+        `min` or `max` is better.
+    """
+
+    @mark_as_saver
+    def save(self, path):
+        """Save epoch and best score."""
+        self._save(path)
+
+    @mark_as_loader
+    def load(self, path, end_of_epoch):
+        """Restore them; a resumed run may have another patience."""
+        self._recover(path, end_of_epoch)
+        self.should_stop = self.current - self.best_limit >= self.limit_to_stop
 
 
 @register_checkpoint_hooks

@@ -95,19 +95,20 @@ def parse_arguments(argv):
 
     run_arguments, overrides, problems = [], {}, []
     for key, value in pairs:
-        if key in HELP_TEXTS or key in ("jit_module_keys", "compile_module_keys"):
+        if key in yaml_keys and value is None:
+            problems.append(f"--{key} needs a value: --{key}=VALUE")
+        elif key in yaml_keys:
+            # SpeechBrain reads a run option that stands in the yaml from there
+            overrides[key] = _override_value(key, value, problems)
+        elif key in HELP_TEXTS or key in ("jit_module_keys", "compile_module_keys"):
             run_arguments += _run_option(key, value, problems)
-        elif key not in yaml_keys:
+        else:
             near = difflib.get_close_matches(key, [*yaml_keys, *HELP_TEXTS], n=1)
             hint = f"; did you mean --{near[0]}?" if near else ""
             problems.append(
                 f"--{key} is neither a key of {hparams_file} nor a run option of "
                 f"SpeechBrain{hint}"
             )
-        elif value is None:
-            problems.append(f"--{key} needs a value: --{key}=VALUE")
-        else:
-            overrides[key] = _override_value(key, value, problems)
     if problems:
         raise UserError("The command line can't be used:", problems)
     return Arguments(

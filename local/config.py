@@ -128,8 +128,20 @@ def load_hparams(hparams_file, overrides=None):
     text = resolved_yaml(hparams_file, overrides)
     try:
         return load_hyperpyyaml(io.StringIO(text))
-    except (ValueError, TypeError, ImportError, KeyError) as error:
-        raise UserError(f"{hparams_file}: {_first_line(error)}") from error
+    except (
+        ArithmeticError,
+        AssertionError,  # ECAPA-TDNN checks its sizes with these
+        AttributeError,
+        ImportError,
+        LookupError,
+        RuntimeError,
+        TypeError,
+        ValueError,
+    ) as error:
+        raise UserError(
+            f"{hparams_file} with these settings can't be built: "
+            f"{type(error).__name__}: {_first_line(error)}"
+        ) from error
 
 
 def _first_line(error):

@@ -96,6 +96,8 @@ def excluded_subjects(labels_file):
     set of str
         Empty without such a file.
     """
+    if labels_file is None:
+        return set()
     path = Path(labels_file).with_name("excluded_subjects.txt")
     if not path.exists():
         return set()

@@ -1,5 +1,6 @@
 """Manifests in, batches out: the dataset, its audio pipeline and the batch order."""
 
+import contextlib
 from pathlib import Path
 
 import torch
@@ -85,13 +86,13 @@ def build_dataset(manifest, labels, audio_settings, crop=None):
     @takes("id", "recording")
     @provides("metadata")
     def read_metadata(uid, recording):
-        with _said(uid):
+        with _naming(uid):
             return audio.read_metadata(Path(recording))
 
     @takes("id", "recording", "metadata", "segment")
     @provides("waveform")
     def read_waveform(uid, recording, metadata, part):
-        with _said(uid):
+        with _naming(uid):
             waveform = audio.load_recording(
                 Path(recording),
                 metadata,
@@ -114,21 +115,16 @@ def build_dataset(manifest, labels, audio_settings, crop=None):
     )
 
 
-class _said:
+@contextlib.contextmanager
+def _naming(uid):
     """Tell which recording it is that can't be read any more."""
-
-    def __init__(self, uid):
-        self.uid = uid
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, _type, error, _traceback):
-        if isinstance(error, BadRecording):
-            raise RunError(
-                f"Recording {self.uid} could be used when the run was prepared and "
-                f"can't be read now: {error}"
-            ) from None
+    try:
+        yield
+    except BadRecording as error:
+        raise RunError(
+            f"Recording {uid} could be used when the run was prepared and can't be "
+            f"read now: {error}"
+        ) from None
 
 
 def loader_kwargs(hparams):
@@ -137,7 +133,7 @@ def loader_kwargs(hparams):
     Arguments
     ---------
     hparams : dict
-        `eval_batch_size`, `num_workers`.
+        `eval_batch_size`, `num_workers`, `seed`.
 
     Returns
     -------
@@ -146,6 +142,8 @@ def loader_kwargs(hparams):
     return {
         "batch_size": hparams["eval_batch_size"],
         "num_workers": hparams["num_workers"],
+        # of its own, so that workers don't draw from the global random state
+        "generator": torch.Generator().manual_seed(hparams["seed"]),
     }
 
 

@@ -104,6 +104,11 @@ def prepare_evaluation(experiment, options, hparams):
     split_csv = _split_csv(options)
     if split_csv is None:
         name = "test"
+        if not (own_manifests / "test.csv").exists():
+            raise UserError(
+                f"{experiment.folder} has no test split of its own "
+                f"({MANIFESTS / 'test.csv'}): give --split_csv=FILE."
+            )
         saved = read_manifest(own_manifests / "test.csv", names)
         manifest, failed, notes = prepare.inspect_again(saved, names, hparams)
     else:
@@ -119,12 +124,13 @@ def prepare_evaluation(experiment, options, hparams):
                 f"output_folder {output_folder} is the experiment itself, whose files "
                 "stay as they are: give another one."
             )
-    trained = pd.concat(
-        read_manifest(file, names)["subject"]
+    trained = {
+        subject
         for file in own_manifests.glob("*.csv")
         if file.stem != "test"
-    )
-    seen = sorted(set(manifest["subject"]) & set(trained))
+        for subject in read_manifest(file, names)["subject"]
+    }
+    seen = trained & set(manifest["subject"])
     if seen:
         notes = [
             *notes,

@@ -1,6 +1,8 @@
 """An experiment folder: planning a training run in one, and opening a finished one."""
 
 import dataclasses
+import json
+import os
 from pathlib import Path
 
 from local import corpus, prepare
@@ -9,7 +11,7 @@ from local.brain import BEST_CHECKPOINTS, ClinicalBrain
 from local.config import load_hparams, plain_values
 from local.decoding import BACKENDS
 from local.errors import UserError
-from local.manifests import positive_weights
+from local.manifests import positive_weights, stop_on_failed
 from local.models import POOLING_MODES
 from local.optimizers import OPTIMIZERS, SCHEDULERS
 
@@ -31,6 +33,11 @@ FILLED = ("label_groups", "positive_weights")
 FREE_LATER = ("data_folder", "eval_batch_size", "num_workers", "on_bad_recording")
 
 MANIFESTS = Path("save") / "manifests"
+RUN_OPTIONS = Path("save") / "run_options.json"
+
+#: Five frames, 10 ms apart with windows of 25 ms: ECAPA-TDNN's widest convolution
+#: reflects four frames at either end.
+MIN_INPUT_S = 0.065
 
 #: Keys that take one of a few names.
 CHOICES = {
@@ -41,6 +48,7 @@ CHOICES = {
     "pooling_mode": POOLING_MODES,
     "audio_backend": BACKENDS,
     "mono": MIXES,
+    "loss": ("bce",),
 }
 
 
@@ -55,11 +63,14 @@ class TrainingPlan:
     values : dict
         Plain values of the yaml under these overrides.
     preparation : prepare.Preparation
+    run_options : dict
+        Run options that the weights depend on.
     """
 
     overrides: dict
     values: dict
     preparation: prepare.Preparation
+    run_options: dict
 
 
 def plan_training(arguments):
@@ -76,11 +87,13 @@ def plan_training(arguments):
     Raises
     ------
     UserError
-        For wrong data, or an output folder that holds another experiment.
+        For wrong settings or data, recordings that can't be used unless these are
+        to be skipped, or an output folder that holds another experiment.
     """
     overrides = dict(arguments.overrides)
     values = plain_values(arguments.hparams_file, overrides)
-    check_values(values)
+    check_values(values, plain_values(arguments.hparams_file))
+    _check_lengths(values)
     paths = corpus.corpus_paths(values)
     overrides |= {key: str(path) for key, path in paths.items()}
     overrides["study"] = None  # now part of data_folder
@@ -91,28 +104,33 @@ def plan_training(arguments):
     overrides["output_folder"] = str(folder)
     values |= overrides
 
+    run_options = _run_options(arguments.run_opts)
     preparation = None
     if not values["check_only"]:
-        _check_same_experiment(arguments.hparams_file, overrides, folder)
+        _check_same_experiment(arguments.hparams_file, overrides, run_options, folder)
         preparation = prepare.saved_preparation(folder / MANIFESTS, values)
     if preparation is None:
         preparation = prepare.prepare_training(values)
+    if values["on_bad_recording"] == "stop" and not values["check_only"]:
+        stop_on_failed(preparation.failed)
     overrides["label_groups"] = preparation.label_groups
     if values["positive_weight"]:
         overrides["positive_weights"] = positive_weights(
             preparation.manifests["train"], preparation.labels
         )
     values = plain_values(arguments.hparams_file, overrides)
-    return TrainingPlan(overrides, values, preparation)
+    return TrainingPlan(overrides, values, preparation, run_options)
 
 
-def check_values(values):
-    """Check the keys that take one of a few names, and the batch size.
+def check_values(values, defaults):
+    """Check the kind of every value, and the keys that take one of a few names.
 
     Arguments
     ---------
     values : dict
         Plain values of any of the yamls; null means that a key is not given.
+    defaults : dict
+        The yaml's own values, which show what kind is expected.
 
     Raises
     ------
@@ -120,29 +138,65 @@ def check_values(values):
         Naming all that is wrong.
     """
     problems = [
+        f"{key} must be {_kind(default)}, as {default!r}; found {values[key]!r}"
+        for key, default in defaults.items()
+        if None not in (default, values[key]) and _kind(default) != _kind(values[key])
+    ]
+    problems += [
         f"{key} must be {' or '.join(known)}, found {values[key]!r}"
         for key, known in CHOICES.items()
         if values.get(key) is not None and values[key] not in known
     ]
-    if values.get("batch_size", 2) < 2:
+    if problems:
+        raise UserError("These settings can't be:", problems)
+
+
+def _kind(value):
+    """What a yaml value is, in a user's words."""
+    kinds = {bool: "True or False", list: "a list", dict: "a mapping", str: "a name"}
+    return kinds.get(type(value), "a number")
+
+
+def _check_lengths(values):
+    """What training reads at its shortest must be long enough for the model."""
+    problems = []
+    if values["batch_size"] < 2:
         problems.append(
             f"batch_size must be at least 2, found {values['batch_size']}: batch "
             "normalisation can't train on one recording"
+        )
+    shortest_s = min(values["min_duration"], values["clip_length"] or float("inf"))
+    if values["speed"]:
+        shortest_s /= values["speed_range"][1]
+    if shortest_s < MIN_INPUT_S:
+        problems.append(
+            f"the shortest input would be {shortest_s:g} s (min_duration, clip_length, "
+            f"speed_range), and the model needs {MIN_INPUT_S} s"
         )
     if problems:
         raise UserError("These settings can't be:", problems)
 
 
-def _check_same_experiment(hparams_file, overrides, folder):
+def _run_options(run_opts):
+    """Run options that the weights depend on and no yaml key tells of."""
+    return {
+        "precision": run_opts.precision,
+        "grad_accumulation_factor": run_opts.grad_accumulation_factor,
+        "processes": int(os.environ.get("WORLD_SIZE", 1)),
+    }
+
+
+def _check_same_experiment(hparams_file, overrides, run_options, folder):
     """`fit` resumes whatever lies in the folder: it must be this experiment."""
-    saved_file = folder / "hyperparams.yaml"
-    if not saved_file.exists():
-        return
-    saved = plain_values(saved_file)
+    if not any((folder / "save").glob("CKPT*")):
+        return  # nothing is trained yet
+    saved = plain_values(folder / "hyperparams.yaml")
     free = {key: saved[key] for key in (*FREE_ON_RESUME, *FILLED) if key in saved}
     if saved.get("scheduler") == "onecycle":
         del free["number_of_epochs"]  # the schedule ends with the last epoch
     new = plain_values(hparams_file, {**overrides, **free})
+    saved |= json.loads((folder / RUN_OPTIONS).read_text(encoding="utf-8"))
+    new |= run_options
     changed = [
         f"{key}: {saved.get(key)!r} there, {new.get(key)!r} here"
         for key in dict.fromkeys([*saved, *new])
@@ -193,7 +247,7 @@ class Experiment:
         UserError
             For a choice that is none.
         """
-        check_values(options)
+        check_values(options, {})
         chosen = {key: options[key] for key in FREE_LATER if options[key] is not None}
         if "data_folder" in chosen:
             folder = corpus.local_path(chosen["data_folder"], "data_folder")

@@ -19,8 +19,6 @@ class KaldiFbank(torch.nn.Module):
         Hz.
     n_mels : int
         Number of mel filters.
-    target_length : int or None
-        Frames to cut or zero-pad to; None keeps the length.
 
     Example
     -------
@@ -28,11 +26,10 @@ class KaldiFbank(torch.nn.Module):
     torch.Size([2, 98, 40])
     """
 
-    def __init__(self, sample_rate=16000, n_mels=128, target_length=None):
+    def __init__(self, sample_rate=16000, n_mels=128):
         super().__init__()
         self.sample_rate = sample_rate
         self.n_mels = n_mels
-        self.target_length = target_length
 
     @fwd_default_precision(cast_inputs=torch.float32)
     def forward(self, waveforms):
@@ -51,7 +48,7 @@ class KaldiFbank(torch.nn.Module):
         return torch.stack([self._one(waveform) for waveform in waveforms])
 
     def _one(self, waveform):
-        features = kaldi.fbank(
+        return kaldi.fbank(
             waveform.unsqueeze(0),
             sample_frequency=self.sample_rate,
             htk_compat=True,
@@ -61,10 +58,6 @@ class KaldiFbank(torch.nn.Module):
             dither=0.0,
             frame_shift=10,
         )
-        if self.target_length is None:
-            return features
-        missing = self.target_length - features.shape[0]
-        return torch.nn.functional.pad(features, (0, 0, 0, missing))
 
 
 class SpectrogramMask(torch.nn.Module):
@@ -84,7 +77,7 @@ class SpectrogramMask(torch.nn.Module):
     Example
     -------
     >>> mask = SpectrogramMask(freqm=2, timem=3, seed=1)
-    >>> mask(torch.ones(1, 20, 8), ["a"], epoch=1).sum() < 160
+    >>> mask(torch.ones(1, 20, 8), torch.ones(1), ["a"], epoch=1).sum() < 160
     tensor(True)
     """
 
@@ -94,13 +87,15 @@ class SpectrogramMask(torch.nn.Module):
             raise ValueError(f"freqm and timem must be 0 or more: {freqm}, {timem}")
         self.freqm, self.timem, self.seed = freqm, timem, seed
 
-    def forward(self, features, uids, epoch):
+    def forward(self, features, lengths, uids, epoch):
         """Mask a batch.
 
         Arguments
         ---------
         features : torch.Tensor
             [batch, frame, channel]
+        lengths : torch.Tensor
+            Relative, [batch]; a span of frames lies inside its recording.
         uids : list of str
         epoch : int
 
@@ -112,9 +107,10 @@ class SpectrogramMask(torch.nn.Module):
         if not (self.freqm or self.timem):
             return features
         keep = torch.ones_like(features, dtype=torch.bool)
-        for kept, uid in zip(keep, uids, strict=True):
+        n_frames = torch.ceil(lengths * features.shape[1]).int().tolist()
+        for kept, n, uid in zip(keep, n_frames, uids, strict=True):
             generator = keyed_generator("mask", self.seed, epoch, uid)
-            kept[_span(len(kept), self.timem, generator)] = False
+            kept[_span(n, self.timem, generator)] = False
             kept[:, _span(kept.shape[1], self.freqm, generator)] = False
         return features * keep
 

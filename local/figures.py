@@ -234,7 +234,8 @@ def _best_epoch(epochs, best_by):
         name, merit = "highest macro AUROC", epochs["macro_auroc"]
     if merit.isna().all():
         return None, name
-    return int(epochs["epoch"][merit.idxmax()]), name
+    # of equal epochs the last, as the checkpointer has it
+    return int(epochs["epoch"][merit[::-1].idxmax()]), name
 
 
 def _save(figure, path):

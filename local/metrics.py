@@ -13,6 +13,7 @@ from sklearn.metrics import (
 )
 
 from local.errors import RunError
+from local.labels import flatten
 from local.predictions import rows_of_label
 
 #: The measures of one label that have an interval, in the order of metrics.json.
@@ -113,7 +114,7 @@ def evaluate_predictions(table, label_groups, checkpoint):
     dict
         {"checkpoint", "n_recordings", "n_subjects", "labels", "macro", "heads"}.
     """
-    names = [label for group in label_groups for label in group]
+    names = flatten(label_groups)
     labels = {label: label_metrics(*rows_of_label(table, label)) for label in names}
     return {
         "checkpoint": checkpoint,

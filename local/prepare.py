@@ -107,6 +107,7 @@ def prepare_training(values):
     if not problems:
         _separate_validation(tables, targets, values, notes)
         problems += splits.overlaps(tables, values["disjoint_by"])
+        problems += _unlearnable(targets, notes)
     if problems:
         raise UserError("The splits can't be used as they are:", problems)
 
@@ -252,7 +253,8 @@ def _separate_validation(tables, targets, values, notes):
             train, targets["train"], values["val_size"], values["seed"]
         )
         notes.append(
-            f"{len(drawn)} of {train.nunique()} training subjects drawn for validation"
+            f"{len(drawn)} of {train.nunique()} training subjects drawn for validation "
+            f"(val_size is {values['val_size']}; at most a quarter)"
         )
         in_validation = train.isin(drawn)
         for part in (tables, targets):
@@ -261,6 +263,19 @@ def _separate_validation(tables, targets, values, notes):
         part["train"] = part["train"][~in_validation].reset_index(drop=True)
     if tables["train"].empty:
         raise UserError("No recordings are left to train on: see val.csv.")
+
+
+def _unlearnable(targets, notes):
+    """Splits without any rating are problems; labels of one class get a note."""
+    problems = []
+    for split in targets.keys() - {"test"}:
+        if targets[split].isna().all(axis=None):
+            problems.append(f"no label of the {split} recordings is rated")
+            continue
+        for label, ratings in targets[split].items():
+            if ratings.nunique() < 2:
+                notes.append(f"{label}: {split} has no two classes")
+    return problems
 
 
 def _check_not_empty(manifests, failed):
