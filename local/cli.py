@@ -5,7 +5,6 @@
 what is already known to be one of its own options, in full.
 """
 
-import argparse
 import dataclasses
 import difflib
 import logging
@@ -175,9 +174,13 @@ def _run_options(hparams_file, run_arguments):
         _, run_opts, _ = sb.parse_arguments([hparams_file, *run_arguments])
     except SystemExit as error:  # argparse has already said what is wrong
         raise UserError("A run option of SpeechBrain has a wrong value.") from error
-    except argparse.ArgumentTypeError as error:
-        raise UserError(str(error)) from error
-    return run_opts
+    limit = run_opts.optimizer_step_limit
+    if limit is None:
+        return run_opts
+    if not str(limit).isdigit():
+        raise UserError(f"--optimizer_step_limit must be a number, found {limit!r}.")
+    # SpeechBrain's parser leaves it as text
+    return dataclasses.replace(run_opts, optimizer_step_limit=int(limit))
 
 
 def top_level_keys(hparams_file):

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from local import splits
 from local.errors import UserError
 
 
@@ -101,21 +102,41 @@ def excluded_subjects(labels_file):
     path = Path(labels_file).with_name("excluded_subjects.txt")
     if not path.exists():
         return set()
-    lines = path.read_text(encoding="utf-8-sig").splitlines()
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except (UnicodeDecodeError, IsADirectoryError) as error:
+        raise UserError(f"{path} is no UTF-8 text file: {error}") from error
+    several = [line for line in lines if "," in line or ";" in line]
+    if several:
+        raise UserError(f"{path}: expected one subject per line, found:", several)
     return {line.strip() for line in lines if line.strip()}
 
 
-def without_excluded(table, targets, labels_file, name, notes):
+def _excluded_uids(names, split_folder):
+    """Recordings of these subjects, by the corpus's own CSVs."""
+    uids = set()
+    for file in Path(split_folder).glob("*.csv") if split_folder else ():
+        table, _ = splits.read_split(file)
+        if table is not None:
+            uids |= set(table["uid"][table["subject"].isin(names)])
+    return uids
+
+
+def without_excluded(table, targets, values, name, notes):
     """Leave out the recordings of excluded subjects.
+
+    A table for extraction need not name subjects: recordings are also known by their
+    uid in the corpus's own CSVs.
 
     Arguments
     ---------
     table : pandas.DataFrame
-        With `subject`.
+        With `uid` and `subject`.
     targets : pandas.DataFrame or None
         Of the same rows.
-    labels_file : str or Path
-        The file of excluded subjects is beside it.
+    values : dict
+        `labels_file`, which the file of excluded subjects is beside, and
+        `split_folder`.
     name : str
         What the table is called in the note.
     notes : list of str
@@ -126,7 +147,15 @@ def without_excluded(table, targets, labels_file, name, notes):
     table : pandas.DataFrame
     targets : pandas.DataFrame or None
     """
-    kept = ~table["subject"].isin(excluded_subjects(labels_file))
+    # an experiment that moved may know its data_folder only
+    beside_audio = Path(values["data_folder"]).parent / "labels.txt"
+    excluded = excluded_subjects(values["labels_file"]) | excluded_subjects(
+        beside_audio
+    )
+    if not excluded:
+        return table, targets
+    uids = _excluded_uids(excluded, values["split_folder"])
+    kept = ~(table["subject"].isin(excluded) | table["uid"].isin(uids))
     if not kept.all():
         notes.append(
             f"{name}: {(~kept).sum()} recordings of excluded subjects left out"

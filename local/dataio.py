@@ -71,7 +71,7 @@ def build_dataset(manifest, labels, audio_settings, crop=None):
     -------
     DynamicItemDataset
         With `id`, `waveform` (float32, [time]) and `target` (float32, [label], NaN
-        where not rated).
+        where not rated; only if there are labels).
     """
     targets = manifest[labels].to_numpy(dtype="float32")
     data = {
@@ -111,7 +111,8 @@ def build_dataset(manifest, labels, audio_settings, crop=None):
     return DynamicItemDataset(
         data,
         [read_metadata, read_waveform, target],
-        output_keys=["id", "waveform", "target"],
+        # an empty target can't be padded to a batch
+        output_keys=["id", "waveform", *(["target"] if labels else [])],
     )
 
 

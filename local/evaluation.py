@@ -119,11 +119,16 @@ def prepare_evaluation(experiment, options, hparams):
     output_folder = experiment.folder / "evaluation" / name
     if options["output_folder"]:
         output_folder = local_path(options["output_folder"], "output_folder")
-        if output_folder.resolve() == experiment.folder.resolve():
+        save_folder = (experiment.folder / "save").resolve()
+        if output_folder.resolve() == experiment.folder.resolve() or (
+            save_folder in [output_folder.resolve(), *output_folder.resolve().parents]
+        ):
             raise UserError(
-                f"output_folder {output_folder} is the experiment itself, whose files "
+                f"output_folder {output_folder} belongs to the experiment, whose files "
                 "stay as they are: give another one."
             )
+    if experiment.brain.debug:
+        output_folder /= "debug"
     trained = {
         subject
         for file in own_manifests.glob("*.csv")

@@ -25,6 +25,9 @@ FREE_ON_RESUME = (
     "check_only",
 )
 
+#: Keys that follow from others.
+DERIVED = ("save_folder", "train_log", "label_groups", "positive_weights")
+
 #: Keys that preparation fills; its own record tells whether the data changed.
 FILLED = ("label_groups", "positive_weights")
 
@@ -34,6 +37,25 @@ FREE_LATER = ("data_folder", "eval_batch_size", "num_workers", "on_bad_recording
 
 MANIFESTS = Path("save") / "manifests"
 RUN_OPTIONS = Path("save") / "run_options.json"
+
+#: Smallest values of numbers, whole ones first.
+LOWEST = {
+    "sample_rate": 1000,
+    "n_mels": 1,
+    "lin_neurons": 1,
+    "batch_size": 1,
+    "eval_batch_size": 1,
+    "num_workers": 0,
+    "number_of_epochs": 1,
+    "patience": 0,
+    "val_size": 0,
+    "clip_length": 0,
+    "min_duration": 0,
+    "lr": 0,
+    "weight_decay": 0,
+    "max_lr": 0,
+}
+WHOLE = tuple(LOWEST)[: tuple(LOWEST).index("clip_length")]
 
 #: Five frames, 10 ms apart with windows of 25 ms: ECAPA-TDNN's widest convolution
 #: reflects four frames at either end.
@@ -91,9 +113,12 @@ def plan_training(arguments):
         to be skipped, or an output folder that holds another experiment.
     """
     overrides = dict(arguments.overrides)
+    derived = [f"--{key}" for key in DERIVED if key in overrides]
+    if derived:
+        raise UserError(f"{', '.join(derived)}: filled by train.py, not to be given.")
     values = plain_values(arguments.hparams_file, overrides)
     check_values(values, plain_values(arguments.hparams_file))
-    _check_lengths(values)
+    _check_numbers(values)
     paths = corpus.corpus_paths(values)
     overrides |= {key: str(path) for key, path in paths.items()}
     overrides["study"] = None  # now part of data_folder
@@ -157,9 +182,21 @@ def _kind(value):
     return kinds.get(type(value), "a number")
 
 
-def _check_lengths(values):
-    """What training reads at its shortest must be long enough for the model."""
+def _check_numbers(values):
+    """Check ranges; what training reads at its shortest must do for the model."""
     problems = []
+    problems += [
+        f"{key} must be {lowest} or more, found {values[key]!r}"
+        for key, lowest in LOWEST.items()
+        if values[key] is None or not values[key] >= lowest
+    ]
+    problems += [
+        f"{key} must be a whole number, found {values[key]!r}"
+        for key in WHOLE
+        if values[key] is not None and int(values[key]) != values[key]
+    ]
+    if problems:
+        raise UserError("These settings can't be:", problems)
     if values["batch_size"] < 2:
         problems.append(
             f"batch_size must be at least 2, found {values['batch_size']}: batch "
@@ -190,6 +227,12 @@ def _check_same_experiment(hparams_file, overrides, run_options, folder):
     """`fit` resumes whatever lies in the folder: it must be this experiment."""
     if not any((folder / "save").glob("CKPT*")):
         return  # nothing is trained yet
+    for name in ("hyperparams.yaml", RUN_OPTIONS):
+        if not (folder / name).exists():
+            raise UserError(
+                f"{folder} holds checkpoints and no {name}: it can't be told what they "
+                "were trained with. Give another --output_folder."
+            )
     saved = plain_values(folder / "hyperparams.yaml")
     free = {key: saved[key] for key in (*FREE_ON_RESUME, *FILLED) if key in saved}
     if saved.get("scheduler") == "onecycle":
@@ -301,8 +344,11 @@ def open_experiment(address, run_opts):
     brain.checkpointer.checkpoints_dir = save_folder
     try:
         checkpoint = brain.load_best()
-    except (RuntimeError, KeyError) as error:
+    except UserError:
+        raise
+    except Exception as error:  # whatever reading damaged files may raise
         raise UserError(
-            f"The checkpoint in {save_folder} does not fit {hparams_file}: {error}"
+            f"The best checkpoint in {save_folder} is damaged or does not fit "
+            f"{hparams_file}: {error}. Deleting its folder leaves the older one."
         ) from error
     return Experiment(folder, hparams, brain, checkpoint.path.name)

@@ -211,7 +211,12 @@ def compute_features(modules, waveforms, lengths):
     """
     features = modules["compute_features"](waveforms)
     lengths = frame_lengths(lengths, features.shape[1])
-    return modules["mean_var_norm"](features, lengths), lengths
+    features = modules["mean_var_norm"](features, lengths)
+    # 0, the mean, disturbs the convolutions at a recording's end less than the
+    # silence that padding would be
+    n_frames = torch.ceil(lengths * features.shape[1]).unsqueeze(1)
+    padding = torch.arange(features.shape[1], device=features.device) >= n_frames
+    return features.masked_fill(padding.unsqueeze(2), 0.0), lengths
 
 
 def classify(modules, features, lengths):

@@ -106,7 +106,7 @@ def prepare_training(values):
             tables[split] = table
     if not problems:
         _separate_validation(tables, targets, values, notes)
-        problems += splits.overlaps(tables, values["disjoint_by"])
+        problems += splits.overlaps(tables, ["subject", *values["disjoint_by"]])
         problems += _unlearnable(targets, notes)
     if problems:
         raise UserError("The splits can't be used as they are:", problems)
@@ -139,9 +139,7 @@ def _read_rated(file, values, names, notes, required=("uid", "subject")):
             file.name,
         )
         problems += found
-    table, targets = corpus.without_excluded(
-        table, targets, values["labels_file"], file.name, notes
-    )
+    table, targets = corpus.without_excluded(table, targets, values, file.name, notes)
     if table.empty:
         problems.append(f"{file.name} holds only excluded subjects")
     return table, targets, problems
@@ -215,7 +213,7 @@ def inspect_again(manifest, names, values):
     table = table.rename(columns={"ID": "uid", "recording": "audio"})
     notes = []
     table, targets = corpus.without_excluded(
-        table, manifest[names], values["labels_file"], "the test split", notes
+        table, manifest[names], values, "the test split", notes
     )
     usable, failed = build_manifest(
         table, targets, values, notes, "inspecting the test split"
@@ -237,6 +235,8 @@ def _check_names(names):
 def _separate_validation(tables, targets, values, notes):
     """Draw validation subjects if there is no val.csv; keep them out of training."""
     train = tables["train"]["subject"]
+    if len(train) < 2:
+        raise UserError("Training needs at least 2 recordings: see train.csv.")
     if "valid" in tables:
         both = sorted(set(train) & set(tables["valid"]["subject"]))
         if both:

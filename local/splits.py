@@ -110,7 +110,9 @@ def _segments(table, name):
     }
     for column, values in numbers.items():
         kind = "whole number" if column == "channel" else "number"
-        allowed = (values >= 0) & ((values % 1 == 0) | (kind == "number"))
+        allowed = (
+            (values >= 0) & (values < np.inf) & ((values % 1 == 0) | (kind == "number"))
+        )
         wrong = (table[column] != "") & ~allowed
         if wrong.any():
             problems.append(
@@ -153,7 +155,10 @@ def overlaps(tables, disjoint_by):
             continue
         for column in disjoint_by:
             if column not in table.columns or column not in test.columns:
-                problems.append(f"disjoint_by names {column!r}, which is no column")
+                problems.append(
+                    f"disjoint_by names {column!r}, which is no column of test.csv "
+                    f"and {split}.csv"
+                )
                 continue
             shared = (set(table[column]) & set(test[column])) - {""}
             problems += [

@@ -186,6 +186,49 @@ def test_embeddings_come_in_the_order_of_the_csv(
     assert [row["uid"] for row in failed_rows] == ["nowhere"]
 
 
+def test_batches_give_the_embeddings_of_single_recordings(
+    experiment, shared_corpus, tmp_path
+):
+    vectors = []
+    for size in (1, 3):
+        file = tmp_path / f"{size}.parquet"
+        succeeded(
+            run_script(
+                "extract_embeddings.py",
+                "hparams/extract_embeddings.yaml",
+                f"--experiment_folder={experiment}",
+                f"--split_csv={shared_corpus / 'splits' / 'test.csv'}",
+                f"--eval_batch_size={size}",
+                f"--output_file={file}",
+            )
+        )
+        vectors.append(np.array(pq.read_table(file)["embedding"].to_pylist()))
+    # padded recordings differ a little: their ends meet padding in the convolutions
+    assert np.allclose(*vectors, atol=0.2 * np.abs(vectors[0]).max())
+    assert not np.allclose(vectors[0][0], vectors[0][1], atol=1e-3)
+
+
+def test_excluded_subjects_get_no_embedding(experiment, shared_corpus, tmp_path):
+    list_file = shared_corpus / "excluded_subjects.txt"
+    list_file.write_text("s12\n")
+    try:
+        write_csv(tmp_path / "wanted.csv", [{"uid": "s12_1"}, {"uid": "s03_0"}])
+        succeeded(
+            run_script(
+                "extract_embeddings.py",
+                "hparams/extract_embeddings.yaml",
+                f"--experiment_folder={experiment}",
+                f"--split_csv={tmp_path / 'wanted.csv'}",
+                f"--output_file={tmp_path / 'embeddings.parquet'}",
+            )
+        )
+    finally:
+        list_file.unlink()
+    assert pq.read_table(tmp_path / "embeddings.parquet")["uid"].to_pylist() == [
+        "s03_0"
+    ]
+
+
 def test_check_only_shows_the_data_and_trains_nothing(corpus, tmp_path):
     (corpus / "audio" / "s03_0" / "waveform.wav").write_bytes(b"")
     result = train(corpus, tmp_path / "out", "--check_only=True")
