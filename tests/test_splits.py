@@ -169,7 +169,7 @@ def test_other_columns_may_be_kept_apart_as_well():
     ]
     assert splits.overlaps(tables, ["age"]) == []  # empty is not a value
     assert splits.overlaps(tables, ["clinic"]) == [
-        "disjoint_by names 'clinic', which is no column"
+        "disjoint_by names 'clinic', which is no column of test.csv and train.csv"
     ]
 
 
