@@ -15,7 +15,7 @@ from speechbrain.utils.distributed import ddp_init_group, run_on_main
 
 from local import cli, dataio, embeddings
 from local.config import load_hparams
-from local.corpus import local_path
+from local.corpus import local_path, output_path
 from local.errors import UserError
 from local.experiment import open_experiment
 from local.manifests import write_failed
@@ -32,6 +32,9 @@ def main(argv):
     output_file = local_path(options["output_file"], "output_file")
     if output_file.suffix != ".parquet":
         raise UserError(f"output_file must end in .parquet, found {output_file}.")
+    if output_file.is_dir():
+        raise UserError(f"output_file {output_file} is a folder: name a file.")
+    output_path(output_file.parent, "output_file")
     experiment = open_experiment(options["experiment_folder"], arguments.run_opts)
     hparams = experiment.hparams_for(options)
     kind = embeddings.EmbeddingKind(

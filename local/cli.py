@@ -223,6 +223,9 @@ def run(main):
     2 come with one message on standard error; the traceback of an unexpected error
     is kept in a file that the message names, for a bug report.
     """
+    if {"-h", "--help"} & set(sys.argv[1:]):
+        print(sys.modules["__main__"].__doc__)
+        sys.exit(OK)
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
     try:
         status = main(sys.argv[1:]) or OK

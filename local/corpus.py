@@ -63,14 +63,41 @@ def local_path(address, key):
     Raises
     ------
     UserError
-        For a bucket's address.
+        For no address or a bucket's.
     """
+    if not address:
+        raise UserError(f"{key} is empty: give --{key}=PATH.")
     if str(address).startswith("gs://"):
         raise UserError(
             f"{key} is {address}: this version reads local folders only; copy the "
             "data to a local folder and name that."
         )
     return Path(address).expanduser().absolute()
+
+
+def output_path(address, key):
+    """The absolute path of a folder to write to.
+
+    Arguments
+    ---------
+    address : str or Path
+    key : str
+        The yaml key it came from, for the message.
+
+    Returns
+    -------
+    Path
+
+    Raises
+    ------
+    UserError
+        If it is, or lies below, a file.
+    """
+    path = local_path(address, key)
+    existing = next(part for part in (path, *path.parents) if part.exists())
+    if not existing.is_dir():
+        raise UserError(f"{key} is {path}, and {existing} is a file: name a folder.")
+    return path
 
 
 def check_folders(data_folder, *files):

@@ -8,7 +8,7 @@ import pandas as pd
 from speechbrain.utils.distributed import if_main_process
 
 from local import dataio, figures, labels, metrics, predictions, prepare
-from local.corpus import local_path
+from local.corpus import local_path, output_path
 from local.errors import UserError
 from local.experiment import MANIFESTS
 from local.files import write_json
@@ -118,7 +118,7 @@ def prepare_evaluation(experiment, options, hparams):
         )
     output_folder = experiment.folder / "evaluation" / name
     if options["output_folder"]:
-        output_folder = local_path(options["output_folder"], "output_folder")
+        output_folder = output_path(options["output_folder"], "output_folder")
         save_folder = (experiment.folder / "save").resolve()
         if output_folder.resolve() == experiment.folder.resolve() or (
             save_folder in [output_folder.resolve(), *output_folder.resolve().parents]

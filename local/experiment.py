@@ -122,7 +122,7 @@ def plan_training(arguments):
     paths = corpus.corpus_paths(values)
     overrides |= {key: str(path) for key, path in paths.items()}
     overrides["study"] = None  # now part of data_folder
-    folder = corpus.local_path(values["output_folder"], "output_folder")
+    folder = corpus.output_path(values["output_folder"], "output_folder")
     if arguments.run_opts.debug and not arguments.run_opts.debug_persistently:
         # the outputs of two batches must not replace those of a real run
         folder /= "debug"
@@ -240,10 +240,14 @@ def _check_same_experiment(hparams_file, overrides, run_options, folder):
     new = plain_values(hparams_file, {**overrides, **free})
     saved |= json.loads((folder / RUN_OPTIONS).read_text(encoding="utf-8"))
     new |= run_options
+    different = [
+        key for key in dict.fromkeys([*saved, *new]) if saved.get(key) != new.get(key)
+    ]
+    # objects follow from plain keys, unless it is the yaml itself that differs
+    plain = [key for key in different if not isinstance(new.get(key), dict)]
     changed = [
         f"{key}: {saved.get(key)!r} there, {new.get(key)!r} here"
-        for key in dict.fromkeys([*saved, *new])
-        if saved.get(key) != new.get(key)
+        for key in plain or different
     ]
     if changed:
         raise UserError(

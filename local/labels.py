@@ -208,14 +208,22 @@ def targets_from_table(table, labels, types, derived_labels, missing_values, nam
     problems : list of str
         Everything that can't be read, by column and row.
     """
+    derived_labels = derived_labels or {}
+    problems = [
+        f"derived_labels needs LABEL: [COLUMN, …], found {label}: {sources!r}"
+        for label, sources in derived_labels.items()
+        if label not in labels or not isinstance(sources, list) or not sources
+    ]
+    if problems:
+        return None, problems
     missing = {*NOT_RATED, *(str(value) for value in missing_values or ())}
-    targets, problems = {}, []
+    targets = {}
     for label in labels:
         if label in table.columns:
             targets[label] = _column(
                 table[label], types[label].target, missing, name, problems, label
             )
-        elif label in (derived_labels or {}):
+        elif label in derived_labels:
             targets[label] = _derive(
                 table, label, derived_labels[label], missing, name, problems
             )

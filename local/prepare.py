@@ -109,7 +109,9 @@ def prepare_training(values):
         problems += splits.overlaps(tables, ["subject", *values["disjoint_by"]])
         problems += _unlearnable(targets, notes)
     if problems:
-        raise UserError("The splits can't be used as they are:", problems)
+        raise UserError(
+            "The splits can't be used as they are:", list(dict.fromkeys(problems))
+        )
 
     manifests, failed = {}, []
     for split in tables:
@@ -118,7 +120,7 @@ def prepare_training(values):
         )
         failed += [{**entry, "split": split} for entry in bad]
     if values["on_bad_recording"] == "skip":
-        _check_not_empty(manifests, failed)
+        _check_enough(manifests, failed)
     fingerprint = _fingerprint(values, [*files, Path(values["labels_file"])])
     return Preparation(groups, manifests, failed, notes, fingerprint)
 
@@ -278,11 +280,13 @@ def _unlearnable(targets, notes):
     return problems
 
 
-def _check_not_empty(manifests, failed):
-    empty = [split for split, manifest in manifests.items() if manifest.empty]
-    if empty:
+def _check_enough(manifests, failed):
+    few = [name for name, manifest in manifests.items() if manifest.empty]
+    if len(manifests["train"]) == 1:
+        few.append("train")  # batch normalisation needs two
+    if few:
         raise UserError(
-            f"No recording of {', '.join(empty)} can be used:",
+            f"Too few recordings of {', '.join(few)} can be used:",
             [f"{entry['uid']}: {entry['reason']}" for entry in failed],
         )
 

@@ -142,3 +142,16 @@ def test_untrained_weights_are_never_evaluated(tmp_path):
 def test_placeholders_must_be_given():
     message = failed(run_script("evaluate.py", "hparams/evaluate.yaml"))
     assert "experiment_folder" in message
+
+
+def test_outputs_below_a_file_are_refused_before_any_work(shared_corpus, tmp_path):
+    (tmp_path / "file").write_text("mine")
+    message = failed(train(shared_corpus, tmp_path / "file" / "out"))
+    assert f"{tmp_path / 'file'} is a file" in message
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_keys_that_follow_from_others_are_not_to_be_given(shared_corpus, tmp_path):
+    options = ("--save_folder=/elsewhere", "--label_groups=[[low]]")
+    message = failed(train(shared_corpus, tmp_path / "out", *options))
+    assert "--save_folder, --label_groups" in message

@@ -324,7 +324,7 @@ def test_a_split_without_a_usable_recording_stops_even_with_skip(corpus):
         shutil.rmtree(folder)
     values = values_of(corpus, on_bad_recording="skip")
     message = user_error(prepare.prepare_training, values)
-    assert "No recording of test can be used" in message
+    assert "Too few recordings of test can be used" in message
 
 
 # A split of its own, for a trained model
@@ -463,3 +463,29 @@ def test_positive_weights_are_negatives_per_positive():
     )
     names = list(manifest.columns)
     assert manifests.positive_weights(manifest, names) == [4, 1 / 3, 1, 1, 1]
+
+
+@pytest.mark.parametrize("derived", [{"x": ["low"]}, {"low": []}, {"low": "loud"}])
+def test_derived_labels_must_name_a_label_and_its_columns(corpus, derived):
+    message = user_error(
+        prepare.prepare_training, values_of(corpus, derived_labels=derived)
+    )
+    assert message.count("derived_labels needs LABEL: [COLUMN, …]") == 1
+
+
+def test_an_excluded_list_has_one_subject_per_line(corpus):
+    (corpus / "excluded_subjects.txt").write_text("s01,s02\n")
+    message = user_error(prepare.prepare_training, values_of(corpus))
+    assert "one subject per line" in message and "s01,s02" in message
+
+
+def test_labels_with_one_class_are_named_and_unrated_splits_refused(corpus):
+    rows = read_csv(corpus / "splits" / "train.csv")
+    write_csv(corpus / "splits" / "train.csv", [{**row, "low": "1"} for row in rows])
+    assert "low: train has no two classes" in (
+        prepare.prepare_training(values_of(corpus)).notes
+    )
+    blank = {"low": "", "loud": "", "noisy": ""}
+    write_csv(corpus / "splits" / "train.csv", [{**row, **blank} for row in rows])
+    message = user_error(prepare.prepare_training, values_of(corpus))
+    assert "no label of the train recordings is rated" in message
