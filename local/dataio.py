@@ -86,12 +86,14 @@ def build_dataset(manifest, labels, audio_settings, crop=None):
     @takes("id", "recording")
     @provides("metadata")
     def read_metadata(uid, recording):
+        """What the recording's metadata.json says, dict."""
         with _naming(uid):
             return audio.read_metadata(Path(recording))
 
     @takes("id", "recording", "metadata", "segment")
     @provides("waveform")
     def read_waveform(uid, recording, metadata, part):
+        """The recording, cropped in training: float32 [time]"""
         with _naming(uid):
             waveform = audio.load_recording(
                 Path(recording),
@@ -106,6 +108,7 @@ def build_dataset(manifest, labels, audio_settings, crop=None):
     @takes("ratings")
     @provides("target")
     def target(ratings):
+        """Targets of all labels: float32 [label]"""
         return torch.tensor(ratings)
 
     return DynamicItemDataset(

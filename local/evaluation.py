@@ -116,19 +116,7 @@ def prepare_evaluation(experiment, options, hparams):
         _, manifest, failed, notes = prepare.prepare_split(
             split_csv, hparams, names=names
         )
-    output_folder = experiment.folder / "evaluation" / name
-    if options["output_folder"]:
-        output_folder = output_path(options["output_folder"], "output_folder")
-        save_folder = (experiment.folder / "save").resolve()
-        if output_folder.resolve() == experiment.folder.resolve() or (
-            save_folder in [output_folder.resolve(), *output_folder.resolve().parents]
-        ):
-            raise UserError(
-                f"output_folder {output_folder} belongs to the experiment, whose files "
-                "stay as they are: give another one."
-            )
-    if experiment.brain.debug:
-        output_folder /= "debug"
+    output_folder = _output_folder(experiment, options, name)
     trained = {
         subject
         for file in own_manifests.glob("*.csv")
@@ -143,6 +131,24 @@ def prepare_evaluation(experiment, options, hparams):
             "were trained or validated on: these results are not of unseen subjects.",
         ]
     return EvaluationSplit(name, manifest, failed, notes, output_folder)
+
+
+def _output_folder(experiment, options, name):
+    """Where to write; never into the experiment's own files."""
+    output_folder = experiment.folder / "evaluation" / name
+    if options["output_folder"]:
+        output_folder = output_path(options["output_folder"], "output_folder")
+        save_folder = (experiment.folder / "save").resolve()
+        if output_folder.resolve() == experiment.folder.resolve() or (
+            save_folder in [output_folder.resolve(), *output_folder.resolve().parents]
+        ):
+            raise UserError(
+                f"output_folder {output_folder} belongs to the experiment, whose files "
+                "stay as they are: give another one."
+            )
+    if experiment.brain.debug:
+        output_folder /= "debug"
+    return output_folder
 
 
 def _split_csv(options):
