@@ -51,7 +51,7 @@ def main(argv):
         logger.info(note)
     vectors = embeddings.extract(
         experiment.brain,
-        dataio.build_dataset(manifest, [], hparams),
+        dataio.build_dataset(manifest, [], hparams, hparams["eval_crop"]),
         dataio.loader_kwargs(hparams),
         kind,
     )

@@ -17,8 +17,9 @@ from speechbrain.utils.distributed import ddp_init_group, run_on_main
 
 from local import cli, prepare, training
 from local.config import load_hparams
-from local.experiment import MANIFESTS, RUN_OPTIONS, plan_training
+from local.experiment import MANIFESTS, RUN_OPTIONS
 from local.files import write_json
+from local.planning import plan_training
 
 logger = logging.getLogger(__name__)
 
@@ -42,7 +43,7 @@ def main(argv):
         hyperparams_to_save=str(arguments.hparams_file),
         overrides=plan.overrides,
     )
-    for note in preparation.notes:
+    for note in plan.notes:
         logger.info(note)
     run_on_main(prepare.save_preparation, [preparation, output_folder / MANIFESTS])
     run_on_main(write_json, [output_folder / RUN_OPTIONS, plan.run_options])

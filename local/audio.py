@@ -6,6 +6,7 @@ that can be wrong with one raises `BadRecording` with the reason: what was
 expected and what was found.
 """
 
+import functools
 import json
 import math
 from pathlib import Path
@@ -212,7 +213,7 @@ def resample(waveform, orig_rate, new_rate):
     if new_rate in (0, orig_rate):
         return waveform
     if _kernel_size(orig_rate, new_rate) <= MAX_KERNEL_SIZE:
-        return torchaudio.functional.resample(waveform, orig_rate, new_rate)
+        return _resampler(orig_rate, new_rate)(waveform)
     n_samples = -(-waveform.shape[-1] * new_rate // orig_rate)
     rows = waveform.reshape(-1, waveform.shape[-1]).numpy()
     resampled = soxr.resample(rows.T, orig_rate, new_rate, quality="HQ").T
@@ -307,6 +308,12 @@ def channels_used(n_channels, channel):
             f"numbered from 0 to {n_channels - 1}"
         )
     return slice(channel, channel + 1)
+
+
+@functools.lru_cache(16)
+def _resampler(orig_rate, new_rate):
+    """torchaudio's, whose kernel is computed once and in float64."""
+    return torchaudio.transforms.Resample(orig_rate, new_rate)
 
 
 def _kernel_size(orig_rate, new_rate):

@@ -1,11 +1,14 @@
 """Waveform augmentation, drawn anew for every recording and epoch.
 
-A transform is a `Transform`: its `probability`, and a method `apply` that takes one
-recording and a generator. `Augmentation` calls the transforms of its list in order.
+A transform is a `Transform`: its `probability`, and a method `apply_to` that takes
+one recording and a generator; `local.transforms` holds those there are.
+`Augmentation` calls the transforms of its list in order.
 """
 
+import math
+import numbers
+
 import torch
-import torchaudio
 
 from local.randomness import keyed_generator, uniform
 
@@ -17,13 +20,20 @@ class Transform(torch.nn.Module):
     ---------
     probability : float
         Share of recordings that are changed, 0 (off) to 1.
-    **ranges : (low, high)
-        Ranges that parameters are drawn from, checked here and kept as attributes.
+    **ranges : (low, high) or float
+        Ranges that parameters are drawn from, checked here and kept as attributes;
+        a single number is always drawn.
 
     Raises
     ------
     ValueError
         For a probability outside 0 to 1 or a range that is none.
+
+    Example
+    -------
+    >>> transform = Transform(0.5, gain_range=3, snr_range=[10, 30])
+    >>> transform.gain_range, transform.snr_range
+    ((3.0, 3.0), (10.0, 30.0))
     """
 
     def __init__(self, probability, **ranges):
@@ -32,10 +42,29 @@ class Transform(torch.nn.Module):
             raise ValueError(f"probability must lie in 0 to 1: {probability}")
         self.probability = probability
         for name, bounds in ranges.items():
-            low, high = bounds
-            if not low <= high:
-                raise ValueError(f"{name} must be [low, high]: {list(bounds)}")
-            setattr(self, name, (float(low), float(high)))
+            setattr(self, name, _low_and_high(name, bounds))
+
+    def require(self, name, lowest=-math.inf, highest=math.inf):
+        """Refuse a range that leaves the values a transform can work with.
+
+        Arguments
+        ---------
+        name : str
+            The range's, as given to the constructor.
+        lowest, highest : float
+
+        Raises
+        ------
+        ValueError
+            If the range goes below `lowest` or above `highest`.
+        """
+        low, high = getattr(self, name)
+        if lowest <= low and high <= highest:
+            return
+        limits = f"lie in {lowest:g} to {highest:g}"
+        if highest == math.inf:
+            limits = f"be {lowest:g} or more"
+        raise ValueError(f"{name} must {limits}: {[low, high]}")
 
     def forward(self, waveform, generator):
         """Change one recording, or not.
@@ -50,9 +79,9 @@ class Transform(torch.nn.Module):
         Returns
         -------
         torch.Tensor
-            [time]; may be of another length.
+            [time]; may be of another length. A recording without samples stays so.
         """
-        if uniform(0, 1, generator) >= self.probability:
+        if uniform(0, 1, generator) >= self.probability or not len(waveform):
             return waveform
         return self.apply_to(waveform, generator)
 
@@ -61,101 +90,17 @@ class Transform(torch.nn.Module):
         raise NotImplementedError
 
 
-class Speed(Transform):
-    """Play a recording faster or slower; pitch and formants move with the speed.
-
-    Arguments
-    ---------
-    probability : float
-    speed_range : (float, float)
-        Ratio of speeds: 1.1 is 10 % faster, and as much shorter.
-
-    Example
-    -------
-    >>> speed = Speed(1.0, (1.25, 1.25))
-    >>> speed(torch.randn(16000), keyed_generator("example")).shape
-    torch.Size([12800])
-    """
-
-    #: Steps in which the ratio is drawn; resampling is fast for small numbers.
-    STEPS = 100
-
-    def __init__(self, probability, speed_range):
-        super().__init__(probability, speed_range=speed_range)
-        if self.speed_range[0] <= 0:
-            raise ValueError(f"speed_range must be above 0: {list(speed_range)}")
-
-    def apply_to(self, waveform, generator):
-        """Resample as if the recording had been made at another rate."""
-        ratio = round(uniform(*self.speed_range, generator) * self.STEPS) / self.STEPS
-        return torchaudio.functional.resample(
-            waveform, round(ratio * self.STEPS), self.STEPS
-        )
-
-
-class WhiteNoise(Transform):
-    """Add white noise at a signal-to-noise ratio.
-
-    Arguments
-    ---------
-    probability : float
-    snr_range : (float, float)
-        Ratio of the recording's power to the noise's in dB.
-
-    Example
-    -------
-    >>> noise = WhiteNoise(1.0, (20, 20))
-    >>> clean = torch.sin(torch.arange(16000.0))
-    >>> added = noise(clean, keyed_generator("example")) - clean
-    >>> round(10 * torch.log10(clean.square().mean() / added.square().mean()).item())
-    20
-    """
-
-    def __init__(self, probability, snr_range):
-        super().__init__(probability, snr_range=snr_range)
-
-    def apply_to(self, waveform, generator):
-        """Noise of the recording's own level, silence stays silent."""
-        snr_db = uniform(*self.snr_range, generator)
-        noise = torch.randn(waveform.shape, generator=generator).to(waveform)
-        scale = waveform.square().mean().sqrt() * 10 ** (-snr_db / 20)
-        return waveform + noise * scale
-
-
-class EdgeSilence(Transform):
-    """Put digital silence before and after a recording.
-
-    Recordings that end in their own room noise otherwise never show a model what
-    silence below that noise looks like.
-
-    Arguments
-    ---------
-    probability : float
-    silence_range : (float, float)
-        Length of the silence at either end in s.
-    sample_rate : int
-        Hz.
-
-    Example
-    -------
-    >>> silence = EdgeSilence(1.0, (0.5, 0.5), sample_rate=4)
-    >>> silence(torch.ones(3), keyed_generator("example"))
-    tensor([0., 0., 1., 1., 1., 0., 0.])
-    """
-
-    def __init__(self, probability, silence_range, sample_rate):
-        super().__init__(probability, silence_range=silence_range)
-        if self.silence_range[0] < 0:
-            raise ValueError(f"silence_range must be 0 or more: {list(silence_range)}")
-        self.sample_rate = sample_rate
-
-    def apply_to(self, waveform, generator):
-        """Two lengths are drawn, one for each end."""
-        lengths = [
-            round(uniform(*self.silence_range, generator) * self.sample_rate)
-            for _ in range(2)
-        ]
-        return torch.nn.functional.pad(waveform, lengths)
+def _low_and_high(name, bounds):
+    """A range as two floats; ValueError if it is none."""
+    if isinstance(bounds, numbers.Real):
+        bounds = (bounds, bounds)
+    try:
+        low, high = (float(bound) for bound in bounds)
+    except (TypeError, ValueError):
+        low = high = math.nan
+    if not (math.isfinite(low) and math.isfinite(high) and low <= high):
+        raise ValueError(f"{name} must be [low, high] or one number: {bounds}")
+    return low, high
 
 
 class Augmentation(torch.nn.Module):
@@ -168,9 +113,12 @@ class Augmentation(torch.nn.Module):
     ---------
     transforms : list of Transform
     seed : int
+    min_samples : int
+        A change that would leave less than this is not made.
 
     Example
     -------
+    >>> from local.transforms import Speed
     >>> augment = Augmentation([Speed(1.0, (0.5, 0.5))], seed=1)
     >>> waveforms, lengths = augment(
     ...     torch.ones(2, 1000), torch.tensor([1.0, 0.5]), ["a", "b"], epoch=1
@@ -179,10 +127,11 @@ class Augmentation(torch.nn.Module):
     (torch.Size([2, 2000]), tensor([1.0000, 0.5000]))
     """
 
-    def __init__(self, transforms, seed):
+    def __init__(self, transforms, seed, min_samples=0):
         super().__init__()
         self.transforms = torch.nn.ModuleList(transforms)
         self.seed = seed
+        self.min_samples = min_samples
 
     def forward(self, waveforms, lengths, uids, epoch):
         """Augment a batch.
@@ -209,10 +158,15 @@ class Augmentation(torch.nn.Module):
         changed = []
         for waveform, n, uid in zip(waveforms, n_samples, uids, strict=True):
             generator = keyed_generator("augment", self.seed, epoch, uid)
-            waveform = waveform[:n]
-            for transform in self.transforms:
-                waveform = transform(waveform, generator)
-            changed.append(waveform)
+            changed.append(self._augment(waveform[:n], generator))
         padded = torch.nn.utils.rnn.pad_sequence(changed, batch_first=True)
         new_lengths = lengths.new_tensor([len(waveform) for waveform in changed])
         return padded, new_lengths / padded.shape[1]
+
+    def _augment(self, waveform, generator):
+        """One recording through all transforms: [time] → [time]"""
+        for transform in self.transforms:
+            changed = transform(waveform, generator)
+            if len(changed) >= min(self.min_samples, len(waveform)):
+                waveform = changed
+        return waveform

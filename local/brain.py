@@ -64,17 +64,20 @@ class ClinicalBrain(sb.Brain):
             waveforms, lengths = self.hparams.augment(
                 waveforms, lengths, batch.id, self.epoch
             )
+            waveforms = self.hparams.mix(waveforms, lengths, batch.id, self.epoch)
         features, lengths = models.compute_features(self.modules, waveforms, lengths)
         if training:
-            features = self.hparams.spectrogram_mask(
-                features, lengths, batch.id, self.epoch
-            )
+            key = lengths, batch.id, self.epoch
+            features = self.hparams.spectrogram_mask(features, *key)
+            features = self.hparams.spectrogram_noise(features, *key)
         return models.classify(self.modules, features, lengths)
 
     def compute_objectives(self, predictions, batch, stage):
         """The loss of a batch; outside training the scores are kept as well."""
         targets = batch.target.data
-        if stage != sb.Stage.TRAIN:
+        if stage == sb.Stage.TRAIN:
+            targets = self.hparams.mix.mix_targets(targets, batch.id, self.epoch)
+        else:
             self.scores.append((batch.id, predictions.logits.float(), targets))
         return self.hparams.compute_loss(predictions.logits, targets)
 
@@ -139,7 +142,7 @@ class ClinicalBrain(sb.Brain):
         """Start an epoch's crops, or a fresh list of scores."""
         if stage == sb.Stage.TRAIN:
             self.epoch = epoch
-            self.hparams.random_crop.epoch = epoch
+            self.hparams.train_crop.epoch = epoch
             self.skipped_batches = 0
         else:
             self.scores = []
@@ -165,15 +168,27 @@ class ClinicalBrain(sb.Brain):
         loss = self.hparams.compute_loss(
             torch.from_numpy(scores.logits), torch.from_numpy(scores.targets)
         ).item()
-        macro, per_label = metrics.macro_auroc(scores.targets, scores.logits)
-        labels = flatten(self.hparams.label_groups)
+        labels = np.array(flatten(self.hparams.label_groups))
+        ranges = self.hparams.label_ranges or [None] * len(labels)
+        binary = np.array([bounds is None for bounds in ranges])
+        macro, per_label = metrics.macro_auroc(
+            scores.targets[:, binary], scores.logits[:, binary]
+        )
         if not np.isfinite(loss):
             raise RunError(
                 f"The validation loss of epoch {epoch} is {loss}: training has "
                 "diverged. Start again with a lower lr."
             )
-        per_label = {f"auroc {k}": v for k, v in zip(labels, per_label, strict=True)}
-        return {"loss": loss, "macro_auroc": macro, **per_label}
+        stats = {"loss": loss, "macro_auroc": macro}
+        stats |= {
+            f"auroc {label}": value
+            for label, value in zip(labels[binary], per_label, strict=True)
+        }
+        errors = np.abs(scores.logits - scores.targets)
+        return stats | {
+            f"mae {labels[i]}": float(np.nanmean(errors[:, i]))
+            for i in np.flatnonzero(~binary & ~np.isnan(errors).all(axis=0))
+        }
 
     def _end_epoch(self, epoch, stats, selection):
         self.hparams.train_logger.log_stats(

@@ -22,7 +22,8 @@ def corpus_paths(values):
     Raises
     ------
     UserError
-        If a part is neither given nor below `corpus_folder`, or is in a bucket.
+        If a part is neither given nor below `corpus_folder`, or is in a bucket, or
+        `study` leads out of `data_folder`.
     """
     defaults = {
         "data_folder": "audio",
@@ -42,9 +43,39 @@ def corpus_paths(values):
             f"Give --corpus_folder=DIR, or each of its parts: {', '.join(absent)} "
             f"{'is' if len(absent) == 1 else 'are'} missing."
         )
-    if values.get("study"):
-        paths["data_folder"] /= values["study"]
+    study = Path(values.get("study") or "")
+    if study.is_absolute() or ".." in study.parts:
+        raise UserError(
+            f"study must be a folder below data_folder, found {values['study']!r}."
+        )
+    paths["data_folder"] /= study
     return paths
+
+
+def dataset_name(values, paths):
+    """What a data set is called unless it is given: its folder's name.
+
+    Arguments
+    ---------
+    values : dict
+        With `corpus_folder`, which may be None.
+    paths : dict of str to Path
+        As `corpus_paths` gives them.
+
+    Returns
+    -------
+    str
+
+    Example
+    -------
+    >>> paths = {"data_folder": Path("/data/aphasia/audio")}
+    >>> dataset_name({"corpus_folder": None}, paths)
+    'aphasia'
+    """
+    if values["corpus_folder"]:
+        return local_path(values["corpus_folder"], "corpus_folder").name or "corpus"
+    folder = paths["data_folder"]
+    return (folder.parent if folder.name == "audio" else folder).name or "corpus"
 
 
 def local_path(address, key):

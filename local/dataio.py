@@ -53,7 +53,7 @@ class RandomCrop:
         return waveform[start : start + self.n_samples]
 
 
-def build_dataset(manifest, labels, audio_settings, crop=None):
+def build_dataset(manifest, labels, audio_settings, crop):
     """The dataset of one split.
 
     Arguments
@@ -64,8 +64,8 @@ def build_dataset(manifest, labels, audio_settings, crop=None):
         Columns of the manifest that hold targets; may be empty.
     audio_settings : dict
         `data_folder`, `sample_rate` (Hz), `audio_backend`, `mono`.
-    crop : callable, optional
-        Takes waveform [time] and uid.
+    crop : callable or None
+        Takes waveform [time] and uid, gives a waveform; None leaves recordings whole.
 
     Returns
     -------

@@ -22,13 +22,14 @@ def evaluate_split(brain, hparams, manifest, split, output_folder):
     ---------
     brain : ClinicalBrain
     hparams : dict
-        Audio settings, `label_groups`, `positive_weights`, `eval_batch_size` and
-        `num_workers`.
+        Audio settings, `label_groups`, `positive_weights`, `label_ranges`,
+        `eval_batch_size` and `num_workers`.
     manifest : pandas.DataFrame
     split : str
         Name of the split, for the `split` column.
     output_folder : Path
-        Gets predictions.csv, metrics.json and figures/roc.png.
+        Gets predictions.csv, metrics.json, and of figures/ roc.png and scores.png,
+        unless there are no labels to show in it.
 
     Returns
     -------
@@ -37,7 +38,7 @@ def evaluate_split(brain, hparams, manifest, split, output_folder):
     """
     groups = hparams["label_groups"]
     names = labels.flatten(groups)
-    dataset = dataio.build_dataset(manifest, names, hparams)
+    dataset = dataio.build_dataset(manifest, names, hparams, hparams["eval_crop"])
     scores = brain.score(dataset, dataio.loader_kwargs(hparams))
     # with --debug only the first few are scored
     scored = manifest.set_index("ID").loc[scores.uids].rename_axis("uid").reset_index()
@@ -48,13 +49,19 @@ def evaluate_split(brain, hparams, manifest, split, output_folder):
         scores.logits,
         np.log(hparams["positive_weights"] or np.ones(len(names))),
         split,
+        hparams["label_ranges"],
     )
-    result = metrics.evaluate_predictions(table, groups, brain.checkpoint.path.name)
+    result = metrics.evaluate_predictions(
+        table, groups, brain.checkpoint.path.name, hparams["label_ranges"]
+    )
     if if_main_process():
         output_folder = Path(output_folder)
         predictions.write_predictions(table, output_folder / "predictions.csv")
         write_json(output_folder / "metrics.json", result)
-        figures.roc_figure(table, groups, output_folder / "figures" / "roc.png")
+        folder = output_folder / "figures"
+        figures.roc_figure(table, groups, folder / "roc.png")
+        score_names = labels.score_labels(names, hparams["label_ranges"])
+        figures.scores_figure(table, score_names, folder / "scores.png")
     return result
 
 

@@ -1,10 +1,13 @@
-"""Front ends and what happens to features on their way to the model."""
+"""Front ends, normalisation, and how long features are.
+
+A front end is a module: waveforms [batch, time] → features [batch, frame, channel].
+One whose frames are not in proportion to the samples has a method `frame_lengths` too.
+"""
 
 import torch
 import torchaudio.compliance.kaldi as kaldi
+from speechbrain.processing.features import InputNormalization
 from speechbrain.utils.autocast import fwd_default_precision
-
-from local.randomness import keyed_generator, uniform
 
 
 class KaldiFbank(torch.nn.Module):
@@ -19,17 +22,38 @@ class KaldiFbank(torch.nn.Module):
         Hz.
     n_mels : int
         Number of mel filters.
+    target_length : int
+        Frames that all recordings are cut or padded to, with zeros at the end; 0
+        leaves them as they are.
+    mask_padding : bool
+        Whether padded frames count as padding, or as part of the recording.
+
+    Raises
+    ------
+    ValueError
+        For a negative `target_length`.
 
     Example
     -------
     >>> KaldiFbank(n_mels=40)(torch.randn(2, 16000)).shape
     torch.Size([2, 98, 40])
+    >>> KaldiFbank(n_mels=40, target_length=1024)(torch.randn(2, 16000)).shape
+    torch.Size([2, 1024, 40])
     """
 
-    def __init__(self, sample_rate=16000, n_mels=128):
+    #: Length of a window and distance between windows in s.
+    WINDOW_S, HOP_S = 0.025, 0.010
+
+    def __init__(
+        self, sample_rate=16000, n_mels=128, target_length=0, mask_padding=True
+    ):
         super().__init__()
+        if target_length < 0:
+            raise ValueError(f"target_length must be 0 or more: {target_length}")
         self.sample_rate = sample_rate
         self.n_mels = n_mels
+        self.target_length = target_length
+        self.mask_padding = mask_padding
 
     @fwd_default_precision(cast_inputs=torch.float32)
     def forward(self, waveforms):
@@ -45,7 +69,36 @@ class KaldiFbank(torch.nn.Module):
         torch.Tensor
             [batch, frame, mel]
         """
-        return torch.stack([self._one(waveform) for waveform in waveforms])
+        features = torch.stack([self._one(waveform) for waveform in waveforms])
+        if not self.target_length:
+            return features
+        missing = self.target_length - features.shape[1]
+        return torch.nn.functional.pad(features, (0, 0, 0, missing))
+
+    def frame_lengths(self, lengths, n_samples):
+        """Relative lengths of the features, as the function `frame_lengths` gives them.
+
+        Arguments
+        ---------
+        lengths : torch.Tensor
+            Relative lengths of the waveforms, [batch].
+        n_samples : int
+            Samples of the padded batch.
+
+        Returns
+        -------
+        torch.Tensor
+            Relative lengths of the features, [batch].
+        """
+        if self.target_length and not self.mask_padding:
+            return torch.ones_like(lengths)
+        window, hop = (
+            int(self.sample_rate * length_s) for length_s in (self.WINDOW_S, self.HOP_S)
+        )
+        own = torch.round(lengths * n_samples)
+        n_own = 1 + torch.floor((own - window) / hop)
+        n_frames = self.target_length or 1 + (n_samples - window) // hop
+        return (n_own.clamp(min=1, max=n_frames) - 0.5) / n_frames
 
     def _one(self, waveform):
         return kaldi.fbank(
@@ -56,69 +109,66 @@ class KaldiFbank(torch.nn.Module):
             window_type="hanning",
             num_mel_bins=self.n_mels,
             dither=0.0,
-            frame_shift=10,
+            frame_length=1000 * self.WINDOW_S,
+            frame_shift=1000 * self.HOP_S,
         )
 
 
-class SpectrogramMask(torch.nn.Module):
-    """Hide a band of channels and a span of frames of every recording (SpecAugment,
-    Park et al., Interspeech 2019), each recording's own.
-
-    Comes after the normalisation: 0, the mean, is what hidden cells hold.
+class FeatureNormalization(torch.nn.Module):
+    """Normalise features by each recording's own mean, or by one of the whole data set.
 
     Arguments
     ---------
-    freqm : int
-        Largest number of channels hidden; 0 = none.
-    timem : int
-        Largest number of frames hidden; 0 = none.
-    seed : int
+    dataset_mean, dataset_std : float or None
+        Both given: (x - dataset_mean) / (2 * dataset_std), for all recordings and
+        channels alike (Gong et al., AST, Interspeech 2021). Both None: every
+        channel's mean over the recording is taken off it.
+
+    Raises
+    ------
+    ValueError
+        If only one is given, or `dataset_std` is not above 0.
 
     Example
     -------
-    >>> mask = SpectrogramMask(freqm=2, timem=3, seed=1)
-    >>> mask(torch.ones(1, 20, 8), torch.ones(1), ["a"], epoch=1).sum() < 160
-    tensor(True)
+    >>> features = torch.tensor([[[1.0, 5.0], [3.0, 5.0]]])
+    >>> FeatureNormalization()(features, torch.ones(1)).tolist()
+    [[[-1.0, 0.0], [1.0, 0.0]]]
+    >>> FeatureNormalization(1.0, 2.0)(features, torch.ones(1)).tolist()
+    [[[0.0, 1.0], [0.5, 1.0]]]
     """
 
-    def __init__(self, freqm, timem, seed):
+    def __init__(self, dataset_mean=None, dataset_std=None):
         super().__init__()
-        if freqm < 0 or timem < 0:
-            raise ValueError(f"freqm and timem must be 0 or more: {freqm}, {timem}")
-        self.freqm, self.timem, self.seed = freqm, timem, seed
+        if (dataset_mean is None) != (dataset_std is None):
+            raise ValueError(
+                "dataset_mean and dataset_std belong together: found "
+                f"{dataset_mean} and {dataset_std}"
+            )
+        if dataset_std is not None and not dataset_std > 0:
+            raise ValueError(f"dataset_std must be above 0: {dataset_std}")
+        self.dataset_mean, self.dataset_std = dataset_mean, dataset_std
+        self.own_mean = InputNormalization(norm_type="sentence", std_norm=False)
 
-    def forward(self, features, lengths, uids, epoch):
-        """Mask a batch.
+    @fwd_default_precision(cast_inputs=torch.float32)
+    def forward(self, features, lengths):
+        """Normalise a batch.
 
         Arguments
         ---------
         features : torch.Tensor
             [batch, frame, channel]
         lengths : torch.Tensor
-            Relative, [batch]; a span of frames lies inside its recording.
-        uids : list of str
-        epoch : int
+            Relative, [batch].
 
         Returns
         -------
         torch.Tensor
             [batch, frame, channel]
         """
-        if not (self.freqm or self.timem):
-            return features
-        keep = torch.ones_like(features, dtype=torch.bool)
-        n_frames = torch.ceil(lengths * features.shape[1]).int().tolist()
-        for kept, n, uid in zip(keep, n_frames, uids, strict=True):
-            generator = keyed_generator("mask", self.seed, epoch, uid)
-            kept[_span(n, self.timem, generator)] = False
-            kept[:, _span(kept.shape[1], self.freqm, generator)] = False
-        return features * keep
-
-
-def _span(size, widest, generator):
-    width = int(uniform(0, min(widest, size) + 1, generator))
-    start = int(uniform(0, size - width + 1, generator))
-    return slice(start, start + width)
+        if self.dataset_mean is None:
+            return self.own_mean(features, lengths)
+        return (features - self.dataset_mean) / (2 * self.dataset_std)
 
 
 def frame_lengths(lengths, n_frames):
@@ -146,3 +196,27 @@ def frame_lengths(lengths, n_frames):
     """
     frames = torch.round(lengths * n_frames).clamp(min=1, max=n_frames)
     return (frames - 0.5) / n_frames
+
+
+def raw_features(front_end, waveforms, lengths):
+    """Features of a batch before any normalisation.
+
+    Arguments
+    ---------
+    front_end : torch.nn.Module
+    waveforms : torch.Tensor
+        [batch, time]
+    lengths : torch.Tensor
+        Relative, [batch].
+
+    Returns
+    -------
+    features : torch.Tensor
+        [batch, frame, channel]
+    lengths : torch.Tensor
+        Relative lengths of the features, [batch].
+    """
+    features = front_end(waveforms)
+    if hasattr(front_end, "frame_lengths"):
+        return features, front_end.frame_lengths(lengths, waveforms.shape[1])
+    return features, frame_lengths(lengths, features.shape[1])

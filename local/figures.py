@@ -13,7 +13,8 @@ from sklearn.metrics import roc_auc_score, roc_curve
 
 from local.errors import UserError
 from local.files import atomic_write
-from local.predictions import rows_of_label
+from local.metrics import score_metrics
+from local.predictions import rows_of_label, scores_in
 
 #: Okabe and Ito's colours, which colour-blind readers can tell apart; without
 #: their yellow, which is too pale for a line on white.
@@ -35,10 +36,11 @@ DOTS_PER_INCH = 150
 
 
 def roc_figure(table, label_groups, path):
-    """Draws the ROC curves of all labels, one panel per head.
+    """Draws the ROC curves of the labels that are 0 or 1, one panel per head.
 
     The legend gives each label's AUROC and how many recordings are positive and
-    negative; a label that has one class is listed as not computable.
+    negative; a label that has one class is listed as not computable. Scores have no
+    such curve: a head of scores only has no panel.
 
     Arguments
     ---------
@@ -51,11 +53,20 @@ def roc_figure(table, label_groups, path):
 
     Returns
     -------
-    matplotlib.figure.Figure
+    matplotlib.figure.Figure or None
+        None, and no file, where all labels are scores.
     """
-    figure = Figure(figsize=(5.2 * len(label_groups), 5))
-    panels = figure.subplots(1, len(label_groups), squeeze=False)[0]
-    for index, (panel, group) in enumerate(zip(panels, label_groups, strict=True)):
+    scores = scores_in(table)
+    heads = {
+        index: [label for label in group if label not in scores]
+        for index, group in enumerate(label_groups)
+        if not scores.issuperset(group)
+    }
+    if not heads:
+        return None
+    figure = Figure(figsize=(5.2 * len(heads), 5))
+    panels = figure.subplots(1, len(heads), squeeze=False)[0]
+    for panel, (index, group) in zip(panels, heads.items(), strict=True):
         panel.plot([0, 1], [0, 1], color="0.6", linewidth=1, label="chance")
         for position, label in enumerate(group):
             _roc_curve(panel, *rows_of_label(table, label)[:2], label, position)
@@ -96,6 +107,80 @@ def _roc_curve(panel, targets, probabilities, label, position):
         linewidth=1.8,
         label=textwrap.fill(entry, 60).replace("$", r"\$"),
     )
+
+
+def scores_figure(table, labels, path):
+    """Draws ratings against predictions, one panel per score.
+
+    A point is a recording; on the grey line rating and prediction are the same. The
+    title gives the mean absolute error and the intraclass correlation.
+
+    Arguments
+    ---------
+    table : pandas.DataFrame
+        A table of predictions (see `local.predictions`).
+    labels : list of str
+        The labels that are scores.
+    path : str or pathlib.Path
+        The PNG file to write.
+
+    Returns
+    -------
+    matplotlib.figure.Figure or None
+        None, and no file, where there are no scores.
+    """
+    if not labels:
+        return None
+    # Not wider than four panels, rows as full as can be: 5 are 3 and 2.
+    n_rows = -(-len(labels) // 4)
+    n_columns = -(-len(labels) // n_rows)
+    figure = Figure(figsize=(3.6 * n_columns, 3.9 * n_rows), layout="constrained")
+    panels = figure.subplots(n_rows, n_columns, squeeze=False).ravel()
+    for panel in panels[len(labels) :]:
+        panel.remove()
+    for panel, label in zip(panels, labels, strict=False):
+        _score_panel(panel, label, *rows_of_label(table, label))
+    _save(figure, path)
+    return figure
+
+
+def _score_panel(panel, label, ratings, predictions, subjects):
+    """Draws one score; ratings [n] may hold NaN for "not rated"."""
+    found = score_metrics(ratings, predictions, subjects)
+    shown = [
+        f"{name} n/a" if value is None else f"{name} {value:{form}}"
+        for name, form, value in (
+            ("MAE", ".3g", found["mae"]["value"]),  # of any scale
+            ("ICC", ".3f", found["icc"]["value"]),
+        )
+    ]
+    name = textwrap.fill(label, 30).replace("$", r"\$")
+    title = f"{name}\n{', '.join(shown)} (n = {found['n']})"
+    panel.set_title(title, fontsize=10)
+    panel.set(xlabel="rated", ylabel="predicted", aspect="equal")
+    panel.grid(color="0.9")
+    panel.set_axisbelow(True)
+    rated = ~np.isnan(ratings)
+    if not rated.any():
+        panel.text(0.5, 0.5, "no rating", ha="center", transform=panel.transAxes)
+        panel.set(xticks=[], yticks=[])
+        return
+    drawn = np.concatenate([ratings[rated], predictions[rated]])
+    margin = 0.05 * np.ptp(drawn) or 0.5  # a single value has an axis too
+    limits = drawn.min() - margin, drawn.max() + margin
+    panel.plot(limits, limits, color="0.6", linewidth=1)
+    panel.scatter(
+        ratings[rated],
+        predictions[rated],
+        s=18,
+        color=COLOURS[0],
+        alpha=0.5,  # many recordings have the same rating
+        linewidths=0,
+    )
+    panel.set(xlim=limits, ylim=limits)
+    # the same numbers along both axes
+    for axis in (panel.xaxis, panel.yaxis):
+        axis.set_major_locator(MaxNLocator(5))
 
 
 def read_train_log(path):

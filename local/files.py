@@ -3,6 +3,8 @@
 import json
 import os
 import secrets
+import shutil
+import tempfile
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -84,3 +86,39 @@ def write_json(path, data):
     text = json.dumps(data, indent=2, allow_nan=False, ensure_ascii=False)
     with atomic_write(path) as stream:
         stream.write(text + "\n")
+
+
+@contextmanager
+def folder_beside(folder):
+    """Lends an empty folder beside another, to be filled and renamed to it.
+
+    What was not renamed by the end of the block is removed.
+
+    Arguments
+    ---------
+    folder : str or pathlib.Path
+        The folder to be made; its parent is made if it is not there.
+
+    Yields
+    ------
+    Path
+        On the same file system, of the same name, and readable like any other.
+
+    Example
+    -------
+    >>> folder = getfixture("tmp_path") / "corpus"
+    >>> with folder_beside(folder) as partial:
+    ...     _ = (partial / "labels.txt").write_text("slow rate")
+    ...     _ = partial.rename(folder)
+    >>> [path.name for path in folder.parent.iterdir()]
+    ['corpus']
+    """
+    folder = Path(folder)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    temporary = tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent)
+    try:
+        inner = Path(temporary) / folder.name  # mkdtemp's own is for its user only
+        inner.mkdir()
+        yield inner
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)

@@ -3,6 +3,8 @@
 import numpy as np
 import pandas as pd
 
+from local.labels import score_labels
+
 #: What is summarised of each split's recordings, with its unit.
 RANGES = {
     "duration": "s",
@@ -25,9 +27,11 @@ def take_inventory(preparation):
     dict
         `splits` (counts, labels, ranges), `unusable`, `notes`; JSON-safe.
     """
+    names = preparation.labels
+    scores = score_labels(names, preparation.label_ranges)
     return {
         "splits": {
-            split: _of_split(manifest, preparation.labels)
+            split: _of_split(manifest, names, scores)
             for split, manifest in preparation.manifests.items()
         },
         "unusable": preparation.failed,
@@ -35,14 +39,17 @@ def take_inventory(preparation):
     }
 
 
-def _of_split(manifest, names):
+def _of_split(manifest, names, scores):
     if manifest.empty:
         return {"n_recordings": 0}
     return {
         "n_recordings": len(manifest),
         "n_subjects": int(manifest["subject"].nunique()),
         "hours": round(float(manifest["duration"].sum()) / 3600, 4),
-        "labels": {name: _of_label(manifest, name) for name in names},
+        "labels": {
+            name: (_of_score if name in scores else _of_label)(manifest, name)
+            for name in names
+        },
         **{key: _quantiles(manifest[key], unit) for key, unit in RANGES.items()},
         **{
             key: {str(k): int(n) for k, n in manifest[key].value_counts().items()}
@@ -58,6 +65,20 @@ def _of_label(manifest, name):
         "negative": int((manifest[name] == 0).sum()),
         "not_rated": int(manifest[name].isna().sum()),
         "positive_subjects": int(positive["subject"].nunique()),
+    }
+
+
+def _of_score(manifest, name):
+    values = manifest[name].dropna()
+    spread = {key: getattr(values, key)() for key in ("min", "mean", "max")}
+    return {
+        "rated": len(values),
+        "not_rated": int(manifest[name].isna().sum()),
+        **{
+            key: round(float(value), 4) if len(values) else None
+            for key, value in spread.items()
+        },
+        "subjects": int(manifest.loc[values.index, "subject"].nunique()),
     }
 
 
@@ -92,8 +113,7 @@ def format_inventory(inventory):
             f"{split}: {found['n_recordings']} recordings of {found['n_subjects']} "
             f"subjects, {found['hours']:.2f} h"
         )
-        table = pd.DataFrame(found["labels"]).T
-        lines += [f"  {line}" for line in table.to_string().splitlines()]
+        lines += _label_tables(found["labels"])
         for key in RANGES:
             spread = found[key]
             lines.append(
@@ -111,3 +131,17 @@ def format_inventory(inventory):
         for entry in inventory["unusable"]
     ]
     return "\n".join(lines)
+
+
+def _label_tables(found):
+    """A table of the labels that are 0 or 1, and one of the scores, as lines."""
+    lines = []
+    for is_score in (False, True):
+        chosen = {name: of for name, of in found.items() if ("mean" in of) == is_score}
+        if chosen:
+            table = pd.DataFrame.from_dict(chosen, orient="index")
+            if is_score:  # columns of None alone would be shown as such
+                table = table.astype(dict.fromkeys(("min", "mean", "max"), float))
+            text = table.to_string(na_rep="n/a", float_format="{:g}".format)
+            lines += [f"  {line}" for line in text.splitlines()]
+    return lines

@@ -85,21 +85,25 @@ def _repeated(values):
 
 @dataclasses.dataclass(frozen=True)
 class LabelType:
-    """What the cells of a label's column may hold.
+    """What the cells of a label's column may hold, and what is learned of them.
 
     Attributes
     ----------
     type : str
-        ``binary`` (0 or 1) or ``ordinal`` (a scale, positive from a value on).
+        ``binary`` (0 or 1), ``ordinal`` (a scale, positive from a value on) or
+        ``score`` (a number).
     range : tuple of float
         Lowest and highest value allowed.
-    positive_from : float
-        The lowest value that counts as positive.
+    positive_from : float or None
+        The lowest value that counts as positive; None where nothing does.
+    is_score : bool
+        Whether the value itself is learned, and not whether it is positive.
     """
 
     type: str = "binary"
     range: tuple = (0.0, 1.0)
-    positive_from: float = 1.0
+    positive_from: float | None = 1.0
+    is_score: bool = False
 
     def target(self, value):
         """The training target of a rating.
@@ -111,18 +115,25 @@ class LabelType:
         Returns
         -------
         float
-            0 or 1.
+            0 or 1, or of a score the value itself.
 
         Raises
         ------
         ValueError
             If the value is outside what this type allows.
+
+        Example
+        -------
+        >>> LabelType("ordinal", (0.0, 4.0), 2.0).target(3)
+        1.0
+        >>> LabelType("score", (0.0, 100.0), None, is_score=True).target(37.5)
+        37.5
         """
         low, high = self.range
         allowed = value in (0, 1) if self.type == "binary" else low <= value <= high
         if not allowed:
             raise ValueError(f"outside {self.describe()}")
-        return float(value >= self.positive_from)
+        return float(value if self.is_score else value >= self.positive_from)
 
     def describe(self):
         """What is allowed, for a message."""
@@ -131,7 +142,7 @@ class LabelType:
         return f"the range {self.range[0]:g} to {self.range[1]:g}"
 
 
-def parse_label_types(label_types, labels):
+def parse_label_types(label_types, labels, loss="bce"):
     """Check the yaml key ``label_types``.
 
     Arguments
@@ -140,6 +151,8 @@ def parse_label_types(label_types, labels):
         As `EXAMPLE` shows; labels that it does not name are binary.
     labels : list of str
         All labels.
+    loss : str
+        As in the yaml: with ``mse`` every label is learned as a score.
 
     Returns
     -------
@@ -150,13 +163,15 @@ def parse_label_types(label_types, labels):
     UserError
         Naming every entry that can't be used.
     """
-    types, problems = {label: LabelType() for label in labels}, []
+    all_scores = loss == "mse"
+    types = {label: LabelType(is_score=all_scores) for label in labels}
+    problems = []
     for label, entry in (label_types or {}).items():
         if label not in types:
             problems.append(f"{label!r} is not a label: {', '.join(labels)}")
             continue
         try:
-            types[label] = _label_type(entry)
+            types[label] = _label_type(entry, all_scores)
         except (ValueError, TypeError, KeyError) as error:
             problems.append(f"{label!r}: {error}")
     if problems:
@@ -164,24 +179,116 @@ def parse_label_types(label_types, labels):
     return types
 
 
-def _label_type(entry):
+def _label_type(entry, all_scores):
     unknown = set(entry) - {"type", "range", "positive_from"}
     if unknown:
         raise ValueError(f"unknown keys {sorted(unknown)}")
     kind = entry.get("type")
     if kind == "binary":
-        return LabelType()
-    if kind == "score":
-        raise ValueError(
-            "scores have no positive class; give `type: ordinal` with `positive_from`"
-        )
-    if kind != "ordinal":
+        return LabelType(is_score=all_scores)
+    if kind not in ("ordinal", "score"):
         raise ValueError(f"type {kind!r} is none of binary, ordinal, score")
-    low, high = (float(bound) for bound in entry.get("range", ()))
+    low, high = _range(entry.get("range"))
+    is_score = all_scores or kind == "score"
+    # The loss divides by the width of a score's range.
+    if is_score and not -math.inf < low < high < math.inf:
+        raise ValueError(f"range must be two numbers, low and high, not {low}, {high}")
+    if kind == "score":
+        if "positive_from" in entry:
+            raise ValueError(
+                "scores have no positive class; for one give `type: ordinal`"
+            )
+        return LabelType("score", (low, high), None, is_score)
+    if all_scores and "positive_from" not in entry:
+        return LabelType("ordinal", (low, high), None, is_score)
+    if "positive_from" not in entry:
+        raise ValueError("an ordinal label needs positive_from unless loss is mse")
     positive_from = float(entry["positive_from"])
     if not low < positive_from <= high:
         raise ValueError("positive_from must lie inside range, above its lower end")
-    return LabelType("ordinal", (low, high), positive_from)
+    return LabelType("ordinal", (low, high), positive_from, is_score)
+
+
+def _range(bounds):
+    """Low and high as float; the error of a wrong form says which form is right."""
+    if not isinstance(bounds, list | tuple) or len(bounds) != 2:
+        raise ValueError(f"range must be [low, high], found {bounds!r}")
+    return float(bounds[0]), float(bounds[1])
+
+
+def label_ranges(types, labels):
+    """The range of each label that is learned as a score.
+
+    Arguments
+    ---------
+    types : dict of str to LabelType
+    labels : list of str
+        All labels, in the order of the logits.
+
+    Returns
+    -------
+    list of (list of float or None)
+        [low, high] of a score, None of a label that is 0 or 1.
+
+    Example
+    -------
+    >>> types = parse_label_types({"b": {"type": "score", "range": [0, 9]}}, ["a", "b"])
+    >>> label_ranges(types, ["a", "b"])
+    [None, [0.0, 9.0]]
+    """
+    return [
+        list(types[label].range) if types[label].is_score else None for label in labels
+    ]
+
+
+def score_labels(labels, label_ranges):
+    """The labels that are learned as scores.
+
+    Arguments
+    ---------
+    labels : list of str
+        All labels, in the order of the logits.
+    label_ranges : list of (list of float or None) or None
+        As the function of this name gives it; None: there are no scores.
+
+    Returns
+    -------
+    list of str
+
+    Example
+    -------
+    >>> score_labels(["a", "b"], [None, [0.0, 9.0]])
+    ['b']
+    """
+    ranges = label_ranges or [None] * len(labels)
+    return [name for name, bounds in zip(labels, ranges, strict=True) if bounds]
+
+
+def scale_targets(targets, label_ranges):
+    """Scores by their place in their range, so that labels can be compared.
+
+    Arguments
+    ---------
+    targets : pandas.DataFrame of float, [n_recordings, n_labels]
+    label_ranges : list of (list of float or None)
+        [low, high] of each label that is a score, None of the others.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Each score as 0 to 1 of its range; other labels as they are.
+
+    Example
+    -------
+    >>> targets = pd.DataFrame({"a": [1.0, 0.0], "b": [3.0, np.nan]})
+    >>> scale_targets(targets, [None, [1.0, 5.0]]).to_numpy().tolist()
+    [[1.0, 0.5], [0.0, nan]]
+    """
+    scaled = targets.copy()
+    for label, bounds in zip(targets.columns, label_ranges, strict=True):
+        if bounds is not None:
+            scaled[label] = (targets[label] - bounds[0]) / (bounds[1] - bounds[0])
+    return scaled
 
 
 def targets_from_table(table, labels, types, derived_labels, missing_values, name):
@@ -195,7 +302,8 @@ def targets_from_table(table, labels, types, derived_labels, missing_values, nam
     types : dict of str to LabelType
     derived_labels : dict of str to list of str
         Label → source columns: 1 if any source is above 0; otherwise not rated if
-        any source is; otherwise 0. A label that is itself a column is not derived.
+        any source is; otherwise 0. A label that is itself a column is not derived,
+        one that is derived must be binary.
     missing_values : list of str
         Further codes for "not rated".
     name : str
@@ -224,6 +332,11 @@ def targets_from_table(table, labels, types, derived_labels, missing_values, nam
                 table[label], types[label].target, missing, name, problems, label
             )
         elif label in derived_labels:
+            if types[label].type != "binary":
+                problems.append(
+                    f"{name}: {label!r} is derived and so 0 or 1, but label_types "
+                    f"calls it {types[label].type}: leave it out there"
+                )
             targets[label] = _derive(
                 table, label, derived_labels[label], missing, name, problems
             )

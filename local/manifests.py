@@ -14,6 +14,7 @@ from tqdm import tqdm
 from local import inspection, splits
 from local.errors import BadRecording, UserError
 from local.files import atomic_write
+from local.labels import score_labels
 
 #: What is measured of a recording (fields of `inspection.RecordingReport`).
 MEASURED = (
@@ -170,7 +171,7 @@ def read_manifest(path, names):
     return manifest
 
 
-def positive_weights(manifest, names):
+def positive_weights(manifest, names, label_ranges=None):
     """Negatives per positive of each label: the weight that balances a label.
 
     Arguments
@@ -178,11 +179,13 @@ def positive_weights(manifest, names):
     manifest : pandas.DataFrame
     names : list of str
         Labels.
+    label_ranges : list of (list of float or None) or None
+        [low, high] of each label that is a score (see `labels.label_ranges`).
 
     Returns
     -------
     list of float
-        1.0 where a label has only one class.
+        1.0 where a label has only one class, or is a score.
 
     Example
     -------
@@ -191,8 +194,10 @@ def positive_weights(manifest, names):
     """
     positives = [int((manifest[name] == 1).sum()) for name in names]
     negatives = [int((manifest[name] == 0).sum()) for name in names]
+    scores = score_labels(names, label_ranges)
     return [
-        n / p if p and n else 1.0 for p, n in zip(positives, negatives, strict=True)
+        n / p if p and n and name not in scores else 1.0
+        for name, p, n in zip(names, positives, negatives, strict=True)
     ]
 
 

@@ -1,10 +1,11 @@
-"""How good probabilities are: the content of metrics.json, and its table.
+"""How good probabilities and scores are: the content of metrics.json, and its tables.
 
 A number that can't be computed is None with a reason beside it, never a made-up
 value. All numbers are plain Python ones, as JSON wants them.
 """
 
 import numpy as np
+from scipy.stats import pearsonr, spearmanr
 from sklearn.metrics import (
     average_precision_score,
     brier_score_loss,
@@ -13,11 +14,14 @@ from sklearn.metrics import (
 )
 
 from local.errors import RunError
-from local.labels import flatten
-from local.predictions import rows_of_label
+from local.labels import flatten, score_labels
+from local.predictions import rows_of_label, scores_in
 
 #: The measures of one label that have an interval, in the order of metrics.json.
 MEASURES = ("auroc", "auprc", "log_loss", "brier")
+
+#: The same of a label that is a score.
+SCORE_MEASURES = ("mae", "pearson", "spearman", "icc")
 
 NO_INTERVAL = "intervals are not computed in this version"
 
@@ -89,16 +93,113 @@ def _why_not_separable(targets):
     return None
 
 
+def score_metrics(ratings, predictions, subjects):
+    """Computes the metrics of one score over its rated recordings.
+
+    The mean absolute error is in the score's own units. The correlations of Pearson
+    and Spearman and the intraclass correlation, ICC(A,1) between rating and prediction
+    (see `icc_agreement`), need three recordings and different ratings; the first two
+    also different predictions. An ICC of predictions that are all the same is 0.
+
+    Arguments
+    ---------
+    ratings : array-like [n]
+        Any number, NaN for "not rated".
+    predictions : array-like [n]
+        In the units of the ratings.
+    subjects : array-like [n] of str
+        The subject of each recording.
+
+    Returns
+    -------
+    dict
+        As metrics.json has it under "labels".
+
+    Example
+    -------
+    >>> metrics = score_metrics([1, 2, 6], [2, 3, 7], ["a", "a", "b"])
+    >>> metrics["mae"]["value"], round(metrics["pearson"]["value"], 6)
+    (1.0, 1.0)
+    """
+    ratings = np.asarray(ratings, dtype=float)
+    rated = ~np.isnan(ratings)
+    ratings, predictions = ratings[rated], np.asarray(predictions, dtype=float)[rated]
+    subjects = np.asarray(subjects, dtype=object)[rated]
+    metrics = {"n": len(ratings), "n_subjects": len(set(subjects))}
+    no_error = None if len(ratings) else "no recording is rated"
+    if no_error:
+        metrics["reason"] = no_error
+    no_agreement = _why_not_correlated(ratings, "ratings")
+    no_correlation = no_agreement or _why_not_correlated(predictions, "predictions")
+    both = np.stack([ratings, predictions], axis=1)
+    functions = {
+        "mae": (lambda: np.abs(ratings - predictions).mean(), no_error),
+        "pearson": (lambda: pearsonr(ratings, predictions).statistic, no_correlation),
+        "spearman": (lambda: spearmanr(ratings, predictions).statistic, no_correlation),
+        "icc": (lambda: icc_agreement(both), no_agreement),
+    }
+    for name in SCORE_MEASURES:
+        function, reason = functions[name]
+        metrics[name] = _measure(None if reason else float(function()), reason)
+    return metrics
+
+
+def _why_not_correlated(numbers, name):
+    """Why numbers [n] have no correlation with any others; None if they may."""
+    if not len(numbers):
+        return "no recording is rated"
+    if len(numbers) < 3:
+        return f"fewer than 3 recordings are rated: {len(numbers)}"
+    if np.ptp(numbers) == 0:
+        return f"all {len(numbers)} {name} are the same"
+    return None
+
+
+def icc_agreement(ratings):
+    """The intraclass correlation ICC(A,1): how far single ratings agree.
+
+    Of a two-way model, for absolute agreement: a rater who is always two points above
+    the other one agrees less with him. McGraw and Wong (1996), Psychological Methods
+    1:30-46, table 4; the same number as ICC(2,1) of Shrout and Fleiss (1979).
+
+    Arguments
+    ---------
+    ratings : array-like [n, k]
+        n recordings by k raters, both 2 or more, without gaps and not all the same.
+
+    Returns
+    -------
+    float
+
+    Example
+    -------
+    >>> icc_agreement([[1, 1], [2, 2], [3, 3]])
+    1.0
+    """
+    ratings = np.asarray(ratings, dtype=float)
+    n, k = ratings.shape
+    mean = ratings.mean()
+    of_rows, of_columns = ratings.mean(axis=1), ratings.mean(axis=0)
+    rest = ratings - of_rows[:, None] - of_columns + mean
+    ms_rows = k * ((of_rows - mean) ** 2).sum() / (n - 1)
+    ms_columns = n * ((of_columns - mean) ** 2).sum() / (k - 1)
+    ms_error = (rest**2).sum() / ((n - 1) * (k - 1))
+    total = ms_rows + (k - 1) * ms_error + k / n * (ms_columns - ms_error)
+    return float((ms_rows - ms_error) / total)
+
+
 def _measure(value, reason=None):
     """A value with its interval and, as something is always missing, the reason."""
     return {"value": value, "low": None, "high": None, "reason": reason or NO_INTERVAL}
 
 
-def evaluate_predictions(table, label_groups, checkpoint):
+def evaluate_predictions(table, label_groups, checkpoint, label_ranges=None):
     """Computes the content of metrics.json.
 
     The macro values are means over the labels that have both classes, the same
-    labels for each measure; the others are listed in "left_out".
+    labels for each measure; the others are listed in "left_out". Where there are
+    scores, theirs are means over the scores that have all measures, and that of the
+    mean absolute error needs scores of one range.
 
     Arguments
     ---------
@@ -108,6 +209,9 @@ def evaluate_predictions(table, label_groups, checkpoint):
         The labels of each head.
     checkpoint : str
         Name of the checkpoint that made the predictions.
+    label_ranges : list of (list of float or None) or None
+        [low, high] of each label that is a score, in the order of the groups; None
+        where they are not known. Which labels are scores the table itself says.
 
     Returns
     -------
@@ -115,36 +219,81 @@ def evaluate_predictions(table, label_groups, checkpoint):
         {"checkpoint", "n_recordings", "n_subjects", "labels", "macro", "heads"}.
     """
     names = flatten(label_groups)
-    labels = {label: label_metrics(*rows_of_label(table, label)) for label in names}
+    scores = _scores(table, names, label_ranges)
+    labels = {
+        label: (score_metrics if label in scores else label_metrics)(
+            *rows_of_label(table, label)
+        )
+        for label in names
+    }
+    ranges = dict(zip(names, label_ranges or [None] * len(names), strict=True))
     return {
         "checkpoint": checkpoint,
         "n_recordings": int(table["uid"].nunique()),
         "n_subjects": int(table["subject"].nunique()),
         "labels": labels,
-        "macro": _macro(labels),
-        "heads": [_head_metrics(table, group) for group in label_groups],
+        "macro": _macro(labels, ranges),
+        "heads": [_head_metrics(table, group, scores) for group in label_groups],
     }
 
 
-def _macro(labels):
-    """Means over the labels whose every measure could be computed."""
-    left_out = {
-        label: metrics["auroc"]["reason"]
-        for label, metrics in labels.items()
-        if metrics["auroc"]["value"] is None
+def _scores(table, names, label_ranges):
+    """Which labels are scores, also those that an empty table has no rows of."""
+    return scores_in(table) | set(score_labels(names, label_ranges))
+
+
+def _is_score(of_label):
+    return "mae" in of_label
+
+
+def _macro(labels, ranges):
+    """Means over the labels whose every measure could be computed.
+
+    ranges : dict of str to (list of float or None), of each label
+    """
+    binary = {label: of for label, of in labels.items() if not _is_score(of)}
+    scores = {label: of for label, of in labels.items() if _is_score(of)}
+    kept, left_out = _separate(binary, "auroc")
+    reason = "no label has both classes"
+    if scores and not binary:
+        reason = "no label has two classes: all are scores"
+    macro = _means(kept, MEASURES, reason)
+    macro |= {"n_labels": len(kept), "left_out": left_out}
+    if scores:
+        # Where there is no Pearson correlation the others may be: it needs the most.
+        kept, left_out = _separate(scores, "pearson")
+        macro |= _means(kept, SCORE_MEASURES, "no score has all measures")
+        if len(kept) > 1:
+            known = {tuple(ranges[label] or ()) for label in kept}
+            if () in known:
+                macro["mae"] = _measure(None, "the ranges of the scores are not known")
+            elif len(known) > 1:
+                macro["mae"] = _measure(None, "the scores have different ranges")
+        macro |= {"n_scores": len(kept), "scores_left_out": left_out}
+    return macro
+
+
+def _separate(labels, needed):
+    """Labels that have a measure, and the reasons why the others don't."""
+    missing = {
+        label: of[needed]["reason"]
+        for label, of in labels.items()
+        if of[needed]["value"] is None
     }
-    kept = [metrics for label, metrics in labels.items() if label not in left_out]
-    macro = {}
-    for name in MEASURES:
-        if kept:
-            mean = float(np.mean([metrics[name]["value"] for metrics in kept]))
-            macro[name] = _measure(mean)
-        else:
-            macro[name] = _measure(None, "no label has both classes")
-    return macro | {"n_labels": len(kept), "left_out": left_out}
+    return {k: of for k, of in labels.items() if k not in missing}, missing
 
 
-def _head_metrics(table, group):
+def _means(kept, measures, reason):
+    """The mean of each measure over labels; the reason where there are none."""
+    if not kept:
+        return {name: _measure(None, reason) for name in measures}
+    return {
+        name: _measure(float(np.mean([of[name]["value"] for of in kept.values()])))
+        for name in measures
+    }
+
+
+def _head_metrics(table, group, scores):
     """Top-1 accuracy of one head, where exactly one label of each recording is 1.
 
     Recordings with an unrated label do not count. Where two labels share the
@@ -160,7 +309,9 @@ def _head_metrics(table, group):
     complete = ~np.isnan(targets).any(axis=1)
     targets, probabilities = targets[complete], probabilities[complete]
     n, n_single = len(targets), int((targets.sum(axis=1) == 1).sum())
-    if len(group) < 2:
+    if scores & set(group):
+        accuracy = {"value": None, "reason": "the head has scores"}
+    elif len(group) < 2:
         accuracy = {"value": None, "reason": "the head has a single label"}
     elif not n:
         reason = "no recording is rated for all labels of the head"
@@ -183,7 +334,7 @@ def macro_auroc(targets, scores):
     Arguments
     ---------
     targets : array-like [n_recordings, n_labels]
-        0, 1, or NaN for "not rated".
+        0, 1, or NaN for "not rated"; scores are no such labels.
     scores : array-like [n_recordings, n_labels]
         Logits or probabilities: AUROC is the same for both.
 
@@ -236,11 +387,35 @@ def format_results(metrics, references=None):
     Returns
     -------
     str
-        A table with a row per label and one for the mean, then one line per label
-        that the mean leaves out and per head that has a top-1 accuracy.
+        A table with a row per label and one for the mean, then one of the scores, each
+        where there are such labels; then one line per label that a mean leaves out
+        and per head that has a top-1 accuracy.
     """
-    references = references or {}
-    macro, labels = metrics["macro"], metrics["labels"]
+    macro = metrics["macro"]
+    binary = {k: of for k, of in metrics["labels"].items() if not _is_score(of)}
+    scores = {k: of for k, of in metrics["labels"].items() if _is_score(of)}
+    parts = []
+    if binary:
+        parts.append(_pipe_table(_binary_rows(binary, macro, references or {})))
+    if scores:
+        parts.append(_pipe_table(_score_rows(scores, macro)))
+    left_out = macro["left_out"] | macro.get("scores_left_out", {})
+    parts += [
+        f"{label}: not in the mean, {reason}" for label, reason in left_out.items()
+    ]
+    if macro.get("n_scores") and macro["mae"]["value"] is None:
+        parts.append(f"no mean of the MAE: {macro['mae']['reason']}")
+    for index, head in enumerate(metrics["heads"], start=1):
+        accuracy = head["top1_accuracy"]["value"]
+        if accuracy is not None:
+            parts.append(
+                f"head {index}: top-1 accuracy {accuracy:.3f} (n = {head['n']})"
+            )
+    # An empty line before each part: Markdown would join lines otherwise.
+    return "\n\n".join(parts)
+
+
+def _binary_rows(labels, macro, references):
     rows = [
         ["label", "n", "positives", "AUROC", "AP", "prevalence", "Brier", *references]
     ]
@@ -254,18 +429,17 @@ def format_results(metrics, references=None):
     others = [_number(column.get("macro")) for column in references.values()]
     name = f"macro ({macro['n_labels']} of {len(labels)} labels)"
     rows.append([name, "", "", means[0], means[1], "", means[2], *others])
-    notes = [
-        f"{label}: not in the mean, {reason}"
-        for label, reason in macro["left_out"].items()
-    ]
-    for index, head in enumerate(metrics["heads"], start=1):
-        accuracy = head["top1_accuracy"]["value"]
-        if accuracy is not None:
-            notes.append(
-                f"head {index}: top-1 accuracy {accuracy:.3f} (n = {head['n']})"
-            )
-    # An empty line before each note: Markdown would join lines otherwise.
-    return "\n\n".join([_pipe_table(rows), *notes])
+    return rows
+
+
+def _score_rows(labels, macro):
+    def numbers(of):
+        return [_number(of[name]["value"]) for name in SCORE_MEASURES]
+
+    rows = [["label", "n", "MAE", "Pearson", "Spearman", "ICC"]]
+    rows += [[label, str(of["n"]), *numbers(of)] for label, of in labels.items()]
+    name = f"macro ({macro['n_scores']} of {len(labels)} scores)"
+    return [*rows, [name, "", *numbers(macro)]]
 
 
 def _number(value):
@@ -275,7 +449,8 @@ def _number(value):
 def _pipe_table(rows):
     """Markdown table of rows of str: first row the header, first column to the left."""
     rows = [[cell.replace("|", "\\|") for cell in row] for row in rows]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    # 2 at least: the rule of a column is a dash and a colon
+    widths = [max(2, *map(len, column)) for column in zip(*rows, strict=True)]
     rule = [f":{'-' * (widths[0] - 1)}", *(f"{'-' * (w - 1)}:" for w in widths[1:])]
     lines = [
         [

@@ -9,7 +9,7 @@ import dataclasses
 import torch
 from speechbrain.utils.autocast import fwd_default_precision
 
-from local.features import frame_lengths
+from local.features import raw_features
 
 #: How the embeddings of several heads become one.
 POOLING_MODES = ("mean", "sum")
@@ -99,7 +99,8 @@ def activation_class(name):
     Raises
     ------
     ValueError
-        For a name that torch.nn does not have, with those that it has.
+        For a name that torch.nn does not have, with those that it has. `identity`
+        is no activation at all.
 
     Example
     -------
@@ -107,10 +108,12 @@ def activation_class(name):
     <class 'torch.nn.modules.activation.LeakyReLU'>
     """
     module = torch.nn.modules.activation
-    known = {known.lower(): known for known in module.__all__}
+    known = {known.lower(): getattr(module, known) for known in module.__all__}
+    known["identity"] = torch.nn.Identity
     if str(name).lower() not in known:
-        raise ValueError(f"activation {name!r} is none of {', '.join(module.__all__)}")
-    return getattr(module, known[str(name).lower()])
+        names = ", ".join(activation.__name__ for activation in known.values())
+        raise ValueError(f"activation {name!r} is none of {names}")
+    return known[str(name).lower()]
 
 
 class ClassifierHeads(torch.nn.Module):
@@ -123,6 +126,10 @@ class ClassifierHeads(torch.nn.Module):
         The labels of each head.
     clf_bottleneck, activation, layernorm, final_dropout
         As for `Head`.
+    label_ranges : list of (float, float) or None, optional
+        For each label that is a score the lowest and highest value of its scale: its
+        output is a share of this range, given back in the label's own units. None
+        leaves an output as it is, a logit.
 
     Example
     -------
@@ -139,6 +146,7 @@ class ClassifierHeads(torch.nn.Module):
         activation="relu",
         layernorm=False,
         final_dropout=0.3,
+        label_ranges=None,
     ):
         super().__init__()
         if not label_groups:
@@ -154,6 +162,11 @@ class ClassifierHeads(torch.nn.Module):
             )
             for group in label_groups
         )
+        units = [bounds or (0.0, 1.0) for bounds in label_ranges or [None]]
+        lows, highs = torch.tensor(units, dtype=torch.float32).T
+        # no weights: they follow from the yaml
+        self.register_buffer("lows", lows, persistent=False)
+        self.register_buffer("widths", highs - lows, persistent=False)
 
     def forward(self, embedding):
         """Logits of all labels: [batch, input_size] → [batch, label]"""
@@ -165,10 +178,11 @@ class ClassifierHeads(torch.nn.Module):
 
     def output(self, hidden):
         """Logits from `hidden`: [batch, head, hidden] → [batch, label]"""
-        return torch.cat(
+        outputs = torch.cat(
             [head.output(hidden[..., i, :]) for i, head in enumerate(self.heads)],
             dim=-1,
         )
+        return self.lows + self.widths * outputs.float()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -209,8 +223,7 @@ def compute_features(modules, waveforms, lengths):
     lengths : torch.Tensor
         Relative lengths of the features, [batch].
     """
-    features = modules["compute_features"](waveforms)
-    lengths = frame_lengths(lengths, features.shape[1])
+    features, lengths = raw_features(modules["compute_features"], waveforms, lengths)
     features = modules["mean_var_norm"](features, lengths)
     # 0, the mean, disturbs the convolutions at a recording's end less than the
     # silence that padding would be

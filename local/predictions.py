@@ -3,9 +3,11 @@
 It is a DataFrame with one row per recording and label and these columns:
 
     uid, subject, label   str
-    target                Int8: 0, 1, or empty for "not rated"
-    logit                 float: the network's own output
-    probability           float, 0 to 1: without the class weight used in training
+    target                float: 0, 1, of a score any number; NaN for "not rated"
+    logit                 float: the network's own output; of a score the predicted
+                          score, in its own units
+    probability           float, 0 to 1: without the class weight used in training;
+                          NaN in all rows of a label that is a score
     session               str: the visit, "" where there is none
     split                 str: train, valid, test, …
     predicted             Int8: 0 or 1 at the threshold; always empty in this
@@ -23,6 +25,7 @@ from scipy.special import expit
 
 from local.errors import RunError, UserError
 from local.files import atomic_write
+from local.labels import score_labels
 
 #: The columns of the table, in the order of the file.
 COLUMNS = (
@@ -41,7 +44,15 @@ COLUMNS = (
 OPTIONAL_COLUMNS = ("session", "split", "predicted")
 
 
-def predictions_table(recordings, labels, targets, logits, log_positive_weights, split):
+def predictions_table(
+    recordings,
+    labels,
+    targets,
+    logits,
+    log_positive_weights,
+    split,
+    label_ranges=None,
+):
     """Makes the table of predictions out of a network's outputs.
 
     Arguments
@@ -51,13 +62,17 @@ def predictions_table(recordings, labels, targets, logits, log_positive_weights,
     labels : list of str
         The labels, in the order of the columns of `targets` and `logits`.
     targets : numpy.ndarray [n_recordings, n_labels]
-        0, 1, or NaN for "not rated".
+        0, 1, of a score any number; NaN for "not rated".
     logits : numpy.ndarray [n_recordings, n_labels]
-        The network's outputs.
+        The network's outputs; of a score the predicted score.
     log_positive_weights : numpy.ndarray [n_labels]
         Natural logarithm of the weight that positives had in the loss; 0 for none.
+        A score's is not used.
     split : str
         The split that the recordings are from.
+    label_ranges : list of (list of float or None) or None
+        [low, high] of each label that is a score, None of the others; None alone:
+        there are no scores.
 
     Returns
     -------
@@ -78,9 +93,9 @@ def predictions_table(recordings, labels, targets, logits, log_positive_weights,
     ...     recordings, ["slow", "loud"], [[1, np.nan]], [[0.0, 0.0]], [0, 0], "test"
     ... )
     >>> table[["uid", "label", "target", "probability"]].values.tolist()
-    [['a', 'slow', 1, 0.5], ['a', 'loud', <NA>, 0.5]]
+    [['a', 'slow', 1.0, 0.5], ['a', 'loud', nan, 0.5]]
     """
-    targets, logits = np.asarray(targets, dtype=float), np.asarray(logits)
+    targets, logits = np.asarray(targets), np.asarray(logits)
     shape = (len(recordings), len(labels))
     if not targets.shape == logits.shape == shape:
         raise ValueError(
@@ -93,6 +108,8 @@ def predictions_table(recordings, labels, targets, logits, log_positive_weights,
     # probability p. In float64, where a probability is rounded to 1 much later.
     log_weights = np.asarray(log_positive_weights, dtype=float).reshape(shape[1])
     probabilities = expit(logits.astype(float) - log_weights)
+    scores = score_labels(labels, label_ranges)
+    probabilities[:, np.isin(np.asarray(labels, dtype=object), scores)] = np.nan
 
     def per_label(column):
         return recordings[column].astype("str").fillna("").repeat(shape[1]).array
@@ -102,14 +119,25 @@ def predictions_table(recordings, labels, targets, logits, log_positive_weights,
             "uid": per_label("uid"),
             "subject": per_label("subject"),
             "label": np.tile(np.asarray(labels, dtype=object), shape[0]),
-            "target": pd.array(targets.ravel(), dtype="Int8"),
-            "logit": logits.ravel(),
+            "target": _shortest(targets.ravel()),
+            "logit": _shortest(logits.ravel()),
             "probability": probabilities.ravel(),
             "session": per_label("session"),
             "split": split,
             "predicted": pd.array([None] * logits.size, dtype="Int8"),
         }
     )
+
+
+def _shortest(numbers):
+    """Float64 of the shortest text that means the same number in its own precision.
+
+    A rating of 37.3 is 37.29999924 where a network's float32 becomes float64. What is
+    written is 37.3, and what is measured in memory must be what is written.
+
+    numbers : numpy.ndarray [n]
+    """
+    return numbers.astype(str).astype(float)
 
 
 def _refuse_not_finite(logits, uids, split):
@@ -136,16 +164,33 @@ def rows_of_label(table, label):
     Returns
     -------
     targets : numpy.ndarray [n]
-        0, 1, or NaN for "not rated".
-    probabilities : numpy.ndarray [n]
+        0, 1, of a score any number; NaN for "not rated".
+    predictions : numpy.ndarray [n]
+        Probabilities; of a score the predicted scores.
     subjects : numpy.ndarray [n] of str
     """
     rows = table[table["label"] == label]
+    column = "logit" if rows["probability"].isna().any() else "probability"
     return (
-        rows["target"].to_numpy(dtype=float, na_value=np.nan),
-        rows["probability"].to_numpy(dtype=float),
+        rows["target"].to_numpy(dtype=float),
+        rows[column].to_numpy(dtype=float),
         rows["subject"].to_numpy(dtype=object),
     )
+
+
+def scores_in(table):
+    """The labels of a table that are scores: those without probabilities.
+
+    Arguments
+    ---------
+    table : pandas.DataFrame
+        A table of predictions.
+
+    Returns
+    -------
+    set of str
+    """
+    return set(table.loc[table["probability"].isna(), "label"])
 
 
 def write_predictions(table, path):
@@ -163,8 +208,16 @@ def write_predictions(table, path):
     """
     with atomic_write(path) as stream:
         # No float_format: pandas then writes the shortest text that means the
-        # same number, in the precision of the column (float32 has 9 digits).
-        table.to_csv(stream, columns=list(COLUMNS), index=False, lineterminator="\n")
+        # same number.
+        written = table.assign(target=table["target"].map(_target_text))
+        written.to_csv(stream, columns=list(COLUMNS), index=False, lineterminator="\n")
+
+
+def _target_text(target):
+    """1 for 1.0, as a CSV of ratings has it; 37.5 for 37.5; nothing for NaN."""
+    if math.isnan(target):
+        return ""
+    return str(int(target)) if target == int(target) else repr(float(target))
 
 
 def read_predictions(path):
@@ -188,12 +241,16 @@ def read_predictions(path):
         subject or label empty, target or predicted not 0, 1 or empty, logit not a
         finite number or empty, probability not between 0 and 1, or a recording
         and label listed twice. Names all such rows; the header is row 1.
+
+        Where probability is empty the label is a score: logit must be given, target
+        may be any finite number, and no row of the label may have a probability.
     """
     row_numbers, rows = _read_rows(Path(path))
     problems, seen = [], defaultdict(list)
     for number, row in zip(row_numbers, rows, strict=True):
         problems += [f"row {number}: {problem}" for problem in _parse(row)]
         seen[row["uid"], row["label"]].append(number)
+    problems += _mixed_labels(row_numbers, rows)
     problems += [
         f"rows {', '.join(map(str, numbers))}: uid {uid!r} and label {label!r} again"
         for (uid, label), numbers in seen.items()
@@ -202,14 +259,35 @@ def read_predictions(path):
     if problems:
         raise UserError(
             f"{path} has wrong rows; expected one row per uid and label, with target "
-            "and predicted 0, 1 or empty, and probability from 0 to 1:",
+            "and predicted 0, 1 or empty, and probability from 0 to 1; or for a score, "
+            "probability empty, logit the predicted score and target any number:",
             problems,
         )
     table = pd.DataFrame(rows, columns=list(COLUMNS))
     text = ("uid", "subject", "label", "session", "split")
-    numbers = {"logit": float, "probability": float}
-    flags = {"target": "Int8", "predicted": "Int8"}
-    return table.astype(dict.fromkeys(text, "str") | numbers | flags)
+    numbers = ("target", "logit", "probability")
+    return table.astype(
+        dict.fromkeys(text, "str")
+        | dict.fromkeys(numbers, float)
+        | {"predicted": "Int8"}
+    )
+
+
+def _mixed_labels(row_numbers, rows):
+    """Labels that are a score in some rows only; `rows` are parsed."""
+    kinds = defaultdict(lambda: ([], []))  # rows with a probability, and without
+    for number, row in zip(row_numbers, rows, strict=True):
+        kinds[row["label"]][row["probability"] is None].append(number)
+    return [
+        f"label {label!r}: probability is empty in row {_listed(without)} and given in "
+        f"row {_listed(given)}; a score has it in no row, any other label in all"
+        for label, (given, without) in kinds.items()
+        if given and without
+    ]
+
+
+def _listed(numbers):
+    return ", ".join(map(str, numbers[:5])) + (", …" if len(numbers) > 5 else "")
 
 
 def _read_rows(path):
@@ -241,12 +319,21 @@ def _parse(row):
         for column in ("uid", "subject", "label")
         if not row[column]
     ]
+    flag = ("0, 1 or empty", lambda x: x is None or x in (0, 1))
+    number = ("a finite number or empty", lambda x: x is None or math.isfinite(x))
     accepted = {
-        "target": ("0, 1 or empty", lambda x: x is None or x in (0, 1)),
-        "predicted": ("0, 1 or empty", lambda x: x is None or x in (0, 1)),
-        "logit": ("a finite number or empty", lambda x: x is None or math.isfinite(x)),
-        "probability": ("from 0 to 1", lambda x: x is not None and 0 <= x <= 1),
+        "target": flag,
+        "predicted": flag,
+        "logit": number,
+        "probability": ("from 0 to 1", lambda x: 0 <= x <= 1),
     }
+    if not row["probability"].strip():  # a score
+        accepted["target"] = number
+        accepted["logit"] = (
+            "a finite number as there is no probability",
+            lambda x: x is not None and math.isfinite(x),
+        )
+        accepted["probability"] = ("from 0 to 1 or empty", lambda x: x is None)
     for column, (expected, is_right) in accepted.items():
         text = row[column].strip()
         try:

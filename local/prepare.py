@@ -29,6 +29,7 @@ KEYS = (
     "val_size",
     "disjoint_by",
     "label_types",
+    "loss",
     "derived_labels",
     "missing_values",
     "on_bad_recording",
@@ -55,6 +56,9 @@ class Preparation:
         What a user should know: subjects drawn or left out, rates that disagree.
     fingerprint : str
         Changes with the CSVs, labels.txt and every key in `KEYS`.
+    label_ranges : list of (list of float or None)
+        [low, high] of each label that is learned as a score, None of the others, in
+        the order of the logits.
     """
 
     label_groups: list
@@ -62,6 +66,7 @@ class Preparation:
     failed: list
     notes: list
     fingerprint: str
+    label_ranges: list
 
     @property
     def labels(self):
@@ -91,6 +96,8 @@ def prepare_training(values):
     groups = labels.read_label_groups(values["labels_file"])
     names = labels.flatten(groups)
     _check_names(names)
+    types = labels.parse_label_types(values["label_types"], names, values["loss"])
+    ranges = labels.label_ranges(types, names)
     folder = Path(values["split_folder"])
     files = [folder / "train.csv", folder / "test.csv", folder / "val.csv"]
     if not files[-1].exists():
@@ -100,14 +107,14 @@ def prepare_training(values):
     problems, notes, tables, targets = [], [], {}, {}
     for file in files:
         split = "valid" if file.stem == "val" else file.stem
-        table, targets[split], found = _read_rated(file, values, names, notes)
+        table, targets[split], found = _read_rated(file, values, types, notes)
         problems += found
         if table is not None:
             tables[split] = table
     if not problems:
-        _separate_validation(tables, targets, values, notes)
+        _separate_validation(tables, targets, ranges, values, notes)
         problems += splits.overlaps(tables, ["subject", *values["disjoint_by"]])
-        problems += _unlearnable(targets, notes)
+        problems += _unlearnable(targets, ranges, notes)
     if problems:
         raise UserError(
             "The splits can't be used as they are:", list(dict.fromkeys(problems))
@@ -122,20 +129,23 @@ def prepare_training(values):
     if values["on_bad_recording"] == "skip":
         _check_enough(manifests, failed)
     fingerprint = _fingerprint(values, [*files, Path(values["labels_file"])])
-    return Preparation(groups, manifests, failed, notes, fingerprint)
+    return Preparation(groups, manifests, failed, notes, fingerprint, ranges)
 
 
-def _read_rated(file, values, names, notes, required=("uid", "subject")):
-    """A split's table and targets without excluded subjects, and its problems."""
+def _read_rated(file, values, types, notes, required=("uid", "subject")):
+    """A split's table and targets without excluded subjects, and its problems.
+
+    types : dict of str to labels.LabelType, of all labels; None where none is needed
+    """
     table, problems = splits.read_split(file, required)
     if table is None:
         return None, None, problems
     targets = None
-    if names is not None:
+    if types is not None:
         targets, found = labels.targets_from_table(
             table,
-            names,
-            labels.parse_label_types(values["label_types"], names),
+            list(types),
+            types,
             values["derived_labels"],
             values["missing_values"],
             file.name,
@@ -177,7 +187,10 @@ def prepare_split(split_csv, values, required=("uid", "subject"), names=None):
     """
     split_csv, notes = Path(split_csv), []
     corpus.check_folders(values["data_folder"], split_csv)
-    table, targets, problems = _read_rated(split_csv, values, names, notes, required)
+    types = None
+    if names is not None:
+        types = labels.parse_label_types(values["label_types"], names, values["loss"])
+    table, targets, problems = _read_rated(split_csv, values, types, notes, required)
     if problems:
         raise UserError(f"{split_csv} can't be used as it is:", problems)
     manifest, failed = build_manifest(
@@ -234,7 +247,7 @@ def _check_names(names):
         )
 
 
-def _separate_validation(tables, targets, values, notes):
+def _separate_validation(tables, targets, ranges, values, notes):
     """Draw validation subjects if there is no val.csv; keep them out of training."""
     train = tables["train"]["subject"]
     if len(train) < 2:
@@ -252,7 +265,10 @@ def _separate_validation(tables, targets, values, notes):
         return
     else:
         drawn = splits.draw_validation(
-            train, targets["train"], values["val_size"], values["seed"]
+            train,
+            labels.scale_targets(targets["train"], ranges),
+            values["val_size"],
+            values["seed"],
         )
         notes.append(
             f"{len(drawn)} of {train.nunique()} training subjects drawn for validation "
@@ -267,16 +283,24 @@ def _separate_validation(tables, targets, values, notes):
         raise UserError("No recordings are left to train on: see val.csv.")
 
 
-def _unlearnable(targets, notes):
-    """Splits without any rating are problems; labels of one class get a note."""
+def _unlearnable(targets, ranges, notes):
+    """Splits without any rating are problems; labels of one value get a note."""
     problems = []
     for split in targets.keys() - {"test"}:
         if targets[split].isna().all(axis=None):
             problems.append(f"no label of the {split} recordings is rated")
             continue
-        for label, ratings in targets[split].items():
-            if ratings.nunique() < 2:
+        for (label, ratings), bounds in zip(
+            targets[split].items(), ranges, strict=True
+        ):
+            if ratings.nunique() >= 2:
+                continue
+            if bounds is None:
                 notes.append(f"{label}: {split} has no two classes")
+            elif ratings.isna().all():
+                notes.append(f"{label}: no recording of {split} is rated")
+            else:
+                notes.append(f"{label}: all rated values of {split} are the same")
     return problems
 
 

@@ -180,15 +180,17 @@ def draw_validation(subjects, targets, val_size, seed):
     """Draw validation subjects from the training subjects, balanced over labels.
 
     Of `N_DRAWS` random draws the one whose labels are most alike in both parts is
-    taken: the largest difference of a label's prevalence between validation and
-    training is smallest, draws that leave a label without positives or without
-    negatives in a part coming last.
+    taken: the largest difference of a label's mean (a prevalence, where it is 0 or
+    1) between validation and training is smallest. Draws that leave a label at one
+    end of its range throughout a part, which is one class where it is 0 or 1, come
+    last: nothing could be learned or measured there.
 
     Arguments
     ---------
     subjects : pandas.Series of str, [n_recordings]
     targets : pandas.DataFrame of float, [n_recordings, n_labels]
-        0, 1 or NaN (not rated).
+        0, 1 or NaN (not rated); of a score its place in its range, from 0 to 1 (see
+        `labels.scale_targets`).
     val_size : int
         Subjects to draw, 1 or more; at most a quarter of those there are.
     seed : int
@@ -220,22 +222,28 @@ def draw_validation(subjects, targets, val_size, seed):
     if size < 1:
         raise UserError(f"val_size must be 0 or more, found {val_size}.")
     by_subject = targets.groupby(subjects.to_numpy())
-    positives = by_subject.sum().loc[names].to_numpy()
+    sums = by_subject.sum().loc[names].to_numpy()
     rated = by_subject.count().loc[names].to_numpy()
     generator = np.random.default_rng(seed)
     draws = np.stack(
         [generator.choice(len(names), size, replace=False) for _ in range(N_DRAWS)]
     )
-    chosen = draws[np.argmin([_imbalance(draw, positives, rated) for draw in draws])]
+    chosen = draws[np.argmin([_imbalance(draw, sums, rated) for draw in draws])]
     return sorted(names[i] for i in chosen)
 
 
-def _imbalance(draw, positives, rated):
-    """How unlike validation and training are: [lost classes, largest difference]."""
-    inside = np.array([positives[draw].sum(axis=0), rated[draw].sum(axis=0)])
-    outside = np.array([positives.sum(axis=0), rated.sum(axis=0)]) - inside
-    one_class = sum(
-        ((part[0] == 0) | (part[0] == part[1])).sum() for part in (inside, outside)
-    )
-    prevalences = [part[0] / np.maximum(part[1], 1) for part in (inside, outside)]
-    return one_class * 10 + np.abs(prevalences[0] - prevalences[1]).max()
+def _imbalance(draw, sums, rated):
+    """How unlike validation and training are: lost classes, largest difference.
+
+    sums, rated : [n_subjects, n_labels], sum and number of each subject's targets
+    """
+    outside = np.ones(len(sums), dtype=bool)
+    outside[draw] = False
+    # each [2, n_labels]; summed apart, as a difference of scores may miss 0 narrowly
+    parts = [
+        np.array([sums[part].sum(axis=0), rated[part].sum(axis=0)])
+        for part in (draw, outside)
+    ]
+    at_one_end = sum(((part[0] == 0) | (part[0] == part[1])).sum() for part in parts)
+    means = [part[0] / np.maximum(part[1], 1) for part in parts]
+    return at_one_end * 10 + np.abs(means[0] - means[1]).max()

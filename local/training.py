@@ -74,7 +74,9 @@ def fit(brain, hparams, preparation):
     manifests, labels = preparation.manifests, preparation.labels
     valid = None
     if "valid" in manifests:
-        valid = dataio.build_dataset(manifests["valid"], labels, hparams)
+        valid = dataio.build_dataset(
+            manifests["valid"], labels, hparams, hparams["eval_crop"]
+        )
     brain.validates = valid is not None
     distributed = torch.distributed.is_initialized()
     batches = dataio.ShuffledBatches(
@@ -84,10 +86,12 @@ def fit(brain, hparams, preparation):
         rank=get_rank() if distributed else 0,
         world_size=torch.distributed.get_world_size() if distributed else 1,
     )
-    crop = hparams["random_crop"]
+    train = dataio.build_dataset(
+        manifests["train"], labels, hparams, hparams["train_crop"]
+    )
     brain.fit(
         hparams["epoch_counter"],
-        dataio.build_dataset(manifests["train"], labels, hparams, crop),
+        train,
         valid,
         train_loader_kwargs={
             "batch_sampler": batches,

@@ -4,11 +4,10 @@ import contextlib
 import csv
 import filecmp
 import json
-import shutil
-import tempfile
 from pathlib import Path
 
 from local.errors import UserError
+from local.files import folder_beside
 
 
 @contextlib.contextmanager
@@ -35,14 +34,7 @@ def new_corpus(corpus_folder):
     corpus_folder = Path(corpus_folder).resolve()
     if corpus_folder.exists() and not corpus_folder.is_dir():
         raise UserError(f"corpus_folder should be a folder: {corpus_folder} is a file")
-    corpus_folder.parent.mkdir(parents=True, exist_ok=True)
-    # Beside it, so that the renaming stays within one file system.
-    temporary = Path(
-        tempfile.mkdtemp(prefix=f".{corpus_folder.name}.", dir=corpus_folder.parent)
-    )
-    try:
-        folder = temporary / corpus_folder.name  # mkdtemp's own is for its user only
-        folder.mkdir()
+    with folder_beside(corpus_folder) as folder:
         yield folder
         if not corpus_folder.exists() or not any(corpus_folder.iterdir()):
             if corpus_folder.exists():
@@ -56,8 +48,6 @@ def new_corpus(corpus_folder):
                 f"corpus_folder should be new or empty: {corpus_folder} holds other "
                 "content. Name another folder, or remove that one"
             )
-    finally:
-        shutil.rmtree(temporary)
 
 
 def write_metadata(folder, encoding, sample_rate_hz, **others):

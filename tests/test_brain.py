@@ -10,7 +10,7 @@ from speechbrain import Stage
 from speechbrain.dataio.batch import PaddedBatch
 from speechbrain.dataio.dataset import DynamicItemDataset
 
-from local import dataio
+from local import dataio, models
 from local.brain import ClinicalBrain, selection_value
 from local.checkpoints import AtomicCheckpointer, EarlyStopping
 from local.config import load_hparams, resolved_yaml
@@ -94,6 +94,66 @@ def gradients_at_step(brain):
     seen = []
     brain.optimizer.register_step_pre_hook(lambda *_: seen.append(gradients(brain)))
     return seen
+
+
+# What training changes
+
+
+def batch_of(uids):
+    data = dataset(uids)
+    return PaddedBatch([data[i] for i in range(len(uids))])
+
+
+def objective(brain, uids=UIDS, stage=Stage.TRAIN):
+    """The loss of a batch in evaluation mode, so that no dropout differs."""
+    brain.modules.eval()
+    batch = batch_of(uids)
+    return brain.compute_objectives(brain.compute_forward(batch, stage), batch, stage)
+
+
+def test_labels_are_mixed_with_their_waveforms(tmp_path):
+    """The loss is the one of the mixed waveforms against the mixed targets."""
+    brain = optimised(tmp_path, mixup=1.0, mixup_equal_level=False)
+    found = objective(brain)
+    mix, batch = brain.hparams.mix, batch_of(UIDS)
+    waveforms, lengths = batch.waveform
+    mixed = mix(waveforms, lengths, batch.id, 1)
+    assert not torch.equal(mixed, waveforms)
+    targets = mix.mix_targets(batch.target.data, batch.id, 1)
+    features = models.compute_features(brain.modules, mixed, lengths)
+    logits = models.classify(brain.modules, *features).logits
+    rated = ~targets.isnan()
+    assert rated.sum() < 24  # one label is not rated in one, and so in its mixtures
+    expected = torch.nn.functional.binary_cross_entropy_with_logits(
+        logits[rated], targets[rated]
+    )
+    assert found.item() == pytest.approx(expected.item(), rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    "change", [{"gauss": 1.0}, {"mixup": 1.0}, {"freqm": 9}, {"noise": True}]
+)
+def test_augmentation_is_for_training_only(tmp_path, change):
+    plain, changed = optimised(tmp_path / "a"), optimised(tmp_path / "b", **change)
+    assert torch.equal(weights(plain), weights(changed))
+    assert objective(plain).item() != objective(changed).item()
+    for brain in (plain, changed):
+        brain.on_stage_start(Stage.VALID)
+    valid = [objective(brain, stage=Stage.VALID).item() for brain in (plain, changed)]
+    assert valid[0] == valid[1]
+
+
+def test_validation_tells_of_classes_and_of_scores(tmp_path):
+    brain = small_brain(tmp_path, label_ranges=[None, [0, 4], None])
+    brain.on_stage_start(Stage.VALID)
+    logits = torch.tensor([[0.0, 1.0, 1.0], [1.0, 3.5, 2.0]])
+    targets = torch.tensor([[0.0, 2.0, NAN], [1.0, 3.0, 1.0]])
+    brain.scores = [(["a", "b"], logits, targets)]
+    found = brain._validation_stats(epoch=1)
+    assert found["auroc low"] == found["macro_auroc"] == 1
+    assert found["auroc noisy"] is None  # one class
+    assert found["mae loud"] == pytest.approx(0.75)  # of 1 and 0.5
+    assert "mae low" not in found and "auroc loud" not in found
 
 
 # Clipping

@@ -109,7 +109,7 @@ def test_skipping_goes_on_without_unusable_recordings(corpus, tmp_path):
         (["--batch_size=1"], "at least 2"),
         (["--best_checkpoint=f1"], "must be loss or macro_auroc"),
         (["--on_bad_recording=ignore"], "must be stop or skip"),
-        (["--loss=mse"], "loss must be bce"),
+        (["--loss=mae"], "loss must be bce or mse"),
         (["--channels=[16,16]"], "can't be built"),
         (["--missing_values=-9"], "missing_values must be a list"),
         (["--label_types=5"], "label_types must be a mapping"),

@@ -1,11 +1,17 @@
-"""local.features: the Kaldi front end, spectrogram masks and frame lengths."""
+"""local.features: the Kaldi front end, normalisation and frame lengths."""
 
 import pytest
 import torch
 import torchaudio.compliance.kaldi as kaldi
 from speechbrain.dataio.dataio import length_to_mask
+from speechbrain.lobes.features import Fbank
 
-from local.features import KaldiFbank, SpectrogramMask, frame_lengths
+from local.features import (
+    FeatureNormalization,
+    KaldiFbank,
+    frame_lengths,
+    raw_features,
+)
 
 
 def noise(*shape, seed=0):
@@ -36,76 +42,6 @@ def test_the_filterbank_is_kaldis(sample_rate, n_mels):
     assert features.shape == (2, 48, n_mels)
 
 
-# Masks
-
-
-UIDS = [f"r{i}" for i in range(40)]
-
-
-def hidden(freqm=0, timem=0, seed=1, epoch=1, uids=UIDS, n_frames=30, n_channels=20):
-    """Which cells of a batch of ones are hidden, bool [batch, frame, channel]."""
-    mask = SpectrogramMask(freqm, timem, seed)
-    features = torch.ones(len(uids), n_frames, n_channels)
-    masked = mask(features, torch.ones(len(uids)), uids, epoch)
-    assert ((masked == 0) | (masked == 1)).all()
-    assert (features == 1).all()  # not in place
-    return masked == 0
-
-
-def spans(lines):
-    """Widths of the hidden spans of bool [batch, line]; each must be connected."""
-    edges = torch.nn.functional.pad(lines.int(), (1, 1)).diff(dim=1).abs().sum(dim=1)
-    assert (edges <= 2).all()
-    return lines.sum(dim=1).tolist()
-
-
-def test_bands_of_channels_are_hidden():
-    cells = hidden(freqm=6)
-    assert torch.equal(cells.all(dim=1), cells.any(dim=1))
-    assert set(spans(cells.any(dim=1))) == {0, 1, 2, 3, 4, 5, 6}
-
-
-def test_spans_of_frames_are_hidden():
-    cells = hidden(timem=3)
-    assert torch.equal(cells.all(dim=2), cells.any(dim=2))
-    assert set(spans(cells.any(dim=2))) == {0, 1, 2, 3}
-
-
-def test_both_are_hidden():
-    cells = hidden(freqm=6, timem=3)
-    frames, channels = cells.all(dim=2).sum(dim=1), cells.all(dim=1).sum(dim=1)
-    expected = frames * 20 + channels * 30 - frames * channels
-    assert torch.equal(cells.sum(dim=(1, 2)), expected)
-    assert (frames <= 3).all() and (channels <= 6).all()
-
-
-def test_a_mask_wider_than_the_features():
-    assert max(spans(hidden(timem=500).any(dim=2))) <= 30
-
-
-def test_masks_are_each_recordings_own_and_repeat_with_their_key():
-    assert torch.equal(hidden(6, 3), hidden(6, 3))
-    cells = hidden(6, 3)
-    assert len({tuple(c.flatten().tolist()) for c in cells}) > 30
-    assert not torch.equal(cells, hidden(6, 3, epoch=2))
-    assert not torch.equal(cells, hidden(6, 3, seed=2))
-    assert torch.equal(cells[7], hidden(6, 3, uids=["r7"])[0])
-
-
-def test_masks_of_width_0_change_nothing():
-    features = noise(2, 5, 4)
-    assert (
-        SpectrogramMask(0, 0, seed=1)(features, torch.ones(2), ["a", "b"], 1)
-        is features
-    )
-
-
-@pytest.mark.parametrize(("freqm", "timem"), [(-1, 0), (0, -1)])
-def test_wrong_widths_are_refused(freqm, timem):
-    with pytest.raises(ValueError, match="freqm and timem must be 0 or more"):
-        SpectrogramMask(freqm, timem, seed=1)
-
-
 # Lengths
 
 
@@ -124,10 +60,85 @@ def test_no_recording_is_masked_whole():
     assert length_to_mask(lengths * 10, max_len=10).sum(dim=1).tolist() == [1, 10]
 
 
-def test_hidden_frames_lie_inside_the_recording():
-    mask = SpectrogramMask(freqm=0, timem=10, seed=1)
-    uids = [f"r{i}" for i in range(30)]
-    lengths = torch.full((30,), (12 - 0.5) / 40)
-    masked = mask(torch.ones(30, 40, 4), lengths, uids, epoch=1)
-    assert (masked[:, :12] == 0).any()
-    assert (masked[:, 12:] == 1).all()
+@pytest.mark.parametrize("sample_rate", [8000, 11025, 16000, 22050, 44100])
+@pytest.mark.parametrize("target_length", [0, 60])
+def test_the_filterbank_knows_how_long_each_recording_is(sample_rate, target_length):
+    """As many frames as the filterbank makes of the recording on its own."""
+    front_end = KaldiFbank(sample_rate, n_mels=20, target_length=target_length)
+    n_samples = [sample_rate, sample_rate // 2 + 77, sample_rate // 7]
+    batch = torch.nn.utils.rnn.pad_sequence(
+        [noise(n) for n in n_samples], batch_first=True
+    )
+    relative = torch.tensor(n_samples) / sample_rate
+    features, lengths = raw_features(front_end, batch, relative)
+    own = [kaldi.fbank(noise(1, n), sample_frequency=sample_rate) for n in n_samples]
+    expected = [min(len(f), target_length or len(f)) for f in own]
+    mask = length_to_mask(lengths * features.shape[1], max_len=features.shape[1])
+    assert mask.sum(dim=1).tolist() == expected
+
+
+def test_a_stock_front_end_has_lengths_in_proportion():
+    features, lengths = raw_features(
+        Fbank(n_mels=20), noise(2, 16000), torch.tensor([1.0, 0.5])
+    )
+    assert features.shape == (2, 101, 20)
+    assert torch.equal(lengths, frame_lengths(torch.tensor([1.0, 0.5]), 101))
+
+
+# Target length
+
+
+def test_features_are_cut_or_padded_with_zeros():
+    waveforms = noise(2, 16000)  # 98 frames
+    whole = KaldiFbank(n_mels=20)(waveforms)
+    cut = KaldiFbank(n_mels=20, target_length=60)(waveforms)
+    padded = KaldiFbank(n_mels=20, target_length=120)(waveforms)
+    assert torch.equal(cut, whole[:, :60])
+    assert torch.equal(padded[:, :98], whole)
+    assert (padded[:, 98:] == 0).all() and padded.shape == (2, 120, 20)
+
+
+def test_padding_can_count_as_part_of_the_recording():
+    front_end = KaldiFbank(n_mels=20, target_length=120, mask_padding=False)
+    lengths = front_end.frame_lengths(torch.tensor([1.0, 0.5]), 16000)
+    assert lengths.tolist() == [1, 1]
+
+
+def test_a_negative_target_length_is_refused():
+    with pytest.raises(ValueError, match="target_length must be 0 or more"):
+        KaldiFbank(target_length=-1)
+
+
+# Normalisation
+
+
+def test_each_recording_by_its_own_mean_without_its_padding():
+    features = noise(2, 10, 4) + 5
+    lengths = torch.tensor([1.0, 0.5])
+    found = FeatureNormalization()(features, lengths)
+    assert found[0] == pytest.approx(features[0] - features[0].mean(dim=0), abs=1e-5)
+    own = features[1, :5]
+    assert found[1, :5] == pytest.approx(own - own.mean(dim=0), abs=1e-5)
+
+
+def test_all_by_one_mean_and_two_standard_deviations():
+    features = noise(2, 10, 4)
+    found = FeatureNormalization(-4.0, 3.0)(features, torch.ones(2))
+    assert found == pytest.approx((features + 4) / 6)
+    same = FeatureNormalization(0.0, 0.5)(features, torch.ones(2))
+    assert torch.equal(same, features)
+
+
+@pytest.mark.parametrize(
+    ("mean", "std", "message"),
+    [
+        (1.0, None, "belong together"),
+        (None, 1.0, "belong together"),
+        (1.0, 0.0, "dataset_std must be above 0"),
+        (1.0, -1.0, "dataset_std must be above 0"),
+        (1.0, float("nan"), "dataset_std must be above 0"),
+    ],
+)
+def test_a_wrong_mean_or_deviation_is_refused(mean, std, message):
+    with pytest.raises(ValueError, match=message):
+        FeatureNormalization(mean, std)

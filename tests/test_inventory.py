@@ -45,7 +45,8 @@ def preparation():
         "test": manifest([("p4", 0, NAN, 360)]),
         "valid": manifest(train).iloc[:0],
     }
-    return Preparation([["low"], ["loud"]], manifests, FAILED, ["p7 left out"], "x")
+    groups, notes = [["low"], ["loud"]], ["p7 left out"]
+    return Preparation(groups, manifests, FAILED, notes, "x", [None, None])
 
 
 def test_labels_are_counted_per_split(preparation):
@@ -96,6 +97,40 @@ def test_the_text_shows_counts_notes_and_what_is_unusable(preparation):
         "  - train r8: waveform.wav is silent",
         "  - test r9: there is no waveform",
     ]
+
+
+def test_scores_are_summed_up(preparation):
+    """`loud` as a score of 0 to 9: two ratings of two subjects in training."""
+    loud = [2.0, NAN, NAN, 7.5]
+    train = preparation.manifests["train"].assign(loud=loud)
+    found = Preparation(
+        preparation.label_groups,
+        {**preparation.manifests, "train": train},
+        [],
+        [],
+        "x",
+        [None, [0.0, 9.0]],
+    )
+    inventory = take_inventory(found)
+    assert inventory["splits"]["train"]["labels"] == {
+        "low": {"positive": 3, "negative": 1, "not_rated": 0, "positive_subjects": 2},
+        "loud": {
+            "rated": 2,
+            "not_rated": 2,
+            "min": 2.0,
+            "mean": 4.75,
+            "max": 7.5,
+            "subjects": 2,
+        },
+    }
+    unrated = inventory["splits"]["test"]["labels"]["loud"]
+    assert (unrated["rated"], unrated["mean"]) == (0, None)
+    assert json.loads(json.dumps(inventory, allow_nan=False)) == inventory
+    cells = [line.split() for line in format_inventory(inventory).splitlines()]
+    assert ["low", "3", "1", "0", "2"] in cells
+    assert ["rated", "not_rated", "min", "mean", "max", "subjects"] in cells
+    assert ["loud", "2", "2", "2", "4.75", "7.5", "2"] in cells
+    assert ["loud", "0", "1", "n/a", "n/a", "n/a", "0"] in cells
 
 
 def test_a_prepared_corpus_is_counted(corpus):

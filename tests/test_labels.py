@@ -17,9 +17,9 @@ def user_error(call, *args, **kwargs):
     return str(raised.value)
 
 
-def targets(columns, names, label_types=None, derived=None, missing=()):
+def targets(columns, names, label_types=None, derived=None, missing=(), loss="bce"):
     """Targets and problems of a table given by its columns."""
-    types = labels.parse_label_types(label_types, names)
+    types = labels.parse_label_types(label_types, names, loss)
     return labels.targets_from_table(
         pd.DataFrame(columns, dtype=str), names, types, derived, missing, "train.csv"
     )
@@ -98,7 +98,16 @@ def test_an_ordinal_value_outside_its_range_is_a_problem():
     ("entry", "expected"),
     [
         ({"type": "nominal"}, "type 'nominal' is none of binary, ordinal, score"),
-        ({"type": "score", "range": [0, 100]}, "scores have no positive class"),
+        (
+            {"type": "score", "range": [0, 100], "positive_from": 50},
+            "scores have no positive class",
+        ),
+        ({"type": "score"}, "range must be [low, high], found None"),
+        ({"type": "score", "range": [0, 50, 100]}, "range must be [low, high]"),
+        ({"type": "score", "range": [100, 0]}, "low and high, not 100.0, 0.0"),
+        ({"type": "score", "range": [5, 5]}, "low and high"),
+        ({"type": "score", "range": [0, float("inf")]}, "low and high"),
+        ({"type": "score", "range": [float("nan"), 1]}, "low and high"),
         ({"type": "binary", "rang": [0, 1]}, "unknown keys ['rang']"),
         ({"type": "ordinal", "positive_from": 2}, "'a':"),
         ({"type": "ordinal", "range": [0, 4]}, "positive_from"),
@@ -120,6 +129,99 @@ def test_all_wrong_label_types_are_told_at_once():
     message = user_error(labels.parse_label_types, entries, ["a", "b"])
     assert "'a': type 'x'" in message
     assert "'d' is not a label: a, b" in message
+
+
+# Scores
+
+
+def test_a_score_is_its_own_target():
+    kind = {"severity": {"type": "score", "range": [-10, 100]}}
+    cells = ["-10", "37.5", "1e2", " 0 ", "NA"]
+    found, problems = targets({"severity": cells}, ["severity"], kind)
+    assert problems == []
+    assert found["severity"].tolist()[:-1] == [-10, 37.5, 100, 0]
+    assert math.isnan(found["severity"].iloc[-1])
+
+
+@pytest.mark.parametrize("cell", ["100.1", "-0.1", "inf", "-inf"])
+def test_a_score_outside_its_range_is_a_problem(cell):
+    kind = {"severity": {"type": "score", "range": [0, 100]}}
+    _, problems = targets({"severity": ["3", cell]}, ["severity"], kind)
+    assert len(problems) == 1
+    assert f"{cell!r} (row 3): outside the range 0 to 100" in problems[0]
+
+
+def test_with_mse_every_label_is_a_score():
+    kinds = {
+        "strained": {"type": "ordinal", "range": [0, 4], "positive_from": 2},
+        "rough": {"type": "ordinal", "range": [1, 3]},
+        "severity": {"type": "score", "range": [0, 100]},
+    }
+    names = ["low", "strained", "rough", "severity"]
+    columns = {
+        "low": ["0", "1"],
+        "strained": ["1", "2.5"],
+        "rough": ["1", "3"],
+        "severity": ["12.5", ""],
+    }
+    found, problems = targets(columns, names, kinds, loss="mse")
+    assert problems == []
+    assert found.iloc[0].tolist() == [0, 1, 1, 12.5]
+    assert found.iloc[1].tolist()[:3] == [1, 2.5, 3]
+    types = labels.parse_label_types(kinds, names, "mse")
+    assert [types[name].type for name in names] == [
+        "binary",
+        "ordinal",
+        "ordinal",
+        "score",
+    ]
+    ranges = [[0, 1], [0, 4], [1, 3], [0, 100]]
+    assert labels.label_ranges(types, names) == ranges
+
+
+def test_with_bce_only_scores_have_ranges():
+    kinds = {
+        "strained": {"type": "ordinal", "range": [0, 4], "positive_from": 2},
+        "severity": {"type": "score", "range": [0, 100]},
+    }
+    names = ["severity", "low", "strained"]
+    types = labels.parse_label_types(kinds, names)
+    assert labels.label_ranges(types, names) == [[0, 100], None, None]
+    assert [types[name].is_score for name in names] == [True, False, False]
+
+
+def test_with_mse_a_binary_cell_is_still_0_or_1():
+    _, problems = targets({"low": ["0.5"]}, ["low"], loss="mse")
+    assert "'0.5' (row 2): outside 0 and 1" in problems[0]
+
+
+def test_with_mse_a_wrong_positive_from_is_still_wrong():
+    entry = {"type": "ordinal", "range": [0, 4], "positive_from": 9}
+    message = user_error(labels.parse_label_types, {"a": entry}, ["a"], "mse")
+    assert "inside range" in message
+
+
+@pytest.mark.parametrize("loss", ["bce", "mse"])
+def test_a_derived_label_is_binary(loss):
+    kind = {"x": {"type": "score", "range": [0, 9]}}
+    columns, derived = {"source": ["3", "0"]}, {"x": ["source"]}
+    _, problems = targets(columns, ["x"], kind, derived, loss=loss)
+    assert problems == [
+        "train.csv: 'x' is derived and so 0 or 1, but label_types calls it score: "
+        "leave it out there"
+    ]
+    found, problems = targets(columns, ["x"], None, derived, loss=loss)
+    assert (found["x"].tolist(), problems) == ([1, 0], [])
+
+
+def test_scores_are_scaled_to_their_range():
+    found = labels.scale_targets(
+        pd.DataFrame({"a": [1.0, NAN], "b": [-10.0, 30.0], "c": [1.0, 5.0]}),
+        [None, [-10, 40], [1, 5]],
+    )
+    assert found["a"].tolist() == pytest.approx([1, NAN], nan_ok=True)
+    assert found["b"].tolist() == pytest.approx([0, 0.8])
+    assert found["c"].tolist() == [0, 1]
 
 
 # Cells

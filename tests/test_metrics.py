@@ -229,6 +229,8 @@ def test_results_as_a_markdown_table():
     macro = ["macro (1 of 2 labels)", "", "", "0.750", "0.833", "", "0.195", "0.900"]
     assert cells[4] == macro
     assert len({len(line) for line in lines[:5]}) == 1
+    # also of the column `n`, of a single digit
+    assert all("-" in rule and rule[-1] == ":" for rule in cells[1][1:])
     assert lines[6].startswith("b: not in the mean, only one class")
 
 

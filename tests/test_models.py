@@ -117,6 +117,30 @@ def test_heads_without_labels_are_refused():
         models.ClassifierHeads(3, [])
 
 
+# Scores
+
+
+def test_outputs_of_scores_are_in_the_labels_own_units():
+    torch.manual_seed(1)
+    groups = [["a", "b"], ["c"]]
+    plain = models.ClassifierHeads(6, groups, clf_bottleneck=5).eval()
+    ranges = [None, [0, 100], [-2, 4]]
+    scores = models.ClassifierHeads(6, groups, 5, label_ranges=ranges).eval()
+    scores.load_state_dict(plain.state_dict())  # what they add is no weight
+    embedding = torch.randn(4, 6)
+    with torch.no_grad():
+        raw, found = plain(embedding), scores(embedding)
+    assert torch.equal(found[:, 0], raw[:, 0])
+    assert found[:, 1] == pytest.approx(100 * raw[:, 1])
+    assert found[:, 2] == pytest.approx(-2 + 6 * raw[:, 2])
+
+
+def test_identity_is_no_activation():
+    head = models.Head(3, 4, 2, "identity", layernorm=False, final_dropout=0.0)
+    hidden = torch.randn(5, 4)
+    assert torch.equal(head.output(hidden), head.outproj(hidden))
+
+
 # Shared dense layer
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from local import manifests, prepare
+from local import manifests, prepare, splits
 from local.config import plain_values
 from local.corpus import corpus_paths
 from local.errors import UserError
@@ -373,6 +373,7 @@ def test_a_saved_preparation_is_what_was_saved(corpus, tmp_path):
             found.manifests[split], manifest, check_exact=True
         )
     assert found.label_groups == saved.label_groups
+    assert found.label_ranges == saved.label_ranges == [None, None, None]
     assert (found.failed, found.notes) == (saved.failed, saved.notes)
 
 
@@ -380,7 +381,7 @@ def test_nothing_saved_is_nothing(corpus, tmp_path):
     assert prepare.saved_preparation(tmp_path, values_of(corpus)) is None
 
 
-@pytest.mark.parametrize("what", ["csv", "labels", "val", "excluded", "key"])
+@pytest.mark.parametrize("what", ["csv", "labels", "val", "excluded", "key", "loss"])
 def test_a_saved_preparation_of_other_input_is_refused(corpus, tmp_path, what):
     save(corpus, tmp_path / "manifests")
     values = values_of(corpus)
@@ -392,6 +393,8 @@ def test_a_saved_preparation_of_other_input_is_refused(corpus, tmp_path, what):
         (corpus / "splits" / "val.csv").unlink()
     elif what == "excluded":
         (corpus / "excluded_subjects.txt").write_text("s00\n")
+    elif what == "loss":
+        values["loss"] = "mse"
     else:
         values["min_duration"] = 0.35
     message = user_error(prepare.saved_preparation, tmp_path / "manifests", values)
@@ -463,6 +466,8 @@ def test_positive_weights_are_negatives_per_positive():
     )
     names = list(manifest.columns)
     assert manifests.positive_weights(manifest, names) == [4, 1 / 3, 1, 1, 1]
+    ranges = [[0.0, 1.0], None, None, [0.0, 1.0], None]
+    assert manifests.positive_weights(manifest, names, ranges) == [1, 1 / 3, 1, 1, 1]
 
 
 @pytest.mark.parametrize("derived", [{"x": ["low"]}, {"low": []}, {"low": "loud"}])
@@ -489,3 +494,76 @@ def test_labels_with_one_class_are_named_and_unrated_splits_refused(corpus):
     write_csv(corpus / "splits" / "train.csv", [{**row, **blank} for row in rows])
     message = user_error(prepare.prepare_training, values_of(corpus))
     assert "no label of the train recordings is rated" in message
+
+
+# Scores
+
+TYPES = {
+    "loud": {"type": "ordinal", "range": [0, 4], "positive_from": 2},
+    "noisy": {"type": "score", "range": [0, 100]},
+}
+
+
+@pytest.fixture
+def scored_corpus(corpus):
+    """`loud` is 0 or 4 and unrated once, `noisy` is 12.5 times the row from 0 on."""
+    for split in ("train", "val", "test"):
+        rows = read_csv(corpus / "splits" / f"{split}.csv")
+        for i, row in enumerate(rows):
+            row["loud"] = {"0": "0", "1": "4"}.get(row["loud"], "")
+            row["noisy"] = str(12.5 * (i % 8))
+        write_csv(corpus / "splits" / f"{split}.csv", rows)
+    return corpus
+
+
+@pytest.mark.parametrize(
+    ("loss", "loud", "ranges"),
+    [
+        ("bce", {0, 1}, [None, None, [0, 100]]),
+        ("mse", {0, 4}, [[0, 1], [0, 4], [0, 100]]),
+    ],
+)
+def test_scores_are_prepared(scored_corpus, tmp_path, loss, loud, ranges):
+    values = values_of(scored_corpus, label_types=TYPES, loss=loss)
+    found = prepare.prepare_training(values)
+    assert found.label_ranges == ranges
+    train = found.manifests["train"]
+    assert train["noisy"].tolist() == [12.5 * (i % 8) for i in range(16)]
+    assert set(train["loud"].dropna()) == loud
+    assert math.isnan(train["loud"][0])
+
+    prepare.save_preparation(found, tmp_path / "manifests")
+    back = prepare.saved_preparation(tmp_path / "manifests", values)
+    assert back.label_ranges == ranges
+    pd.testing.assert_frame_equal(back.manifests["train"], train, check_exact=True)
+
+    _, manifest, _, _ = prepare.prepare_split(
+        scored_corpus / "splits" / "test.csv", values, names=["low", "loud", "noisy"]
+    )
+    names = ["low", "loud", "noisy"]
+    assert manifest[names].equals(found.manifests["test"][names])
+
+
+def test_validation_is_drawn_by_scores(scored_corpus):
+    (scored_corpus / "splits" / "val.csv").unlink()
+    values = values_of(scored_corpus, label_types=TYPES, loss="mse")
+    found = prepare.prepare_training(values).manifests
+    assert (len(found["train"]), len(found["valid"])) == (12, 4)
+    rows = pd.DataFrame(read_csv(scored_corpus / "splits" / "train.csv"))
+    places = rows[["low", "loud", "noisy"]].apply(pd.to_numeric) / [1, 4, 100]
+    expected = splits.draw_validation(
+        rows["subject"], places, values["val_size"], values["seed"]
+    )
+    assert sorted(set(found["valid"]["subject"])) == expected
+
+
+def test_scores_that_never_vary_are_named(scored_corpus):
+    def change(rows):
+        return [{**row, "noisy": "50", "loud": ""} for row in rows]
+
+    change_csv(scored_corpus, "train", change)
+    values = values_of(scored_corpus, label_types=TYPES, loss="mse")
+    notes = prepare.prepare_training(values).notes
+    assert "noisy: all rated values of train are the same" in notes
+    assert "loud: no recording of train is rated" in notes
+    assert not [note for note in notes if "two classes" in note]

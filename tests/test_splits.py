@@ -249,6 +249,25 @@ def test_unrated_recordings_do_not_count_in_the_balance():
     assert np.count_nonzero(~np.isnan(inside)) == 2
 
 
+def test_scores_are_balanced_by_their_mean():
+    """Scaled scores 0, 1/39, …, 1: of 10 of 40 the mean is within 0.01 of the rest's
+    in the best of 1000 draws, while random ones differ by 0.1 (0.3 / sqrt(7.5))."""
+    values = np.arange(40) / 39
+    for seed in range(5):
+        inside = np.zeros(40, dtype=bool)
+        inside[[int(name[1:]) for name in drawn(40, seed=seed, values=values)]] = True
+        assert abs(values[inside].mean() - values[~inside].mean()) < 0.01
+
+
+def test_scores_at_the_end_of_their_range_do_not_all_stay_in_training():
+    """Of 12 subjects one alone is above 0 and below 1: nothing is lost by a draw of
+    three without it, unless these are all at one end."""
+    values = np.array([0.0] * 6 + [0.5] + [1.0] * 5)
+    for seed in range(5):
+        inside = {values[int(name[1:])] for name in drawn(12, seed=seed, values=values)}
+        assert len(inside) > 1
+
+
 @pytest.mark.parametrize(("n_subjects", "val_size"), [(0, 50), (1, 50), (8, 0)])
 def test_draws_that_are_not_possible(n_subjects, val_size):
     with pytest.raises(UserError, match=r"val\.csv|val_size"):

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 import ruamel.yaml
 import torch
+from speechbrain.processing.features import InputNormalization
 
-from local import experiment, prepare
+from local import experiment, planning, prepare
 from local.cli import top_level_keys
 from local.config import load_hparams
 
@@ -28,6 +29,7 @@ READ_BY_SPEECHBRAIN = {"max_grad_norm"}
 SMALL = {
     "label_groups": [["a", "b"], ["c"]],
     "n_mels": 20,
+    "n_mfcc": 20,
     "lin_neurons": 6,
     "channels": [16, 16, 16, 16, 48],
     "attention_channels": 4,
@@ -80,7 +82,7 @@ def test_the_code_is_searched():
     """A search that finds nothing would pass everything below."""
     found = keys_read(TRAIN_NAMES)
     assert {"batch_size", "epoch_counter", "data_folder", "corpus_folder"} <= found
-    assert {"random_crop", "train_logger"} <= found  # self.hparams.key
+    assert {"train_crop", "train_logger"} <= found  # self.hparams.key
     assert {"split_csv", "embedding_type"} <= keys_read(OTHER_NAMES)
     assert {"seed", "output_folder"} <= referenced(ROOT / "hparams" / "train.yaml")
 
@@ -88,16 +90,16 @@ def test_the_code_is_searched():
 @pytest.mark.parametrize("path", TRAIN, ids=by_name)
 def test_every_key_of_a_training_yaml_is_used(path):
     used = keys_read(TRAIN_NAMES) | referenced(path) | READ_BY_SPEECHBRAIN
-    used |= {"loss"}  # has one value so far, which experiment.CHOICES checks
     keys = {key for key in top_level_keys(path) if not key.startswith("__")}
     assert sorted(keys - used) == []
 
 
 @pytest.mark.parametrize("path", TRAIN, ids=by_name)
 def test_every_key_that_training_reads_is_in_the_yaml(path):
-    listed = {*prepare.KEYS, *experiment.FREE_ON_RESUME, *experiment.FILLED}
+    listed = {*prepare.KEYS, *planning.FREE_ON_RESUME, *planning.FILLED}
     listed |= set(experiment.FREE_LATER)
     read = keys_read(TRAIN_NAMES) | listed | READ_BY_SPEECHBRAIN
+    read -= {"dataset_mean", "dataset_std"}  # read where a yaml has them
     assert sorted(read - set(top_level_keys(path))) == []
 
 
@@ -176,14 +178,14 @@ def test_a_training_yaml_constructs(hparams, tmp_path):
 
 def test_seeds_reach_everything_that_draws(hparams):
     assert torch.initial_seed() == 7
-    for key in ("random_crop", "augment", "spectrogram_mask"):
+    for key in ("augment", "mix", "spectrogram_mask", "spectrogram_noise"):
         assert hparams[key].seed == 7
 
 
 def test_what_has_weights_is_in_the_checkpoint(hparams):
     saved = hparams["checkpointer"].recoverables
     for name, module in hparams["modules"].items():
-        if list(module.parameters()) or name == "mean_var_norm":
+        if list(module.parameters()) or isinstance(module, InputNormalization):
             assert saved[name] is module
 
 

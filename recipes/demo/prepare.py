@@ -27,6 +27,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
 from local.errors import UserError  # noqa: E402
+from local.files import folder_beside  # noqa: E402
 from recipes.demo.cohort import LABELS, draw_cohort  # noqa: E402
 from recipes.demo.raters import draw_panel  # noqa: E402
 
@@ -137,15 +138,10 @@ def make_corpus(folder, settings, n_jobs):
     n_jobs : int
         How many processes synthesise at the same time.
     """
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    partial = folder.with_name(f".{folder.name}.partial-{os.getpid()}")
-    partial.mkdir()
-    try:
+    with folder_beside(folder) as partial:
         subjects, rows = synthesise(partial / "audio", settings, n_jobs)
         write_tables(partial, subjects, rows, settings)
         partial.rename(folder)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
 
 
 def synthesise(audio_folder, settings, n_jobs):

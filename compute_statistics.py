@@ -1,0 +1,58 @@
+"""Compute dataset_mean and dataset_std over the training split.
+
+    python compute_statistics.py hparams/train_fbank.yaml --corpus_folder=DIR
+        [--output_folder=DIR] [--any_key=value]
+
+Writes dataset_statistics.json to the output folder, where train.py finds it when it is
+called with the same options and `dataset_mean` and `dataset_std` are null.
+"""
+
+import logging
+from pathlib import Path
+
+from local import cli, dataio, statistics
+from local.config import load_hparams
+from local.errors import UserError
+from local.manifests import write_failed
+from local.planning import plan_training
+
+logger = logging.getLogger(__name__)
+
+
+def main(argv):
+    """Prepare the data, compute, write."""
+    arguments = cli.parse_arguments(argv)
+    yaml_keys = cli.top_level_keys(arguments.hparams_file)
+    if not {"dataset_mean", "dataset_std"} <= set(yaml_keys):
+        raise UserError(
+            f"{arguments.hparams_file} has no keys dataset_mean and dataset_std: its "
+            "features are normalised otherwise. hparams/train_fbank.yaml has them."
+        )
+    plan = plan_training(arguments, use_statistics=False)
+    hparams = load_hparams(arguments.hparams_file, plan.overrides)
+    train = dataio.build_dataset(
+        plan.preparation.manifests["train"], [], hparams, hparams["eval_crop"]
+    )
+    found = statistics.compute_statistics(
+        hparams["compute_features"],
+        train,
+        dataio.loader_kwargs(hparams),
+        statistics.made_with(plan.values, plan.preparation),
+    )
+    folder = Path(plan.values["output_folder"])
+    path = statistics.save_statistics(found, folder)
+    write_failed(plan.preparation.failed, folder / "failed.csv")
+    print(
+        f"dataset_mean {found.dataset_mean:.4f}, dataset_std {found.dataset_std:.4f} "
+        f"({found.n_recordings} recordings, {found.n_frames} frames)\nSaved in {path}"
+    )
+    if None not in (plan.values["dataset_mean"], plan.values["dataset_std"]):
+        print(
+            "train.py reads them where dataset_mean and dataset_std are null: add "
+            "--dataset_mean=null --dataset_std=null"
+        )
+    return cli.INCOMPLETE if plan.preparation.failed else cli.OK
+
+
+if __name__ == "__main__":
+    cli.run(main)

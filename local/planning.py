@@ -1,0 +1,217 @@
+"""Planning a training run: settings checked, data prepared, nothing written."""
+
+import dataclasses
+import json
+import os
+from pathlib import Path
+
+import pandas as pd
+
+from local import corpus, prepare, statistics
+from local.config import plain_values
+from local.errors import UserError
+from local.experiment import MANIFESTS, RUN_OPTIONS
+from local.manifests import positive_weights, stop_on_failed
+from local.settings import check_numbers, check_values
+
+#: Keys that a resumed run may change: none shapes the model or the data.
+FREE_ON_RESUME = (
+    "output_folder",
+    "number_of_epochs",
+    "patience",
+    "num_workers",
+    "eval_batch_size",
+    "check_only",
+)
+
+#: Keys that preparation fills; its own record tells whether the data changed.
+FILLED = ("label_groups", "positive_weights", "label_ranges")
+
+#: Keys that follow from others.
+DERIVED = ("save_folder", "train_log", *FILLED)
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainingPlan:
+    """Everything that is settled before a model is built.
+
+    Attributes
+    ----------
+    overrides : dict
+        The command line's, completed by what preparation found.
+    values : dict
+        Plain values of the yaml under these overrides.
+    preparation : prepare.Preparation
+    run_options : dict
+        Run options that the weights depend on.
+    notes : list of str
+        What a user should know of all this.
+    """
+
+    overrides: dict
+    values: dict
+    preparation: prepare.Preparation
+    run_options: dict
+    notes: list
+
+
+def plan_training(arguments, use_statistics=True):
+    """Prepare the data and check the output folder; nothing is written.
+
+    Arguments
+    ---------
+    arguments : cli.Arguments
+    use_statistics : bool
+        Whether `dataset_mean` and `dataset_std` come from the output folder, where
+        they are null.
+
+    Returns
+    -------
+    TrainingPlan
+
+    Raises
+    ------
+    UserError
+        For wrong settings or data, recordings that can't be used unless these are
+        to be skipped, or an output folder that holds another experiment.
+    """
+    hparams_file, overrides = arguments.hparams_file, dict(arguments.overrides)
+    derived = [f"--{key}" for key in DERIVED if key in overrides]
+    if derived:
+        raise UserError(f"{', '.join(derived)}: filled by train.py, not to be given.")
+    values = plain_values(hparams_file, overrides)
+    check_values(values, plain_values(hparams_file))
+    check_numbers(values)
+    overrides |= _places(values, hparams_file)
+    folder = Path(overrides["output_folder"])
+    found = statistics.saved_statistics(folder) if use_statistics else None
+    if found and values.get("dataset_mean", 0) is values.get("dataset_std", 0) is None:
+        overrides |= found.values
+    else:
+        found = None
+    if arguments.run_opts.debug and not arguments.run_opts.debug_persistently:
+        # the outputs of two batches must not replace those of a real run
+        folder /= "debug"
+        overrides["output_folder"] = str(folder)
+    values |= overrides
+
+    run_options = _run_options(arguments.run_opts)
+    preparation = None
+    if not values["check_only"]:
+        _check_same_experiment(hparams_file, overrides, run_options, folder)
+        preparation = prepare.saved_preparation(folder / MANIFESTS, values)
+    if preparation is None:
+        preparation = prepare.prepare_training(values)
+    if values["on_bad_recording"] == "stop" and not values["check_only"]:
+        stop_on_failed(preparation.failed)
+    overrides |= _filled(values, preparation)
+    values = plain_values(hparams_file, overrides)
+    notes = list(preparation.notes)
+    if found:
+        found.check_made_with(statistics.made_with(values, preparation))
+        notes.append(f"dataset_mean and dataset_std from {statistics.FILE_NAME}")
+    return TrainingPlan(overrides, values, preparation, run_options, notes)
+
+
+def _places(values, hparams_file):
+    """Where everything is read and written, absolute; the data set's name."""
+    paths = corpus.corpus_paths(values)
+    name = values["dataset_name"] or corpus.dataset_name(values, paths)
+    if "/" in name or name in (".", ".."):
+        raise UserError(f"dataset_name must be the name of a folder, found {name!r}.")
+    folder = values["output_folder"] or Path(
+        "results", name, hparams_file.stem, str(values["seed"])
+    )
+    return {
+        **{key: str(path) for key, path in paths.items()},
+        "study": None,  # now part of data_folder
+        "dataset_name": name,
+        "output_folder": str(corpus.output_path(folder, "output_folder")),
+    }
+
+
+def _filled(values, preparation):
+    """What the preparation found, as values of the yaml's keys."""
+    ranges = preparation.label_ranges
+    filled = {
+        "label_groups": preparation.label_groups,
+        "label_ranges": ranges if any(ranges) else None,
+        "sample_rate": values["sample_rate"] or _common_rate(preparation),
+    }
+    if None not in ranges:
+        _check_scores(values)
+    if values["positive_weight"]:
+        filled["positive_weights"] = positive_weights(
+            preparation.manifests["train"], preparation.labels, ranges
+        )
+    return filled
+
+
+def _check_scores(values):
+    """Refuse what needs labels of two classes, where all labels are scores."""
+    problems = []
+    if values["best_checkpoint"] == "macro_auroc":
+        problems.append("best_checkpoint macro_auroc (they have no AUROC): take loss")
+    if values["positive_weight"]:
+        problems.append("positive_weight True (they have no positives): take False")
+    if problems:
+        raise UserError("All labels are scores, and these settings can't be:", problems)
+
+
+def _common_rate(preparation):
+    """The rate that all recordings have (`sample_rate: 0`), in Hz."""
+    rates = pd.concat(
+        [manifest["sample_rate"] for manifest in preparation.manifests.values()]
+    ).value_counts()
+    if len(rates) > 1:
+        raise UserError(
+            "sample_rate 0 leaves recordings at their own rate, and they have several; "
+            "give one that all are resampled to, as --sample_rate=16000:",
+            [f"{rate} Hz: {n} recordings" for rate, n in rates.items()],
+        )
+    return int(rates.index[0])
+
+
+def _run_options(run_opts):
+    """Run options that the weights depend on and no yaml key tells of."""
+    return {
+        "precision": run_opts.precision,
+        "grad_accumulation_factor": run_opts.grad_accumulation_factor,
+        "processes": int(os.environ.get("WORLD_SIZE", 1)),
+    }
+
+
+def _check_same_experiment(hparams_file, overrides, run_options, folder):
+    """`fit` resumes whatever lies in the folder: it must be this experiment."""
+    if not any((folder / "save").glob("CKPT*")):
+        return  # nothing is trained yet
+    for name in ("hyperparams.yaml", RUN_OPTIONS):
+        if not (folder / name).exists():
+            raise UserError(
+                f"{folder} holds checkpoints and no {name}: it can't be told what they "
+                "were trained with. Give another --output_folder."
+            )
+    saved = plain_values(folder / "hyperparams.yaml")
+    free = {key: saved[key] for key in (*FREE_ON_RESUME, *FILLED) if key in saved}
+    if saved.get("scheduler") == "onecycle":
+        del free["number_of_epochs"]  # the schedule ends with the last epoch
+    if plain_values(hparams_file, overrides)["sample_rate"] == 0:
+        free["sample_rate"] = saved["sample_rate"]  # the one that was found
+    new = plain_values(hparams_file, {**overrides, **free})
+    saved |= json.loads((folder / RUN_OPTIONS).read_text(encoding="utf-8"))
+    new |= run_options
+    different = [
+        key for key in dict.fromkeys([*saved, *new]) if saved.get(key) != new.get(key)
+    ]
+    # objects follow from plain keys, unless it is the yaml itself that differs
+    plain = [key for key in different if not isinstance(new.get(key), dict)]
+    changed = [
+        f"{key}: {saved.get(key)!r} there, {new.get(key)!r} here"
+        for key in plain or different
+    ]
+    if changed:
+        raise UserError(
+            f"{folder} holds an experiment with other settings. Give another "
+            "--output_folder, or these settings to continue it:",
+            changed,
+        )

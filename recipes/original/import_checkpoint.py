@@ -1,0 +1,244 @@
+"""Turn a model trained with the original project into an experiment folder.
+
+    python recipes/original/import_checkpoint.py --model=FILE_mdl.pt --args=args.pkl
+        --output_folder=DIR [--labels_file=labels.txt] [--dataset_name=NAME]
+        [--sample_rate=HZ] [--label_types={strained: {type: score, range: [0, 4]}}]
+
+evaluate.py and extract_embeddings.py take the folder. Nothing in either file is
+executed. `--labels_file` names the labels where args.pkl doesn't; `--sample_rate`
+gives the recordings' rate where the original left it alone (resample_rate 0),
+`--label_types` the scales of labels that are not 0/1, as in train_original.yaml.
+"""
+
+import argparse
+import contextlib
+import dataclasses
+import datetime
+import hashlib
+import logging
+import sys
+from pathlib import Path
+
+import ruamel.yaml
+from speechbrain.utils.run_opts import RunOptions
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT))
+
+from local import cli  # noqa: E402
+from local.brain import SELECTION, ClinicalBrain  # noqa: E402
+from local.config import (  # noqa: E402
+    load_hparams,
+    parse_value,
+    plain_values,
+    resolved_yaml,
+)
+from local.corpus import output_path  # noqa: E402
+from local.errors import UserError  # noqa: E402
+from local.files import folder_beside, write_json  # noqa: E402
+from local.labels import flatten, parse_label_types  # noqa: E402
+from recipes.original.arguments import (  # noqa: E402
+    carried_values,
+    label_groups,
+    model_values,
+)
+from recipes.original.pickled_args import read_args  # noqa: E402
+from recipes.original.weights import (  # noqa: E402
+    compare,
+    head_sizes,
+    own_weights,
+    read_state_dict,
+)
+
+HPARAMS_FILE = ROOT / "hparams" / "train_original.yaml"
+
+
+@dataclasses.dataclass(frozen=True)
+class Import:
+    """An original model, understood.
+
+    Attributes
+    ----------
+    overrides : dict
+        Values for the keys of train_original.yaml.
+    weights : dict of str to dict
+        Module → its state dict.
+    notes : list of str
+        What a user should know.
+    """
+
+    overrides: dict
+    weights: dict
+    notes: list
+
+
+def main(argv):
+    """Read both files, compare them, write the experiment folder."""
+    given = _parse(argv)
+    folder = output_path(given.output_folder, "output_folder")
+    if folder.exists() and any(folder.iterdir()):
+        raise UserError(
+            f"output_folder {folder} already holds something, and nothing is written "
+            "over: name another one."
+        )
+    args = read_args(given.args)
+    state = read_state_dict(given.model)
+    imported = understand(args, state, given)
+    with folder_beside(folder) as temporary:
+        write_experiment(temporary, folder, imported)
+        write_json(
+            temporary / "imported.json",
+            {
+                "model": {"file": str(given.model), "sha256": _sha256(given.model)},
+                "args": {"file": str(given.args), "sha256": _sha256(given.args)},
+                "notes": imported.notes,
+            },
+        )
+        temporary.rename(folder)  # fails if something was put there meanwhile
+    _report(folder, imported)
+
+
+def _parse(argv):
+    parser = argparse.ArgumentParser(
+        description=__doc__.split("\n")[0], allow_abbrev=False
+    )
+    parser.add_argument("--model", type=Path, required=True)
+    parser.add_argument("--args", type=Path, required=True)
+    parser.add_argument("--output_folder", required=True)
+    parser.add_argument("--labels_file", type=Path)
+    parser.add_argument("--dataset_name")
+    parser.add_argument("--sample_rate", type=int)
+    parser.add_argument("--label_types", type=_mapping, default={})
+    return parser.parse_args(argv)
+
+
+def _mapping(text):
+    try:
+        value = parse_value(text)
+    except ruamel.yaml.YAMLError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is no yaml value") from error
+    if not isinstance(value, dict):
+        raise argparse.ArgumentTypeError(f"{text!r} is no mapping")
+    return value
+
+
+def understand(args, state, given):
+    """From both files to values of our yaml and weights of our modules.
+
+    Arguments
+    ---------
+    args : dict
+        Attribute → value of the original's Namespace.
+    state : dict of str to torch.Tensor
+    given : argparse.Namespace
+        Of this script.
+
+    Returns
+    -------
+    Import
+
+    Raises
+    ------
+    UserError
+        For arguments that are missing or wrong, and weights that don't match them.
+    """
+    defaults = plain_values(HPARAMS_FILE)
+    values, notes = model_values(args, given)
+    sizes = head_sizes(state)
+    problems = compare(state, {**defaults, **values}, sizes)
+    if problems:
+        raise UserError(f"{given.model} doesn't match {given.args}:", problems)
+    groups = label_groups(args, given, sizes, notes)
+    if given.label_types:
+        parse_label_types(given.label_types, flatten(groups), values["loss"])
+        values["label_types"] = given.label_types
+    if values["loss"] == "mse":
+        # targets as they were, no scale
+        values["label_ranges"] = [[0.0, 1.0]] * len(flatten(groups))
+    overrides = carried_values(args, defaults, notes) | values
+    overrides["label_groups"] = groups
+    if given.dataset_name:
+        overrides["dataset_name"] = given.dataset_name
+    return Import(overrides, own_weights(state), notes)
+
+
+# The folder
+
+
+def write_experiment(folder, final, imported):
+    """Write hyperparams.yaml and the checkpoint.
+
+    Arguments
+    ---------
+    folder : Path
+        Where to write.
+    final : Path
+        Where it will be.
+    imported : Import
+
+    Raises
+    ------
+    UserError
+        If the model can't be built from these values.
+    """
+    overrides = {**imported.overrides, "output_folder": str(final)}
+    with _quiet():
+        hparams = load_hparams(
+            HPARAMS_FILE,
+            {**overrides, "checkpointer": {"checkpoints_dir": str(folder / "save")}},
+        )
+        for name, weights in imported.weights.items():
+            hparams["modules"][name].load_state_dict(weights)  # strict
+        # it puts a part of its own into checkpoints
+        brain = ClinicalBrain(
+            modules=hparams["modules"],
+            hparams=hparams,
+            run_opts=RunOptions(device="cpu"),
+            checkpointer=hparams["checkpointer"],
+        )
+        brain.checkpointer.save_checkpoint(
+            meta={"epoch": overrides.get("number_of_epochs", 0), SELECTION: 0.0}
+        )
+    header = (
+        f"# Generated {datetime.date.today()} from:\n"
+        f"# {HPARAMS_FILE}\n"
+        "# yamllint disable\n"
+    )  # as speechbrain.create_experiment_directory writes it
+    text = header + resolved_yaml(HPARAMS_FILE, overrides)
+    (folder / "hyperparams.yaml").write_text(text, encoding="utf-8")
+
+
+@contextlib.contextmanager
+def _quiet():
+    """Without the news of a training, which would name the temporary folder."""
+    logging.disable(logging.INFO)
+    try:
+        yield
+    finally:
+        logging.disable(logging.NOTSET)
+
+
+def _sha256(file):
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _report(folder, imported):
+    """Print what was made and what to do with it."""
+    groups = imported.overrides["label_groups"]
+    print(f"Made {folder}: {len(groups)} heads, {len(flatten(groups))} labels")
+    for i, group in enumerate(groups, start=1):
+        print(f"  head {i}: {', '.join(group)}")
+    for note in imported.notes:
+        print(note)
+    print(f"""
+Next:
+  python evaluate.py hparams/evaluate.yaml --experiment_folder={folder} \\
+      --split_csv=FILE.csv --data_folder=DIR
+  python extract_embeddings.py hparams/extract_embeddings.yaml \\
+      --experiment_folder={folder} --split_csv=FILE.csv --data_folder=DIR \\
+      --embedding_type=pt --output_file=FILE.parquet""")
+
+
+if __name__ == "__main__":
+    cli.run(main)

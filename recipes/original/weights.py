@@ -1,0 +1,268 @@
+"""The original's weights: reading them, and whether they are what they should be."""
+
+import re
+import warnings
+
+import torch
+from speechbrain.lobes.models.ECAPA_TDNN import ECAPA_TDNN
+
+from local import models
+from local.errors import UserError
+from local.original import n_features
+
+#: Our modules, and the beginning of their keys in an original state dict.
+PREFIXES = {
+    "embedding_model": "model.",
+    "shared_dense": "dense.",
+    "classifier": "classifiers.",
+}
+HEAD_KEY = re.compile(r"heads\.(\d+)\.(.+)")
+OUTPUT_KEY = re.compile(r"classifiers\.(\d+)\.head\.outproj\.weight")
+
+
+def read_state_dict(file):
+    """Read the weights that the original saved, and nothing but tensors.
+
+    Arguments
+    ---------
+    file : Path
+
+    Returns
+    -------
+    dict of str to torch.Tensor
+
+    Raises
+    ------
+    UserError
+        If the file is missing or damaged, holds anything else, or numbers that are
+        not finite.
+    """
+    if not file.is_file():
+        raise UserError(f"model should be the original's *_mdl.pt: there is no {file}")
+    save_it = (
+        "Expected the model's weights alone. Where the original runs, "
+        "`torch.save(model.state_dict(), 'weights_mdl.pt')` saves them."
+    )
+    try:
+        with warnings.catch_warnings():  # of kinds of pickles
+            warnings.simplefilter("ignore")
+            state = torch.load(file, map_location="cpu", weights_only=True)
+    # whatever reading damaged or foreign files may raise
+    except Exception as error:
+        name = re.search(r"GLOBAL ([\w.]+)", str(error))
+        held = f"holds {name[1]}" if name else "can't be read as weights"
+        raise UserError(
+            f"{file} {held}; nothing of it was executed. {save_it}"
+        ) from error
+    if not isinstance(state, dict) or not state:
+        raise UserError(f"{file} holds a {type(state).__name__}. {save_it}")
+    others = [
+        f"{key!r}: {type(value).__name__}"
+        for key, value in state.items()
+        if not (isinstance(key, str) and _is_plain_tensor(value))
+    ]
+    if others:
+        raise UserError(f"{file} holds more than tensors. {save_it}", others)
+    not_finite = [key for key, value in state.items() if not value.isfinite().all()]
+    if not_finite:
+        raise UserError(f"{file} has weights that are not finite numbers:", not_finite)
+    return dict(state)
+
+
+def _is_plain_tensor(value):
+    return (
+        isinstance(value, torch.Tensor)
+        and value.layout == torch.strided
+        and value.device.type == "cpu"
+        and not (value.is_quantized or value.is_complex())
+    )
+
+
+def compare(state, values, sizes):
+    """Hold the weights against what the arguments say they should be.
+
+    Arguments
+    ---------
+    state : dict of str to torch.Tensor
+    values : dict
+        What the arguments say, for the keys of train_original.yaml.
+    sizes : list of int
+        Number of labels of each head.
+
+    Returns
+    -------
+    list of str
+        What disagrees: sizes, and missing, unexpected and wrongly shaped keys.
+    """
+    expected = expected_shapes(values, sizes)
+    found = {key: tuple(value.shape) for key, value in state.items()}
+    missing = [key for key in expected if key not in found]
+    unexpected = [key for key in found if key not in expected]
+    misshaped = [
+        f"{key} ({_shape(shape)} expected, {_shape(found[key])} found)"
+        for key, shape in expected.items()
+        if found.get(key, shape) != shape
+    ]
+    problems = [
+        f"{name} is {values[name]!r} in the arguments and {actual!r} in the weights"
+        for name, actual in sizes_in_weights(found, values).items()
+        if actual != values[name]
+    ]
+    problems += [
+        f"{kind}: {', '.join(keys)}"
+        for kind, keys in (
+            ("missing", missing),
+            ("unexpected", unexpected),
+            ("of another shape", misshaped),
+        )
+        if keys
+    ]
+    return problems
+
+
+def expected_shapes(values, sizes):
+    """Shape of every weight, under the original's names.
+
+    Arguments
+    ---------
+    values : dict
+        As for `compare`.
+    sizes : list of int
+        Number of labels of each head.
+
+    Returns
+    -------
+    dict of str to tuple of int
+    """
+    size = models.head_input_size(
+        values["lin_neurons"], values["shared_dense"], values["sd_bottleneck"]
+    )
+    with torch.device("meta"):  # sizes alone, whatever they are
+        modules = {
+            "embedding_model": ECAPA_TDNN(
+                n_features(values["fbank"], values["n_mfcc"], values["n_mels"]),
+                lin_neurons=values["lin_neurons"],
+            ),
+            "shared_dense": models.SharedDense(
+                values["lin_neurons"], values["sd_bottleneck"], values["shared_dense"]
+            ),
+            "classifier": models.ClassifierHeads(
+                size,
+                [[""] * n_labels for n_labels in sizes],
+                clf_bottleneck=values["clf_bottleneck"],
+                layernorm=values["layernorm"],
+            ),
+        }
+    return {
+        original_key(name, key): tuple(weight.shape)
+        for name, module in modules.items()
+        for key, weight in module.state_dict().items()
+    }
+
+
+def original_key(module, key):
+    """Our name of a weight → the original's.
+
+    Example
+    -------
+    >>> original_key("classifier", "heads.0.dense.bias")
+    'classifiers.0.head.dense.bias'
+    >>> original_key("embedding_model", "fc.conv.bias")
+    'model.fc.conv.bias'
+    """
+    return PREFIXES[module] + HEAD_KEY.sub(r"\1.head.\2", key)
+
+
+def own_weights(state):
+    """The weights under our own names.
+
+    Arguments
+    ---------
+    state : dict of str to torch.Tensor
+        With the keys of `expected_shapes`.
+
+    Returns
+    -------
+    dict of str to dict
+        Module → its state dict.
+    """
+    weights = {name: {} for name in PREFIXES}
+    for key, weight in state.items():
+        name = next(name for name in PREFIXES if key.startswith(PREFIXES[name]))
+        own = key.removeprefix(PREFIXES[name])
+        if name == "classifier":
+            own = re.sub(r"^(\d+)\.head\.", r"heads.\1.", own)
+        weights[name][own] = weight
+    return weights
+
+
+def sizes_in_weights(found, values):
+    """What the shapes of the weights say of the arguments.
+
+    Arguments
+    ---------
+    found : dict of str to tuple of int
+        Shape of every weight.
+    values : dict
+        As for `compare`.
+
+    Returns
+    -------
+    dict
+        For the keys of train_original.yaml, as far as the weights tell.
+    """
+    told = {
+        "n_mels" if values["fbank"] else "n_mfcc": (
+            "model.blocks.0.conv.conv.weight",
+            1,
+        ),
+        "lin_neurons": ("model.fc.conv.weight", 0),
+        "clf_bottleneck": ("classifiers.0.head.dense.weight", 0),
+    }
+    if values["shared_dense"]:
+        told["sd_bottleneck"] = ("dense.dense.weight", 0)
+    sizes = {
+        name: found[key][axis]
+        for name, (key, axis) in told.items()
+        if len(found.get(key, ())) > axis
+    }
+    return {
+        **sizes,
+        "shared_dense": any(key.startswith("dense.") for key in found),
+        "layernorm": any(".head.norm." in key for key in found),
+    }
+
+
+def head_sizes(state):
+    """Number of labels of each head.
+
+    Arguments
+    ---------
+    state : dict of str to torch.Tensor
+
+    Returns
+    -------
+    list of int
+
+    Raises
+    ------
+    UserError
+        If there is no head.
+    """
+    sizes = {
+        int(match[1]): len(weight)
+        for key, weight in state.items()
+        if (match := OUTPUT_KEY.fullmatch(key)) and weight.dim() == 2 and len(weight)
+    }
+    if not sizes:
+        raise UserError(
+            "The weights have no classifier head: expected the keys "
+            "classifiers.<i>.head.outproj.weight. Those found begin with "
+            f"{', '.join(list(state)[:3])}."
+        )
+    # a head that is left out shows as missing keys
+    return [sizes.get(i, 1) for i in range(min(max(sizes) + 1, len(state)))]
+
+
+def _shape(shape):
+    return "×".join(map(str, shape)) or "one number"
