@@ -44,3 +44,14 @@ def uniform(low, high, generator):
     True
     """
     return low + (high - low) * torch.rand((), generator=generator).item()
+
+
+def integer_below(n, generator):
+    """One of 0, …, n - 1, each as likely as the others.
+
+    Example
+    -------
+    >>> integer_below(3, keyed_generator("example")) in (0, 1, 2)
+    True
+    """
+    return int(torch.randint(n, (), generator=generator))

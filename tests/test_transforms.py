@@ -12,14 +12,13 @@ import torch
 from speechbrain.augment.codec import CodecAugment
 from speechbrain.augment.time_domain import DropChunk, DropFreq
 
+from local.acoustics import Background, Reverb
 from local.augment import Augmentation
 from local.randomness import keyed_generator
 from local.transforms import (
-    Background,
     EdgeSilence,
     Gain,
     PitchShift,
-    Reverb,
     SpeechBrainTransform,
     Speed,
     TimeShift,
