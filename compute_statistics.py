@@ -7,6 +7,7 @@ Writes dataset_statistics.json to the output folder, where train.py finds it whe
 called with the same options and `dataset_mean` and `dataset_std` are null.
 """
 
+import dataclasses
 import logging
 from pathlib import Path
 
@@ -28,18 +29,29 @@ def main(argv):
             f"{arguments.hparams_file} has no keys dataset_mean and dataset_std: its "
             "features are normalised otherwise. hparams/train_fbank.yaml has them."
         )
+    # all of the split, where training looks for it
+    run_opts = dataclasses.replace(arguments.run_opts, debug=False)
+    arguments = dataclasses.replace(arguments, run_opts=run_opts)
     plan = plan_training(arguments, use_statistics=False)
+    folder = Path(plan.values["output_folder"])
+    if any((folder / "save").glob("CKPT*")):
+        raise UserError(
+            f"{folder} holds an experiment that is being trained, or was: its "
+            "hyperparams.yaml has the dataset_mean and dataset_std that belong to it. "
+            "Give another --output_folder."
+        )
     hparams = load_hparams(arguments.hparams_file, plan.overrides)
     train = dataio.build_dataset(
         plan.preparation.manifests["train"], [], hparams, hparams["eval_crop"]
     )
+    device = arguments.run_opts.device or "cpu"
     found = statistics.compute_statistics(
-        hparams["compute_features"],
+        hparams["compute_features"].to(device),
         train,
         dataio.loader_kwargs(hparams),
         statistics.made_with(plan.values, plan.preparation),
+        device,
     )
-    folder = Path(plan.values["output_folder"])
     path = statistics.save_statistics(found, folder)
     write_failed(plan.preparation.failed, folder / "failed.csv")
     print(

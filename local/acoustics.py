@@ -67,8 +67,13 @@ class Background(Transform):
     def apply_to(self, waveform, generator):
         """The file, the piece and the ratio are drawn."""
         path, info = _one_of(self.files, generator)
-        noise = self._piece(path, info, len(waveform), generator).to(waveform)
         snr_db = waveform.new_tensor(uniform(*self.snr_range, generator))
+        try:
+            noise = self._piece(path, info, len(waveform), generator).to(waveform)
+        except BadRecording as error:
+            return _unused(path, error, waveform)
+        if not noise.isfinite().all():
+            return _unused(path, "it holds samples that are no numbers", waveform)
         mixed = torchaudio.functional.add_noise(waveform, noise, snr_db)
         # Of silent noise nothing reaches the ratio: torchaudio divides 0 by 0.
         return mixed if mixed.isfinite().all() else waveform
@@ -130,14 +135,31 @@ class Reverb(Transform):
 
     def apply_to(self, waveform, generator):
         """A response is drawn."""
-        path, _ = _one_of(self.files, generator)
-        response = _read_once(path, self.sample_rate, 0).to(waveform)
-        if not response.any():  # a room without sound
-            return waveform
+        path, info = _one_of(self.files, generator)
+        # what rings on for longer is no room
+        is_short = info.n_samples <= CACHED_S * info.sample_rate
+        end_s = None if is_short else CACHED_S
+        try:
+            response = _read_once(path, self.sample_rate, 0, 0, end_s).to(waveform)
+        except BadRecording as error:
+            return _unused(path, error, waveform)
+        if not response.any() or not response.isfinite().all():
+            return _unused(path, "it is silent or holds no numbers", waveform)
         # SpeechBrain convolves in a circle: zeros keep the end off the beginning.
         padded = torch.nn.functional.pad(waveform, (0, len(response)))
         changed = reverberate(padded, response, rescale_amp="avg")[: len(waveform)]
         return changed if changed.isfinite().all() else waveform
+
+
+def _unused(path, reason, waveform):
+    """The recording as it is; says once of each file why it could not be used."""
+    _warn_once(path, str(reason))
+    return waveform
+
+
+@functools.lru_cache(None)
+def _warn_once(path, reason):
+    logger.warning("%s can't be used, recordings stay without it: %s", path, reason)
 
 
 def _audio_files(folder, content):

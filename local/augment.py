@@ -9,6 +9,7 @@ import math
 import numbers
 
 import torch
+from speechbrain.utils.autocast import fwd_default_precision
 
 from local.randomness import keyed_generator, uniform
 
@@ -39,10 +40,17 @@ class Transform(torch.nn.Module):
     def __init__(self, probability, **ranges):
         super().__init__()
         if not 0 <= probability <= 1:
-            raise ValueError(f"probability must lie in 0 to 1: {probability}")
+            raise ValueError(
+                f"{type(self).__name__}: probability must lie in 0 to 1: {probability}"
+            )
         self.probability = probability
         for name, bounds in ranges.items():
-            setattr(self, name, _low_and_high(name, bounds))
+            setattr(self, name, _low_and_high(f"{type(self).__name__}: {name}", bounds))
+
+    @property
+    def name(self):
+        """What it is called, which its random numbers are keyed by."""
+        return type(self).__name__
 
     def require(self, name, lowest=-math.inf, highest=math.inf):
         """Refuse a range that leaves the values a transform can work with.
@@ -64,7 +72,7 @@ class Transform(torch.nn.Module):
         limits = f"lie in {lowest:g} to {highest:g}"
         if highest == math.inf:
             limits = f"be {lowest:g} or more"
-        raise ValueError(f"{name} must {limits}: {[low, high]}")
+        raise ValueError(f"{type(self).__name__}: {name} must {limits}: {[low, high]}")
 
     def forward(self, waveform, generator):
         """Change one recording, or not.
@@ -81,7 +89,10 @@ class Transform(torch.nn.Module):
         torch.Tensor
             [time]; may be of another length. A recording without samples stays so.
         """
-        if uniform(0, 1, generator) >= self.probability or not len(waveform):
+        # in this order: what is off draws nothing
+        if not self.probability or uniform(0, 1, generator) >= self.probability:
+            return waveform
+        if not len(waveform):
             return waveform
         return self.apply_to(waveform, generator)
 
@@ -106,8 +117,12 @@ def _low_and_high(name, bounds):
 class Augmentation(torch.nn.Module):
     """Call transforms in order on every recording of a batch.
 
-    Each recording is changed at its own length, so padding stays silent and the
-    lengths stay true.
+    Each recording is changed on its own, at its own length, so padding stays silent
+    and the lengths stay true. The cheap changes (gain, noise, shift) take below 1 ms a
+    recording that way, of about 100 ms that training on it takes.
+
+    Every transform draws from a generator of its own, keyed by its name: one more, or
+    one that is switched on, leaves the draws of the others as they are.
 
     Arguments
     ---------
@@ -130,9 +145,13 @@ class Augmentation(torch.nn.Module):
     def __init__(self, transforms, seed, min_samples=0):
         super().__init__()
         self.transforms = torch.nn.ModuleList(transforms)
+        names = [transform.name for transform in transforms]
+        self.keys = [(name, names[:i].count(name)) for i, name in enumerate(names)]
         self.seed = seed
         self.min_samples = min_samples
 
+    # resampling is a convolution, which autocast would do in half precision
+    @fwd_default_precision(cast_inputs=torch.float32)
     def forward(self, waveforms, lengths, uids, epoch):
         """Augment a batch.
 
@@ -157,15 +176,15 @@ class Augmentation(torch.nn.Module):
         n_samples = torch.round(lengths * waveforms.shape[1]).long().tolist()
         changed = []
         for waveform, n, uid in zip(waveforms, n_samples, uids, strict=True):
-            generator = keyed_generator("augment", self.seed, epoch, uid)
-            changed.append(self._augment(waveform[:n], generator))
+            changed.append(self._augment(waveform[:n], uid, epoch))
         padded = torch.nn.utils.rnn.pad_sequence(changed, batch_first=True)
         new_lengths = lengths.new_tensor([len(waveform) for waveform in changed])
         return padded, new_lengths / padded.shape[1]
 
-    def _augment(self, waveform, generator):
+    def _augment(self, waveform, uid, epoch):
         """One recording through all transforms: [time] → [time]"""
-        for transform in self.transforms:
+        for transform, key in zip(self.transforms, self.keys, strict=True):
+            generator = keyed_generator("augment", self.seed, epoch, uid, *key)
             changed = transform(waveform, generator)
             if len(changed) >= min(self.min_samples, len(waveform)):
                 waveform = changed

@@ -78,6 +78,18 @@ def dataset_name(values, paths):
     return (folder.parent if folder.name == "audio" else folder).name or "corpus"
 
 
+def check_dataset_name(name):
+    """Raise UserError if a data set's name can't be a folder's."""
+    if (
+        not name.strip()
+        or not name.isprintable()
+        or "/" in name
+        or name in (".", "..")
+        or len(name) > 100
+    ):
+        raise UserError(f"dataset_name must be the name of a folder, found {name!r}.")
+
+
 def local_path(address, key):
     """The absolute path of a local folder or file.
 

@@ -51,8 +51,10 @@ def evaluate_split(brain, hparams, manifest, split, output_folder):
         split,
         hparams["label_ranges"],
     )
+    # the labels' own scales: an imported model's outputs have none
+    types = labels.parse_label_types(hparams["label_types"], names, hparams["loss"])
     result = metrics.evaluate_predictions(
-        table, groups, brain.checkpoint.path.name, hparams["label_ranges"]
+        table, groups, brain.checkpoint.path.name, labels.label_ranges(types, names)
     )
     if if_main_process():
         output_folder = Path(output_folder)

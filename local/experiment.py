@@ -94,9 +94,14 @@ def open_experiment(address, run_opts):
             f"experiment_folder {folder} holds no checkpoint (save/CKPT+…): its "
             "training has not finished a first epoch."
         )
-    # its references are resolved: the checkpointer still points to where it was made
     hparams = load_hparams(
-        hparams_file, {"checkpointer": {"checkpoints_dir": str(save_folder)}}
+        hparams_file,
+        {
+            # references are resolved: it still points to where it was made
+            "checkpointer": {"checkpoints_dir": str(save_folder)},
+            # for training only; its folders of noise and rooms may be elsewhere
+            "augment": None,
+        },
     )
     brain = ClinicalBrain(
         modules=hparams["modules"],

@@ -198,6 +198,29 @@ def frame_lengths(lengths, n_frames):
     return (frames - 0.5) / n_frames
 
 
+def frame_counts(lengths, n_frames):
+    """Frames of each recording, from what `frame_lengths` gives.
+
+    Arguments
+    ---------
+    lengths : torch.Tensor
+        Relative lengths of the features, [batch].
+    n_frames : int
+        Frames of the padded batch.
+
+    Returns
+    -------
+    torch.Tensor
+        int64 [batch]
+
+    Example
+    -------
+    >>> frame_counts(frame_lengths(torch.tensor([1.0, 0.5]), 10), 10)
+    tensor([10,  5])
+    """
+    return torch.ceil(lengths * n_frames).long()
+
+
 def raw_features(front_end, waveforms, lengths):
     """Features of a batch before any normalisation.
 

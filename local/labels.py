@@ -52,6 +52,8 @@ def read_label_groups(labels_file):
         ) from error
     except UnicodeDecodeError as error:
         raise UserError(f"{labels_file} is not UTF-8 text.") from error
+    except OSError as error:
+        raise UserError(f"{labels_file} can't be read: {error.strerror}.") from error
     groups = [
         [name.strip() for name in line.split(",")]
         for line in text.splitlines()
@@ -180,6 +182,8 @@ def parse_label_types(label_types, labels, loss="bce"):
 
 
 def _label_type(entry, all_scores):
+    if not isinstance(entry, dict):
+        raise ValueError(f"expected {{type: …, range: [low, high]}}, found {entry!r}")
     unknown = set(entry) - {"type", "range", "positive_from"}
     if unknown:
         raise ValueError(f"unknown keys {sorted(unknown)}")
@@ -213,7 +217,10 @@ def _range(bounds):
     """Low and high as float; the error of a wrong form says which form is right."""
     if not isinstance(bounds, list | tuple) or len(bounds) != 2:
         raise ValueError(f"range must be [low, high], found {bounds!r}")
-    return float(bounds[0]), float(bounds[1])
+    try:
+        return float(bounds[0]), float(bounds[1])
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"range must be two numbers, found {bounds!r}") from error
 
 
 def label_ranges(types, labels):

@@ -68,6 +68,8 @@ class Mixup(torch.nn.Module):
         torch.Tensor
             [batch, time]
         """
+        if not self.probability:
+            return waveforms
         n_samples = torch.round(lengths * waveforms.shape[1]).long().tolist()
         mixed = waveforms.clone()
         for i, partner, share in self._pairs(uids, epoch):
@@ -94,6 +96,8 @@ class Mixup(torch.nn.Module):
         torch.Tensor
             [batch, label]
         """
+        if not self.probability:
+            return targets
         mixed = targets.clone()
         for i, partner, share in self._pairs(uids, epoch):
             mixed[i] = share * targets[i] + (1 - share) * targets[partner]

@@ -4,12 +4,15 @@ features → ECAPA-TDNN → embedding (`pt`) → [shared dense layer → `st`] �
 dense layer (`ft`) → [layer norm] → activation → dropout → logits.
 """
 
+import contextlib
 import dataclasses
+import functools
+import warnings
 
 import torch
 from speechbrain.utils.autocast import fwd_default_precision
 
-from local.features import raw_features
+from local.features import frame_counts, raw_features
 
 #: How the embeddings of several heads become one.
 POOLING_MODES = ("mean", "sum")
@@ -99,21 +102,33 @@ def activation_class(name):
     Raises
     ------
     ValueError
-        For a name that torch.nn does not have, with those that it has. `identity`
-        is no activation at all.
+        For a name that torch.nn does not have, or of an activation that needs
+        arguments or changes the size, with those that do. `identity` is none at all.
 
     Example
     -------
     >>> activation_class("leakyrelu")
     <class 'torch.nn.modules.activation.LeakyReLU'>
     """
-    module = torch.nn.modules.activation
-    known = {known.lower(): getattr(module, known) for known in module.__all__}
-    known["identity"] = torch.nn.Identity
+    known = _activations()
     if str(name).lower() not in known:
         names = ", ".join(activation.__name__ for activation in known.values())
         raise ValueError(f"activation {name!r} is none of {names}")
     return known[str(name).lower()]
+
+
+@functools.lru_cache(1)
+def _activations():
+    """Those of torch.nn that need no arguments and keep a vector's size."""
+    module, known = torch.nn.modules.activation, {"identity": torch.nn.Identity}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # softmax takes the last dimension
+        for name in module.__all__:
+            activation = getattr(module, name)
+            with contextlib.suppress(TypeError, ValueError, RuntimeError):
+                if activation()(torch.zeros(2, 4)).shape == (2, 4):
+                    known[name.lower()] = activation
+    return known
 
 
 class ClassifierHeads(torch.nn.Module):
@@ -227,7 +242,7 @@ def compute_features(modules, waveforms, lengths):
     features = modules["mean_var_norm"](features, lengths)
     # 0, the mean, disturbs the convolutions at a recording's end less than the
     # silence that padding would be
-    n_frames = torch.ceil(lengths * features.shape[1]).unsqueeze(1)
+    n_frames = frame_counts(lengths, features.shape[1]).unsqueeze(1)
     padding = torch.arange(features.shape[1], device=features.device) >= n_frames
     return features.masked_fill(padding.unsqueeze(2), 0.0), lengths
 

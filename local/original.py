@@ -11,7 +11,7 @@ import torch
 import torchaudio
 from speechbrain.utils.autocast import fwd_default_precision
 
-from local.features import KaldiFbank, frame_lengths
+from local.features import KaldiFbank
 
 
 class OriginalClip:
@@ -133,7 +133,8 @@ class OriginalFrontEnd(torch.nn.Module):
         if self.fbank:
             return self.front_end.frame_lengths(lengths, n_samples)
         hop = self.front_end.MelSpectrogram.hop_length
-        return frame_lengths(lengths, 1 + n_samples // hop)
+        n_own = 1 + torch.round(lengths * n_samples) // hop
+        return (n_own - 0.5) / (1 + n_samples // hop)
 
 
 def _mfcc(sample_rate, n_mfcc, n_fft, n_mels):

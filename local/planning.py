@@ -1,6 +1,7 @@
 """Planning a training run: settings checked, data prepared, nothing written."""
 
 import dataclasses
+import hashlib
 import json
 import os
 from pathlib import Path
@@ -12,7 +13,7 @@ from local.config import plain_values
 from local.errors import UserError
 from local.experiment import MANIFESTS, RUN_OPTIONS
 from local.manifests import positive_weights, stop_on_failed
-from local.settings import check_numbers, check_values
+from local.settings import check_numbers, check_values, check_window
 
 #: Keys that a resumed run may change: none shapes the model or the data.
 FREE_ON_RESUME = (
@@ -26,6 +27,9 @@ FREE_ON_RESUME = (
 
 #: Keys that preparation fills; its own record tells whether the data changed.
 FILLED = ("label_groups", "positive_weights", "label_ranges")
+
+#: Keys that name folders augmentation reads from.
+NOISE_FOLDERS = ("reverb_folder", "background_folder")
 
 #: Keys that follow from others.
 DERIVED = ("save_folder", "train_log", *FILLED)
@@ -95,7 +99,10 @@ def plan_training(arguments, use_statistics=True):
         overrides["output_folder"] = str(folder)
     values |= overrides
 
-    run_options = _run_options(arguments.run_opts)
+    run_options = {
+        **_run_options(arguments.run_opts),
+        **{f"files in {key}": _listing(values[key]) for key in NOISE_FOLDERS},
+    }
     preparation = None
     if not values["check_only"]:
         _check_same_experiment(hparams_file, overrides, run_options, folder)
@@ -106,6 +113,7 @@ def plan_training(arguments, use_statistics=True):
         stop_on_failed(preparation.failed)
     overrides |= _filled(values, preparation)
     values = plain_values(hparams_file, overrides)
+    check_window(values)
     notes = list(preparation.notes)
     if found:
         found.check_made_with(statistics.made_with(values, preparation))
@@ -117,11 +125,15 @@ def _places(values, hparams_file):
     """Where everything is read and written, absolute; the data set's name."""
     paths = corpus.corpus_paths(values)
     name = values["dataset_name"] or corpus.dataset_name(values, paths)
-    if "/" in name or name in (".", ".."):
-        raise UserError(f"dataset_name must be the name of a folder, found {name!r}.")
+    corpus.check_dataset_name(name)
     folder = values["output_folder"] or Path(
         "results", name, hparams_file.stem, str(values["seed"])
     )
+    for key in NOISE_FOLDERS:
+        if values[key]:
+            paths[key] = corpus.local_path(values[key], key)
+        if values[key.removesuffix("_folder")] and not paths[key].is_dir():
+            raise UserError(f"{key}: there is no folder {paths[key]}.")
     return {
         **{key: str(path) for key, path in paths.items()},
         "study": None,  # now part of data_folder
@@ -179,6 +191,16 @@ def _run_options(run_opts):
         "grad_accumulation_factor": run_opts.grad_accumulation_factor,
         "processes": int(os.environ.get("WORLD_SIZE", 1)),
     }
+
+
+def _listing(folder):
+    """How many files are below a folder, with a digest of their names and sizes."""
+    if not folder:
+        return "none"
+    files = [path for path in sorted(Path(folder).rglob("*")) if path.is_file()]
+    names = [f"{path.relative_to(folder)} {path.stat().st_size}" for path in files]
+    digest = hashlib.sha256("\n".join(names).encode()).hexdigest()
+    return f"{len(files)} files ({digest[:8]})"
 
 
 def _check_same_experiment(hparams_file, overrides, run_options, folder):

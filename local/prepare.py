@@ -295,10 +295,10 @@ def _unlearnable(targets, ranges, notes):
         ):
             if ratings.nunique() >= 2:
                 continue
-            if bounds is None:
-                notes.append(f"{label}: {split} has no two classes")
-            elif ratings.isna().all():
+            if ratings.isna().all():
                 notes.append(f"{label}: no recording of {split} is rated")
+            elif bounds is None:
+                notes.append(f"{label}: {split} has no two classes")
             else:
                 notes.append(f"{label}: all rated values of {split} are the same")
     return problems

@@ -1,5 +1,7 @@
 """Settings of the yamls: the kind and range that every value must have."""
 
+import math
+
 from local.audio import MIXES
 from local.brain import BEST_CHECKPOINTS
 from local.decoding import BACKENDS
@@ -7,27 +9,62 @@ from local.errors import UserError
 from local.models import POOLING_MODES
 from local.optimizers import OPTIMIZERS, SCHEDULERS
 
-#: Smallest values of numbers, whole ones first.
-LOWEST = {
+#: Whole numbers and their lowest values; some yamls have only some of them.
+WHOLE_FROM = {
     "sample_rate": 0,
     "n_mels": 1,
+    "n_mfcc": 1,
+    "n_fft": 1,
+    "target_length": 0,
     "lin_neurons": 1,
-    "batch_size": 1,
+    "attention_channels": 1,
+    "sd_bottleneck": 1,
+    "clf_bottleneck": 1,
+    "freqm": 0,
+    "timem": 0,
+    "noise_roll": 0,
+    "batch_size": 2,  # batch normalisation can't train on one recording
     "eval_batch_size": 1,
     "num_workers": 0,
     "number_of_epochs": 1,
     "patience": 0,
     "val_size": 0,
+    "seed": 0,
+}
+
+#: Other numbers and their lowest values.
+NUMBER_FROM = {
     "clip_length": 0,
     "min_duration": 0,
+    "noise_level": 0,
     "lr": 0,
     "weight_decay": 0,
     "max_lr": 0,
+    "max_grad_norm": 0,
 }
-WHOLE = tuple(LOWEST)[: tuple(LOWEST).index("clip_length")]
 
-#: Five frames, 10 ms apart with windows of 25 ms: ECAPA-TDNN's widest convolution
-#: reflects four frames at either end.
+#: Shares, 0 to 1: of the recordings that an augmentation changes, of activations.
+PROBABILITIES = (
+    "speed",
+    "stretch",
+    "pshift",
+    "tshift",
+    "reverb",
+    "background",
+    "gauss",
+    "gain",
+    "codec",
+    "drop_freq",
+    "drop_chunk",
+    "silence",
+    "mixup",
+    "final_dropout",
+)
+
+#: Frames: ECAPA-TDNN's widest convolution reflects four of them at either end.
+MIN_FRAMES = 5
+
+#: Five frames, 10 ms apart with windows of 25 ms.
 MIN_INPUT_S = 0.065
 
 #: Hz; below it there is no speech.
@@ -64,7 +101,7 @@ def check_values(values, defaults):
     problems = [
         f"{key} must be {_kind(default)}, as {default!r}; found {values[key]!r}"
         for key, default in defaults.items()
-        if None not in (default, values[key]) and not _fits(values[key], default)
+        if default is not None and not _fits(values[key], default)
     ]
     problems += [
         f"{key} must be {' or '.join(known)}, found {values[key]!r}"
@@ -76,7 +113,12 @@ def check_values(values, defaults):
 
 
 def _fits(value, default):
-    """Whether a value is of its default's kind; a number may stand for a range."""
+    """Whether a value is of its default's kind.
+
+    A number may stand for a range, null for anything but True or False.
+    """
+    if value is None:
+        return not isinstance(default, bool)
     return _kind(value) == _kind(default) or (
         _kind(value) == "a number" and _is_range(default)
     )
@@ -109,27 +151,46 @@ def check_numbers(values):
     UserError
         Naming all that is wrong.
     """
-    problems = [
-        f"{key} must be {lowest} or more, found {values[key]!r}"
-        for key, lowest in LOWEST.items()
-        if values[key] is None or not values[key] >= lowest
+    problems = []
+    for key, lowest in {**WHOLE_FROM, **NUMBER_FROM}.items():
+        value = values.get(key, lowest)
+        if not _is_finite(value) or value < lowest:
+            problems.append(f"{key} must be {lowest} or more, found {value!r}")
+        elif key in WHOLE_FROM and not isinstance(value, int):
+            problems.append(f"{key} must be a whole number, found {value!r}")
+    problems += [
+        f"{key} must lie in 0 to 1, found {values[key]!r}"
+        for key in PROBABILITIES
+        if values[key] is None or not 0 <= values[key] <= 1
     ]
     problems += [
-        f"{key} must be a whole number, found {values[key]!r}"
-        for key in WHOLE
-        if values[key] is not None and int(values[key]) != values[key]
+        f"{key} must be a number, found {values[key]!r}"
+        for key in ("dataset_mean", "dataset_std")
+        if values.get(key) is not None and not _is_finite(values[key])
     ]
+    problems += [
+        f"{key} needs --{key}_folder=DIR, with audio files of any format"
+        for key in ("reverb", "background")
+        if values[key] and not values[f"{key}_folder"]
+    ]
+    if not problems:
+        problems = _too_short(values)
     if problems:
         raise UserError("These settings can't be:", problems)
-    if values["batch_size"] < 2:
-        problems.append(
-            f"batch_size must be at least 2, found {values['batch_size']}: batch "
-            "normalisation can't train on one recording"
-        )
-    if values["sample_rate"] and values["sample_rate"] < LOWEST_RATE:
+
+
+def _is_finite(value):
+    return _kind(value) == "a number" and value is not None and math.isfinite(value)
+
+
+def _too_short(values):
+    """What would leave less than the model needs."""
+    problems = []
+    rate = values["sample_rate"]
+    if rate and rate < LOWEST_RATE:
         problems.append(
             f"sample_rate must be {LOWEST_RATE} or more, or 0 for the recordings' own, "
-            f"found {values['sample_rate']}"
+            f"found {rate}"
         )
     shortest_s = min(values["min_duration"], values["clip_length"] or float("inf"))
     if shortest_s < MIN_INPUT_S:
@@ -137,5 +198,45 @@ def check_numbers(values):
             f"the shortest input would be {shortest_s:g} s (min_duration, "
             f"clip_length), and the model needs {MIN_INPUT_S} s"
         )
-    if problems:
-        raise UserError("These settings can't be:", problems)
+    frames = "n_fft" if values.get("fbank") else "target_length"
+    if 0 < values.get(frames, 0) < MIN_FRAMES:
+        problems.append(
+            f"{frames} is a number of frames, and the model needs {MIN_FRAMES}, found "
+            f"{values[frames]}"
+        )
+    return problems
+
+
+def check_window(values):
+    """Check the window of the front end against the rate.
+
+    Arguments
+    ---------
+    values : dict
+        Plain values of a training yaml, `sample_rate` settled.
+
+    Raises
+    ------
+    UserError
+    """
+    rate = values["sample_rate"]
+    if "n_fft" not in values or values.get("fbank"):
+        return
+    if "n_mfcc" not in values:  # SpeechBrain's, whose window is 25 ms
+        window = math.ceil(0.025 * rate)
+        if values["n_fft"] < window:
+            raise UserError(
+                f"n_fft must hold the window of 25 ms, {window} samples at {rate} Hz: "
+                f"give --n_fft={2 ** math.ceil(math.log2(window))}, found "
+                f"{values['n_fft']}."
+            )
+        return
+    # hops of half a window, clips that are filled up
+    shortest_s = values["clip_length"] or values["min_duration"]
+    needed_s = (MIN_FRAMES - 1) * (values["n_fft"] // 2) / rate
+    if values["n_fft"] < 2 or shortest_s < needed_s:
+        raise UserError(
+            f"n_fft {values['n_fft']} can't be: the model needs {MIN_FRAMES} frames, "
+            f"half of n_fft apart, {needed_s:g} s, and the shortest input has "
+            f"{shortest_s:g} s (clip_length, min_duration)."
+        )

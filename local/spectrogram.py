@@ -5,6 +5,7 @@ All of it is drawn anew for every recording and epoch.
 
 import torch
 
+from local.features import frame_counts
 from local.randomness import keyed_generator, uniform
 
 
@@ -12,21 +13,24 @@ class SpectrogramMask(torch.nn.Module):
     """Hide a band of channels and a span of frames of every recording (SpecAugment,
     Park et al., Interspeech 2019), each recording's own.
 
-    Comes after the normalisation: 0, the mean, is what hidden cells hold.
+    Comes after the normalisation. Hidden cells hold the mean that their channel has in
+    the recording: 0 where each recording was normalised by its own mean.
 
     Arguments
     ---------
     freqm : int
         Largest number of channels hidden; 0 = none.
     timem : int
-        Largest number of frames hidden; 0 = none.
+        Largest number of frames hidden, and half of a recording at most; 0 = none.
     seed : int
 
     Example
     -------
     >>> mask = SpectrogramMask(freqm=2, timem=3, seed=1)
-    >>> mask(torch.ones(1, 20, 8), torch.ones(1), ["a"], epoch=1).sum() < 160
-    tensor(True)
+    >>> features = torch.randn(1, 20, 8)
+    >>> masked = mask(features, torch.ones(1), ["a"], epoch=1)
+    >>> bool((masked != features).any())
+    True
     """
 
     def __init__(self, freqm, timem, seed):
@@ -54,25 +58,21 @@ class SpectrogramMask(torch.nn.Module):
         """
         if not (self.freqm or self.timem):
             return features
-        keep = torch.ones_like(features, dtype=torch.bool)
-        for kept, n, uid in zip(
-            keep, _frame_counts(lengths, features), uids, strict=True
-        ):
+        masked = features.clone()
+        n_frames = frame_counts(lengths, features.shape[1]).tolist()
+        for recording, n, uid in zip(masked, n_frames, uids, strict=True):
             generator = keyed_generator("mask", self.seed, epoch, uid)
-            kept[_span(n, self.timem, generator)] = False
-            kept[:, _span(kept.shape[1], self.freqm, generator)] = False
-        return features * keep
+            means = recording[:n].mean(dim=0)
+            recording[_span(n, min(self.timem, n // 2), generator)] = means
+            band = _span(len(means), self.freqm, generator)
+            recording[:n, band] = means[band]
+        return masked
 
 
 def _span(size, widest, generator):
     width = int(uniform(0, min(widest, size) + 1, generator))
     start = int(uniform(0, size - width + 1, generator))
     return slice(start, start + width)
-
-
-def _frame_counts(lengths, features):
-    """Frames of each recording: relative lengths → list of int."""
-    return torch.ceil(lengths * features.shape[1]).int().tolist()
 
 
 class SpectrogramNoise(torch.nn.Module):
@@ -130,9 +130,8 @@ class SpectrogramNoise(torch.nn.Module):
         if not self.noise:
             return features
         changed = features.clone()
-        for recording, n, uid in zip(
-            changed, _frame_counts(lengths, features), uids, strict=True
-        ):
+        n_frames = frame_counts(lengths, features.shape[1]).tolist()
+        for recording, n, uid in zip(changed, n_frames, uids, strict=True):
             generator = keyed_generator("noise", self.seed, epoch, uid)
             height = uniform(0, self.noise_level, generator)
             noise = torch.rand(n, recording.shape[1], generator=generator) * height

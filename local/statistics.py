@@ -10,7 +10,7 @@ from speechbrain.dataio.dataloader import make_dataloader
 from tqdm import tqdm
 
 from local.errors import UserError
-from local.features import raw_features
+from local.features import frame_counts, raw_features
 from local.files import write_json
 
 #: The file in the output folder, where training looks for it.
@@ -93,7 +93,7 @@ def saved_statistics(folder):
         return None
     try:
         return DatasetStatistics(**json.loads(path.read_text(encoding="utf-8")))
-    except (ValueError, TypeError) as error:
+    except (OSError, ValueError, TypeError) as error:
         raise UserError(
             f"{path} can't be read ({error}): compute it again with "
             "compute_statistics.py, or delete it."
@@ -108,7 +108,7 @@ def save_statistics(statistics, folder):
 
 
 @torch.inference_mode()
-def compute_statistics(front_end, dataset, loader_kwargs, description):
+def compute_statistics(front_end, dataset, loader_kwargs, description, device="cpu"):
     """Mean and standard deviation over all recordings of a dataset.
 
     Arguments
@@ -119,6 +119,8 @@ def compute_statistics(front_end, dataset, loader_kwargs, description):
     loader_kwargs : dict
     description : dict
         What becomes `made_with`.
+    device : str
+        Where to compute.
 
     Returns
     -------
@@ -132,10 +134,10 @@ def compute_statistics(front_end, dataset, loader_kwargs, description):
     n_frames, n_cells, total, squares = 0, 0, 0.0, 0.0
     loader = make_dataloader(dataset, **loader_kwargs)
     for batch in tqdm(loader, desc="computing", unit="batch", disable=None):
-        waveforms, lengths = batch.waveform
+        waveforms, lengths = batch.to(device).waveform
         features, lengths = raw_features(front_end, waveforms, lengths)
         # padding is no part of a recording
-        counts = torch.ceil(lengths * features.shape[1]).int().tolist()
+        counts = frame_counts(lengths, features.shape[1]).tolist()
         for recording, n in zip(features.double(), counts, strict=True):
             own = recording[:n]
             n_frames, n_cells = n_frames + n, n_cells + own.numel()

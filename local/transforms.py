@@ -1,8 +1,9 @@
 """The transforms that `local.augment.Augmentation` draws for every recording.
 
 Each takes a waveform [time] and a generator that every random number comes from, and
-works on the waveform's device. The algorithms are those of torchaudio and
-SpeechBrain. Neither silence nor a recording of a few samples becomes NaN.
+works on the waveform's device (codecs and the drawing of noise on the CPU). The
+algorithms are those of torchaudio and SpeechBrain. Neither silence nor a recording of a
+few samples becomes NaN.
 """
 
 import contextlib
@@ -299,7 +300,7 @@ class EdgeSilence(Transform):
 
     def __init__(self, probability, silence_range, sample_rate):
         super().__init__(probability, silence_range=silence_range)
-        self.require("silence_range", 0)
+        self.require("silence_range", 0, 60)
         self.sample_rate = known_rate(sample_rate, probability)
 
     def apply_to(self, waveform, generator):
@@ -346,6 +347,11 @@ class SpeechBrainTransform(Transform):
         self.takes_lengths = "lengths" in inspect.signature(module.forward).parameters
         if probability and isinstance(module, CodecAugment):
             _leave_out_codecs(module)
+
+    @property
+    def name(self):
+        """The module's."""
+        return type(self.module).__name__
 
     def apply_to(self, waveform, generator):
         """The seed of the global generators is drawn."""

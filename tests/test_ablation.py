@@ -1,50 +1,90 @@
 """recipes.demo.ablation: what is run, and the table of it."""
 
+import re
+
 import numpy as np
 import pytest
 import soundfile
+from running import SMALL
 
 from local.cli import top_level_keys
+from local.config import plain_values
 from recipes.demo import ablation
 
-
-def keys_of(options):
-    return [option.removeprefix("--").split("=")[0] for option in options]
+YAML = ablation.ROOT / "hparams" / "train.yaml"
 
 
 def test_every_option_is_a_key_of_the_yaml():
-    known = {*top_level_keys(ablation.ROOT / "hparams" / "train.yaml"), "device"}
+    known = {*top_level_keys(YAML), "device"}
+    common = {option.removeprefix("--").split("=")[0] for option in ablation.COMMON}
+    assert common <= known
     for name, options in ablation.RUNS.items():
-        assert set(keys_of([*ablation.COMMON, *options])) <= known, name
+        assert set(options) <= known, name
 
 
 def test_every_augmentation_of_the_yaml_is_run_alone():
-    """Whatever is 0 or False there, and changes recordings."""
-    text = (ablation.ROOT / "hparams" / "train.yaml").read_text(encoding="utf-8")
-    section = text.split("# ---- Augmentation")[1].split("# ----")[0]
-    off = [
-        line.split(":")[0]
-        for line in section.splitlines()
-        if line.split("#")[0].rstrip().endswith((": 0.0", ": 0", ": False"))
-    ]
-    alone = [key for options in ablation.ALONE.values() for key in keys_of(options)]
-    assert len(off) > 15
-    assert sorted(set(off) - {*alone, "mixup_equal_level"}) == []
-    everything = keys_of(ablation.RUNS["all"])
-    assert set(alone) == set(everything)
-    kept = keys_of(ablation.RUNS["all but speed, stretch"])
-    assert set(everything) - set(kept) == {"speed", "stretch"}
+    """Whatever has a probability there, and what changes features."""
+    text = YAML.read_text(encoding="utf-8")
+    keys = {*re.findall(r"probability: !ref <(\w+)>", text), "freqm", "timem", "noise"}
+    assert len(keys) > 15
+    alone = [key for options in ablation.ALONE.values() for key in options]
+    assert sorted(alone) == sorted(keys)
+    for name, options in ablation.RUNS.items():
+        assert set(options) == keys  # whatever is on in the yaml
+        on = {key for key, value in options.items() if value}
+        expected = {
+            "none": set(),
+            "all": keys,
+            "all but speed, stretch": keys - {"speed", "stretch"},
+        }
+        assert on == expected.get(name, set(ablation.ALONE.get(name, ())))
 
 
-def test_the_table_has_means_spreads_and_differences():
-    none = {"macro": np.array([0.8, 0.9]), "slow": np.array([0.7, 0.9])}
-    gain = {"macro": np.array([0.81, 0.93]), "slow": np.array([0.6, 0.8])}
+def test_the_table_has_means_spreads_and_differences_of_the_same_seeds():
+    none = {1: {"macro": 0.8, "slow": 0.7}, 2: {"macro": 0.9, "slow": 0.9}}
+    gain = {1: {"macro": 0.81, "slow": 0.6}, 3: {"macro": 0.93, "slow": 0.8}}
     table = ablation.format_table({"none": none, "gain": gain, "codec": {}})
     assert table.splitlines()[2:] == [
         # the standard deviation of two numbers 0.1 apart: 0.1 / sqrt(2)
         "| none | 0.850 ± 0.071 |  | 0.800 |",
-        "| gain | 0.870 ± 0.085 | +0.020 (+0.010 to +0.030) | 0.700 |",
+        "| gain | 0.870 ± 0.085 | +0.010 (+0.010 to +0.010) | 0.700 |",
     ]
+
+
+def test_runs_are_made_once_and_the_table_is_printed(
+    shared_corpus, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr(ablation, "COMMON", SMALL)
+    arguments = [
+        f"--corpus_folder={shared_corpus}",
+        f"--output_folder={tmp_path}",
+        "--seeds=4",
+        "--only=none;all",
+        "--n_jobs=1",
+    ]
+    assert ablation.main(arguments) == 0
+    first = capsys.readouterr().out
+    assert "none, seed 4: 0." in first and "all, seed 4: 0." in first
+    saved = {
+        name: plain_values(tmp_path / name / "4" / "hyperparams.yaml")
+        for name in ("none", "all")
+    }
+    assert saved["all"]["mixup"] == 0.5 and saved["none"]["mixup"] == 0
+    assert ablation.main(arguments) == 0
+    again = capsys.readouterr().out
+    assert again == first[first.index("| augmentation") :]
+    monkeypatch.setattr(ablation, "COMMON", SMALL[1:])
+    assert ablation.main(arguments) == 2
+    assert "with other settings" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("option", "hint"), [("--seeds=a", "whole numbers"), ("--only=x", "are none of")]
+)
+def test_wrong_options_are_told(tmp_path, capsys, option, hint):
+    folders = [f"--corpus_folder={tmp_path}", f"--output_folder={tmp_path / 'o'}"]
+    assert ablation.main([*folders, option]) == 2
+    assert hint in capsys.readouterr().err
 
 
 def test_rooms_ring_out_after_the_direct_sound(tmp_path):

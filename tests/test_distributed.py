@@ -15,6 +15,8 @@ def test_two_processes_train_and_write_one_result(shared_corpus, tmp_path):
             f"--corpus_folder={shared_corpus}",
             f"--output_folder={folder}",
             *SMALL,
+            "--gauss=0.5",
+            "--mixup=0.5",
             launcher=TORCHRUN,
         )
     )

@@ -93,3 +93,40 @@ def test_every_key_of_the_table_is_in_the_yaml_it_names():
             assert set(keys) <= set(known), (option, yaml)
             n_checked += len(keys)
     assert n_checked > 50
+    elsewhere = [option for option, _, yamls, _ in table_rows() if not yamls]
+    assert elsewhere == [
+        "`--bucket_name`, `--project_name`, `--cloud`, `--cloud_dir`",
+        "`--mode`",
+        "`--debug`",
+    ]
+
+
+# Links
+
+
+def anchors(text):
+    """What the headings of a page are called in links to them."""
+    return {
+        re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-")
+        for heading in re.findall(r"^#+ (.*)$", text, flags=re.MULTILINE)
+    }
+
+
+PAGES = [
+    *ROOT.glob("*.md"),
+    *ROOT.glob("docs/*.md"),
+    *ROOT.glob("recipes/*/README.md"),
+]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_link_within_the_project_leads_somewhere(page):
+    text = page.read_text(encoding="utf-8")
+    for link in re.findall(r"\]\(([^)]+)\)", text):
+        if "://" in link:
+            continue
+        path, _, anchor = link.partition("#")
+        target = page.parent / path if path else page
+        assert target.exists(), link
+        if anchor:
+            assert anchor in anchors(target.read_text(encoding="utf-8")), link

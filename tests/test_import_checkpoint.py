@@ -368,6 +368,14 @@ def test_mean_squared_error_leaves_outputs_in_their_own_units(tmp_path, default_
     assert torch.equal(classifier(embedding), expected)
 
 
+def test_outputs_of_cross_entropy_are_no_scores(tmp_path, default_state):
+    arguments = save(tmp_path, ARGS, default_state)
+    with pytest.raises(UserError, match="can't be of type score") as raised:
+        main([*arguments, "--label_types={low: {type: score, range: [0, 4]}}"])
+    assert "low" in str(raised.value)
+    assert not (tmp_path / "experiment").exists()
+
+
 @pytest.mark.parametrize("text", ["[1]", "{a: [", "{other: {type: score}}"])
 def test_label_types_that_cannot_be_are_refused(tmp_path, default_state, text):
     arguments = save(tmp_path, ARGS, default_state)
@@ -627,6 +635,16 @@ def test_a_namespace_of_plain_values_is_read(tmp_path, protocol):
     assert read_args(file) == expected
 
 
+def path_bomb(n_doublings=30):
+    """A pickle of a few hundred bytes whose paths double in length."""
+    join = b"cpathlib\nPosixPath\n"
+    path = join + b"X\x04\0\0\0abcd\x85R"
+    for _ in range(n_doublings):
+        # remember it, and join it with itself
+        path += b"q\0" + b"0" + join + b"h\0h\0\x86R"
+    return b"\x80\x02" + path + b"."
+
+
 @pytest.mark.parametrize(
     ("content", "told"),
     [
@@ -640,6 +658,7 @@ def test_a_namespace_of_plain_values_is_read(tmp_path, protocol):
         (pickle.dumps(argparse.Namespace(a=bytearray(1)), 5), "BYTEARRAY8"),
         (pickle.dumps(argparse.Namespace(a="x" * 1_000_000)), "bytes"),
         (b"\x80\x02Nr\xff\xff\xff\xff.", "no whole pickle"),  # would reserve 64 GB
+        (path_bomb(), "a path of more than 4096 characters"),
         (b"\x80\x02(X\x01\0\0\0aios\nsystem\n.", "os.system"),
     ],
 )

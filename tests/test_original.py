@@ -136,10 +136,12 @@ def test_features_have_the_size_that_the_model_is_built_for(fbank):
 
 def test_lengths_count_the_frames_of_a_recording():
     front_end = OriginalFrontEnd(fbank=False, **SIZES)
-    n_samples = torch.tensor([16000, 8100])
+    n_samples = torch.tensor([16000, 8100, 8000, 7999])
     lengths = front_end.frame_lengths(n_samples / 16000, 16000)
     # a frame around every 200th sample, the first around 0
-    assert torch.ceil(lengths * 81).tolist() == [81, 41]
+    assert torch.ceil(lengths * 81).tolist() == [81, 41, 41, 40]
+    for n, expected in zip(n_samples, (81, 41, 41, 40), strict=True):
+        assert front_end(torch.randn(1, n)).shape[1] == expected
 
 
 def test_padded_frames_of_fbank_are_part_of_the_recording():

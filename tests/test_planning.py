@@ -216,6 +216,12 @@ def test_features_that_are_all_the_same_have_no_deviation(shared_corpus):
         statistics.compute_statistics(constant, dataset, {"batch_size": 2}, {})
 
 
+def test_they_are_computed_before_training(computed, shared_corpus):
+    """Not after: the experiment could not be continued then."""
+    message = failed(compute(shared_corpus, computed))
+    assert "holds an experiment" in message
+
+
 def test_half_of_them_given_is_refused(shared_corpus, tmp_path):
     message = failed(train_fbank(shared_corpus, tmp_path / "o", "--dataset_mean=1"))
     assert "dataset_mean and dataset_std belong together" in message

@@ -43,6 +43,12 @@ OPTIONS = (
     "--speed=0.5",
     "--gauss=0.5",
     "--freqm=4",
+    "--timem=4",
+    "--noise=True",
+    "--stretch=0.5",
+    "--codec=0.5",
+    "--drop_chunk=0.5",
+    "--mixup=0.5",
     "--scheduler=onecycle",
     "--num_workers=2",
 )

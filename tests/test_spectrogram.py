@@ -17,13 +17,19 @@ UIDS = [f"r{i}" for i in range(40)]
 
 
 def hidden(freqm=0, timem=0, seed=1, epoch=1, uids=UIDS, n_frames=30, n_channels=20):
-    """Which cells of a batch of ones are hidden, bool [batch, frame, channel]."""
+    """Which cells of a batch of noise are hidden, bool [batch, frame, channel].
+
+    What is hidden holds its channel's mean, what isn't is as it was.
+    """
     mask = SpectrogramMask(freqm, timem, seed)
-    features = torch.ones(len(uids), n_frames, n_channels)
+    features = noise(n_frames, n_channels).repeat(len(uids), 1, 1)
+    before = features.clone()
     masked = mask(features, torch.ones(len(uids)), uids, epoch)
-    assert ((masked == 0) | (masked == 1)).all()
-    assert (features == 1).all()  # not in place
-    return masked == 0
+    assert torch.equal(features, before)  # not in place
+    cells = masked != features
+    means = features.mean(dim=1, keepdim=True).expand_as(features)
+    assert torch.equal(masked[cells], means[cells])
+    return cells
 
 
 def spans(lines):
@@ -53,8 +59,20 @@ def test_both_are_hidden():
     assert (frames <= 3).all() and (channels <= 6).all()
 
 
-def test_a_mask_wider_than_the_features():
-    assert max(spans(hidden(timem=500).any(dim=2))) <= 30
+def test_half_of_a_recording_is_never_hidden_in_time():
+    assert max(spans(hidden(timem=500).any(dim=2))) == 15  # of 30
+
+
+def test_the_mean_is_the_recordings_own_without_its_padding():
+    features = noise(1, 30, 4) + 7
+    features[:, 20:] = 99
+    mask = SpectrogramMask(freqm=4, timem=0, seed=1)
+    for uid in UIDS:
+        masked = mask(features, torch.tensor([19.5 / 30]), [uid], 1)
+        for channel in (masked != features).any(dim=1)[0].nonzero().flatten():
+            expected = features[0, :20, channel].mean()
+            assert masked[0, :20, channel] == pytest.approx(expected.expand(20))
+        assert (masked[:, 20:] == 99).all()
 
 
 def test_masks_are_each_recordings_own_and_repeat_with_their_key():
@@ -84,9 +102,10 @@ def test_hidden_frames_lie_inside_the_recording():
     mask = SpectrogramMask(freqm=0, timem=10, seed=1)
     uids = [f"r{i}" for i in range(30)]
     lengths = torch.full((30,), (12 - 0.5) / 40)
-    masked = mask(torch.ones(30, 40, 4), lengths, uids, epoch=1)
-    assert (masked[:, :12] == 0).any()
-    assert (masked[:, 12:] == 1).all()
+    features = noise(30, 40, 4)
+    changed = mask(features, lengths, uids, epoch=1) != features
+    assert changed[:, :12].any()
+    assert not changed[:, 12:].any()
 
 
 # Noise and shifts

@@ -191,6 +191,60 @@ def test_a_recording_is_changed_to_its_end_and_no_further(make):
         assert torch.equal(together[1], augmented(make(), [long], [f"b{i}"])[0])
 
 
+def test_mixed_precision_does_not_reach_the_waveforms(make):
+    uids, waveforms = list("ab"), [vowel(0.4), vowel(0.3)]
+    expected = augmented(make(), waveforms, uids)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = augmented(make(), waveforms, uids)
+    for one, other in zip(found, expected, strict=True):
+        assert one.dtype == torch.float32
+        assert torch.equal(one, other)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+def test_on_a_gpu_as_on_a_cpu(make):
+    uids, waveforms = list("ab"), [vowel(0.4), vowel(0.3)]
+    expected = augmented(make(), waveforms, uids)
+    state = torch.cuda.get_rng_state()
+    found = augmented(make(), [waveform.cuda() for waveform in waveforms], uids)
+    for one, other in zip(found, expected, strict=True):
+        assert one.is_cuda and one.isfinite().all()
+        torch.testing.assert_close(one.cpu(), other, atol=1e-3, rtol=1e-3)
+    assert torch.equal(state, torch.cuda.get_rng_state())
+
+
+def test_another_one_that_is_off_leaves_the_draws_as_they_are(make):
+    class Other(Gain):
+        """Of a name of its own."""
+
+    alone = Augmentation([make()], seed=1)
+    beside = Augmentation([Other(0.0, 3), make(), make(0.0)], seed=1)
+    batch = vowel(0.4)[None], torch.ones(1), ["a"]
+    assert torch.equal(alone(*batch, epoch=1)[0], beside(*batch, epoch=1)[0])
+
+
+def test_a_second_one_of_a_name_draws_for_itself():
+    once = Augmentation([Gain(1.0, (-6, 6))], seed=1)
+    twice = Augmentation([Gain(1.0, (-6, 6)), Gain(1.0, (-6, 6))], seed=1)
+    batch = torch.ones(1, 100), torch.ones(1), ["a"]
+    first, both = (augment(*batch, epoch=1)[0][0, 0] for augment in (once, twice))
+    assert both != pytest.approx(first**2)
+
+
+def test_noise_that_cannot_be_read_leaves_recordings_alone_and_is_named(
+    tmp_path, caplog
+):
+    write_audio(tmp_path / "cut.wav", sine(1.0, RATE), RATE)
+    content = (tmp_path / "cut.wav").read_bytes()
+    (tmp_path / "cut.wav").write_bytes(content[: len(content) // 2])
+    for transform in (
+        Background(1.0, tmp_path, 10, RATE),
+        Reverb(1.0, tmp_path, RATE),
+    ):
+        assert torch.equal(changed_once(transform, vowel(0.2)), vowel(0.2))
+    assert "cut.wav can't be used" in caplog.text
+
+
 def test_probability_0_changes_nothing(make):
     for found in draws(make(0.0), vowel(0.2), 5):
         assert torch.equal(found, vowel(0.2))
@@ -246,7 +300,7 @@ def test_a_recording_of_no_samples_stays_one(make):
         (lambda: WhiteNoise(0.5, std_range=(-0.1, 1)), "std_range must be 0 or more"),
         (lambda: WhiteNoise(0.5), "exactly one of snr_range and std_range"),
         (lambda: WhiteNoise(0.5, 10, 0.1), "exactly one of snr_range and std_range"),
-        (lambda: EdgeSilence(0.5, (-0.1, 0.2), RATE), "silence_range must be 0 or"),
+        (lambda: EdgeSilence(0.5, (-0.1, 0.2), RATE), "silence_range must lie in 0"),
         (lambda: EdgeSilence(0.5, (0.1, 0.2), 0), "sample_rate must be above 0"),
         (lambda: Background(0.0, None, (20, 10), RATE), "snr_range"),
         (lambda: Background(0.5, None, 10, RATE), "folder with noise.*none given"),
@@ -450,6 +504,15 @@ def test_background_has_its_ratio(noises, snr_db):
     for noisy in draws(Background(1.0, noises, snr_db, RATE), clean, 5):
         ratio_db = db(power(clean) / power(noisy - clean))
         assert ratio_db == pytest.approx(snr_db, abs=0.05)
+
+
+def test_ratios_of_background_lie_in_their_range(noises):
+    clean = vowel(0.4)
+    ratios = [
+        db(power(clean) / power(noisy - clean))
+        for noisy in draws(Background(1.0, noises, (0, 20), RATE), clean)
+    ]
+    assert -0.1 < min(ratios) < 4 and 16 < max(ratios) < 20.1
 
 
 def test_background_is_a_piece_of_a_file_drawn(noises):

@@ -11,7 +11,7 @@ from speechbrain.processing.features import InputNormalization
 
 from local import experiment, planning, prepare
 from local.cli import top_level_keys
-from local.config import load_hparams
+from local.config import load_hparams, plain_values
 
 ROOT = Path(__file__).parents[1]
 TRAIN = sorted((ROOT / "hparams").glob("train*.yaml"))
@@ -99,7 +99,8 @@ def test_every_key_that_training_reads_is_in_the_yaml(path):
     listed = {*prepare.KEYS, *planning.FREE_ON_RESUME, *planning.FILLED}
     listed |= set(experiment.FREE_LATER)
     read = keys_read(TRAIN_NAMES) | listed | READ_BY_SPEECHBRAIN
-    read -= {"dataset_mean", "dataset_std"}  # read where a yaml has them
+    # read where a yaml has them
+    read -= {"dataset_mean", "dataset_std", "fbank", "n_fft", "n_mfcc"}
     assert sorted(read - set(top_level_keys(path))) == []
 
 
@@ -149,6 +150,30 @@ def test_common_keys_stand_in_the_same_order(path):
     first, keys = top_level_keys(TRAIN[0]), top_level_keys(path)
     common = set(first) & set(keys)
     assert [k for k in keys if k in common] == [k for k in first if k in common]
+
+
+#: What train_fbank.yaml and train_original.yaml mean to have otherwise.
+INTENDED = {
+    "train_fbank.yaml": {
+        *("freqm", "timem", "n_mels", "compute_features"),
+        *("embedding_model", "modules"),
+    },
+    "train_original.yaml": {
+        *("mono", "train_crop", "eval_crop", "augment", "mixup_equal_level", "mix"),
+        *("n_mels", "compute_features", "embedding_model", "modules"),
+        *("scheduler", "lr_scheduler", "max_grad_norm"),
+    },
+}
+NORMALISED_OTHERWISE = {"mean_var_norm", "checkpointer", "spectrogram_mask"}
+
+
+@pytest.mark.parametrize("path", TRAIN[1:], ids=by_name)
+def test_common_keys_have_the_same_defaults(path):
+    first, other = (plain_values(file) for file in (TRAIN[0], path))
+    different = {key for key in first.keys() & other.keys() if first[key] != other[key]}
+    # objects may differ where what they are made of is meant to differ
+    unmeant = different - INTENDED[path.name] - NORMALISED_OTHERWISE
+    assert sorted(unmeant) == []
 
 
 # Constructing

@@ -22,6 +22,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
 from local.errors import UserError  # noqa: E402
+from local.files import write_json  # noqa: E402
 
 #: Small enough for many runs on a CPU.
 COMMON = (
@@ -34,69 +35,91 @@ COMMON = (
     "--device=cpu",
 )
 
-MASKS = ("--freqm=10", "--timem=20")
-
 #: Half of the recordings of every epoch are changed, with the ranges of train.yaml.
 ALONE = {
-    "speed": ("--speed=0.5",),
-    "stretch": ("--stretch=0.5",),
-    "pshift": ("--pshift=0.5",),
-    "tshift": ("--tshift=0.5",),
-    "reverb": ("--reverb=0.5", "--reverb_folder={folder}/rooms"),
-    "background": ("--background=0.5", "--background_folder={folder}/noises"),
-    "gauss": ("--gauss=0.5",),
-    "gain": ("--gain=0.5",),
-    "codec": ("--codec=0.5",),
-    "drop_freq": ("--drop_freq=0.5",),
-    "drop_chunk": ("--drop_chunk=0.5",),
-    "silence": ("--silence=0.5",),
-    "mixup": ("--mixup=0.5",),
-    "freqm, timem": MASKS,
-    "noise": ("--noise=True",),
+    "speed": {"speed": 0.5},
+    "stretch": {"stretch": 0.5},
+    "pshift": {"pshift": 0.5},
+    "tshift": {"tshift": 0.5},
+    "reverb": {"reverb": 0.5},
+    "background": {"background": 0.5},
+    "gauss": {"gauss": 0.5},
+    "gain": {"gain": 0.5},
+    "codec": {"codec": 0.5},
+    "drop_freq": {"drop_freq": 0.5},
+    "drop_chunk": {"drop_chunk": 0.5},
+    "silence": {"silence": 0.5},
+    "mixup": {"mixup": 0.5},
+    "freqm, timem": {"freqm": 10, "timem": 20},
+    "noise": {"noise": True},
 }
 
-#: Those that leave a speaker's rate as it is.
-KEEP_RATE = [name for name in ALONE if name not in ("speed", "stretch")]
+ALL = {key: value for options in ALONE.values() for key, value in options.items()}
+
+#: Whatever train.yaml switches on.
+NONE = {key: False if value is True else 0 for key, value in ALL.items()}
 
 RUNS = {
-    "none": (),
-    **ALONE,
-    "all": tuple(option for options in ALONE.values() for option in options),
-    "all but speed, stretch": tuple(
-        option for name in KEEP_RATE for option in ALONE[name]
-    ),
+    "none": NONE,
+    **{name: NONE | options for name, options in ALONE.items()},
+    "all": ALL,
+    # those that leave a speaker's rate as it is
+    "all but speed, stretch": ALL | {"speed": 0, "stretch": 0},
 }
 
 SAMPLE_RATE = 16000  # Hz, of rooms and noises
 
 
-def main():
-    """Run what is missing, print the table."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--corpus_folder", type=Path, required=True)
-    parser.add_argument("--output_folder", type=Path, required=True)
-    parser.add_argument("--seeds", default="1,2,3")
-    parser.add_argument("--only", help="names of runs, separated by semicolons")
-    parser.add_argument("--n_jobs", type=int, default=os.cpu_count())
-    arguments = parser.parse_args()
-    names = arguments.only.split(";") if arguments.only else list(RUNS)
-    unknown = [name for name in names if name not in RUNS]
-    if unknown:
-        parser.error(f"--only: {unknown} are none of {'; '.join(RUNS)}")
-    seeds = [int(seed) for seed in arguments.seeds.split(",")]
-    folder = arguments.output_folder.resolve()
-    make_rooms(folder / "rooms")
-    make_noises(folder / "noises")
-    # seed by seed, so that a table of fewer seeds can be looked at early
-    todo = [(name, seed) for seed in seeds for name in names]
+def main(argv=None):
+    """Run what is missing, print the table; returns the exit status."""
     try:
+        names, seeds, arguments = parse_arguments(argv)
+        folder = arguments.output_folder.resolve()
+        claim(folder, arguments.corpus_folder.resolve())
+        make_rooms(folder / "rooms")
+        make_noises(folder / "noises")
+        # seed by seed, so that a table of fewer seeds can be looked at early
+        todo = [(name, seed) for seed in seeds for name in names]
         with ThreadPoolExecutor(arguments.n_jobs) as pool:
             list(pool.map(lambda run: train(*run, folder, arguments), todo))
     except UserError as error:
         print(error, file=sys.stderr)
-        return 1
+        return 2
     print(format_table({name: results(folder, name, seeds) for name in names}))
     return 0
+
+
+def parse_arguments(argv):
+    """Names of the runs, seeds, and the rest of the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__.split("\n")[0], allow_abbrev=False
+    )
+    parser.add_argument("--corpus_folder", type=Path, required=True)
+    parser.add_argument("--output_folder", type=Path, required=True)
+    parser.add_argument("--seeds", default="1,2,3", help="whole numbers")
+    parser.add_argument("--only", help="names of runs, separated by semicolons")
+    parser.add_argument("--n_jobs", type=int, default=os.cpu_count())
+    arguments = parser.parse_args(argv)
+    names = arguments.only.split(";") if arguments.only else list(RUNS)
+    unknown = [name for name in names if name not in RUNS]
+    if unknown:
+        raise UserError(f"--only: {unknown} are none of {'; '.join(RUNS)}")
+    seeds = arguments.seeds.split(",")
+    if not all(seed.isdecimal() for seed in seeds):
+        raise UserError(f"--seeds must be whole numbers, found {arguments.seeds}")
+    return names, [int(seed) for seed in seeds], arguments
+
+
+def claim(folder, corpus_folder):
+    """Refuse an output folder whose finished runs are of something else."""
+    settings = {"corpus": str(corpus_folder), "common": list(COMMON), "runs": RUNS}
+    path = folder / "ablation.json"
+    if path.exists() and json.loads(path.read_text("utf-8")) != settings:
+        raise UserError(
+            f"{folder} holds runs of another corpus or with other settings (see "
+            f"{path.name}): give another --output_folder."
+        )
+    write_json(path, settings)
 
 
 def train(name, seed, folder, arguments):
@@ -104,17 +127,17 @@ def train(name, seed, folder, arguments):
     output_folder = run_folder(folder, name, seed)
     if (output_folder / "metrics.json").exists():
         return
-    options = [option.format(folder=folder) for option in RUNS[name]]
+    options = RUNS[name] | {
+        "corpus_folder": arguments.corpus_folder.resolve(),
+        "output_folder": output_folder,
+        "reverb_folder": folder / "rooms",
+        "background_folder": folder / "noises",
+        "seed": seed,
+    }
     result = subprocess.run(
         [
-            sys.executable,
-            "train.py",
-            "hparams/train.yaml",
-            f"--corpus_folder={arguments.corpus_folder.resolve()}",
-            f"--output_folder={output_folder}",
-            f"--seed={seed}",
-            *COMMON,
-            *options,
+            *(sys.executable, "train.py", "hparams/train.yaml", *COMMON),
+            *(f"--{key}={value}" for key, value in options.items()),
         ],
         cwd=ROOT,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
@@ -125,7 +148,8 @@ def train(name, seed, folder, arguments):
     )
     if result.returncode:
         raise UserError(f"{name}, seed {seed}: {result.stderr[-2000:]}")
-    print(f"{name}, seed {seed}: {macro_auroc(output_folder):.3f}", flush=True)
+    macro = results(folder, name, [seed])[seed]["macro"]
+    print(f"{name}, seed {seed}: {macro:.3f}", flush=True)
 
 
 def run_folder(folder, name, seed):
@@ -133,19 +157,13 @@ def run_folder(folder, name, seed):
     return folder / name.replace(", ", "_").replace(" ", "_") / str(seed)
 
 
-def macro_auroc(output_folder):
-    """Of the test split."""
-    metrics = json.loads((output_folder / "metrics.json").read_text("utf-8"))
-    return metrics["macro"]["auroc"]["value"]
-
-
 def results(folder, name, seeds):
-    """Macro AUROC and AUROC per label of the seeds that are there.
+    """AUROC of the test split, of the seeds that are there.
 
     Returns
     -------
-    dict of str to np.ndarray
-        "macro" or label → [seed]
+    dict of int to dict of str to float
+        Seed → label, or "macro" → AUROC, NaN where there is none.
     """
     found = {}
     for seed in seeds:
@@ -153,37 +171,58 @@ def results(folder, name, seeds):
         if not path.exists():
             continue
         metrics = json.loads(path.read_text("utf-8"))
-        values = {k: v["auroc"]["value"] for k, v in metrics["labels"].items()}
-        values["macro"] = metrics["macro"]["auroc"]["value"]
-        for key, value in values.items():
-            found.setdefault(key, []).append(value)
-    return {key: np.array(values) for key, values in found.items()}
+        values = {**metrics["labels"], "macro": metrics["macro"]}
+        found[seed] = {
+            key: float(np.nan if of["auroc"]["value"] is None else of["auroc"]["value"])
+            for key, of in values.items()
+        }
+    return found
 
 
 def format_table(table):
-    """A Markdown table: mean over seeds, standard deviation, difference from none."""
-    table = {name: values for name, values in table.items() if values}
-    labels = [key for key in next(iter(table.values())) if key != "macro"]
+    """A Markdown table: mean over seeds, standard deviation, difference from none.
+
+    Arguments
+    ---------
+    table : dict of str to dict
+        Name of the run → what `results` gives.
+
+    Returns
+    -------
+    str
+    """
+    table = {name: by_seed for name, by_seed in table.items() if by_seed}
+    if not table:
+        return "No run is finished."
+    first = next(iter(next(iter(table.values())).values()))
+    labels = [key for key in first if key != "macro"]
     lines = [
         f"| augmentation | macro AUROC | from none | {' | '.join(labels)} |",
         "|---|---|---|" + "---|" * len(labels),
     ]
-    for name, values in table.items():
-        macro = values["macro"]
-        spread = f" ± {macro.std(ddof=1):.3f}" if len(macro) > 1 else ""
-        cells = [f"{macro.mean():.3f}{spread}", _difference(macro, table.get("none"))]
-        cells += [f"{values[label].mean():.3f}" for label in labels]
+    for name, by_seed in table.items():
+        macro = [values["macro"] for values in by_seed.values()]
+        spread = f" ± {np.std(macro, ddof=1):.3f}" if len(macro) > 1 else ""
+        cells = [f"{np.mean(macro):.3f}{spread}"]
+        cells.append("" if name == "none" else _from(table.get("none", {}), by_seed))
+        for label in labels:
+            mean = np.mean([values[label] for values in by_seed.values()])
+            cells.append(f"{mean:.3f}")
         lines.append(f"| {name} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
-def _difference(macro, none):
-    """From the runs without augmentation of the same seeds."""
-    if none is None or len(none["macro"]) != len(macro) or none["macro"] is macro:
+def _from(none, by_seed):
+    """Difference from the runs of the same seeds without augmentation."""
+    differences = [
+        values["macro"] - none[seed]["macro"]
+        for seed, values in by_seed.items()
+        if seed in none
+    ]
+    if not differences:
         return ""
-    difference = macro - none["macro"]
-    lowest, highest = difference.min(), difference.max()
-    return f"{difference.mean():+.3f} ({lowest:+.3f} to {highest:+.3f})"
+    lowest, highest = min(differences), max(differences)
+    return f"{np.mean(differences):+.3f} ({lowest:+.3f} to {highest:+.3f})"
 
 
 def make_rooms(folder, n_rooms=20):

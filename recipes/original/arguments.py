@@ -13,11 +13,16 @@ from local.settings import check_numbers, check_values
 #: Above every sensible size, so that a wrong one doesn't fill the memory.
 MAX_SIZE = 1_000_000
 
+MAX_CLIP_S = 100_000
+
 #: What has to be known of the original, flag by flag: a test, and what it tests for.
 NEEDED = {
     "resample_rate": (lambda value: _is_whole(value, 0), "Hz, or 0"),
     "reduce": (lambda value: isinstance(value, bool), "True or False"),
-    "clip_length": (lambda value: _is_number(value) and value >= 0, "seconds, or 0"),
+    "clip_length": (
+        lambda value: _is_number(value) and 0 <= value <= MAX_CLIP_S,
+        "seconds, or 0",
+    ),
     "fbank": (lambda value: isinstance(value, bool), "True or False"),
     "n_mfcc": (lambda value: _is_whole(value, 1), "a number of coefficients"),
     "n_fft": (lambda value: _is_whole(value, 1), "a number of samples or frames"),

@@ -33,10 +33,11 @@ from local.config import (  # noqa: E402
     plain_values,
     resolved_yaml,
 )
-from local.corpus import output_path  # noqa: E402
+from local.corpus import check_dataset_name, output_path  # noqa: E402
 from local.errors import UserError  # noqa: E402
 from local.files import folder_beside, write_json  # noqa: E402
 from local.labels import flatten, parse_label_types  # noqa: E402
+from local.settings import check_numbers, check_window  # noqa: E402
 from recipes.original.arguments import (  # noqa: E402
     carried_values,
     label_groups,
@@ -150,14 +151,24 @@ def understand(args, state, given):
         raise UserError(f"{given.model} doesn't match {given.args}:", problems)
     groups = label_groups(args, given, sizes, notes)
     if given.label_types:
-        parse_label_types(given.label_types, flatten(groups), values["loss"])
+        types = parse_label_types(given.label_types, flatten(groups), values["loss"])
+        scores = [label for label, kind in types.items() if kind.is_score]
+        if scores and values["loss"] == "bce":
+            raise UserError(
+                "The model was trained with BCE and its outputs are no scores: these "
+                "labels can't be of type score:",
+                scores,
+            )
         values["label_types"] = given.label_types
     if values["loss"] == "mse":
         # targets as they were, no scale
         values["label_ranges"] = [[0.0, 1.0]] * len(flatten(groups))
     overrides = carried_values(args, defaults, notes) | values
     overrides["label_groups"] = groups
+    check_numbers({**defaults, **overrides})
+    check_window({**defaults, **overrides})
     if given.dataset_name:
+        check_dataset_name(given.dataset_name)
         overrides["dataset_name"] = given.dataset_name
     return Import(overrides, own_weights(state), notes)
 

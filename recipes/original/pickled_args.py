@@ -14,6 +14,8 @@ from local.errors import UserError
 MAX_BYTES = 1_000_000
 MAX_MEMO = 1_000_000  # entries that an unpickler reserves memory for
 
+MAX_PATH = 4096  # characters
+
 #: All that a pickle of plain values, a Namespace and paths needs. Others may reserve
 #: memory as they please.
 OPCODES = """
@@ -47,8 +49,15 @@ class _Unpickler(pickle.Unpickler):
         if (module, name) == ("argparse", "Namespace"):
             return _Namespace
         if module in ("pathlib", "pathlib._local") and name in PATHS:
-            return lambda *parts: str(PATHS[name](*parts))
+            return lambda *parts: _path_text(PATHS[name], parts)
         raise _Refused(f"{module}.{name}")
+
+
+def _path_text(kind, parts):
+    """A path as text. Joined again and again, a few bytes could fill the memory."""
+    if sum(map(len, parts)) > MAX_PATH:
+        raise _Refused(f"a path of more than {MAX_PATH} characters")
+    return str(kind(*parts))
 
 
 def read_args(file):
