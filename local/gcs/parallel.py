@@ -1,0 +1,118 @@
+"""Downloading many objects at a time."""
+
+import concurrent.futures
+import threading
+
+from tqdm import tqdm
+
+from local.errors import UserError
+from local.gcs.clients import N_CONNECTIONS
+from local.gcs.downloads import download
+from local.gcs.errors import RemoteError, Unreachable
+from local.gcs.patience import Patience
+
+#: Downloads at a time: they wait for the network far more than they compute.
+N_THREADS = 32
+
+
+def download_many(pairs, progress=True, n_threads=N_THREADS, patience=None):
+    """Download objects in parallel.
+
+    Arguments
+    ---------
+    pairs : iterable of (RemoteObject, str or Path)
+        What to download, and to which file.
+    progress : bool
+        Show a bar where somebody watches (standard error is a terminal).
+    n_threads : int
+        How many at a time.
+    patience : Patience, optional
+        For each of them.
+
+    Raises
+    ------
+    UserError, RemoteError
+        After all others were downloaded: all failures in one message, a UserError
+        if every one is (access denied, gone). Its `failures` is a dict of
+        RemoteObject to its own error. Once the bucket could not be reached up to
+        the deadline, objects not yet begun are not tried; they are no failures,
+        and counted in the message.
+    OSError
+        At once, if a file can't be written.
+    """
+    # Not transfer_manager.download_many: it opens the file under its final name and
+    # leaves a half one there after most errors, checks nothing after a resumed
+    # download, fetches no wrong object again, and reports only when all are done.
+    pairs = list(pairs)
+    patience = patience or Patience.from_environment()
+    stop, dead = threading.Event(), threading.Event()
+    with (
+        _bar(pairs, progress) as bar,
+        concurrent.futures.ThreadPoolExecutor(min(n_threads, N_CONNECTIONS)) as pool,
+    ):
+        jobs = {
+            pool.submit(_try, remote, path, patience, stop, dead): remote
+            for remote, path in pairs
+        }
+        try:
+            failures, n_left = _gather(jobs, bar)
+        except BaseException:  # e.g. Ctrl-C or a full disk: leave at once
+            stop.set()
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+    if failures:
+        raise _summary(failures, n_left, len(pairs))
+
+
+def _bar(pairs, progress):
+    """The bar that shows how many of the bytes have arrived."""
+    return tqdm(
+        total=sum(remote.size for remote, _ in pairs),
+        desc="downloading",
+        unit="B",
+        unit_scale=True,
+        disable=None if progress else True,
+    )
+
+
+#: What became of an object that was not tried.
+NOT_TRIED = object()
+
+
+def _try(remote, path, patience, stop, dead):
+    """Download an object; its error, None, or NOT_TRIED once `dead` is set."""
+    if dead.is_set():
+        return NOT_TRIED
+    try:
+        return download(remote, path, patience, stop)
+    except (UserError, RemoteError) as error:
+        if isinstance(error, Unreachable):  # so would the others be, minutes each
+            dead.set()
+        return error
+
+
+def _gather(jobs, bar):
+    """Failures by object, and the number of objects that were not tried."""
+    failures, n_left = {}, 0
+    for job in concurrent.futures.as_completed(jobs):
+        error = job.result()
+        if error is None:
+            bar.update(jobs[job].size)
+        elif error is NOT_TRIED:
+            n_left += 1
+        else:
+            failures[jobs[job]] = error
+    return failures, n_left
+
+
+def _summary(failures, n_left, n):
+    """All failures as one exception."""
+    errors = [failures[remote] for remote in sorted(failures, key=lambda o: o.address)]
+    only_input = all(isinstance(error, UserError) for error in errors)
+    left = f" ({n_left} more were not tried)" if n_left else ""
+    summary = (UserError if only_input else RemoteError)(
+        f"{len(failures)} of {n} objects could not be downloaded{left}:",
+        [str(error) for error in errors],
+    )
+    summary.failures = failures
+    return summary
