@@ -42,7 +42,11 @@ def main(argv):
         )
     hparams = load_hparams(arguments.hparams_file, plan.overrides)
     train = dataio.build_dataset(
-        plan.preparation.manifests["train"], [], hparams, hparams["eval_crop"]
+        plan.preparation.manifests["train"],
+        [],
+        plan.preparation.recordings,
+        hparams,
+        hparams["eval_crop"],
     )
     device = arguments.run_opts.device or "cpu"
     found = statistics.compute_statistics(

@@ -12,9 +12,10 @@ import logging
 
 from speechbrain.utils.distributed import ddp_init_group, run_on_main
 
-from local import cli, metrics
+from local import cli, metrics, publishing
+from local.addresses import remote_folder
 from local.config import load_hparams
-from local.evaluation import evaluate_split, prepare_evaluation
+from local.evaluation import OUTPUTS, evaluate_split, prepare_evaluation
 from local.experiment import open_experiment
 from local.manifests import write_failed
 
@@ -26,20 +27,32 @@ def main(argv):
     arguments = cli.parse_arguments(argv)
     ddp_init_group(arguments.run_opts)
     options = load_hparams(arguments.hparams_file, arguments.overrides)
-    experiment = open_experiment(options["experiment_folder"], arguments.run_opts)
+    upload_to = options["upload_to"] and remote_folder(
+        options["upload_to"], "upload_to"
+    )
+    experiment = open_experiment(options, arguments.run_opts)
     hparams = experiment.hparams_for(options)
     split = prepare_evaluation(experiment, options, hparams)
     for note in split.notes:
         logger.info(note)
+    prepared, folder = split.prepared, split.output_folder
     result = evaluate_split(
-        experiment.brain, hparams, split.manifest, split.name, split.output_folder
+        experiment.brain,
+        hparams,
+        prepared.manifest,
+        prepared.recordings,
+        split.name,
+        folder,
     )
-    run_on_main(write_failed, [split.failed, split.output_folder / "failed.csv"])
+    run_on_main(write_failed, [prepared.failed, folder / "failed.csv"])
     logger.info(
         "%s, %s:\n%s", split.name, result["checkpoint"], metrics.format_results(result)
     )
-    logger.info("Everything is in %s", split.output_folder)
-    return cli.INCOMPLETE if split.failed else cli.OK
+    logger.info("Everything is in %s", folder)
+    problems = upload_to and run_on_main(
+        publishing.publish_files, [folder, OUTPUTS, upload_to]
+    )
+    return cli.INCOMPLETE if prepared.failed or problems else cli.OK
 
 
 if __name__ == "__main__":

@@ -13,9 +13,9 @@ import logging
 
 from speechbrain.utils.distributed import ddp_init_group, run_on_main
 
-from local import cli, dataio, embeddings
+from local import cli, dataio, embeddings, publishing
+from local.addresses import absolute, local_path, output_path, remote_folder
 from local.config import load_hparams
-from local.corpus import local_path, output_path
 from local.errors import UserError
 from local.experiment import open_experiment
 from local.manifests import write_failed
@@ -35,33 +35,40 @@ def main(argv):
     if output_file.is_dir():
         raise UserError(f"output_file {output_file} is a folder: name a file.")
     output_path(output_file.parent, "output_file")
-    experiment = open_experiment(options["experiment_folder"], arguments.run_opts)
+    upload_to = options["upload_to"] and remote_folder(
+        options["upload_to"], "upload_to"
+    )
+    experiment = open_experiment(options, arguments.run_opts)
     hparams = experiment.hparams_for(options)
     kind = embeddings.EmbeddingKind(
         options["embedding_type"], options["pooling_mode"] or hparams["pooling_mode"]
     )
     embeddings.check_available(kind, experiment.brain.modules)
 
-    table, manifest, failed, notes = prepare_split(
-        local_path(options["split_csv"], "split_csv"),
-        hparams,
-        required=("uid",),
+    split = prepare_split(
+        absolute(options["split_csv"], "split_csv"), hparams, required=("uid",)
     )
-    for note in notes:
+    for note in split.notes:
         logger.info(note)
     vectors = embeddings.extract(
         experiment.brain,
-        dataio.build_dataset(manifest, [], hparams, hparams["eval_crop"]),
+        dataio.build_dataset(
+            split.manifest, [], split.recordings, hparams, hparams["eval_crop"]
+        ),
         dataio.loader_kwargs(hparams),
         kind,
     )
     metadata = embeddings.describe(kind, experiment)
-    uids = table["uid"].tolist()
+    uids = split.table["uid"].tolist()
     run_on_main(embeddings.write_embeddings, [output_file, uids, vectors, metadata])
     failed_file = output_file.with_name(f"{output_file.name}.failed.csv")
-    run_on_main(write_failed, [failed, failed_file])
+    run_on_main(write_failed, [split.failed, failed_file])
     logger.info("%d embeddings in %s", len(vectors), output_file)
-    return cli.INCOMPLETE if failed else cli.OK
+    problems = upload_to and run_on_main(
+        publishing.publish_files,
+        [output_file.parent, [output_file.name, failed_file.name], upload_to],
+    )
+    return cli.INCOMPLETE if split.failed or problems else cli.OK
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from pathlib import Path
 import speechbrain as sb
 from speechbrain.utils.distributed import ddp_init_group, run_on_main
 
-from local import cli, prepare, training
+from local import cli, prepare, publishing, training
 from local.config import load_hparams
 from local.experiment import MANIFESTS, RUN_OPTIONS
 from local.files import write_json
@@ -47,8 +47,15 @@ def main(argv):
         logger.info(note)
     run_on_main(prepare.save_preparation, [preparation, output_folder / MANIFESTS])
     run_on_main(write_json, [output_folder / RUN_OPTIONS, plan.run_options])
+    upload_to = plan.values["upload_to"]
+    if upload_to:
+        publication = publishing.ExperimentPublication(output_folder, upload_to)
+        run_on_main(publication.begin)
+        brain.on_new_best = publication.update
     training.fit(brain, hparams, preparation)
     training.score_test_split(brain, hparams, preparation, output_folder)
+    if upload_to and run_on_main(publication.finish):
+        status = cli.INCOMPLETE
     return status
 
 

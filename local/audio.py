@@ -21,18 +21,58 @@ from local.errors import BadRecording
 
 MIXES = ("mean", "sum")
 
+METADATA = "metadata.json"
 MAX_METADATA_BYTES = 1_000_000
 #: Above this, torchaudio's resampling kernel takes over 32 MB and many seconds.
 MAX_KERNEL_SIZE = 1 << 22
 
 
-def read_metadata(folder):
-    """Reads a recording's metadata.json.
+def is_recording_file(name):
+    """Whether a file of this name is a part of a recording.
+
+    Example
+    -------
+    >>> [is_recording_file(name) for name in ("waveform.wav", "metadata.json", "x.txt")]
+    [True, True, False]
+    """
+    return name == METADATA or name.startswith("waveform.")
+
+
+def recording_files(folder):
+    """The files of a recording on disk.
 
     Arguments
     ---------
     folder : str or Path
         The recording's folder.
+
+    Returns
+    -------
+    dict of str to Path
+        By name.
+
+    Raises
+    ------
+    BadRecording
+        If there is no such folder.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise BadRecording(f"there is no folder {folder}")
+    return {
+        path.name: path
+        for path in sorted(folder.iterdir())
+        if is_recording_file(path.name) and path.is_file()
+    }
+
+
+def read_metadata(files):
+    """Reads a recording's metadata.json.
+
+    Arguments
+    ---------
+    files : dict of str to Path
+        The recording's, by name.
 
     Returns
     -------
@@ -45,8 +85,8 @@ def read_metadata(folder):
         If the file is missing, too large, not a JSON object in UTF-8, or
         without "encoding".
     """
-    path = _existing(folder) / "metadata.json"
-    if not path.is_file():
+    path = files.get(METADATA)
+    if path is None:
         raise BadRecording("metadata.json is missing")
     with reasons_named(path):
         if path.stat().st_size > MAX_METADATA_BYTES:
@@ -74,13 +114,13 @@ def read_metadata(folder):
     return metadata
 
 
-def find_waveform(folder, metadata):
+def find_waveform(files, metadata):
     """Finds a recording's audio file.
 
     Arguments
     ---------
-    folder : str or Path
-        The recording's folder.
+    files : dict of str to Path
+        The recording's, by name.
     metadata : dict
         From `read_metadata`.
 
@@ -96,11 +136,7 @@ def find_waveform(folder, metadata):
     """
     named = f"waveform.{metadata['encoding'].strip().lower()}"
     # Names are compared, never joined: an encoding of "/../x" finds nothing.
-    found = {
-        path.name: path
-        for path in sorted(_existing(folder).glob("waveform.*"))
-        if path.is_file()
-    }
+    found = {name: path for name, path in files.items() if name != METADATA}
     if named in found:
         return found[named]
     if len(found) == 1:
@@ -224,7 +260,7 @@ def resample(waveform, orig_rate, new_rate):
 
 
 def load_recording(
-    folder,
+    files,
     metadata,
     *,
     sample_rate=16000,
@@ -240,8 +276,8 @@ def load_recording(
 
     Arguments
     ---------
-    folder : str or Path
-        The recording's folder.
+    files : dict of str to Path
+        The recording's, by name.
     metadata : dict
         From `read_metadata`.
     sample_rate : int
@@ -265,16 +301,9 @@ def load_recording(
     BadRecording
         As `find_waveform`, `decode` and `to_mono` do.
     """
-    path = find_waveform(folder, metadata)
+    path = find_waveform(files, metadata)
     waveform, rate = decode(path, backend, start_s, end_s)
     return resample(to_mono(waveform, channel, mono), rate, sample_rate)
-
-
-def _existing(folder):
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise BadRecording(f"there is no folder {folder}")
-    return folder
 
 
 def channels_used(n_channels, channel):

@@ -7,7 +7,7 @@ import numpy as np
 import speechbrain as sb
 import torch
 from speechbrain.utils.checkpoints import ckpt_recency
-from speechbrain.utils.distributed import ddp_broadcast
+from speechbrain.utils.distributed import ddp_broadcast, run_on_main
 
 from local import metrics, models
 from local.errors import RunError, UserError
@@ -48,6 +48,7 @@ class ClinicalBrain(sb.Brain):
         models.keep_pooling_in_fp32(self.modules["embedding_model"])
         self.epoch = None
         self.validates = True
+        self.on_new_best = None
         self.lr_scheduler = None
         self.n_train_batches = None
         self.skipped_batches = 0
@@ -207,6 +208,8 @@ class ClinicalBrain(sb.Brain):
             importance_keys=[ckpt_recency],
             keep_recent=False,
         )
+        if self.on_new_best and self.hparams.epoch_counter.best_limit == epoch:
+            run_on_main(self.on_new_best)
 
     def collected_scores(self):
         """The scores of the validation or test stage that has just ended."""

@@ -1,12 +1,20 @@
-"""A corpus folder: where its parts lie, and who is left out of it."""
+"""A corpus: where its parts lie, its small files, and who is left out of it."""
 
-from pathlib import Path
+import dataclasses
+from pathlib import Path, PurePosixPath
 
-from local import splits
+from local import gcs, splits
+from local.addresses import absolute, is_remote, joined, last_name, parent
 from local.errors import UserError
 
+#: Names of the split files, and of the splits that they hold.
+SPLITS = {"train.csv": "train", "test.csv": "test", "val.csv": "valid"}
 
-def corpus_paths(values):
+#: The file of subjects whose consent is withdrawn.
+EXCLUDED = "excluded_subjects.txt"
+
+
+def corpus_addresses(values):
     """Where the parts of a corpus lie, joined from the folder or named each.
 
     Arguments
@@ -16,26 +24,28 @@ def corpus_paths(values):
 
     Returns
     -------
-    dict of str to Path
-        `data_folder`, `split_folder` and `labels_file`, absolute.
+    dict of str to str
+        `data_folder`, `split_folder` and `labels_file`: absolute paths, or addresses
+        of a bucket.
 
     Raises
     ------
     UserError
-        If a part is neither given nor below `corpus_folder`, or is in a bucket, or
-        `study` leads out of `data_folder`.
+        If a part is neither given nor below `corpus_folder`, or `study` leads out of
+        `data_folder`.
     """
     defaults = {
         "data_folder": "audio",
         "split_folder": "splits",
         "labels_file": "labels.txt",
     }
-    paths, absent = {}, []
+    found, absent = {}, []
     for key, default in defaults.items():
         if values.get(key):
-            paths[key] = local_path(values[key], key)
+            found[key] = absolute(values[key], key)
         elif values.get("corpus_folder"):
-            paths[key] = local_path(values["corpus_folder"], "corpus_folder") / default
+            folder = absolute(values["corpus_folder"], "corpus_folder")
+            found[key] = joined(folder, default)
         else:
             absent.append(key)
     if absent:
@@ -43,24 +53,25 @@ def corpus_paths(values):
             f"Give --corpus_folder=DIR, or each of its parts: {', '.join(absent)} "
             f"{'is' if len(absent) == 1 else 'are'} missing."
         )
-    study = Path(values.get("study") or "")
+    study = PurePosixPath(values.get("study") or "")
     if study.is_absolute() or ".." in study.parts:
         raise UserError(
             f"study must be a folder below data_folder, found {values['study']!r}."
         )
-    paths["data_folder"] /= study
-    return paths
+    if study.parts:
+        found["data_folder"] = joined(found["data_folder"], str(study))
+    return found
 
 
-def dataset_name(values, paths):
+def dataset_name(values, addresses):
     """What a data set is called unless it is given: its folder's name.
 
     Arguments
     ---------
     values : dict
         With `corpus_folder`, which may be None.
-    paths : dict of str to Path
-        As `corpus_paths` gives them.
+    addresses : dict of str to str
+        As `corpus_addresses` gives them.
 
     Returns
     -------
@@ -68,14 +79,16 @@ def dataset_name(values, paths):
 
     Example
     -------
-    >>> paths = {"data_folder": Path("/data/aphasia/audio")}
-    >>> dataset_name({"corpus_folder": None}, paths)
+    >>> addresses = {"data_folder": "/data/aphasia/audio"}
+    >>> dataset_name({"corpus_folder": None}, addresses)
     'aphasia'
     """
     if values["corpus_folder"]:
-        return local_path(values["corpus_folder"], "corpus_folder").name or "corpus"
-    folder = paths["data_folder"]
-    return (folder.parent if folder.name == "audio" else folder).name or "corpus"
+        folder = absolute(values["corpus_folder"], "corpus_folder")
+    else:
+        folder = addresses["data_folder"]
+        folder = parent(folder) if last_name(folder) == "audio" else folder
+    return last_name(folder) or "corpus"
 
 
 def check_dataset_name(name):
@@ -90,86 +103,185 @@ def check_dataset_name(name):
         raise UserError(f"dataset_name must be the name of a folder, found {name!r}.")
 
 
-def local_path(address, key):
-    """The absolute path of a local folder or file.
+def split_files(values, storage):
+    """Local copies of the split files.
 
     Arguments
     ---------
-    address : str or Path
-    key : str
-        The yaml key it came from, for the message.
+    values : dict
+        `split_folder` and `data_folder`.
+    storage : storage.Storage
 
     Returns
     -------
-    Path
+    dict of str to Path
+        Name of the split → CSV; `valid` only if there is one.
 
     Raises
     ------
     UserError
-        For no address or a bucket's.
+        Naming all that is not there: the data folder, train.csv, test.csv.
     """
-    if not address:
-        raise UserError(f"{key} is empty: give --{key}=PATH.")
-    if str(address).startswith("gs://"):
-        raise UserError(
-            f"{key} is {address}: this version reads local folders only; copy the "
-            "data to a local folder and name that."
-        )
-    return Path(address).expanduser().absolute()
-
-
-def output_path(address, key):
-    """The absolute path of a folder to write to.
-
-    Arguments
-    ---------
-    address : str or Path
-    key : str
-        The yaml key it came from, for the message.
-
-    Returns
-    -------
-    Path
-
-    Raises
-    ------
-    UserError
-        If it is, or lies below, a file.
-    """
-    path = local_path(address, key)
-    existing = next(part for part in (path, *path.parents) if part.exists())
-    if not existing.is_dir():
-        raise UserError(f"{key} is {path}, and {existing} is a file: name a folder.")
-    return path
-
-
-def check_folders(data_folder, *files):
-    """Raise UserError naming all of these that are not there."""
-    absent = [str(data_folder)] if not Path(data_folder).is_dir() else []
-    absent += [str(file) for file in files if not file.is_file()]
+    folder = storage.folder(values["split_folder"], SPLITS.__contains__)
+    files = {split: folder / name for name, split in SPLITS.items()}
+    if not files["valid"].exists():
+        del files["valid"]
+    absent = [] if _may_be_there(values["data_folder"]) else [values["data_folder"]]
+    absent += [
+        joined(values["split_folder"], file.name)
+        for file in files.values()
+        if not file.is_file()
+    ]
     if absent:
         raise UserError(
             "A corpus folder holds audio/<uid>/, splits/train.csv, splits/test.csv "
             "and labels.txt; what is not there:",
             absent,
         )
+    return files
 
 
-def excluded_subjects(labels_file):
-    """Subjects whose consent is withdrawn, from the file beside labels.txt.
+def local_split(split_csv, values, storage):
+    """A local copy of one CSV whose recordings are in `data_folder`.
 
     Arguments
     ---------
-    labels_file : str or Path
+    split_csv : str
+    values : dict
+        With `data_folder`.
+    storage : storage.Storage
+
+    Returns
+    -------
+    Path
+
+    Raises
+    ------
+    UserError
+        Naming what is not there, the file or the data folder.
+    """
+    if not values["data_folder"]:
+        raise UserError(
+            "This experiment names no data_folder: give --data_folder=DIR, the folder "
+            "that the recordings of the CSV are in."
+        )
+    file = storage.file(split_csv)
+    absent = [] if _may_be_there(values["data_folder"]) else [values["data_folder"]]
+    absent += [] if file.is_file() else [split_csv]
+    if absent:
+        raise UserError(
+            "Expected a CSV and the folder that its recordings are in; what is not "
+            "there:",
+            absent,
+        )
+    return file
+
+
+def _may_be_there(data_folder):
+    """False for a local folder that is not; a bucket's is listed when it is needed."""
+    return is_remote(data_folder) or Path(data_folder).is_dir()
+
+
+@dataclasses.dataclass(frozen=True)
+class Exclusions:
+    """Subjects whose consent is withdrawn, and their recordings.
+
+    Attributes
+    ----------
+    subjects : set of str
+    uids : set of str
+        Their recordings by the corpus's own CSVs: a table for extraction need not
+        name subjects.
+    """
+
+    subjects: set
+    uids: set
+
+    def leave_out(self, table, targets, name, notes):
+        """Leave out their recordings.
+
+        Arguments
+        ---------
+        table : pandas.DataFrame
+            With `uid` and `subject`.
+        targets : pandas.DataFrame or None
+            Of the same rows.
+        name : str
+            What the table is called in the note.
+        notes : list of str
+            A note with the number of recordings is added to it, if there are any.
+
+        Returns
+        -------
+        table : pandas.DataFrame
+        targets : pandas.DataFrame or None
+        """
+        kept = ~(table["subject"].isin(self.subjects) | table["uid"].isin(self.uids))
+        if not kept.all():
+            notes.append(
+                f"{name}: {(~kept).sum()} recordings of excluded subjects left out"
+            )
+            table = table[kept].reset_index(drop=True)
+            targets = None if targets is None else targets[kept].reset_index(drop=True)
+        return table, targets
+
+
+def find_exclusions(values, storage, notes):
+    """Who is left out, by the files beside labels.txt and beside the data folder.
+
+    Arguments
+    ---------
+    values : dict
+        `labels_file` (may be None), `data_folder` and `split_folder`; of an
+        experiment, what they lead to may be out of reach.
+    storage : storage.Storage
+    notes : list of str
+        What could not be looked at is added to it.
+
+    Returns
+    -------
+    Exclusions
+
+    Raises
+    ------
+    UserError
+        If a file is no list of subjects.
+    """
+    # an experiment that moved may know its data_folder only
+    folders = [
+        parent(values[key]) for key in ("labels_file", "data_folder") if values[key]
+    ]
+    subjects = set()
+    for folder in dict.fromkeys(folders):
+        try:
+            file = storage.file(joined(folder, EXCLUDED))
+        except gcs.Missing:
+            continue
+        except gcs.Denied as error:
+            notes.append(f"who is excluded could not be looked up: {error}")
+            continue
+        subjects |= excluded_subjects(file)
+    uids = set()
+    if subjects and values["split_folder"]:
+        try:
+            uids = _uids_of(subjects, values["split_folder"], storage)
+        except (gcs.Missing, gcs.Denied) as error:
+            notes.append(f"the recordings of excluded subjects: {error}")
+    return Exclusions(subjects, uids)
+
+
+def excluded_subjects(path):
+    """Subjects whose consent is withdrawn.
+
+    Arguments
+    ---------
+    path : Path
+        A file with one subject per line; it need not be there.
 
     Returns
     -------
     set of str
-        Empty without such a file.
     """
-    if labels_file is None:
-        return set()
-    path = Path(labels_file).with_name("excluded_subjects.txt")
     if not path.exists():
         return set()
     try:
@@ -182,54 +294,16 @@ def excluded_subjects(labels_file):
     return {line.strip() for line in lines if line.strip()}
 
 
-def _excluded_uids(names, split_folder):
+def _uids_of(subjects, split_folder, storage):
     """Recordings of these subjects, by the corpus's own CSVs."""
+    folder = storage.folder(split_folder, _is_csv)
     uids = set()
-    for file in Path(split_folder).glob("*.csv") if split_folder else ():
+    for file in folder.glob("*.csv"):
         table, _ = splits.read_split(file)
         if table is not None:
-            uids |= set(table["uid"][table["subject"].isin(names)])
+            uids |= set(table["uid"][table["subject"].isin(subjects)])
     return uids
 
 
-def without_excluded(table, targets, values, name, notes):
-    """Leave out the recordings of excluded subjects.
-
-    A table for extraction need not name subjects: recordings are also known by their
-    uid in the corpus's own CSVs.
-
-    Arguments
-    ---------
-    table : pandas.DataFrame
-        With `uid` and `subject`.
-    targets : pandas.DataFrame or None
-        Of the same rows.
-    values : dict
-        `labels_file`, which the file of excluded subjects is beside, and
-        `split_folder`.
-    name : str
-        What the table is called in the note.
-    notes : list of str
-        A note with the number of recordings is added to it, if there are any.
-
-    Returns
-    -------
-    table : pandas.DataFrame
-    targets : pandas.DataFrame or None
-    """
-    # an experiment that moved may know its data_folder only
-    beside_audio = Path(values["data_folder"]).parent / "labels.txt"
-    excluded = excluded_subjects(values["labels_file"]) | excluded_subjects(
-        beside_audio
-    )
-    if not excluded:
-        return table, targets
-    uids = _excluded_uids(excluded, values["split_folder"])
-    kept = ~(table["subject"].isin(excluded) | table["uid"].isin(uids))
-    if not kept.all():
-        notes.append(
-            f"{name}: {(~kept).sum()} recordings of excluded subjects left out"
-        )
-        table = table[kept].reset_index(drop=True)
-        targets = None if targets is None else targets[kept].reset_index(drop=True)
-    return table, targets
+def _is_csv(name):
+    return name.endswith(".csv") and "/" not in name

@@ -1,14 +1,15 @@
 """Manifests in, batches out: the dataset, its audio pipeline and the batch order."""
 
 import contextlib
-from pathlib import Path
+import functools
 
 import torch
 from speechbrain.dataio.dataset import DynamicItemDataset
 from speechbrain.utils.data_pipeline import provides, takes
 
 from local import audio
-from local.errors import BadRecording, RunError
+from local.errors import BadRecording, RunError, UserError
+from local.gcs import RemoteError
 from local.manifests import segment
 from local.randomness import keyed_generator
 
@@ -53,7 +54,29 @@ class RandomCrop:
         return waveform[start : start + self.n_samples]
 
 
-def build_dataset(manifest, labels, audio_settings, crop):
+class RecordingsDataset(DynamicItemDataset):
+    """A dataset that fetches the recordings of a batch together.
+
+    Arguments
+    ---------
+    recordings : recordings.FolderRecordings or recordings.BucketRecordings
+    data : dict
+        As `DynamicItemDataset` takes it; `recording` is the recording's name.
+    """
+
+    def __init__(self, recordings, data, *args, **kwargs):
+        super().__init__(data, *args, **kwargs)
+        self.recordings = recordings
+
+    def __getitems__(self, indices):
+        """Items of a batch; a dataloader's workers call this ahead of their use."""
+        uids = [self.data_ids[i] for i in indices]
+        with _one_message("Fetching a batch"):
+            self.recordings.fetch({self.data[uid]["recording"] for uid in uids})
+        return [self[i] for i in indices]
+
+
+def build_dataset(manifest, labels, recordings, audio_settings, crop):
     """The dataset of one split.
 
     Arguments
@@ -62,21 +85,22 @@ def build_dataset(manifest, labels, audio_settings, crop):
         As `manifests.build_manifest` gives it.
     labels : list of str
         Columns of the manifest that hold targets; may be empty.
+    recordings : recordings.FolderRecordings or recordings.BucketRecordings
     audio_settings : dict
-        `data_folder`, `sample_rate` (Hz), `audio_backend`, `mono`.
+        `sample_rate` (Hz), `audio_backend`, `mono`.
     crop : callable or None
         Takes waveform [time] and uid, gives a waveform; None leaves recordings whole.
 
     Returns
     -------
-    DynamicItemDataset
+    RecordingsDataset
         With `id`, `waveform` (float32, [time]) and `target` (float32, [label], NaN
         where not rated; only if there are labels).
     """
     targets = manifest[labels].to_numpy(dtype="float32")
     data = {
         row["ID"]: {
-            "recording": str(Path(audio_settings["data_folder"]) / row["recording"]),
+            "recording": row["recording"],
             "segment": segment(row),
             "ratings": targets[i],
         }
@@ -88,21 +112,22 @@ def build_dataset(manifest, labels, audio_settings, crop):
     def read_metadata(uid, recording):
         """What the recording's metadata.json says, dict."""
         with _naming(uid):
-            return audio.read_metadata(Path(recording))
+            return recordings.read(recording, audio.read_metadata)
 
     @takes("id", "recording", "metadata", "segment")
     @provides("waveform")
     def read_waveform(uid, recording, metadata, part):
         """The recording, cropped in training: float32 [time]"""
+        load = functools.partial(
+            audio.load_recording,
+            metadata=metadata,
+            sample_rate=audio_settings["sample_rate"],
+            backend=audio_settings["audio_backend"],
+            mono=audio_settings["mono"],
+            **part,
+        )
         with _naming(uid):
-            waveform = audio.load_recording(
-                Path(recording),
-                metadata,
-                sample_rate=audio_settings["sample_rate"],
-                backend=audio_settings["audio_backend"],
-                mono=audio_settings["mono"],
-                **part,
-            )
+            waveform = recordings.read(recording, load)
         return crop(waveform, uid) if crop else waveform
 
     @takes("ratings")
@@ -111,7 +136,8 @@ def build_dataset(manifest, labels, audio_settings, crop):
         """Targets of all labels: float32 [label]"""
         return torch.tensor(ratings)
 
-    return DynamicItemDataset(
+    return RecordingsDataset(
+        recordings,
         data,
         [read_metadata, read_waveform, target],
         # an empty target can't be padded to a batch
@@ -123,12 +149,22 @@ def build_dataset(manifest, labels, audio_settings, crop):
 def _naming(uid):
     """Tell which recording it is that can't be read any more."""
     try:
-        yield
+        with _one_message(f"Recording {uid}"):
+            yield
     except BadRecording as error:
         raise RunError(
             f"Recording {uid} could be used when the run was prepared and can't be "
             f"read now: {error}"
         ) from None
+
+
+@contextlib.contextmanager
+def _one_message(what):
+    """Tell what failed in one line: that is what comes out of a dataloader's worker."""
+    try:
+        yield
+    except (UserError, RemoteError) as error:
+        raise RunError(f"{what}: {' '.join(str(error).split())}") from None
 
 
 def loader_kwargs(hparams):

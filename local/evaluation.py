@@ -1,21 +1,29 @@
 """Scoring a split: predictions.csv, metrics.json and the figures."""
 
 import dataclasses
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
-import pandas as pd
 from speechbrain.utils.distributed import if_main_process
 
 from local import dataio, figures, labels, metrics, predictions, prepare
-from local.corpus import local_path, output_path
+from local.addresses import absolute, is_remote, joined, output_path
 from local.errors import UserError
 from local.experiment import MANIFESTS
 from local.files import write_json
 from local.manifests import read_manifest
 
+#: What evaluation writes to its output folder, unless there is nothing to write.
+OUTPUTS = (
+    "predictions.csv",
+    "figures/roc.png",
+    "figures/scores.png",
+    "failed.csv",
+    "metrics.json",
+)
 
-def evaluate_split(brain, hparams, manifest, split, output_folder):
+
+def evaluate_split(brain, hparams, manifest, recordings, split, output_folder):
     """Score the recordings of a manifest with the best checkpoint and write it down.
 
     Arguments
@@ -25,6 +33,8 @@ def evaluate_split(brain, hparams, manifest, split, output_folder):
         Audio settings, `label_groups`, `positive_weights`, `label_ranges`,
         `eval_batch_size` and `num_workers`.
     manifest : pandas.DataFrame
+    recordings : recordings.FolderRecordings or recordings.BucketRecordings
+        Where those of the manifest are read.
     split : str
         Name of the split, for the `split` column.
     output_folder : Path
@@ -38,7 +48,9 @@ def evaluate_split(brain, hparams, manifest, split, output_folder):
     """
     groups = hparams["label_groups"]
     names = labels.flatten(groups)
-    dataset = dataio.build_dataset(manifest, names, hparams, hparams["eval_crop"])
+    dataset = dataio.build_dataset(
+        manifest, names, recordings, hparams, hparams["eval_crop"]
+    )
     scores = brain.score(dataset, dataio.loader_kwargs(hparams))
     # with --debug only the first few are scored
     scored = manifest.set_index("ID").loc[scores.uids].rename_axis("uid").reset_index()
@@ -74,16 +86,14 @@ class EvaluationSplit:
     Attributes
     ----------
     name : str
-    manifest : pandas.DataFrame
-    failed : list of dict
-        `uid` and `reason` of recordings that can't be used.
+    prepared : prepare.PreparedSplit
     notes : list of str
+        Those of the preparation, and of whom the experiment has seen.
     output_folder : Path
     """
 
     name: str
-    manifest: pd.DataFrame
-    failed: list
+    prepared: prepare.PreparedSplit
     notes: list
     output_folder: Path
 
@@ -115,16 +125,14 @@ def prepare_evaluation(experiment, options, hparams):
         name = "test"
         if not (own_manifests / "test.csv").exists():
             raise UserError(
-                f"{experiment.folder} has no test split of its own "
+                f"{experiment.address} has no test split of its own "
                 f"({MANIFESTS / 'test.csv'}): give --split_csv=FILE."
             )
         saved = read_manifest(own_manifests / "test.csv", names)
-        manifest, failed, notes = prepare.inspect_again(saved, names, hparams)
+        prepared = prepare.inspect_again(saved, names, hparams)
     else:
-        name = split_csv.stem
-        _, manifest, failed, notes = prepare.prepare_split(
-            split_csv, hparams, names=names
-        )
+        name = PurePosixPath(split_csv).stem
+        prepared = prepare.prepare_split(split_csv, hparams, names=names)
     output_folder = _output_folder(experiment, options, name)
     trained = {
         subject
@@ -132,19 +140,22 @@ def prepare_evaluation(experiment, options, hparams):
         if file.stem != "test"
         for subject in read_manifest(file, names)["subject"]
     }
-    seen = trained & set(manifest["subject"])
+    subjects = set(prepared.manifest["subject"])
+    seen, notes = trained & subjects, list(prepared.notes)
     if seen:
-        notes = [
-            *notes,
-            f"{len(seen)} of {manifest['subject'].nunique()} subjects of this split "
-            "were trained or validated on: these results are not of unseen subjects.",
-        ]
-    return EvaluationSplit(name, manifest, failed, notes, output_folder)
+        notes.append(
+            f"{len(seen)} of {len(subjects)} subjects of this split were trained or "
+            "validated on: these results are not of unseen subjects."
+        )
+    return EvaluationSplit(name, prepared, notes, output_folder)
 
 
 def _output_folder(experiment, options, name):
     """Where to write; never into the experiment's own files."""
-    output_folder = experiment.folder / "evaluation" / name
+    folder = experiment.folder
+    if is_remote(experiment.address):
+        folder = Path("results", experiment.name).absolute()
+    output_folder = folder / "evaluation" / name
     if options["output_folder"]:
         output_folder = output_path(options["output_folder"], "output_folder")
         save_folder = (experiment.folder / "save").resolve()
@@ -165,7 +176,7 @@ def _split_csv(options):
     if options["split_csv"] and options["split_folder"]:
         raise UserError("Give --split_csv or --split_folder, not both.")
     if options["split_csv"]:
-        return local_path(options["split_csv"], "split_csv")
+        return absolute(options["split_csv"], "split_csv")
     if options["split_folder"]:
-        return local_path(options["split_folder"], "split_folder") / "test.csv"
+        return joined(absolute(options["split_folder"], "split_folder"), "test.csv")
     return None

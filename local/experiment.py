@@ -3,15 +3,19 @@
 import dataclasses
 from pathlib import Path
 
-from local import corpus
+from local.addresses import absolute, last_name
 from local.brain import ClinicalBrain
 from local.config import load_hparams
 from local.errors import UserError
 from local.settings import check_values
+from local.storage import Storage
 
 #: Keys of evaluate.yaml and extract_embeddings.yaml that replace the experiment's
 #: own: where the data are and how the work is done, never what shapes the input.
 FREE_LATER = ("data_folder", "eval_batch_size", "num_workers", "on_bad_recording")
+
+#: Keys of this machine, which always replace the experiment's.
+OF_THIS_MACHINE = ("audio_cache", "audio_cache_gb", "gcs_project")
 
 MANIFESTS = Path("save") / "manifests"
 RUN_OPTIONS = Path("save") / "run_options.json"
@@ -23,7 +27,10 @@ class Experiment:
 
     Attributes
     ----------
+    address : str
+        Where it was found: a local path or ``gs://…``.
     folder : Path
+        Where it can be read: there, or a copy of what evaluation needs of it.
     hparams : dict
         Objects and values of its hyperparams.yaml.
     brain : ClinicalBrain
@@ -32,6 +39,7 @@ class Experiment:
         Name of that checkpoint's folder.
     """
 
+    address: str
     folder: Path
     hparams: dict
     brain: ClinicalBrain
@@ -57,18 +65,24 @@ class Experiment:
         check_values(options, {})
         chosen = {key: options[key] for key in FREE_LATER if options[key] is not None}
         if "data_folder" in chosen:
-            folder = corpus.local_path(chosen["data_folder"], "data_folder")
-            chosen["data_folder"] = str(folder)
+            chosen["data_folder"] = absolute(chosen["data_folder"], "data_folder")
+        chosen |= {key: options[key] for key in OF_THIS_MACHINE}
         return {**self.hparams, **chosen}
 
+    @property
+    def name(self):
+        """What its folder is called."""
+        return last_name(self.address)
 
-def open_experiment(address, run_opts):
+
+def open_experiment(options, run_opts):
     """Open an experiment folder that `train.py` left.
 
     Arguments
     ---------
-    address : str
-        The folder.
+    options : dict
+        Of evaluate.yaml or extract_embeddings.yaml: `experiment_folder`, and what
+        `storage.Storage.of` reads.
     run_opts : speechbrain.utils.run_opts.RunOptions
 
     Returns
@@ -81,17 +95,18 @@ def open_experiment(address, run_opts):
         If it is no experiment folder, holds no checkpoint, or its checkpoint does
         not fit its hyperparams.yaml.
     """
-    folder = corpus.local_path(address, "experiment_folder")
+    address = absolute(options["experiment_folder"], "experiment_folder")
+    folder = Storage.of(options).experiment(address)
     hparams_file = folder / "hyperparams.yaml"
     if not hparams_file.is_file():
         raise UserError(
-            f"experiment_folder {folder} holds no hyperparams.yaml: expected a folder "
+            f"experiment_folder {address} holds no hyperparams.yaml: expected a folder "
             "that train.py made (its --output_folder)."
         )
     save_folder = folder / "save"
     if not any(save_folder.glob("CKPT*/CKPT.yaml")):
         raise UserError(
-            f"experiment_folder {folder} holds no checkpoint (save/CKPT+…): its "
+            f"experiment_folder {address} holds no checkpoint (save/CKPT+…): its "
             "training has not finished a first epoch."
         )
     hparams = load_hparams(
@@ -120,4 +135,4 @@ def open_experiment(address, run_opts):
             f"The best checkpoint in {save_folder} is damaged or does not fit "
             f"{hparams_file}: {error}. Deleting its folder leaves the older one."
         ) from error
-    return Experiment(folder, hparams, brain, checkpoint.path.name)
+    return Experiment(address, folder, hparams, brain, checkpoint.path.name)

@@ -59,7 +59,7 @@ class RecordingReport:
 
 
 def inspect_recording(
-    folder,
+    files,
     *,
     backend="soundfile",
     mono="mean",
@@ -73,8 +73,8 @@ def inspect_recording(
 
     Arguments
     ---------
-    folder : str or Path
-        The recording's folder.
+    files : dict of str to Path
+        The recording's, by name.
     backend, mono, channel, start_s, end_s, sample_rate
         As in `audio.load_recording`.
     min_duration_s : float
@@ -90,8 +90,8 @@ def inspect_recording(
         If it can't be read, is truncated, too short or silent, if it holds NaN
         or infinity, or if the segment reaches beyond its end.
     """
-    metadata = audio.read_metadata(folder)
-    path = audio.find_waveform(folder, metadata)
+    metadata = audio.read_metadata(files)
+    path = audio.find_waveform(files, metadata)
     info = decoding.probe(path)
     levels = None
     for _, samples, rate in decoding.blocks(path, info, backend, start_s, end_s):

@@ -4,6 +4,7 @@ A manifest is a table with `ID`, `duration` (s), where the recording is, what it
 like, whose it is, the targets (empty = not rated), and the CSV's other columns.
 """
 
+import itertools
 import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -33,7 +34,7 @@ MEASURED = (
 RESERVED = ("ID", "duration", "recording", "uid", *splits.OPTIONAL_COLUMNS, *MEASURED)
 
 
-def build_manifest(table, targets, values, notes, title):
+def build_manifest(table, targets, recordings, values, notes, title):
     """Inspect the recordings of a split and list those that can be used.
 
     Arguments
@@ -42,8 +43,9 @@ def build_manifest(table, targets, values, notes, title):
         As `splits.read_split` gives it.
     targets : pandas.DataFrame or None
         Targets of its rows (None where there are no labels).
+    recordings : recordings.FolderRecordings or recordings.BucketRecordings
     values : dict
-        `data_folder`, `sample_rate`, `audio_backend`, `mono`, `min_duration`.
+        `sample_rate`, `audio_backend`, `mono`, `min_duration`.
     notes : list of str
         Warnings about recordings are added to it.
     title : str
@@ -57,16 +59,7 @@ def build_manifest(table, targets, values, notes, title):
         `uid` and `reason` of those that can't be used.
     """
     rows = table.to_dict("records")
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        reports = list(
-            tqdm(
-                pool.map(lambda row: _inspect(row, values), rows),
-                total=len(rows),
-                desc=title,
-                unit="rec",
-                disable=None,
-            )
-        )
+    reports = _inspect_all(rows, recordings, values, title)
     usable, failed, kept, warned = [], [], [], {}
     for i, (row, report) in enumerate(zip(rows, reports, strict=True)):
         if isinstance(report, BadRecording):
@@ -91,16 +84,37 @@ def _grouped(warning, uids):
     return f"{', '.join(uids[:3])}{more}: {warning}"
 
 
-def _inspect(row, values):
-    try:
+def _inspect_all(rows, recordings, values, title):
+    """A report on each row's recording, or the reason why there is none."""
+    waiting, reports = iter(rows), []
+    with (
+        ThreadPoolExecutor(os.cpu_count()) as pool,
+        tqdm(total=len(rows), desc=title, unit="rec", disable=None) as bar,
+    ):
+        # a part of them is at hand at a time, if they stream through a cache
+        for part in recordings.parts([row["audio"] for row in rows]):
+            own = itertools.islice(waiting, len(part))
+            for report in pool.map(lambda row: _inspect(row, recordings, values), own):
+                reports.append(report)
+                bar.update()
+    return reports
+
+
+def _inspect(row, recordings, values):
+    """The report on a row's recording, or the reason why there is none."""
+
+    def inspect(files):
         return inspection.inspect_recording(
-            Path(values["data_folder"]) / row["audio"],
+            files,
             backend=values["audio_backend"],
             mono=values["mono"],
             sample_rate=values["sample_rate"],
             min_duration_s=values["min_duration"],
             **segment(row),
         )
+
+    try:
+        return recordings.read(row["audio"], inspect)
     except BadRecording as reason:
         return reason
 

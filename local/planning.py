@@ -9,6 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from local import corpus, prepare, statistics
+from local.addresses import local_path, output_path, remote_folder
 from local.config import plain_values
 from local.errors import UserError
 from local.experiment import MANIFESTS, RUN_OPTIONS
@@ -23,6 +24,10 @@ FREE_ON_RESUME = (
     "num_workers",
     "eval_batch_size",
     "check_only",
+    "upload_to",
+    "audio_cache",
+    "audio_cache_gb",
+    "gcs_project",
 )
 
 #: Keys that preparation fills; its own record tells whether the data changed.
@@ -123,22 +128,24 @@ def plan_training(arguments, use_statistics=True):
 
 def _places(values, hparams_file):
     """Where everything is read and written, absolute; the data set's name."""
-    paths = corpus.corpus_paths(values)
-    name = values["dataset_name"] or corpus.dataset_name(values, paths)
+    addresses = corpus.corpus_addresses(values)
+    name = values["dataset_name"] or corpus.dataset_name(values, addresses)
     corpus.check_dataset_name(name)
     folder = values["output_folder"] or Path(
         "results", name, hparams_file.stem, str(values["seed"])
     )
     for key in NOISE_FOLDERS:
         if values[key]:
-            paths[key] = corpus.local_path(values[key], key)
-        if values[key.removesuffix("_folder")] and not paths[key].is_dir():
-            raise UserError(f"{key}: there is no folder {paths[key]}.")
+            addresses[key] = str(local_path(values[key], key))
+        if values[key.removesuffix("_folder")] and not Path(addresses[key]).is_dir():
+            raise UserError(f"{key}: there is no folder {addresses[key]}.")
+    if values["upload_to"]:
+        addresses["upload_to"] = str(remote_folder(values["upload_to"], "upload_to"))
     return {
-        **{key: str(path) for key, path in paths.items()},
+        **addresses,
         "study": None,  # now part of data_folder
         "dataset_name": name,
-        "output_folder": str(corpus.output_path(folder, "output_folder")),
+        "output_folder": str(output_path(folder, "output_folder")),
     }
 
 

@@ -9,6 +9,8 @@ import hashlib
 import json
 from pathlib import Path
 
+import pandas as pd
+
 from local import corpus, labels, splits
 from local.errors import UserError
 from local.files import atomic_write, write_json
@@ -19,6 +21,8 @@ from local.manifests import (
     read_manifest,
     stop_on_failed,
 )
+from local.recordings import BucketRecordings, FolderRecordings
+from local.storage import Storage
 
 #: yaml keys that change what preparation finds: the same values, the same manifests.
 KEYS = (
@@ -59,6 +63,8 @@ class Preparation:
     label_ranges : list of (list of float or None)
         [low, high] of each label that is learned as a score, None of the others, in
         the order of the logits.
+    recordings : FolderRecordings or BucketRecordings
+        Where those of the manifests are read.
     """
 
     label_groups: list
@@ -67,6 +73,7 @@ class Preparation:
     notes: list
     fingerprint: str
     label_ranges: list
+    recordings: FolderRecordings | BucketRecordings
 
     @property
     def labels(self):
@@ -80,8 +87,8 @@ def prepare_training(values):
     Arguments
     ---------
     values : dict
-        Plain values of the training yaml; `KEYS` are read, with the paths as
-        `corpus_paths` gives them.
+        Plain values of the training yaml; `KEYS` are read, with the addresses as
+        `corpus_addresses` gives them.
 
     Returns
     -------
@@ -93,21 +100,19 @@ def prepare_training(values):
         For everything wrong in labels.txt and the CSVs, at once. Recordings that
         can't be used are in `failed`, left out of the manifests.
     """
-    groups = labels.read_label_groups(values["labels_file"])
+    storage = Storage.of(values)
+    labels_file = storage.file(values["labels_file"])
+    groups = labels.read_label_groups(labels_file)
     names = labels.flatten(groups)
     _check_names(names)
     types = labels.parse_label_types(values["label_types"], names, values["loss"])
     ranges = labels.label_ranges(types, names)
-    folder = Path(values["split_folder"])
-    files = [folder / "train.csv", folder / "test.csv", folder / "val.csv"]
-    if not files[-1].exists():
-        files.pop()
-    corpus.check_folders(values["data_folder"], *files[:2])
+    files = corpus.split_files(values, storage)
 
     problems, notes, tables, targets = [], [], {}, {}
-    for file in files:
-        split = "valid" if file.stem == "val" else file.stem
-        table, targets[split], found = _read_rated(file, values, types, notes)
+    excluded = corpus.find_exclusions(values, storage, notes)
+    for split, file in files.items():
+        table, targets[split], found = _read_rated(file, values, types, excluded, notes)
         problems += found
         if table is not None:
             tables[split] = table
@@ -121,21 +126,38 @@ def prepare_training(values):
         )
 
     manifests, failed = {}, []
+    names = pd.concat(tables.values())["audio"].unique().tolist()
+    recordings = _fetched(names, values, storage)
     for split in tables:
         manifests[split], bad = build_manifest(
-            tables[split], targets[split], values, notes, f"inspecting {split}"
+            tables[split],
+            targets[split],
+            recordings,
+            values,
+            notes,
+            f"inspecting {split}",
         )
         failed += [{**entry, "split": split} for entry in bad]
     if values["on_bad_recording"] == "skip":
         _check_enough(manifests, failed)
-    fingerprint = _fingerprint(values, [*files, Path(values["labels_file"])])
-    return Preparation(groups, manifests, failed, notes, fingerprint, ranges)
+    fingerprint = _fingerprint(values, [*files.values(), labels_file], excluded)
+    return Preparation(
+        groups, manifests, failed, notes, fingerprint, ranges, recordings
+    )
 
 
-def _read_rated(file, values, types, notes, required=("uid", "subject")):
+def _fetched(names, values, storage):
+    """The recordings of these names, brought here at once if there is room."""
+    recordings = storage.recordings(values["data_folder"], names)
+    recordings.fetch_all()
+    return recordings
+
+
+def _read_rated(file, values, types, excluded, notes, required=("uid", "subject")):
     """A split's table and targets without excluded subjects, and its problems.
 
     types : dict of str to labels.LabelType, of all labels; None where none is needed
+    excluded : corpus.Exclusions
     """
     table, problems = splits.read_split(file, required)
     if table is None:
@@ -151,10 +173,34 @@ def _read_rated(file, values, types, notes, required=("uid", "subject")):
             file.name,
         )
         problems += found
-    table, targets = corpus.without_excluded(table, targets, values, file.name, notes)
+    table, targets = excluded.leave_out(table, targets, file.name, notes)
     if table.empty:
         problems.append(f"{file.name} holds only excluded subjects")
     return table, targets, problems
+
+
+@dataclasses.dataclass(frozen=True)
+class PreparedSplit:
+    """The recordings of one split, for a trained model.
+
+    Attributes
+    ----------
+    table : pandas.DataFrame
+        The split's rows.
+    manifest : pandas.DataFrame
+        Those of them that can be used.
+    failed : list of dict
+        `uid` and `reason` of the others.
+    notes : list of str
+    recordings : FolderRecordings or BucketRecordings
+        Where they are read.
+    """
+
+    table: pd.DataFrame
+    manifest: pd.DataFrame
+    failed: list
+    notes: list
+    recordings: FolderRecordings | BucketRecordings
 
 
 def prepare_split(split_csv, values, required=("uid", "subject"), names=None):
@@ -162,7 +208,8 @@ def prepare_split(split_csv, values, required=("uid", "subject"), names=None):
 
     Arguments
     ---------
-    split_csv : Path
+    split_csv : str
+        Its address.
     values : dict
         Of the experiment, with `data_folder` and `on_bad_recording` for this run.
     required : tuple of str
@@ -172,33 +219,37 @@ def prepare_split(split_csv, values, required=("uid", "subject"), names=None):
 
     Returns
     -------
-    table : pandas.DataFrame
-        The CSV's rows.
-    manifest : pandas.DataFrame
-        Those of them that can be used.
-    failed : list of dict
-        `uid` and `reason` of the others.
-    notes : list of str
+    PreparedSplit
 
     Raises
     ------
     UserError
         For a wrong CSV, and for unusable recordings if these are to stop the run.
     """
-    split_csv, notes = Path(split_csv), []
-    corpus.check_folders(values["data_folder"], split_csv)
+    storage, notes = Storage.of(values), []
+    file = corpus.local_split(split_csv, values, storage)
+    excluded = corpus.find_exclusions(values, storage, notes)
     types = None
     if names is not None:
         types = labels.parse_label_types(values["label_types"], names, values["loss"])
-    table, targets, problems = _read_rated(split_csv, values, types, notes, required)
+    table, targets, problems = _read_rated(
+        file, values, types, excluded, notes, required
+    )
     if problems:
         raise UserError(f"{split_csv} can't be used as it is:", problems)
+    return _inspected(table, targets, values, storage, notes, file.stem)
+
+
+def _inspected(table, targets, values, storage, notes, title):
+    """The PreparedSplit of a table."""
+    names = table["audio"].unique().tolist()
+    recordings = _fetched(names, values, storage)
     manifest, failed = build_manifest(
-        table, targets, values, notes, f"inspecting {split_csv.stem}"
+        table, targets, recordings, values, notes, f"inspecting {title}"
     )
     if values["on_bad_recording"] == "stop" or manifest.empty:
         stop_on_failed(failed)
-    return table, manifest, failed, notes
+    return PreparedSplit(table, manifest, failed, notes, recordings)
 
 
 def inspect_again(manifest, names, values):
@@ -215,9 +266,7 @@ def inspect_again(manifest, names, values):
 
     Returns
     -------
-    manifest : pandas.DataFrame
-    failed : list of dict
-    notes : list of str
+    PreparedSplit
 
     Raises
     ------
@@ -226,16 +275,10 @@ def inspect_again(manifest, names, values):
     """
     table = manifest.drop(columns=["duration", *MEASURED, *names])
     table = table.rename(columns={"ID": "uid", "recording": "audio"})
-    notes = []
-    table, targets = corpus.without_excluded(
-        table, manifest[names], values, "the test split", notes
-    )
-    usable, failed = build_manifest(
-        table, targets, values, notes, "inspecting the test split"
-    )
-    if values["on_bad_recording"] == "stop" or usable.empty:
-        stop_on_failed(failed)
-    return usable, failed, notes
+    storage, notes, title = Storage.of(values), [], "the test split"
+    excluded = corpus.find_exclusions(values, storage, notes)
+    table, targets = excluded.leave_out(table, manifest[names], title, notes)
+    return _inspected(table, targets, values, storage, notes, title)
 
 
 def _check_names(names):
@@ -315,14 +358,14 @@ def _check_enough(manifests, failed):
         )
 
 
-def _fingerprint(values, files):
+def _fingerprint(values, files, excluded):
+    """Changes with what preparation depends on."""
     digest = hashlib.sha256()
     plain = {key: str(values[key]) for key in KEYS}
     digest.update(json.dumps(plain, sort_keys=True).encode())
     for file in files:
         digest.update(file.read_bytes())
-    excluded = sorted(corpus.excluded_subjects(values["labels_file"]))
-    digest.update("\n".join(excluded).encode())
+    digest.update("\n".join(sorted(excluded.subjects)).encode())
     return digest.hexdigest()
 
 
@@ -350,14 +393,11 @@ def saved_preparation(folder, values):
     if not record.exists():
         return None
     saved = json.loads(record.read_text(encoding="utf-8"))
-    splits_folder = Path(values["split_folder"])
-    files = [splits_folder / f"{name}.csv" for name in ("train", "test", "val")]
-    files = [file for file in files if file.exists()]
-    corpus.check_folders(values["data_folder"], *files)
-    if (
-        _fingerprint(values, [*files, Path(values["labels_file"])])
-        != (saved["fingerprint"])
-    ):
+    storage, notes = Storage.of(values), []
+    files = [*corpus.split_files(values, storage).values()]
+    files.append(storage.file(values["labels_file"]))
+    excluded = corpus.find_exclusions(values, storage, notes)
+    if _fingerprint(values, files, excluded) != saved["fingerprint"]:
         raise UserError(
             f"{folder} was prepared from other CSVs, labels or settings than these. "
             "Give another --output_folder to train on the new ones, or restore the "
@@ -368,7 +408,23 @@ def saved_preparation(folder, values):
         split: read_manifest(Path(folder) / f"{split}.csv", names)
         for split in saved.pop("splits")
     }
-    return Preparation(manifests=manifests, **saved)
+    names = pd.concat(manifests.values())["recording"].unique().tolist()
+    recordings = _fetched(names, values, storage)
+    _check_still_there(manifests.values(), recordings)
+    return Preparation(manifests=manifests, recordings=recordings, **saved)
+
+
+def _check_still_there(manifests, recordings):
+    """Stop a run that would meet the first missing recording in an epoch's middle."""
+    rows = pd.concat(manifests)[["ID", "recording"]]
+    reasons = recordings.unreadable(rows["recording"].unique())
+    if reasons:
+        lost = rows[rows["recording"].isin(list(reasons))]
+        raise UserError(
+            f"{len(lost)} recordings that this experiment was prepared with are no "
+            "longer there. Restore them to continue, or give another --output_folder:",
+            [f"{row.ID}: {reasons[row.recording]}" for row in lost.itertuples()],
+        )
 
 
 def save_preparation(preparation, folder):
@@ -387,7 +443,7 @@ def save_preparation(preparation, folder):
     record = {
         field.name: getattr(preparation, field.name)
         for field in dataclasses.fields(preparation)
-        if field.name != "manifests"
+        if field.name not in ("manifests", "recordings")
     }
     record["splits"] = list(preparation.manifests)
     write_json(folder / "preparation.json", record)

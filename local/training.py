@@ -75,7 +75,11 @@ def fit(brain, hparams, preparation):
     valid = None
     if "valid" in manifests:
         valid = dataio.build_dataset(
-            manifests["valid"], labels, hparams, hparams["eval_crop"]
+            manifests["valid"],
+            labels,
+            preparation.recordings,
+            hparams,
+            hparams["eval_crop"],
         )
     brain.validates = valid is not None
     distributed = torch.distributed.is_initialized()
@@ -87,7 +91,11 @@ def fit(brain, hparams, preparation):
         world_size=torch.distributed.get_world_size() if distributed else 1,
     )
     train = dataio.build_dataset(
-        manifests["train"], labels, hparams, hparams["train_crop"]
+        manifests["train"],
+        labels,
+        preparation.recordings,
+        hparams,
+        hparams["train_crop"],
     )
     brain.fit(
         hparams["epoch_counter"],
@@ -114,7 +122,9 @@ def score_test_split(brain, hparams, preparation, output_folder):
     output_folder : Path
     """
     manifest = preparation.manifests["test"]
-    result = evaluate_split(brain, hparams, manifest, "test", output_folder)
+    result = evaluate_split(
+        brain, hparams, manifest, preparation.recordings, "test", output_folder
+    )
     run_on_main(_write_extras, [hparams, preparation, output_folder])
     table = metrics.format_results(result)
     logger.info("Test split, %s:\n%s", result["checkpoint"], table)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from local import audio, inspection
 from local.errors import BadRecording
 
 #: Encoder, container, rate in Hz and bits per second of what soundfile doesn't
@@ -83,6 +84,11 @@ def pcm_wav(values, rate=8000, bits=16):
         + struct.pack("<I", len(data))
         + data
     )
+
+
+def inspect(folder, **options):
+    """Inspects the recording in a folder."""
+    return inspection.inspect_recording(audio.recording_files(folder), **options)
 
 
 def cut_file(path, share=0.5):

@@ -111,7 +111,7 @@ class FaultProxy(ThreadingHTTPServer):
     requests : collections.Counter
         Requests by kind; `bytes_sent` the bytes of bodies sent to clients.
     paths : list of str
-        Every request's path and query, in order.
+        Every request's path and query, in order; of an upload also the object's name.
     injected : collections.Counter
         Faults by what they were.
     """
@@ -171,11 +171,14 @@ class _Handler(BaseHTTPRequestHandler):
         proxy = self.server
         kind = self._kind()
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        where = self.path
+        if kind in ("upload", "session"):  # the name is in the body
+            where += f" {_target(kind, urllib.parse.urlsplit(where).path, {}, body)[1]}"
         with proxy.guard:
             proxy.requests[kind] += 1
-            proxy.paths.append(self.path)
+            proxy.paths.append(where)
             fault = next(
-                (f for f in proxy.faults if f.fits(kind, self.command, self.path)), None
+                (f for f in proxy.faults if f.fits(kind, self.command, where)), None
             )
             if fault:
                 fault.injected += 1

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from local import audio
+from local.audio import recording_files as files
 from local.errors import BadRecording
 from tests.audio_files import (
     frequency_hz,
@@ -21,7 +22,7 @@ from tests.audio_files import (
 
 def test_metadata_may_begin_with_a_byte_order_mark(tmp_path):
     (tmp_path / "metadata.json").write_text('{"encoding": "WAV"}', encoding="utf-8-sig")
-    assert audio.read_metadata(tmp_path) == {"encoding": "WAV"}
+    assert audio.read_metadata(files(tmp_path)) == {"encoding": "WAV"}
 
 
 @pytest.mark.parametrize(
@@ -42,11 +43,11 @@ def test_metadata_that_is_wrong(tmp_path, content, expected):
     if content is not None:
         (tmp_path / "metadata.json").write_bytes(content)
     with pytest.raises(BadRecording, match=expected):
-        audio.read_metadata(tmp_path)
+        audio.read_metadata(files(tmp_path))
 
 
 def test_a_missing_folder_is_named(tmp_path):
-    assert "no folder" in reason(audio.read_metadata, tmp_path / "r1")
+    assert "no folder" in reason(audio.recording_files, tmp_path / "r1")
 
 
 @pytest.mark.parametrize(
@@ -62,17 +63,18 @@ def test_the_waveform_is_the_encodings_or_the_only_one(
 ):
     for name in names:
         (tmp_path / name).touch()
-    assert audio.find_waveform(tmp_path, {"encoding": encoding}) == tmp_path / found
+    waveform = audio.find_waveform(files(tmp_path), {"encoding": encoding})
+    assert waveform == tmp_path / found
 
 
 def test_no_waveform_and_several(tmp_path):
     assert "waveform.wav is missing" in reason(
-        audio.find_waveform, tmp_path, {"encoding": "WAV"}
+        audio.find_waveform, files(tmp_path), {"encoding": "WAV"}
     )
     for name in ("waveform.mp3", "waveform.ogg"):
         (tmp_path / name).touch()
     assert "several others: waveform.mp3, waveform.ogg" in reason(
-        audio.find_waveform, tmp_path, {"encoding": "WAV"}
+        audio.find_waveform, files(tmp_path), {"encoding": "WAV"}
     )
 
 
@@ -80,7 +82,7 @@ def test_an_encoding_cannot_name_a_file_elsewhere(tmp_path):
     (tmp_path / "secret.wav").touch()
     (tmp_path / "r1").mkdir()
     assert "missing" in reason(
-        audio.find_waveform, tmp_path / "r1", {"encoding": "/../../secret.wav"}
+        audio.find_waveform, files(tmp_path / "r1"), {"encoding": "/../../secret.wav"}
     )
 
 
@@ -178,24 +180,28 @@ def test_the_kernels_size_is_torchaudios():
 
 def test_a_recording_is_decoded_mixed_and_resampled(tmp_path):
     make_recording(tmp_path, sine(1, 44100, channels=2), 44100)
-    metadata = audio.read_metadata(tmp_path)
-    waveform = audio.load_recording(tmp_path, metadata)
+    metadata = audio.read_metadata(files(tmp_path))
+    waveform = audio.load_recording(files(tmp_path), metadata)
     assert waveform.shape == (16000,)
     assert waveform.dtype == torch.float32
     # channels of 0.5 and 0.25
     assert waveform[1000:-1000].abs().max() == pytest.approx(0.375, abs=0.005)
     waveform = audio.load_recording(
-        tmp_path, metadata, sample_rate=0, mono="sum", start_s=0.5, end_s=0.75
+        files(tmp_path), metadata, sample_rate=0, mono="sum", start_s=0.5, end_s=0.75
     )
     assert waveform.shape == (11025,)
     assert waveform.abs().max() == pytest.approx(0.75, abs=0.005)
-    waveform = audio.load_recording(tmp_path, metadata, channel=1, backend="librosa")
+    waveform = audio.load_recording(
+        files(tmp_path), metadata, channel=1, backend="librosa"
+    )
     assert waveform[1000:-1000].abs().max() == pytest.approx(0.25, abs=0.005)
 
 
 def test_the_headers_rate_counts(tmp_path):
     make_recording(tmp_path, sine(1, 8000), 8000)
     write_metadata(tmp_path, encoding="WAV", sample_rate_hz=16000)
-    waveform = audio.load_recording(tmp_path, audio.read_metadata(tmp_path))
+    waveform = audio.load_recording(
+        files(tmp_path), audio.read_metadata(files(tmp_path))
+    )
     assert waveform.shape == (16000,)
     assert frequency_hz(waveform, 16000) == pytest.approx(440, abs=1)

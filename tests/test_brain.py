@@ -410,7 +410,7 @@ def test_an_experiment_is_opened_where_it_lies_now(tmp_path):
     save(small_brain(made), [1.0, 2.0, 3.0], selection=0.5)
     write_yaml(made)
     moved = made.rename(tmp_path / "moved")
-    experiment = open_experiment(str(moved), {"device": "cpu"})
+    experiment = open_experiment({"experiment_folder": str(moved)}, {"device": "cpu"})
     (checkpoint,) = (moved / "save").glob("CKPT*")
     assert experiment.checkpoint == checkpoint.name
     scores = score(experiment.brain, dataset(UIDS[:1]))
@@ -431,11 +431,11 @@ def test_a_checkpoint_that_does_not_fit_its_yaml_is_refused(tmp_path, change):
     save(small_brain(tmp_path), [1.0, 2.0, 3.0], selection=0.5)
     write_yaml(tmp_path, **change)
     with pytest.raises(UserError, match=r"does not fit .*hyperparams\.yaml"):
-        open_experiment(str(tmp_path), {"device": "cpu"})
+        open_experiment({"experiment_folder": str(tmp_path)}, {"device": "cpu"})
 
 
 def test_an_experiment_that_ended_within_its_first_epoch_is_refused(tmp_path):
     small_brain(tmp_path)._save_intra_epoch_ckpt()
     write_yaml(tmp_path)
     with pytest.raises(UserError, match="no checkpoint"):
-        open_experiment(str(tmp_path), {"device": "cpu"})
+        open_experiment({"experiment_folder": str(tmp_path)}, {"device": "cpu"})

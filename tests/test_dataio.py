@@ -9,6 +9,7 @@ import torch
 
 from local import dataio
 from local.errors import RunError
+from local.recordings import FolderRecordings
 from tests.conftest import RATE, write_recording
 
 # Crops
@@ -80,12 +81,12 @@ MANIFEST = pd.DataFrame(
 
 def build(folder, labels=("low", "loud"), crop=None, sample_rate=RATE):
     settings = {
-        "data_folder": str(folder),
         "sample_rate": sample_rate,
         "audio_backend": "soundfile",
         "mono": "mean",
     }
-    return dataio.build_dataset(MANIFEST, list(labels), settings, crop)
+    recordings = FolderRecordings(folder)
+    return dataio.build_dataset(MANIFEST, list(labels), recordings, settings, crop)
 
 
 def test_the_dataset_gives_waveforms_and_targets(folder):

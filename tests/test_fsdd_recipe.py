@@ -9,9 +9,8 @@ from pathlib import Path
 import pytest
 import soundfile
 
-from local import inspection
 from recipes.FSDD.prepare import main
-from tests.audio_files import sine
+from tests.audio_files import inspect, sine
 
 DIGITS = [
     "zero",
@@ -81,7 +80,7 @@ def test_the_corpus_is_laid_out_by_the_contract(tmp_path, source, prepare):
         "encoding": "WAV",
         "sample_rate_hz": 8000,
     }
-    assert inspection.inspect_recording(recording).duration_s == pytest.approx(0.2)
+    assert inspect(recording).duration_s == pytest.approx(0.2)
 
 
 def test_each_digit_is_a_label_and_each_speaker_in_one_split(tmp_path, prepare):

@@ -477,7 +477,7 @@ def test_failures_are_reported_together(gcs, tmp_path):
         gcs.put_bytes("hospital", f"corpus/{name}", content)
     found = buckets.list_objects(FOLDER)
     gcs.delete("hospital", "corpus/03.wav")
-    gcs.proxy.inject("status", kind="download", path="07.wav", status=403)
+    gcs.delete("hospital", "corpus/07.wav")
     gcs.proxy.inject("cut", kind="download", path="11.wav", at=10)
     pairs = [(remote, tmp_path / remote.below(FOLDER)) for remote in found]
     with pytest.raises(UserError) as caught:
@@ -485,7 +485,7 @@ def test_failures_are_reported_together(gcs, tmp_path):
     first, *rest = str(caught.value).splitlines()
     assert first == "2 of 20 objects could not be downloaded:"
     assert rest[0].startswith("  - gs://hospital/corpus/03.wav does not exist")
-    assert rest[1].startswith("  - gs://hospital/corpus/07.wav: access denied (403")
+    assert rest[1].startswith("  - gs://hospital/corpus/07.wav does not exist")
     failures = {remote.below(FOLDER) for remote in caught.value.failures}
     assert failures == {"03.wav", "07.wav"}
     assert left_in(tmp_path) == sorted(contents.keys() - failures)
@@ -505,6 +505,23 @@ def test_a_dead_server_is_not_tried_for_every_object(gcs, tmp_path):
         buckets.download_many(pairs, n_threads=4, patience=patience)
     assert time.monotonic() - begin < 3
     assert len(caught.value.failures) < 20
+    assert left_in(tmp_path) == []
+    fault.times = fault.injected
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_denied_once_is_denied_for_all(gcs, tmp_path, status):
+    for i in range(40):
+        gcs.put_bytes("hospital", f"corpus/{i:02d}", b"x")
+    found = buckets.list_objects(FOLDER)
+    fault = gcs.proxy.inject("status", kind="download", status=status, times=10**6)
+    pairs = [(remote, tmp_path / remote.below(FOLDER)) for remote in found]
+    with pytest.raises(UserError, match="could not be downloaded") as caught:
+        buckets.download_many(pairs, n_threads=4)
+    n_failed = len(caught.value.failures)
+    assert n_failed == fault.injected <= 4  # those that had begun
+    assert f"{n_failed} of 40 objects" in str(caught.value)
+    assert f"({40 - n_failed} more were not tried):" in str(caught.value)
     assert left_in(tmp_path) == []
     fault.times = fault.injected
 

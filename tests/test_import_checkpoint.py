@@ -229,7 +229,9 @@ def test_logits_are_those_of_the_original(
     }
     original = trained(args)
     main(save(tmp_path, args, original.state_dict()))
-    experiment = open_experiment(tmp_path / "experiment", RunOptions(device="cpu"))
+    experiment = open_experiment(
+        {"experiment_folder": tmp_path / "experiment"}, RunOptions(device="cpu")
+    )
     modules = experiment.brain.modules.eval()
     recordings = [sound(duration_s, i) for i, duration_s in enumerate((0.3, 0.5, 0.9))]
     found, expected = [], []
@@ -358,7 +360,9 @@ def test_the_folder_says_what_the_original_was(tmp_path, capsys, default_state):
 def test_mean_squared_error_leaves_outputs_in_their_own_units(tmp_path, default_state):
     arguments = save(tmp_path, {**ARGS, "loss": "MSE"}, default_state)
     main([*arguments, "--label_types={low: {type: score, range: [0, 4]}}"])
-    experiment = open_experiment(tmp_path / "experiment", RunOptions(device="cpu"))
+    experiment = open_experiment(
+        {"experiment_folder": tmp_path / "experiment"}, RunOptions(device="cpu")
+    )
     assert experiment.hparams["loss"] == "mse"
     embedding = torch.randn(2, 24)
     classifier = experiment.hparams["classifier"].eval()
@@ -390,7 +394,9 @@ def test_text_of_the_arguments_stays_text(tmp_path, default_state):
     groups = [[name, "!ref <seed>"], ["noisy"]]
     args = {**ARGS, "dataset": name, "label_groups": groups}
     main(save(tmp_path, args, default_state))
-    experiment = open_experiment(tmp_path / "experiment", RunOptions(device="cpu"))
+    experiment = open_experiment(
+        {"experiment_folder": tmp_path / "experiment"}, RunOptions(device="cpu")
+    )
     assert experiment.hparams["label_groups"] == groups
     assert experiment.hparams["dataset_name"] == name
     assert not marker.exists()

@@ -6,18 +6,21 @@ import math
 import numpy as np
 import pytest
 
-from local import decoding, inspection
-from tests.audio_files import make_recording, pcm_wav, reason, sine, write_metadata
-
-
-def test_a_missing_folder_is_named(tmp_path):
-    assert "no folder" in reason(inspection.inspect_recording, tmp_path / "r1")
+from local import decoding
+from tests.audio_files import (
+    inspect,
+    make_recording,
+    pcm_wav,
+    reason,
+    sine,
+    write_metadata,
+)
 
 
 def test_a_rate_in_the_metadata_that_disagrees_is_told(tmp_path):
     make_recording(tmp_path, sine(1, 8000), 8000)
     write_metadata(tmp_path, encoding="WAV", sample_rate_hz=16000)
-    report = inspection.inspect_recording(tmp_path)
+    report = inspect(tmp_path)
     assert (report.sample_rate, report.metadata_sample_rate) == (8000, 16000)
     assert any(
         "16000 Hz, the audio file's header 8000 Hz" in w for w in report.warnings
@@ -31,7 +34,7 @@ def test_a_report_by_hand(tmp_path, backend):
     samples[4000:13600] = 0
     samples[:100] = 1.0
     make_recording(tmp_path, samples[:, None], subtype="FLOAT")
-    report = inspection.inspect_recording(tmp_path, backend=backend)
+    report = inspect(tmp_path, backend=backend)
     assert (report.waveform, report.format, report.codec) == (
         "waveform.wav",
         "WAV",
@@ -52,9 +55,9 @@ def test_a_report_does_not_depend_on_blocks(tmp_path, monkeypatch):
     noise = np.random.default_rng(0).normal(scale=0.01, size=(16123, 2))
     noise[5000:9000] = 0
     make_recording(tmp_path, noise, subtype="FLOAT")
-    whole = inspection.inspect_recording(tmp_path)
+    whole = inspect(tmp_path)
     monkeypatch.setattr(decoding, "BLOCK", 777)
-    blocks = inspection.inspect_recording(tmp_path)
+    blocks = inspect(tmp_path)
     assert blocks.level_dbfs == pytest.approx(whole.level_dbfs)
     assert blocks.silent_share == whole.silent_share
     assert (blocks.peak, blocks.duration_s) == (whole.peak, whole.duration_s)
@@ -62,7 +65,7 @@ def test_a_report_does_not_depend_on_blocks(tmp_path, monkeypatch):
 
 def test_a_report_of_a_segment_and_a_channel(tmp_path):
     make_recording(tmp_path, sine(2, 16000, channels=2))
-    report = inspection.inspect_recording(tmp_path, channel=1, start_s=0.5, end_s=1.25)
+    report = inspect(tmp_path, channel=1, start_s=0.5, end_s=1.25)
     assert report.duration_s == 0.75
     assert report.channels == 2
     assert report.peak == pytest.approx(0.25, abs=1e-3)
@@ -77,14 +80,14 @@ def test_warnings_about_rates_levels_and_silence(tmp_path):
     samples[0] = 40.0
     make_recording(tmp_path, samples, 8000, subtype="FLOAT")
     write_metadata(tmp_path, encoding="WAV")
-    assert inspection.inspect_recording(tmp_path).warnings == (
+    assert inspect(tmp_path).warnings == (
         'metadata.json has no "sample_rate_hz"',
         "recorded at 8000 Hz, used at 16000 Hz: there is nothing above 4000 Hz",
         "samples reach 40, where 1 is full scale",
         "98% of it is below -60 dBFS",
     )
     write_metadata(tmp_path, encoding="WAV", sample_rate_hz="8000")
-    assert "no number: '8000'" in inspection.inspect_recording(tmp_path).warnings[0]
+    assert "no number: '8000'" in inspect(tmp_path).warnings[0]
 
 
 # Recordings that can't be used
@@ -121,47 +124,43 @@ def recording(tmp_path):
     ],
 )
 def test_recordings_that_cannot_be_used(recording, content, expected):
-    assert expected in reason(inspection.inspect_recording, recording(content))
+    assert expected in reason(inspect, recording(content))
 
 
 def test_the_least_duration_may_be_zero(recording):
     folder = recording(pcm_wav([1, 2]))
-    assert inspection.inspect_recording(folder, min_duration_s=0).duration_s == 2 / 8000
-    assert inspection.inspect_recording(folder, min_duration_s=0).silent_share == 1
-    assert "too short" in reason(
-        inspection.inspect_recording, recording(pcm_wav([1])), min_duration_s=0
-    )
+    assert inspect(folder, min_duration_s=0).duration_s == 2 / 8000
+    assert inspect(folder, min_duration_s=0).silent_share == 1
+    assert "too short" in reason(inspect, recording(pcm_wav([1])), min_duration_s=0)
 
 
 @pytest.mark.parametrize("backend", decoding.BACKENDS)
 def test_a_truncated_wav_says_what_was_expected_and_found(recording, backend):
     content = pcm_wav(range(8000))
     folder = recording(content[: 44 + 4000])  # 2000 of 8000 samples
-    message = reason(inspection.inspect_recording, folder, backend=backend)
+    message = reason(inspect, folder, backend=backend)
     assert "expected 1.00 s (16000 bytes)" in message
     assert "found 0.25 s (4000 bytes)" in message
-    assert "truncated" in reason(inspection.inspect_recording, recording(content[:44]))
+    assert "truncated" in reason(inspect, recording(content[:44]))
 
 
 def test_a_truncated_wav_with_other_chunks_before_its_samples(recording):
     content = pcm_wav(range(8000))
     notes = b"LIST" + (5).to_bytes(4, "little") + b"notes\0"  # odd: padded
     content = content[:12] + notes + content[12:]
-    whole = inspection.inspect_recording(recording(content))
+    whole = inspect(recording(content))
     assert whole.duration_s == 1
-    assert "expected 1.00 s" in reason(
-        inspection.inspect_recording, recording(content[:-2])
-    )
+    assert "expected 1.00 s" in reason(inspect, recording(content[:-2]))
 
 
 @pytest.mark.parametrize("length", [0x7FFFF000, 0x80000000, 0xFFFFFFFF])
 def test_a_wav_whose_header_was_never_completed_is_read_whole(recording, length):
     content = bytearray(pcm_wav(range(8000)))
     content[40:44] = length.to_bytes(4, "little")
-    assert inspection.inspect_recording(recording(bytes(content))).duration_s == 1
+    assert inspect(recording(bytes(content))).duration_s == 1
 
 
 def test_metadata_for_reports_is_read_from_the_folder(tmp_path):
     make_recording(tmp_path)
     (tmp_path / "metadata.json").write_text(json.dumps({"sample_rate_hz": 16000}))
-    assert 'needs "encoding"' in reason(inspection.inspect_recording, tmp_path)
+    assert 'needs "encoding"' in reason(inspect, tmp_path)

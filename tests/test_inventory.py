@@ -46,7 +46,7 @@ def preparation():
         "valid": manifest(train).iloc[:0],
     }
     groups, notes = [["low"], ["loud"]], ["p7 left out"]
-    return Preparation(groups, manifests, FAILED, notes, "x", [None, None])
+    return Preparation(groups, manifests, FAILED, notes, "x", [None, None], None)
 
 
 def test_labels_are_counted_per_split(preparation):
@@ -110,6 +110,7 @@ def test_scores_are_summed_up(preparation):
         [],
         "x",
         [None, [0.0, 9.0]],
+        None,
     )
     inventory = take_inventory(found)
     assert inventory["splits"]["train"]["labels"] == {

@@ -205,8 +205,9 @@ def test_a_yaml_without_these_keys_is_refused(shared_corpus, tmp_path):
 
 def test_features_that_are_all_the_same_have_no_deviation(shared_corpus):
     found = plan(shared_corpus)
+    prepared = found.preparation
     dataset = build_dataset(
-        found.preparation.manifests["train"], [], found.values, None
+        prepared.manifests["train"], [], prepared.recordings, found.values, None
     )
 
     def constant(waveforms):

@@ -10,7 +10,7 @@ import pytest
 
 from local import manifests, prepare, splits
 from local.config import plain_values
-from local.corpus import corpus_paths
+from local.corpus import corpus_addresses
 from local.errors import UserError
 from tests.conftest import (
     RATE,
@@ -27,7 +27,7 @@ def values_of(corpus, **overrides):
     """The values of the training yaml for a corpus."""
     values = plain_values(ROOT / "hparams" / "train.yaml")
     values |= {"corpus_folder": str(corpus)}
-    return {**values, **corpus_paths(values), **overrides}
+    return {**values, **corpus_addresses(values), **overrides}
 
 
 def change_csv(corpus, split, change):
@@ -49,7 +49,7 @@ def user_error(call, *args, **kwargs):
 
 def parts(**given):
     keys = ("corpus_folder", "data_folder", "study", "split_folder", "labels_file")
-    found = corpus_paths(dict.fromkeys(keys) | given)
+    found = corpus_addresses(dict.fromkeys(keys) | given)
     return [str(found[key]) for key in ("data_folder", "split_folder", "labels_file")]
 
 
@@ -82,10 +82,19 @@ def test_missing_parts_are_named():
     assert "split_folder is missing" in message
 
 
-@pytest.mark.parametrize("key", ["corpus_folder", "data_folder", "labels_file"])
-def test_buckets_are_refused(key):
-    given = {"corpus_folder": "/c", key: "gs://bucket/x"}
-    assert f"{key} is gs://bucket/x" in user_error(parts, **given)
+def test_parts_may_be_in_buckets():
+    names = ["audio/2024", "splits", "labels.txt"]
+    expected = [f"gs://bucket/c/{name}" for name in names]
+    assert parts(corpus_folder="gs://bucket/c/", study="2024") == expected
+    both = parts(corpus_folder="/c", data_folder="gs://bucket")
+    assert both[:2] == ["gs://bucket", "/c/splits"]
+
+
+@pytest.mark.parametrize(
+    "address", ["gs:/bucket/c", "gs://B/c", "gs://bucket/../c", "gs://"]
+)
+def test_a_malformed_address_is_told_with_its_key(address):
+    assert "labels_file: " in user_error(parts, corpus_folder="/c", labels_file=address)
 
 
 def test_relative_parts_become_absolute(tmp_path, monkeypatch):
@@ -332,12 +341,12 @@ def test_a_split_without_a_usable_recording_stops_even_with_skip(corpus):
 
 def test_a_split_is_prepared_for_evaluation(damaged):
     values = values_of(damaged, on_bad_recording="skip")
-    table, manifest, failed, _ = prepare.prepare_split(
+    split = prepare.prepare_split(
         damaged / "splits" / "test.csv", values, names=["low", "noisy"]
     )
-    assert (len(table), len(manifest)) == (8, 7)
-    assert [entry["uid"] for entry in failed] == ["s11_0"]
-    assert manifest["ID"].tolist() == table["uid"].tolist()[1:]
+    assert (len(split.table), len(split.manifest)) == (8, 7)
+    assert [entry["uid"] for entry in split.failed] == ["s11_0"]
+    assert split.manifest["ID"].tolist() == split.table["uid"].tolist()[1:]
     values["on_bad_recording"] = "stop"
     message = user_error(
         prepare.prepare_split, damaged / "splits" / "test.csv", values, names=["low"]
@@ -347,11 +356,11 @@ def test_a_split_is_prepared_for_evaluation(damaged):
 
 def test_extraction_reads_a_csv_with_uids_only(corpus):
     write_csv(corpus / "uids.csv", [{"uid": "s11_0"}, {"uid": "s00_0"}])
-    _, manifest, failed, _ = prepare.prepare_split(
+    split = prepare.prepare_split(
         corpus / "uids.csv", values_of(corpus), required=("uid",)
     )
-    assert manifest["ID"].tolist() == ["s11_0", "s00_0"]
-    assert failed == []
+    assert split.manifest["ID"].tolist() == ["s11_0", "s00_0"]
+    assert split.failed == []
 
 
 # Saved preparations
@@ -418,16 +427,16 @@ def test_recordings_are_looked_at_again(corpus, tmp_path):
     saved = save(corpus, tmp_path / "manifests")
     names = saved.labels
     manifest = manifests.read_manifest(tmp_path / "manifests" / "test.csv", names)
-    again, failed, _ = prepare.inspect_again(manifest, names, values)
-    columns = sorted(again.columns)
+    again = prepare.inspect_again(manifest, names, values)
+    columns = sorted(again.manifest.columns)
     assert columns == sorted(manifest.columns)
-    pd.testing.assert_frame_equal(again[columns], manifest[columns])
-    assert failed == []
+    pd.testing.assert_frame_equal(again.manifest[columns], manifest[columns])
+    assert again.failed == []
 
     shutil.rmtree(corpus / "audio" / "s11_0")
-    again, failed, _ = prepare.inspect_again(manifest, names, values)
-    assert [entry["uid"] for entry in failed] == ["s11_0"]
-    assert again["ID"].tolist() == manifest["ID"].tolist()[1:]
+    again = prepare.inspect_again(manifest, names, values)
+    assert [entry["uid"] for entry in again.failed] == ["s11_0"]
+    assert again.manifest["ID"].tolist() == manifest["ID"].tolist()[1:]
     values["on_bad_recording"] = "stop"
     assert "s11_0" in user_error(prepare.inspect_again, manifest, names, values)
 
@@ -537,11 +546,11 @@ def test_scores_are_prepared(scored_corpus, tmp_path, loss, loud, ranges):
     assert back.label_ranges == ranges
     pd.testing.assert_frame_equal(back.manifests["train"], train, check_exact=True)
 
-    _, manifest, _, _ = prepare.prepare_split(
-        scored_corpus / "splits" / "test.csv", values, names=["low", "loud", "noisy"]
-    )
     names = ["low", "loud", "noisy"]
-    assert manifest[names].equals(found.manifests["test"][names])
+    split = prepare.prepare_split(
+        scored_corpus / "splits" / "test.csv", values, names=names
+    )
+    assert split.manifest[names].equals(found.manifests["test"][names])
 
 
 def test_validation_is_drawn_by_scores(scored_corpus):

@@ -22,6 +22,9 @@ SOURCES = [*ROOT.glob("*.py"), *(ROOT / "local").glob("*.py")]
 TRAIN_NAMES = ("hparams", "values", "audio_settings")
 OTHER_NAMES = ("options",)
 
+#: Keys that opening an experiment reads from these.
+CHOSEN_LATER = {*experiment.FREE_LATER, *experiment.OF_THIS_MACHINE}
+
 #: Keys that SpeechBrain itself reads, from the hparams that the Brain gets.
 READ_BY_SPEECHBRAIN = {"max_grad_norm"}
 
@@ -106,14 +109,14 @@ def test_every_key_that_training_reads_is_in_the_yaml(path):
 
 @pytest.mark.parametrize("path", OTHER, ids=by_name)
 def test_every_key_of_another_yaml_is_used(path):
-    used = keys_read(OTHER_NAMES) | {*experiment.FREE_LATER} | referenced(path)
+    used = keys_read(OTHER_NAMES) | CHOSEN_LATER | referenced(path)
     assert sorted(set(top_level_keys(path)) - used) == []
 
 
 @pytest.mark.parametrize("path", OTHER, ids=by_name)
 def test_every_key_that_a_script_reads_is_in_its_yaml(path):
     read = keys_read(OTHER_NAMES, [ROOT / f"{path.stem}.py"])
-    read |= {*experiment.FREE_LATER}
+    read |= CHOSEN_LATER
     assert sorted(read - set(top_level_keys(path))) == []
 
 

@@ -22,10 +22,14 @@ What is where, each module importing only from those above it:
 - `sink`: the bytes of a download, counted and checked;
 - `downloads`: one object to a file;
 - `parallel`: many objects at a time;
-- `uploads`: one file to an object.
+- `cache`: copies of objects on disk, each of one generation;
+- `snapshots`: copies of a folder's small files;
+- `uploads`: one file to an object;
+- `mirror`: what changed in a folder to a bucket.
 """
 
 from local.gcs.addresses import Address, RemoteObject, check_name, is_remote
+from local.gcs.cache import Cache
 from local.gcs.causes import is_passing
 from local.gcs.clients import client
 from local.gcs.downloads import download
@@ -40,10 +44,12 @@ from local.gcs.errors import (
 from local.gcs.listing import list_objects, stat
 from local.gcs.parallel import download_many
 from local.gcs.patience import Patience
+from local.gcs.snapshots import snapshot
 from local.gcs.uploads import upload
 
 __all__ = [
     "Address",
+    "Cache",
     "Changed",
     "Conflict",
     "Denied",
@@ -59,6 +65,7 @@ __all__ = [
     "is_passing",
     "is_remote",
     "list_objects",
+    "snapshot",
     "stat",
     "upload",
 ]

@@ -146,7 +146,7 @@ class Address:
         return f"gs://{self.bucket}/{self.name}".removesuffix("/")
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, slots=True)
 class RemoteObject:
     """One generation of an object.
 

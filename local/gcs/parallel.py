@@ -1,6 +1,7 @@
 """Downloading many objects at a time."""
 
 import concurrent.futures
+import functools
 import threading
 
 from tqdm import tqdm
@@ -8,14 +9,16 @@ from tqdm import tqdm
 from local.errors import UserError
 from local.gcs.clients import N_CONNECTIONS
 from local.gcs.downloads import download
-from local.gcs.errors import RemoteError, Unreachable
+from local.gcs.errors import Denied, RemoteError, Unreachable
 from local.gcs.patience import Patience
 
 #: Downloads at a time: they wait for the network far more than they compute.
 N_THREADS = 32
 
 
-def download_many(pairs, progress=True, n_threads=N_THREADS, patience=None):
+def download_many(
+    pairs, progress=True, n_threads=N_THREADS, patience=None, fetch=download
+):
     """Download objects in parallel.
 
     Arguments
@@ -28,15 +31,17 @@ def download_many(pairs, progress=True, n_threads=N_THREADS, patience=None):
         How many at a time.
     patience : Patience, optional
         For each of them.
+    fetch : callable
+        Downloads one object; takes the arguments of `download`.
 
     Raises
     ------
     UserError, RemoteError
         After all others were downloaded: all failures in one message, a UserError
         if every one is (access denied, gone). Its `failures` is a dict of
-        RemoteObject to its own error. Once the bucket could not be reached up to
-        the deadline, objects not yet begun are not tried; they are no failures,
-        and counted in the message.
+        RemoteObject to its own error. Once access was denied, or the bucket could
+        not be reached up to the deadline, objects not yet begun are not tried; they
+        are no failures, and counted in the message.
     OSError
         At once, if a file can't be written.
     """
@@ -46,12 +51,13 @@ def download_many(pairs, progress=True, n_threads=N_THREADS, patience=None):
     pairs = list(pairs)
     patience = patience or Patience.from_environment()
     stop, dead = threading.Event(), threading.Event()
+    fetch = functools.partial(fetch, patience=patience, stop=stop)
     with (
         _bar(pairs, progress) as bar,
         concurrent.futures.ThreadPoolExecutor(min(n_threads, N_CONNECTIONS)) as pool,
     ):
         jobs = {
-            pool.submit(_try, remote, path, patience, stop, dead): remote
+            pool.submit(_try, fetch, remote, path, dead): remote
             for remote, path in pairs
         }
         try:
@@ -79,14 +85,15 @@ def _bar(pairs, progress):
 NOT_TRIED = object()
 
 
-def _try(remote, path, patience, stop, dead):
+def _try(fetch, remote, path, dead):
     """Download an object; its error, None, or NOT_TRIED once `dead` is set."""
     if dead.is_set():
         return NOT_TRIED
     try:
-        return download(remote, path, patience, stop)
+        return fetch(remote, path)
     except (UserError, RemoteError) as error:
-        if isinstance(error, Unreachable):  # so would the others be, minutes each
+        # as the others would be: minutes each, or thousands of the same message
+        if isinstance(error, (Denied, Unreachable)):
             dead.set()
         return error
 

@@ -72,7 +72,7 @@ def upload(path, address, if_generation_match=None, patience=None):
 
 def _send(file, address, mark, generation, patience):
     """Send a file once; the generation it has become."""
-    size, checksum = _measure(file)
+    size, checksum = measure(file)
     bucket = shared_client().bucket(address.bucket)
     blob = bucket.blob(address.name, chunk_size=PIECE_BYTES)
     blob.metadata = {"upload": mark}
@@ -103,7 +103,7 @@ def _content_type(name):
     return types.get(Path(name).suffix.lower(), "application/octet-stream")
 
 
-def _measure(file):
+def measure(file):
     """Size in bytes and crc32c of an open file."""
     file.seek(0)
     checksum, size = google_crc32c.Checksum(), 0

@@ -26,6 +26,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
 from local import cli  # noqa: E402
+from local.addresses import output_path  # noqa: E402
 from local.brain import SELECTION, ClinicalBrain  # noqa: E402
 from local.config import (  # noqa: E402
     load_hparams,
@@ -33,7 +34,7 @@ from local.config import (  # noqa: E402
     plain_values,
     resolved_yaml,
 )
-from local.corpus import check_dataset_name, output_path  # noqa: E402
+from local.corpus import check_dataset_name  # noqa: E402
 from local.errors import UserError  # noqa: E402
 from local.files import folder_beside, write_json  # noqa: E402
 from local.labels import flatten, parse_label_types  # noqa: E402

@@ -1,0 +1,445 @@
+"""The commands with every input in a bucket, and results copied to one."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from conftest import read_csv, write_csv
+from running import ROOT, SMALL, failed, run_script, succeeded, train
+
+pytest_plugins = ["gcs_server"]
+
+BUCKET = "hospital"
+CORPUS = f"gs://{BUCKET}/study A/corpus"
+N_RECORDINGS = 30
+N_OBJECTS = 2 * N_RECORDINGS
+
+
+@pytest.fixture(scope="module")
+def local_run(shared_corpus, tmp_path_factory):
+    """An experiment trained on local files."""
+    folder = tmp_path_factory.mktemp("local") / "experiment"
+    succeeded(train(shared_corpus, folder, "--num_workers=1"))
+    return folder
+
+
+@pytest.fixture
+def bucket(gcs, shared_corpus):
+    """The bucket server with the corpus in it."""
+    gcs.put(BUCKET, shared_corpus, "study A/corpus")
+    return gcs
+
+
+@pytest.fixture
+def cache(tmp_path):
+    """An empty cache's option."""
+    return f"--audio_cache={tmp_path / 'cache'}"
+
+
+def evaluate(experiment, output_folder, *options):
+    """Run evaluate.py on an experiment, in its output folder's parent."""
+    return run_script(
+        ROOT / "evaluate.py",
+        ROOT / "hparams/evaluate.yaml",
+        f"--experiment_folder={experiment}",
+        *([f"--output_folder={output_folder}"] if output_folder else []),
+        *options,
+    )
+
+
+def extract(experiment, output_file, *options):
+    """Run extract_embeddings.py on an experiment."""
+    return run_script(
+        "extract_embeddings.py",
+        "hparams/extract_embeddings.yaml",
+        f"--experiment_folder={experiment}",
+        f"--output_file={output_file}",
+        *options,
+    )
+
+
+def tree(folder):
+    """Content by name of the files below a folder."""
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+def below(gcs, bucket, prefix):
+    """Content by name of the objects below a prefix."""
+    found = gcs.objects(bucket)
+    return {
+        name.removeprefix(f"{prefix}/"): content
+        for name, content in found.items()
+        if name.startswith(f"{prefix}/")
+    }
+
+
+# From end to end
+
+
+def test_everything_in_buckets_gives_what_local_files_give(
+    bucket, local_run, shared_corpus, tmp_path, cache
+):
+    bucket.create_bucket("results")
+    folder, uploaded = tmp_path / "out", "gs://results/runs/1"
+    succeeded(
+        train(CORPUS, folder, cache, f"--upload_to={uploaded}", "--num_workers=1")
+    )
+    scores = (folder / "predictions.csv").read_bytes()
+    assert scores == (local_run / "predictions.csv").read_bytes()
+    assert len(read_csv(folder / "predictions.csv")) == 8 * 3
+    # one listing for the recordings, one for the splits; nothing asked one by one
+    assert bucket.proxy.requests["download"] == N_OBJECTS + 3 + 1
+    assert below(bucket, "results", "runs/1") == tree(folder)
+
+    evaluated = ["--split_csv={}/splits/val.csv", "--data_folder={}/audio/"]
+    for experiment, corpus, name in (
+        (folder, shared_corpus, "there"),
+        (uploaded, CORPUS, "here"),
+    ):
+        options = [option.format(corpus) for option in evaluated]
+        upload = f"--upload_to=gs://results/{name}"
+        succeeded(evaluate(experiment, tmp_path / name, cache, upload, *options))
+        file = tmp_path / f"{name}.parquet"
+        succeeded(extract(experiment, file, cache, upload, *options))
+    names = ["predictions.csv", "metrics.json"]
+    for name in names:
+        here = (tmp_path / "here" / name).read_bytes()
+        assert here == (tmp_path / "there" / name).read_bytes()
+    here = (tmp_path / "here.parquet").read_bytes()
+    assert here == (tmp_path / "there.parquet").read_bytes()
+    assert pq.read_table(tmp_path / "here.parquet").num_rows == 6
+
+    copied = below(bucket, "results", "here")
+    assert copied.pop("here.parquet") == here
+    assert copied == tree(tmp_path / "here")
+
+
+def test_an_experiments_own_test_split_comes_from_its_bucket(
+    bucket, local_run, tmp_path, monkeypatch
+):
+    bucket.put("results", local_run, "mine")
+    monkeypatch.setattr("running.ROOT", ROOT)
+    result = run_script(
+        ROOT / "evaluate.py",
+        ROOT / "hparams/evaluate.yaml",
+        "--experiment_folder=gs://results/mine/",
+        folder=tmp_path,
+    )
+    succeeded(result)
+    # where nothing is said: below the working folder, under the experiment's name
+    scored = tmp_path / "results" / "mine" / "evaluation" / "test"
+    assert (scored / "predictions.csv").read_bytes() == (
+        local_run / "predictions.csv"
+    ).read_bytes()
+    cache = tmp_path / "audio_cache"
+    assert cache.stat().st_mode & 0o777 == 0o700
+    # what evaluation does not need stays where it is
+    names = {path.name for path in (cache / "snapshots").rglob("*") if path.is_file()}
+    assert "hyperparams.yaml" in names and "CKPT.yaml" in names
+    assert not names & {"log.txt", "predictions.csv", "roc.png"}
+
+
+# The cache
+
+
+def test_a_second_run_downloads_what_changed(bucket, local_run, tmp_path, cache):
+    options = [cache, f"--split_csv={CORPUS}/splits/test.csv"]
+    options += [f"--data_folder={CORPUS}/audio"]
+    succeeded(evaluate(local_run, tmp_path / "1", *options))
+    assert bucket.proxy.requests["download"] == 8 * 2 + 1
+    succeeded(evaluate(local_run, tmp_path / "2", *options))
+    assert bucket.proxy.requests["download"] == 8 * 2 + 1
+    other = bucket.objects(BUCKET)["study A/corpus/audio/s12_0/waveform.wav"]
+    bucket.put_bytes(BUCKET, "study A/corpus/audio/s11_0/waveform.wav", other)
+    succeeded(evaluate(local_run, tmp_path / "3", *options))
+    assert bucket.proxy.requests["download"] == 8 * 2 + 2
+    scores = [
+        {
+            (row["uid"], row["label"]): row["logit"]
+            for row in read_csv(tmp_path / name / "predictions.csv")
+        }
+        for name in "123"
+    ]
+    assert scores[0] == scores[1]
+    changed = {
+        uid
+        for uid, label in scores[0]
+        if scores[0][uid, label] != scores[2][uid, label]
+    }
+    assert changed == {"s11_0"}
+
+
+def test_missing_objects_are_told_by_uid(bucket, tmp_path, cache):
+    bucket.delete(BUCKET, "study A/corpus/audio/s03_0/metadata.json")
+    for name in ("metadata.json", "waveform.wav"):
+        bucket.delete(BUCKET, f"study A/corpus/audio/s12_1/{name}")
+    message = failed(train(CORPUS, tmp_path / "out", cache))
+    assert "2 recordings can't be used" in message
+    assert "s03_0: metadata.json is missing" in message
+    assert f"s12_1: there is no folder {CORPUS}/audio/s12_1" in message
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_object_that_goes_after_the_listing_is_told_by_uid(
+    bucket, local_run, tmp_path, cache
+):
+    name = "study A/corpus/audio/s12_1/waveform.wav"
+    bucket.proxy.inject(
+        "call",
+        kind="download",
+        path="s11_0",
+        callback=lambda: bucket.delete(BUCKET, name),
+    )
+    result = evaluate(
+        local_run, tmp_path / "out", cache, f"--data_folder={CORPUS}/audio"
+    )
+    # downloads are parallel: it may have been there already
+    assert result.returncode in (0, 3), result.stderr
+    if result.returncode == 3:
+        (row,) = read_csv(tmp_path / "out" / "failed.csv")
+        assert row["uid"] == "s12_1" and "does not exist" in row["reason"]
+
+
+def test_excluded_subjects_are_not_downloaded(bucket, local_run, tmp_path, cache):
+    bucket.put_bytes(BUCKET, "study A/corpus/excluded_subjects.txt", b"s12\n")
+    write_csv(tmp_path / "any.csv", [{"uid": "s12_1"}, {"uid": "s03_0"}])
+    file = tmp_path / "embeddings.parquet"
+    options = [cache, f"--split_csv={tmp_path / 'any.csv'}"]
+    # by the experiment's own corpus folder, which is a bucket's here
+    text = (local_run / "hyperparams.yaml").read_text()
+    experiment = tmp_path / "experiment"
+    (experiment / "save").mkdir(parents=True)
+    (experiment / "hyperparams.yaml").write_text(text)
+    for checkpoint in (local_run / "save").glob("CKPT*"):
+        (experiment / "save" / checkpoint.name).symlink_to(checkpoint)
+    options += [f"--data_folder={CORPUS}/audio"]
+    succeeded(extract(experiment, file, *options))
+    assert pq.read_table(file)["uid"].to_pylist() == ["s03_0"]
+    read = [path for path in bucket.proxy.paths if "alt=media" in path]
+    assert any("s03_0" in path for path in read)
+    assert not any("s12" in path for path in read)
+
+
+def test_a_corpus_larger_than_the_cache_streams_through_it(
+    bucket, local_run, shared_corpus, tmp_path
+):
+    n_bytes = sum(len(content) for content in tree(shared_corpus / "audio").values())
+    limit = n_bytes // 4
+    folder = tmp_path / "out"
+    cache = tmp_path / "cache"
+    command = [
+        sys.executable,
+        "train.py",
+        "hparams/train.yaml",
+        f"--corpus_folder={CORPUS}",
+        f"--output_folder={folder}",
+        f"--audio_cache={cache}",
+        f"--audio_cache_gb={limit / 1e9}",
+        "--num_workers=2",
+        *SMALL,
+    ]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(
+        command,
+        cwd=ROOT,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    largest = 0
+    while process.poll() is None:
+        largest = max(largest, held(cache))
+        time.sleep(0.02)
+    text = process.stdout.read()
+    assert process.returncode == 0, text[-3000:]
+    assert 0 < largest <= limit
+    assert "stream through a cache" in text
+    scores = (folder / "predictions.csv").read_bytes()
+    assert scores == (local_run / "predictions.csv").read_bytes()
+    # inspected once, two epochs of training and validation, the test split twice
+    assert bucket.proxy.requests["download"] > 2 * N_OBJECTS
+
+
+def held(cache):
+    """Bytes of recordings in a cache, those just being downloaded included."""
+    n_bytes = 0
+    for part in ("objects", "partial"):
+        for folder, _, names in os.walk(cache / part):  # goes on where folders vanish
+            for name in set(names) - {"claim"}:
+                with contextlib.suppress(FileNotFoundError):
+                    n_bytes += (Path(folder) / name).stat().st_size
+    return n_bytes
+
+
+def test_a_cache_that_holds_no_recording_is_too_small(bucket, tmp_path, cache):
+    message = failed(
+        train(CORPUS, tmp_path / "out", cache, "--audio_cache_gb=0.000001")
+    )
+    assert "audio_cache_gb" in message
+
+
+# What goes wrong
+
+
+def test_faults_on_the_way_change_nothing(bucket, local_run, tmp_path, cache):
+    for what, options in (
+        ("cut", {"times": 3, "at": 100}),
+        ("status", {"times": 5, "status": 503}),
+        ("status", {"times": 1, "status": 429, "retry_after": "0.1"}),
+        ("corrupt", {"times": 1, "path": "waveform"}),
+        ("stall", {"times": 1, "seconds": 1}),
+    ):
+        bucket.proxy.inject(what, kind="download", **options)
+    bucket.proxy.inject("status", kind="list", status=500)
+    options = [cache, f"--data_folder={CORPUS}/audio"]
+    succeeded(evaluate(local_run, tmp_path / "out", *options))
+    scores = (tmp_path / "out" / "predictions.csv").read_bytes()
+    assert scores == (local_run / "predictions.csv").read_bytes()
+
+
+@pytest.mark.parametrize("kind", ["list", "download"])
+def test_access_denied_is_one_message(bucket, tmp_path, cache, kind):
+    bucket.proxy.inject("status", status=403, kind=kind, path="audio", times=1)
+    message = failed(train(CORPUS, tmp_path / "out", cache))
+    assert f"storage.objects.{'get' if kind == 'download' else kind}" in message
+    assert CORPUS in message and "roles/storage.objectViewer" in message
+    assert len(message.splitlines()) <= 3
+
+
+def test_inputs_that_are_not_there_are_named(bucket, tmp_path, cache):
+    bucket.delete(BUCKET, "study A/corpus/splits/test.csv")
+    message = failed(train(CORPUS, tmp_path / "out", cache))
+    assert f"- {CORPUS}/splits/test.csv" in message
+    message = failed(evaluate(f"gs://{BUCKET}/nothing", tmp_path / "x", cache))
+    assert (
+        f"experiment_folder gs://{BUCKET}/nothing holds no hyperparams.yaml" in message
+    )
+    message = failed(evaluate("gs://nowhere/x", tmp_path / "x", cache))
+    assert "gs://nowhere/x does not exist" in message
+
+
+def test_untrusted_names_are_refused(bucket, local_run, tmp_path, cache):
+    write_csv(tmp_path / "any.csv", [{"uid": "s03_0", "audio": "../s03_0"}])
+    options = [cache, f"--data_folder={CORPUS}/audio"]
+    options += [f"--split_csv={tmp_path / 'any.csv'}"]
+    message = failed(extract(local_run, tmp_path / "x.parquet", *options))
+    assert "'../s03_0' is no name of a folder" in message
+    # an object of such a name, where nobody asks for it
+    evil = "study A/corpus/audio/s03_1/waveform.evil\nwav"
+    bucket.put_bytes(BUCKET, evil, b"x")
+    write_csv(tmp_path / "any.csv", [{"uid": "s03_0"}])
+    succeeded(extract(local_run, tmp_path / "x.parquet", *options))
+    # and where somebody does
+    write_csv(tmp_path / "any.csv", [{"uid": "s03_0"}, {"uid": "s03_1"}])
+    result = extract(local_run, tmp_path / "x.parquet", *options)
+    assert result.returncode == 3, result.stderr
+    (row,) = read_csv(tmp_path / "x.parquet.failed.csv")
+    assert row["uid"] == "s03_1" and "control character" in row["reason"]
+    assert not [path for path in tmp_path.rglob("*") if "evil" in path.name]
+
+
+def killed(command, when, seconds=60):
+    """Start a script, kill it by SIGKILL as soon as `when` says so."""
+    process = subprocess.Popen(
+        [sys.executable, *map(str, command)],
+        cwd=ROOT,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    begin = time.monotonic()
+    while not when():
+        assert process.poll() is None, "it ended before it could be killed"
+        assert time.monotonic() - begin < seconds
+        time.sleep(0.01)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def test_killed_in_the_download_and_run_again(bucket, local_run, tmp_path, cache):
+    options = [cache, f"--data_folder={CORPUS}/audio"]
+    command = ["evaluate.py", "hparams/evaluate.yaml", *options]
+    command += [f"--experiment_folder={local_run}", f"--output_folder={tmp_path / 'o'}"]
+    bucket.proxy.inject("stall", kind="download", path="s13", seconds=10)
+    fault = bucket.proxy.faults[0]
+    killed(command, lambda: fault.injected)
+    n_before = bucket.proxy.requests["download"]
+    succeeded(evaluate(local_run, tmp_path / "out", *options))
+    scores = (tmp_path / "out" / "predictions.csv").read_bytes()
+    assert scores == (local_run / "predictions.csv").read_bytes()
+    assert 0 < bucket.proxy.requests["download"] - n_before <= 16
+
+
+def test_killed_in_the_upload_and_run_again(bucket, shared_corpus, tmp_path):
+    bucket.create_bucket("results")
+    folder = tmp_path / "out"
+    options = ["--upload_to=gs://results/1", "--number_of_epochs=1"]
+    command = ["train.py", "hparams/train.yaml", f"--corpus_folder={shared_corpus}"]
+    command += [f"--output_folder={folder}", *SMALL, *options]
+    bucket.proxy.inject("stall", method="POST", path="classifier.ckpt", seconds=10)
+    fault = bucket.proxy.faults[0]
+    killed(command, lambda: fault.injected)
+    assert not any("CKPT.yaml" in name for name in bucket.objects("results"))
+    succeeded(train(shared_corpus, folder, *options))
+    assert below(bucket, "results", "1") == tree(folder)
+
+
+def test_a_failed_upload_is_status_3_and_loses_nothing(
+    bucket, shared_corpus, local_run, tmp_path
+):
+    bucket.create_bucket("results")
+    folder = tmp_path / "out"
+    options = ["--upload_to=gs://results/1"]
+    bucket.proxy.inject(
+        "status",
+        status=403,
+        method="POST",
+        path="/classifier.ckpt$",
+        times=3,
+    )
+    result = train(shared_corpus, folder, *options)
+    assert result.returncode == 3, result.stderr
+    assert "storage.objects.create" in result.stdout + result.stderr
+    assert str(folder) in result.stdout + result.stderr
+    assert "Traceback" not in result.stdout + result.stderr
+    assert (folder / "predictions.csv").exists()
+    assert "metrics.json" not in below(bucket, "results", "1")
+    bucket.proxy.assert_all_injected()
+    succeeded(train(shared_corpus, folder, *options))
+    assert below(bucket, "results", "1") == tree(folder)
+
+
+def test_two_runs_do_not_share_a_place(bucket, shared_corpus, tmp_path):
+    bucket.create_bucket("results")
+    bucket.put_bytes("results", "1/notes.txt", b"mine")
+    message = failed(train(shared_corpus, tmp_path / "a", "--upload_to=gs://results/1"))
+    assert "gs://results/1 holds other files" in message
+    assert bucket.objects("results") == {"1/notes.txt": b"mine"}
+
+
+@pytest.mark.parametrize(
+    ("option", "words"),
+    [
+        ("--upload_to=/tmp/x", "upload_to must be gs://bucket/folder"),
+        ("--upload_to=gs://B", "upload_to: Expected an address"),
+        ("--audio_cache=gs://bucket/x", "audio_cache is gs://bucket/x"),
+        ("--audio_cache_gb=0", "audio_cache_gb must be a number above 0"),
+        ("--output_folder=gs://bucket/x", "output_folder is gs://bucket/x"),
+    ],
+)
+def test_settings_that_can_not_be(shared_corpus, tmp_path, option, words):
+    assert words in failed(train(shared_corpus, tmp_path / "out", option))
