@@ -13,7 +13,6 @@ import logging
 from speechbrain.utils.distributed import ddp_init_group, run_on_main
 
 from local import cli, metrics, publishing
-from local.addresses import remote_folder
 from local.config import load_hparams
 from local.evaluation import OUTPUTS, evaluate_split, prepare_evaluation
 from local.experiment import open_experiment
@@ -27,9 +26,10 @@ def main(argv):
     arguments = cli.parse_arguments(argv)
     ddp_init_group(arguments.run_opts)
     options = load_hparams(arguments.hparams_file, arguments.overrides)
-    upload_to = options["upload_to"] and remote_folder(
-        options["upload_to"], "upload_to"
+    upload_to = publishing.destination(
+        options["upload_to"], options["gcs_project"], arguments.run_opts
     )
+    publishing.check_no_experiment(upload_to)
     experiment = open_experiment(options, arguments.run_opts)
     hparams = experiment.hparams_for(options)
     split = prepare_evaluation(experiment, options, hparams)

@@ -14,7 +14,7 @@ import logging
 from speechbrain.utils.distributed import ddp_init_group, run_on_main
 
 from local import cli, dataio, embeddings, publishing
-from local.addresses import absolute, local_path, output_path, remote_folder
+from local.addresses import absolute, local_path, output_path
 from local.config import load_hparams
 from local.errors import UserError
 from local.experiment import open_experiment
@@ -35,9 +35,10 @@ def main(argv):
     if output_file.is_dir():
         raise UserError(f"output_file {output_file} is a folder: name a file.")
     output_path(output_file.parent, "output_file")
-    upload_to = options["upload_to"] and remote_folder(
-        options["upload_to"], "upload_to"
+    upload_to = publishing.destination(
+        options["upload_to"], options["gcs_project"], arguments.run_opts
     )
+    publishing.check_no_experiment(upload_to)
     experiment = open_experiment(options, arguments.run_opts)
     hparams = experiment.hparams_for(options)
     kind = embeddings.EmbeddingKind(

@@ -47,7 +47,9 @@ def main(argv):
         logger.info(note)
     run_on_main(prepare.save_preparation, [preparation, output_folder / MANIFESTS])
     run_on_main(write_json, [output_folder / RUN_OPTIONS, plan.run_options])
-    upload_to = plan.values["upload_to"]
+    upload_to = publishing.destination(
+        plan.values["upload_to"], plan.values["gcs_project"], arguments.run_opts
+    )
     if upload_to:
         publication = publishing.ExperimentPublication(output_folder, upload_to)
         run_on_main(publication.begin)

@@ -11,10 +11,13 @@ import logging
 import secrets
 from pathlib import Path
 
+from local.addresses import remote_folder
 from local.errors import UserError
 from local.files import write_json
 from local.gcs.addresses import Address
-from local.gcs.errors import Conflict, RemoteError
+from local.gcs.clients import client
+from local.gcs.errors import Conflict, Missing, RemoteError
+from local.gcs.listing import stat
 from local.gcs.mirror import Mirror, as_problem, regular_files
 from local.gcs.patience import Patience
 
@@ -44,6 +47,66 @@ RESULTS = (
 
 #: Seconds that training waits for a bucket that does not answer, at most.
 TRAINING_DEADLINE_S = 60.0
+
+
+def destination(address, project, run_opts):
+    """Where results are copied to.
+
+    Arguments
+    ---------
+    address : str or None
+        The value of `upload_to`.
+    project : str or None
+        Google Cloud project.
+    run_opts : speechbrain.utils.run_opts.RunOptions
+
+    Returns
+    -------
+    str or None
+        None for nowhere, also with `--debug`: the results of a few batches must not
+        replace those of a real run.
+
+    Raises
+    ------
+    UserError
+        If it is no address of a bucket, or there are no credentials.
+    """
+    if not address:
+        return None
+    place = remote_folder(address, "upload_to")
+    if run_opts.debug:
+        logger.info("--debug: nothing is uploaded")
+        return None
+    client(project)
+    return str(place)
+
+
+def check_no_experiment(address):
+    """Refuse the place of an experiment for the results of another command.
+
+    Arguments
+    ---------
+    address : str or None
+        As `destination` gives it.
+
+    Raises
+    ------
+    UserError
+        If an experiment is there; `Denied` and `Missing` if it can't be looked at.
+    RemoteError
+        If the bucket can't be reached.
+    """
+    if not address:
+        return
+    for name in ("hyperparams.yaml", CLAIM):
+        try:
+            stat(Address.parse(address) / name)
+        except Missing:
+            continue
+        raise UserError(
+            f"upload_to {address} is the place of an experiment, whose files stay as "
+            f"they are: give another one, such as {address}/evaluation."
+        )
 
 
 class ExperimentPublication:

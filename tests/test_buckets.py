@@ -431,6 +431,36 @@ def test_two_runs_do_not_share_a_place(bucket, shared_corpus, tmp_path):
     assert bucket.objects("results") == {"1/notes.txt": b"mine"}
 
 
+def test_an_experiments_place_is_no_place_for_other_results(
+    bucket, local_run, tmp_path, cache
+):
+    bucket.put("results", local_run, "mine")
+    before = bucket.objects("results")
+    upload = "--upload_to=gs://results/mine/"
+    for message in (
+        failed(evaluate("gs://results/mine", tmp_path / "out", cache, upload)),
+        failed(
+            extract(
+                "gs://results/mine",
+                tmp_path / "x.parquet",
+                cache,
+                upload,
+                f"--split_csv={CORPUS}/splits/test.csv",
+            )
+        ),
+    ):
+        assert "gs://results/mine is the place of an experiment" in message
+    assert bucket.objects("results") == before
+
+
+def test_debug_uploads_nothing(bucket, shared_corpus, tmp_path):
+    bucket.create_bucket("results")
+    options = ["--debug", "--upload_to=gs://results/1"]
+    result = succeeded(train(shared_corpus, tmp_path / "out", *options))
+    assert "nothing is uploaded" in result.stdout
+    assert bucket.objects("results") == {}
+
+
 @pytest.mark.parametrize(
     ("option", "words"),
     [

@@ -762,6 +762,7 @@ def test_nothing_secret_in_logs_and_tracebacks(gcs, tmp_path, caplog, monkeypatc
         assert session not in caplog.text + shown
     assert "upload_id" not in caplog.text + shown
     assert "expected crc32c" in caplog.text  # something was logged at all
+    assert str(FOLDER) not in caplog.text  # names may be patients'
 
 
 def test_token_that_can_not_be_refreshed_is_not_shown(gcs, monkeypatch):

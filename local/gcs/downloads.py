@@ -72,7 +72,8 @@ def _fetch_right_bytes(remote, file, patience, stop):
         problem = sink.problem()
         if problem is None:
             return
-        logger.warning(f"{remote.address}: {problem}")
+        # without its name, which may be a patient's
+        logger.warning(f"An object arrived wrong and is fetched again: {problem}")
     raise RemoteError(
         f"{remote.address} arrived wrong {patience.n_attempts} times: {problem}. "
         "Nothing of it was kept; something between here and the bucket changes bytes."
