@@ -32,7 +32,7 @@ def main(argv):
     publishing.check_no_experiment(upload_to)
     experiment = open_experiment(options, arguments.run_opts)
     hparams = experiment.hparams_for(options)
-    split = prepare_evaluation(experiment, options, hparams)
+    split = run_on_main(prepare_evaluation, [experiment, options, hparams])
     for note in split.notes:
         logger.info(note)
     prepared, folder = split.prepared, split.output_folder

@@ -46,8 +46,10 @@ def main(argv):
     )
     embeddings.check_available(kind, experiment.brain.modules)
 
-    split = prepare_split(
-        absolute(options["split_csv"], "split_csv"), hparams, required=("uid",)
+    split_csv = absolute(options["split_csv"], "split_csv")
+    own_data = hparams["data_folder"] == experiment.hparams["data_folder"]
+    split = run_on_main(
+        prepare_split, [split_csv, hparams, ("uid",)], {"own_data": own_data}
     )
     for note in split.notes:
         logger.info(note)
@@ -67,7 +69,7 @@ def main(argv):
     logger.info("%d embeddings in %s", len(vectors), output_file)
     problems = upload_to and run_on_main(
         publishing.publish_files,
-        [output_file.parent, [output_file.name, failed_file.name], upload_to],
+        [output_file.parent, [failed_file.name, output_file.name], upload_to],
     )
     return cli.INCOMPLETE if split.failed or problems else cli.OK
 

@@ -47,16 +47,13 @@ def main(argv):
         logger.info(note)
     run_on_main(prepare.save_preparation, [preparation, output_folder / MANIFESTS])
     run_on_main(write_json, [output_folder / RUN_OPTIONS, plan.run_options])
-    upload_to = publishing.destination(
-        plan.values["upload_to"], plan.values["gcs_project"], arguments.run_opts
-    )
-    if upload_to:
-        publication = publishing.ExperimentPublication(output_folder, upload_to)
+    if plan.upload_to:
+        publication = publishing.ExperimentPublication(output_folder, plan.upload_to)
         run_on_main(publication.begin)
         brain.on_new_best = publication.update
     training.fit(brain, hparams, preparation)
     training.score_test_split(brain, hparams, preparation, output_folder)
-    if upload_to and run_on_main(publication.finish):
+    if plan.upload_to and run_on_main(publication.finish):
         status = cli.INCOMPLETE
     return status
 

@@ -6,6 +6,7 @@ from pathlib import Path, PurePosixPath
 from local import gcs, splits
 from local.addresses import absolute, is_remote, joined, last_name, parent
 from local.errors import UserError
+from local.storage import told_as
 
 #: Names of the split files, and of the splits that they hold.
 SPLITS = {"train.csv": "train", "test.csv": "test", "val.csv": "valid"}
@@ -54,7 +55,7 @@ def corpus_addresses(values):
             f"{'is' if len(absent) == 1 else 'are'} missing."
         )
     study = PurePosixPath(values.get("study") or "")
-    if study.is_absolute() or ".." in study.parts:
+    if study.is_absolute() or ".." in study.parts or is_remote(study):
         raise UserError(
             f"study must be a folder below data_folder, found {values['study']!r}."
         )
@@ -192,10 +193,13 @@ class Exclusions:
     uids : set of str
         Their recordings by the corpus's own CSVs: a table for extraction need not
         name subjects.
+    recordings : set of str
+        Folders of the recordings that were left out.
     """
 
     subjects: set
     uids: set
+    recordings: set = dataclasses.field(default_factory=set)
 
     def leave_out(self, table, targets, name, notes):
         """Leave out their recordings.
@@ -221,22 +225,25 @@ class Exclusions:
             notes.append(
                 f"{name}: {(~kept).sum()} recordings of excluded subjects left out"
             )
+            self.recordings.update(table["audio"][~kept])
             table = table[kept].reset_index(drop=True)
             targets = None if targets is None else targets[kept].reset_index(drop=True)
         return table, targets
 
 
-def find_exclusions(values, storage, notes):
+def find_exclusions(values, storage, notes, own_data=True):
     """Who is left out, by the files beside labels.txt and beside the data folder.
 
     Arguments
     ---------
     values : dict
-        `labels_file` (may be None), `data_folder` and `split_folder`; of an
-        experiment, what they lead to may be out of reach.
+        `labels_file` (may be None), `data_folder` and `split_folder`.
     storage : storage.Storage
     notes : list of str
         What could not be looked at is added to it.
+    own_data : bool
+        Whether the data folder is that of the corpus that labels_file belongs to. If
+        not, labels_file may be out of reach.
 
     Returns
     -------
@@ -245,7 +252,7 @@ def find_exclusions(values, storage, notes):
     Raises
     ------
     UserError
-        If a file is no list of subjects.
+        If a file is no list of subjects, or may not be read.
     """
     # an experiment that moved may know its data_folder only
     folders = [
@@ -253,20 +260,25 @@ def find_exclusions(values, storage, notes):
     ]
     subjects = set()
     for folder in dict.fromkeys(folders):
+        # who may read recordings must read who is not to be among them
+        must = own_data or folder == parent(values["data_folder"])
         try:
-            file = storage.file(joined(folder, EXCLUDED))
+            file = storage.file(joined(folder, EXCLUDED), patient=must)
         except gcs.Missing:
             continue
-        except gcs.Denied as error:
-            notes.append(f"who is excluded could not be looked up: {error}")
+        except (gcs.Denied, gcs.RemoteError) as error:
+            if must:
+                raise
+            notes.append(
+                "whom the corpus of this experiment's training excludes could not be "
+                f"looked up, and is not left out: {error}"
+            )
             continue
-        subjects |= excluded_subjects(file)
+        with told_as(joined(folder, EXCLUDED), file):
+            subjects |= excluded_subjects(file)
     uids = set()
     if subjects and values["split_folder"]:
-        try:
-            uids = _uids_of(subjects, values["split_folder"], storage)
-        except (gcs.Missing, gcs.Denied) as error:
-            notes.append(f"the recordings of excluded subjects: {error}")
+        uids = _uids_of(subjects, values["split_folder"], storage)
     return Exclusions(subjects, uids)
 
 

@@ -72,7 +72,7 @@ class RecordingsDataset(DynamicItemDataset):
         """Items of a batch; a dataloader's workers call this ahead of their use."""
         uids = [self.data_ids[i] for i in indices]
         with _one_message("Fetching a batch"):
-            self.recordings.fetch({self.data[uid]["recording"] for uid in uids})
+            self.recordings.fetch_ahead([self.data[uid]["recording"] for uid in uids])
         return [self[i] for i in indices]
 
 

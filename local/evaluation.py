@@ -7,7 +7,7 @@ import numpy as np
 from speechbrain.utils.distributed import if_main_process
 
 from local import dataio, figures, labels, metrics, predictions, prepare
-from local.addresses import absolute, is_remote, joined, output_path
+from local.addresses import absolute, joined, output_path
 from local.errors import UserError
 from local.experiment import MANIFESTS
 from local.files import write_json
@@ -132,7 +132,10 @@ def prepare_evaluation(experiment, options, hparams):
         prepared = prepare.inspect_again(saved, names, hparams)
     else:
         name = PurePosixPath(split_csv).stem
-        prepared = prepare.prepare_split(split_csv, hparams, names=names)
+        own_data = hparams["data_folder"] == experiment.hparams["data_folder"]
+        prepared = prepare.prepare_split(
+            split_csv, hparams, names=names, own_data=own_data
+        )
     output_folder = _output_folder(experiment, options, name)
     trained = {
         subject
@@ -152,10 +155,7 @@ def prepare_evaluation(experiment, options, hparams):
 
 def _output_folder(experiment, options, name):
     """Where to write; never into the experiment's own files."""
-    folder = experiment.folder
-    if is_remote(experiment.address):
-        folder = Path("results", experiment.name).absolute()
-    output_folder = folder / "evaluation" / name
+    output_folder = experiment.output_folder / "evaluation" / name
     if options["output_folder"]:
         output_folder = output_path(options["output_folder"], "output_folder")
         save_folder = (experiment.folder / "save").resolve()

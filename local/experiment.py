@@ -3,12 +3,13 @@
 import dataclasses
 from pathlib import Path
 
-from local.addresses import absolute, last_name
+from local.addresses import absolute, is_remote, joined
 from local.brain import ClinicalBrain
 from local.config import load_hparams
 from local.errors import UserError
+from local.gcs import Address
 from local.settings import check_values
-from local.storage import Storage
+from local.storage import Storage, told_as
 
 #: Keys of evaluate.yaml and extract_embeddings.yaml that replace the experiment's
 #: own: where the data are and how the work is done, never what shapes the input.
@@ -70,9 +71,12 @@ class Experiment:
         return {**self.hparams, **chosen}
 
     @property
-    def name(self):
-        """What its folder is called."""
-        return last_name(self.address)
+    def output_folder(self):
+        """Where later results go unless told otherwise: into it, if it is on disk."""
+        if not is_remote(self.address):
+            return self.folder
+        place = Address.parse(self.address)
+        return Path("results", place.bucket, place.name).absolute()
 
 
 def open_experiment(options, run_opts):
@@ -109,15 +113,14 @@ def open_experiment(options, run_opts):
             f"experiment_folder {address} holds no checkpoint (save/CKPT+…): its "
             "training has not finished a first epoch."
         )
-    hparams = load_hparams(
-        hparams_file,
-        {
-            # references are resolved: it still points to where it was made
-            "checkpointer": {"checkpoints_dir": str(save_folder)},
-            # for training only; its folders of noise and rooms may be elsewhere
-            "augment": None,
-        },
-    )
+    overrides = {
+        # references are resolved: it still points to where it was made
+        "checkpointer": {"checkpoints_dir": str(save_folder)},
+        # for training only; its folders of noise and rooms may be elsewhere
+        "augment": None,
+    }
+    with told_as(joined(address, hparams_file.name), hparams_file):
+        hparams = load_hparams(hparams_file, overrides)
     brain = ClinicalBrain(
         modules=hparams["modules"],
         hparams=hparams,
@@ -126,13 +129,19 @@ def open_experiment(options, run_opts):
     )
     # --debug has moved the checkpointer to an empty folder
     brain.checkpointer.checkpoints_dir = save_folder
+    checkpoint = _load_best(brain, address)
+    return Experiment(address, folder, hparams, brain, checkpoint.path.name)
+
+
+def _load_best(brain, address):
+    """Load the best checkpoint of the experiment at an address."""
     try:
-        checkpoint = brain.load_best()
+        return brain.load_best()
     except UserError:
         raise
     except Exception as error:  # whatever reading damaged files may raise
         raise UserError(
-            f"The best checkpoint in {save_folder} is damaged or does not fit "
-            f"{hparams_file}: {error}. Deleting its folder leaves the older one."
+            f"The best checkpoint in {joined(address, 'save')} is damaged or does not "
+            f"fit its hyperparams.yaml: {error}. Deleting its folder there leaves the "
+            "older one."
         ) from error
-    return Experiment(address, folder, hparams, brain, checkpoint.path.name)

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from local import corpus, prepare, statistics
-from local.addresses import local_path, output_path, remote_folder
+from local import corpus, prepare, publishing, statistics
+from local.addresses import local_path, output_path
 from local.config import plain_values
 from local.errors import UserError
 from local.experiment import MANIFESTS, RUN_OPTIONS
@@ -51,6 +51,8 @@ class TrainingPlan:
     values : dict
         Plain values of the yaml under these overrides.
     preparation : prepare.Preparation
+    upload_to : str or None
+        Where results are copied to.
     run_options : dict
         Run options that the weights depend on.
     notes : list of str
@@ -60,6 +62,7 @@ class TrainingPlan:
     overrides: dict
     values: dict
     preparation: prepare.Preparation
+    upload_to: str | None
     run_options: dict
     notes: list
 
@@ -92,6 +95,14 @@ def plan_training(arguments, use_statistics=True):
     check_values(values, plain_values(hparams_file))
     check_numbers(values)
     overrides |= _places(values, hparams_file)
+    upload_to = publishing.destination(
+        values["upload_to"], values["gcs_project"], arguments.run_opts
+    )
+    if f"{upload_to}/".startswith(f"{overrides['data_folder']}/"):
+        raise UserError(
+            f"upload_to {upload_to} is in the data folder, which is for recordings: "
+            "give another place."
+        )
     folder = Path(overrides["output_folder"])
     found = statistics.saved_statistics(folder) if use_statistics else None
     if found and values.get("dataset_mean", 0) is values.get("dataset_std", 0) is None:
@@ -123,7 +134,7 @@ def plan_training(arguments, use_statistics=True):
     if found:
         found.check_made_with(statistics.made_with(values, preparation))
         notes.append(f"dataset_mean and dataset_std from {statistics.FILE_NAME}")
-    return TrainingPlan(overrides, values, preparation, run_options, notes)
+    return TrainingPlan(overrides, values, preparation, upload_to, run_options, notes)
 
 
 def _places(values, hparams_file):
@@ -139,8 +150,6 @@ def _places(values, hparams_file):
             addresses[key] = str(local_path(values[key], key))
         if values[key.removesuffix("_folder")] and not Path(addresses[key]).is_dir():
             raise UserError(f"{key}: there is no folder {addresses[key]}.")
-    if values["upload_to"]:
-        addresses["upload_to"] = str(remote_folder(values["upload_to"], "upload_to"))
     return {
         **addresses,
         "study": None,  # now part of data_folder

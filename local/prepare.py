@@ -12,6 +12,7 @@ from pathlib import Path
 import pandas as pd
 
 from local import corpus, labels, splits
+from local.addresses import joined
 from local.errors import UserError
 from local.files import atomic_write, write_json
 from local.manifests import (
@@ -22,7 +23,7 @@ from local.manifests import (
     stop_on_failed,
 )
 from local.recordings import BucketRecordings, FolderRecordings
-from local.storage import Storage
+from local.storage import Storage, told_as
 
 #: yaml keys that change what preparation finds: the same values, the same manifests.
 KEYS = (
@@ -102,7 +103,8 @@ def prepare_training(values):
     """
     storage = Storage.of(values)
     labels_file = storage.file(values["labels_file"])
-    groups = labels.read_label_groups(labels_file)
+    with told_as(values["labels_file"], labels_file):
+        groups = labels.read_label_groups(labels_file)
     names = labels.flatten(groups)
     _check_names(names)
     types = labels.parse_label_types(values["label_types"], names, values["loss"])
@@ -112,7 +114,10 @@ def prepare_training(values):
     problems, notes, tables, targets = [], [], {}, {}
     excluded = corpus.find_exclusions(values, storage, notes)
     for split, file in files.items():
-        table, targets[split], found = _read_rated(file, values, types, excluded, notes)
+        address = joined(values["split_folder"], file.name)
+        table, targets[split], found = _read_rated(
+            file, address, values, types, excluded, notes
+        )
         problems += found
         if table is not None:
             tables[split] = table
@@ -127,7 +132,7 @@ def prepare_training(values):
 
     manifests, failed = {}, []
     names = pd.concat(tables.values())["audio"].unique().tolist()
-    recordings = _fetched(names, values, storage)
+    recordings = _fetched(names, values, storage, excluded)
     for split in tables:
         manifests[split], bad = build_manifest(
             tables[split],
@@ -146,20 +151,25 @@ def prepare_training(values):
     )
 
 
-def _fetched(names, values, storage):
+def _fetched(names, values, storage, excluded):
     """The recordings of these names, brought here at once if there is room."""
     recordings = storage.recordings(values["data_folder"], names)
+    recordings.forget(excluded.recordings - set(names))
     recordings.fetch_all()
     return recordings
 
 
-def _read_rated(file, values, types, excluded, notes, required=("uid", "subject")):
+def _read_rated(
+    file, address, values, types, excluded, notes, required=("uid", "subject")
+):
     """A split's table and targets without excluded subjects, and its problems.
 
+    address : str, what the file is, or is a copy of
     types : dict of str to labels.LabelType, of all labels; None where none is needed
     excluded : corpus.Exclusions
     """
-    table, problems = splits.read_split(file, required)
+    with told_as(address, file):
+        table, problems = splits.read_split(file, required)
     if table is None:
         return None, None, problems
     targets = None
@@ -203,7 +213,9 @@ class PreparedSplit:
     recordings: FolderRecordings | BucketRecordings
 
 
-def prepare_split(split_csv, values, required=("uid", "subject"), names=None):
+def prepare_split(
+    split_csv, values, required=("uid", "subject"), names=None, own_data=True
+):
     """Prepare the recordings of one CSV for a trained model.
 
     Arguments
@@ -216,6 +228,8 @@ def prepare_split(split_csv, values, required=("uid", "subject"), names=None):
         Columns that must be filled.
     names : list of str, optional
         Labels to read; None where the CSV needs none.
+    own_data : bool
+        Whether `data_folder` is the one that the model was trained on.
 
     Returns
     -------
@@ -228,22 +242,22 @@ def prepare_split(split_csv, values, required=("uid", "subject"), names=None):
     """
     storage, notes = Storage.of(values), []
     file = corpus.local_split(split_csv, values, storage)
-    excluded = corpus.find_exclusions(values, storage, notes)
+    excluded = corpus.find_exclusions(values, storage, notes, own_data)
     types = None
     if names is not None:
         types = labels.parse_label_types(values["label_types"], names, values["loss"])
     table, targets, problems = _read_rated(
-        file, values, types, excluded, notes, required
+        file, split_csv, values, types, excluded, notes, required
     )
     if problems:
         raise UserError(f"{split_csv} can't be used as it is:", problems)
-    return _inspected(table, targets, values, storage, notes, file.stem)
+    return _inspected(table, targets, values, storage, excluded, notes, file.stem)
 
 
-def _inspected(table, targets, values, storage, notes, title):
+def _inspected(table, targets, values, storage, excluded, notes, title):
     """The PreparedSplit of a table."""
     names = table["audio"].unique().tolist()
-    recordings = _fetched(names, values, storage)
+    recordings = _fetched(names, values, storage, excluded)
     manifest, failed = build_manifest(
         table, targets, recordings, values, notes, f"inspecting {title}"
     )
@@ -278,7 +292,7 @@ def inspect_again(manifest, names, values):
     storage, notes, title = Storage.of(values), [], "the test split"
     excluded = corpus.find_exclusions(values, storage, notes)
     table, targets = excluded.leave_out(table, manifest[names], title, notes)
-    return _inspected(table, targets, values, storage, notes, title)
+    return _inspected(table, targets, values, storage, excluded, notes, title)
 
 
 def _check_names(names):
@@ -409,7 +423,7 @@ def saved_preparation(folder, values):
         for split in saved.pop("splits")
     }
     names = pd.concat(manifests.values())["recording"].unique().tolist()
-    recordings = _fetched(names, values, storage)
+    recordings = _fetched(names, values, storage, excluded)
     _check_still_there(manifests.values(), recordings)
     return Preparation(manifests=manifests, recordings=recordings, **saved)
 

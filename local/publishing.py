@@ -17,7 +17,7 @@ from local.files import write_json
 from local.gcs.addresses import Address
 from local.gcs.clients import client
 from local.gcs.errors import Conflict, Missing, RemoteError
-from local.gcs.listing import stat
+from local.gcs.listing import list_objects, stat
 from local.gcs.mirror import Mirror, as_problem, regular_files
 from local.gcs.patience import Patience
 
@@ -26,8 +26,22 @@ logger = logging.getLogger(__name__)
 #: Whose place it is; made once per experiment, so that a resumed run has it too.
 CLAIM = "save/upload.json"
 
-#: Not for readers: what is being written, and what --debug writes.
-LEFT_OUT = (CLAIM, "save/partial-*", "debug/*", "evaluation/*/debug/*")
+#: What runs write: nothing else in their folder is theirs to upload.
+WRITTEN = (
+    "hyperparams.yaml",
+    "env.log",
+    "log.txt",
+    "train_log.txt",
+    "train.py",
+    "dataset_statistics.json",
+    "inventory.json",
+    "failed.csv",
+    "save/manifests/*",
+    "save/run_options.json",
+)
+
+#: Not for readers: what --debug writes.
+LEFT_OUT = ("evaluation/*/debug/*",)
 
 CHECKPOINT_FILES = "save/CKPT*/*"
 #: A folder without it is no checkpoint to SpeechBrain.
@@ -42,7 +56,6 @@ RESULTS = (
     "model_card.md",
     "figures/*",
     "evaluation/*",
-    "*.parquet*",
 )
 
 #: Seconds that training waits for a bucket that does not answer, at most.
@@ -69,7 +82,10 @@ def destination(address, project, run_opts):
     Raises
     ------
     UserError
-        If it is no address of a bucket, or there are no credentials.
+        If it is no address of a bucket, or can't be listed; `Denied` without
+        credentials or the right to.
+    RemoteError
+        If the bucket can't be reached.
     """
     if not address:
         return None
@@ -78,6 +94,7 @@ def destination(address, project, run_opts):
         logger.info("--debug: nothing is uploaded")
         return None
     client(project)
+    list_objects(place)  # to fail now, and not after the preparation
     return str(place)
 
 
@@ -210,8 +227,11 @@ class ExperimentPublication:
                     f"{self.address / CLAIM} is no longer this run's: another run has "
                     "taken the place, or somebody has emptied it. Nothing was uploaded."
                 ]
+            published = (*WRITTEN, CHECKPOINT_FILES, *RESULTS)
             names = [
-                name for name in regular_files(self.folder) if not _is(name, *LEFT_OUT)
+                name
+                for name in regular_files(self.folder)
+                if _is(name, *published) and not _is(name, *LEFT_OUT)
             ]
             return self._mirror.run(self._stages(names, there), patience)
         except (UserError, RemoteError, OSError) as error:
@@ -258,7 +278,8 @@ def publish_files(folder, names, address):
     folder : str or Path
     names : iterable of str
         Paths below the folder. One that is not there is deleted from the bucket: it
-        is of an earlier run.
+        is of an earlier run. The last one vouches for the others: where any of them
+        differs it is deleted first and uploaded last.
     address : str
         Where they go, ``gs://bucket/folder``.
 
@@ -267,14 +288,23 @@ def publish_files(folder, names, address):
     list of str
         What could not be uploaded, and why.
     """
-    names = sorted(names)
+    *others, last = names
     try:
         mirror = Mirror(folder, Address.parse(address))
         there = mirror.look(names)
         here = [name for name in names if (mirror.folder / name).is_file()]
         old = [name for name in there if name not in here]
-        problems = mirror.run([(mirror.upload_changed, here), (mirror.delete, old)])
-    except (UserError, RemoteError) as error:
+        changed = [name for name in here if not mirror.holds(name)]
+        first = {last} & set(there) if {*old, *changed} - {last} else set()
+        send = mirror.upload if first else mirror.upload_changed
+        stages = [
+            (mirror.delete, first),
+            (mirror.upload, set(others) & set(changed)),
+            (mirror.delete, set(old) - first),
+            (send, {last} & set(here)),
+        ]
+        problems = mirror.run(stages)
+    except (UserError, RemoteError, OSError) as error:
         problems = [as_problem(error)]
     return _told(problems, address, folder)
 

@@ -1,20 +1,38 @@
 """Recordings by name: the folders below `data_folder`, on disk or in a bucket.
 
-Both kinds answer to `fetch`, `parts`, `unreadable` and `read`; who reads a recording
+Both kinds answer to the same methods; who reads a recording
 need not know where it is.
 """
 
+import contextlib
 import logging
 from pathlib import Path
 
 from local import gcs
-from local.audio import is_recording_file, recording_files
+from local.audio import METADATA, is_recording_file, recording_files
 from local.errors import BadRecording, UserError
 
 logger = logging.getLogger(__name__)
 
 #: How often a recording is fetched again that others crowd out of the cache.
 N_ATTEMPTS = 5
+
+
+def _check_complete(files):
+    """Raise BadRecording unless metadata and a waveform are among these files."""
+    if METADATA not in files:
+        raise BadRecording(f"{METADATA} is missing")
+    if len(files) < 2:
+        raise BadRecording("there is no waveform.*")
+
+
+@contextlib.contextmanager
+def _noted(found, name):
+    """Keep the reason why a recording is none."""
+    try:
+        yield
+    except BadRecording as reason:
+        found[name] = str(reason)
 
 
 class FolderRecordings:
@@ -39,7 +57,7 @@ class FolderRecordings:
     def fetch_all(self):
         """Nothing is to be fetched."""
 
-    def fetch(self, names):
+    def fetch_ahead(self, names):
         """Nothing is to be fetched."""
 
     def parts(self, names):
@@ -47,8 +65,15 @@ class FolderRecordings:
         yield list(names)
 
     def unreadable(self, names):
-        """Names and reasons of recordings that are known not to be there: unknown."""
-        return {}
+        """Names and reasons of recordings that are not there."""
+        found = {}
+        for name in names:
+            with _noted(found, name):
+                _check_complete(recording_files(self.folder / name))
+        return found
+
+    def forget(self, names):
+        """Nothing is kept of them anywhere."""
 
     def read(self, name, use):
         """What `use` makes of a recording's files.
@@ -125,6 +150,7 @@ class BucketRecordings:
     def fetch_all(self):
         """Bring all of them into the cache, with a progress bar, if there is room."""
         if self.streams:
+            self._check_room()
             logger.info(
                 "%.3g GB of recordings stream through a cache of %.3g GB "
                 "(audio_cache_gb); num_workers processes fetch them ahead of their use",
@@ -133,6 +159,42 @@ class BucketRecordings:
             )
         else:
             self.fetch(self._files, progress=True)
+
+    def _check_room(self):
+        """Refuse a cache that can't hold the largest recording."""
+        largest = max(map(self._size, self._files))
+        if largest > self.cache.limit_bytes:
+            raise UserError(
+                f"audio_cache_gb is {self.cache.limit_bytes / 1e9:g}, and one "
+                f"recording alone has {largest / 1e9:.3g} GB: raise it to several "
+                "times that, or to null for no limit."
+            )
+
+    def fetch_ahead(self, names):
+        """Bring recordings into the cache that are soon read, as far as they fit.
+
+        Arguments
+        ---------
+        names : iterable of str
+        """
+        room, soon = self._share(), []
+        for name in names:
+            room -= self._size(name)
+            if room < 0:
+                break
+            soon.append(name)
+        self.fetch(soon)
+
+    def forget(self, names):
+        """Delete every copy of these recordings from the cache.
+
+        Arguments
+        ---------
+        names : iterable of str
+            Of subjects who have withdrawn their consent, for example.
+        """
+        for name in names:
+            self.cache.forget(self.address / name)
 
     def fetch(self, names, progress=False):
         """Bring recordings into the cache, in parallel.
@@ -168,7 +230,7 @@ class BucketRecordings:
                 raise
             for remote, failure in failures.items():
                 name = remote.address.name.rpartition("/")[0].rpartition("/")[2]
-                self._gone[name] = str(failure)
+                self._gone[name] = f"it left the bucket after it was listed: {failure}"
 
     def parts(self, names):
         """Yield the names in parts that the cache holds at a time, fetched.
@@ -177,12 +239,10 @@ class BucketRecordings:
         ---------
         names : iterable of str
         """
-        limit = self.cache.limit_bytes if self.streams else float("inf")
         part, n_bytes = [], 0
         for name in names:
             size = self._size(name)
-            # a quarter: other processes fetch too
-            if part and n_bytes + size > limit / 4:
+            if part and n_bytes + size > self._share():
                 self.fetch(part)
                 yield part
                 part, n_bytes = [], 0
@@ -195,23 +255,22 @@ class BucketRecordings:
         """Names and reasons of those that can't be fetched, or are not there."""
         found = {}
         for name in names:
-            try:
-                self._of(name)
-            except BadRecording as reason:
-                found[name] = str(reason)
+            with _noted(found, name):
+                _check_complete(self._of(name))
         return found
 
     def read(self, name, use):
         """As `FolderRecordings.read`, from the cache."""
-        for _ in range(N_ATTEMPTS):
+        for attempt in range(N_ATTEMPTS):
             remotes = self._of(name)
             self.fetch([name])
             files = {file: self.cache.path(remote) for file, remote in remotes.items()}
             try:
                 return use(files)
             except BadRecording:
-                # somebody else may have needed the room before it was read
-                if all(path.exists() for path in files.values()):
+                # somebody else may have needed the room before it was read, or
+                # fetched it again since
+                if attempt and all(path.exists() for path in files.values()):
                     raise
         raise UserError(
             f"Recordings leave the cache {self.cache.folder} before they can be read: "
@@ -226,6 +285,10 @@ class BucketRecordings:
         if not remotes:
             raise BadRecording(f"there is no folder {self.address}/{name}")
         return remotes
+
+    def _share(self):
+        """Bytes that one process may fetch at a time: others do too."""
+        return self.cache.limit_bytes / 4 if self.streams else float("inf")
 
     def _size(self, name):
         """Bytes of a recording, 0 if there is none."""

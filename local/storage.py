@@ -1,7 +1,7 @@
 """What the addresses of inputs lead to: local files, copies of a bucket's."""
 
+import contextlib
 import dataclasses
-import logging
 from pathlib import Path
 
 from local import gcs
@@ -9,16 +9,45 @@ from local.addresses import is_remote, local_path
 from local.errors import UserError
 from local.recordings import BucketRecordings, FolderRecordings
 
-logger = logging.getLogger(__name__)
-
 #: Where copies of a bucket's objects are kept unless `audio_cache` says otherwise.
 DEFAULT_CACHE = "audio_cache"
 
 #: Of a trained experiment, what evaluation needs (names below its folder).
 EXPERIMENT_FILES = ("hyperparams.yaml", "save/run_options.json")
 
+#: Seconds that something is waited for which is not needed in any case.
+IMPATIENT_S = 10.0
+
 #: How often a folder is listed again that somebody writes to meanwhile.
 N_LISTINGS = 3
+
+
+@contextlib.contextmanager
+def told_as(address, path):
+    """Let messages about a local copy speak of what it is a copy of.
+
+    Arguments
+    ---------
+    address : str
+    path : Path
+        Its local copy.
+
+    Raises
+    ------
+    UserError
+        As it comes, with the address for the path.
+
+    Example
+    -------
+    >>> with told_as("gs://hospital/labels.txt", Path("/cache/labels.txt")):
+    ...     raise UserError("/cache/labels.txt names no label.")
+    Traceback (most recent call last):
+    local.errors.UserError: gs://hospital/labels.txt names no label.
+    """
+    try:
+        yield
+    except UserError as error:
+        raise UserError(str(error).replace(str(path), str(address))) from error
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,15 +56,13 @@ class Storage:
 
     Attributes
     ----------
-    cache_folder : Path
-    limit_gb : float or None
-        Bytes / 10^9 of recordings that the cache may hold; None: any.
+    cache : gcs.Cache
+        Where a bucket's recordings are kept.
     project : str or None
         Google Cloud project.
     """
 
-    cache_folder: Path
-    limit_gb: float | None = None
+    cache: gcs.Cache
     project: str | None = None
 
     @classmethod
@@ -47,22 +74,18 @@ class Storage:
         UserError
             If the cache is no local folder, or its limit no positive number.
         """
-        limit = values.get("audio_cache_gb")
-        is_number = isinstance(limit, int | float) and not isinstance(limit, bool)
-        if limit is not None and not (is_number and 0 < limit < float("inf")):
-            raise UserError(
-                f"audio_cache_gb must be a number above 0, or null for no limit; found "
-                f"{limit!r}."
-            )
         folder = local_path(values.get("audio_cache") or DEFAULT_CACHE, "audio_cache")
-        return cls(folder, limit, values.get("gcs_project"))
+        cache = gcs.Cache(folder, values.get("audio_cache_gb"))
+        return cls(cache, values.get("gcs_project"))
 
-    def file(self, address):
+    def file(self, address, patient=True):
         """A local copy of a file as it is now.
 
         Arguments
         ---------
         address : str
+        patient : bool
+            Whether to wait long for a bucket that can't be reached.
 
         Returns
         -------
@@ -78,7 +101,12 @@ class Storage:
         """
         if not is_remote(address):
             return Path(address)
-        remote = self._list(gcs.stat, gcs.Address.parse(address))
+        patience = gcs.Patience.from_environment()
+        if not patient:
+            deadline_s = min(IMPATIENT_S, patience.deadline_s)
+            patience = dataclasses.replace(patience, deadline_s=deadline_s)
+        gcs.client(self.project)
+        remote = gcs.stat(gcs.Address.parse(address), patience)
         return self._snapshot([remote]) / remote.name
 
     def folder(self, address, wanted):
@@ -105,11 +133,14 @@ class Storage:
         remote_folder = gcs.Address.parse(address)
         prefix = f"{remote_folder.name}/".lstrip("/")
         for left in reversed(range(N_LISTINGS)):
-            listing = self._list(gcs.list_objects, remote_folder)
+            gcs.client(self.project)
+            listing = gcs.list_objects(remote_folder)
             remotes = [o for o in listing if wanted(o.name.removeprefix(prefix))]
+            if not remotes:
+                return self.cache.folder / "nothing"  # as a local one may not be there
             try:
                 return self._snapshot(remotes) / remote_folder.name
-            except (gcs.Changed, gcs.RemoteError, UserError) as error:
+            except (gcs.RemoteError, UserError) as error:
                 # somebody writes there: what is there now?
                 if not left or not _was_replaced(error):
                     raise
@@ -145,20 +176,15 @@ class Storage:
             return FolderRecordings(address)
         return BucketRecordings(
             gcs.Address.parse(address),
-            gcs.Cache(self.cache_folder, self.limit_gb),
+            self.cache,
             names,
             self.project,
         )
 
-    def _list(self, function, address):
-        gcs.client(self.project)
-        return function(address)
-
     def _snapshot(self, remotes):
         """A folder with these objects at the paths that they have in their bucket."""
-        if not remotes:
-            return self.cache_folder / "snapshots" / "empty"
-        return gcs.snapshot(self.cache_folder, gcs.Address(remotes[0].bucket), remotes)
+        bucket = gcs.Address(remotes[0].bucket)
+        return gcs.snapshot(self.cache.folder, bucket, remotes)
 
 
 def _was_replaced(error):

@@ -42,11 +42,11 @@ def put(gcs, n, n_bytes=10_000):
 
 
 def files(folder):
-    """All files of a cache but the lock, temporary ones too."""
+    """All files of a cache but the lock and the tag, temporary ones too."""
     return sorted(
         str(path.relative_to(folder))
         for path in folder.rglob("*")
-        if path.is_file() and path.name != ".lock"
+        if path.is_file() and path.name not in (".lock", "CACHEDIR.TAG")
     )
 
 
@@ -280,7 +280,7 @@ def on_disk(folder):
     """Bytes of all files in a cache but its own notes."""
     total = 0
     for parent, _, names in os.walk(folder):
-        for name in set(names) - {".lock", "claim"}:
+        for name in set(names) - {".lock", "CACHEDIR.TAG", "claim"}:
             with contextlib.suppress(FileNotFoundError):  # a failed download's
                 total += (Path(parent) / name).stat().st_size
     return total
@@ -331,9 +331,24 @@ def test_what_is_needed_together_must_fit(gcs, tmp_path):
     assert [cache.holds(remote) for remote in found] == [False, True, True, True]
 
 
-@pytest.mark.parametrize("limit", [0, -1, float("nan"), float("inf")])
+def test_somebodys_own_folder_is_no_cache(gcs, tmp_path):
+    (found,) = put(gcs, 1)
+    own = tmp_path / "data" / "objects" / "thesis.txt"
+    own.parent.mkdir(parents=True)
+    own.write_text("mine")
+    with pytest.raises(UserError, match="holds other files"):
+        Cache(tmp_path / "data", limit_gb=2e-5).fetch([found])
+    assert own.read_text() == "mine"
+    assert files(tmp_path) == ["data/objects/thesis.txt"]
+    (tmp_path / "empty").mkdir()
+    for _ in range(2):
+        Cache(tmp_path / "empty").fetch([found])
+    assert Cache(tmp_path / "empty").holds(found)
+
+
+@pytest.mark.parametrize("limit", [0, -1, float("nan"), float("inf"), 1e300, "x", True])
 def test_limit_that_is_none(tmp_path, limit):
-    with pytest.raises(UserError, match="audio_cache_gb must be a positive number"):
+    with pytest.raises(UserError, match="audio_cache_gb must be a number above 0"):
         Cache(tmp_path, limit)
 
 

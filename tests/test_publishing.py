@@ -147,10 +147,12 @@ def test_the_bucket_itself_may_be_the_place(gcs, folder):
 
 def test_they_arrive_in_order(gcs, folder):
     before = BEFORE | {"hyperparams.yaml", "train_log.txt", "save/run_options.json"}
-    results = RESULTS | {"audit.json", "report.html", "model_card.md", "st.parquet"}
-    results |= {"st.parquet.failed.csv", "evaluation/b/figures/roc.png"}
+    results = RESULTS | {"audit.json", "report.html", "model_card.md"}
+    results |= {"evaluation/b/figures/roc.png"}
     for name in (before - BEFORE) | (results - RESULTS):
         write(folder, name, b"one more")
+    for name in ("notes.txt", "audio_cache/objects/x/waveform.wav", "save/x/a.wav"):
+        write(folder, name, b"not of this run")
     begun(folder).update()
     order = arrival(gcs)
     for stage in (CLAIM, before, WEIGHTS, MARK, results):
@@ -372,7 +374,7 @@ def test_a_place_that_was_not_claimed_is_not_written_to(gcs, folder):
     assert remote(gcs) == {}
 
 
-@pytest.mark.parametrize("name", ["log.txt", "new.txt"])
+@pytest.mark.parametrize("name", ["log.txt", "env.log"])
 def test_a_write_by_somebody_else_is_noticed(gcs, folder, name):
     publication = begun(folder)
     publication.update()
@@ -487,9 +489,9 @@ def test_a_log_that_grows_meanwhile(gcs, folder):
 
 
 def test_a_name_that_no_object_can_have(gcs, folder):
-    write(folder, "odd\nname.txt", b"odd")
+    write(folder, "save/manifests/odd\nname.csv", b"odd")
     (problem,) = begun(folder).update()
-    assert "'odd\\nname.txt' is no name for an object" in problem
+    assert "odd\\nname.csv' is no name for an object" in problem
     assert remote(gcs).keys() == CLAIM | BEFORE
 
 
@@ -612,7 +614,7 @@ def test_killed_and_run_again(gcs, folder, kind, n_before):
 def test_single_files(gcs, tmp_path):
     gcs.create_bucket("results")
     place = "gs://results/evaluation"
-    names = ["metrics.json", "figures/roc.png", "failed.csv"]
+    names = ["figures/roc.png", "failed.csv", "metrics.json"]
     for name in (*names, "private.txt"):
         write(tmp_path, name, name.encode())
     gcs.put_bytes("results", "evaluation/metrics.json", b"older")
@@ -625,9 +627,24 @@ def test_single_files(gcs, tmp_path):
     write(tmp_path, "metrics.json", b"newer")
     gcs.proxy.requests.clear()
     assert publish_files(tmp_path, names, place) == []
-    assert gcs.proxy.requests == {"stat": 3, "upload": 1, "delete": 1}
+    assert gcs.proxy.requests == {"stat": 3, "upload": 1, "delete": 2}
     del expected["failed.csv"]
     assert remote(gcs, place) == expected | {"metrics.json": b"newer"}
+
+
+def test_of_single_files_the_last_one_never_stands_beside_others(gcs, tmp_path):
+    gcs.create_bucket("results")
+    place, names = "gs://results/evaluation", ["predictions.csv", "metrics.json"]
+    for content in (b"one", b"two"):
+        for name in names:
+            write(tmp_path, name, content)
+        if content == b"two":
+            gcs.proxy.inject("status", kind="upload", path="predictions", status=403)
+        problems = publish_files(tmp_path, names, place)
+        assert len(problems) == (content == b"two")
+    assert remote(gcs, place) == {"predictions.csv": b"one"}
+    assert publish_files(tmp_path, names, place) == []
+    assert remote(gcs, place) == dict.fromkeys(names, b"two")
 
 
 def test_single_files_that_can_not_be_uploaded(gcs, tmp_path):
@@ -654,12 +671,12 @@ def test_the_user_is_told_how_it_ended(gcs, tmp_path, capsys, caplog):
     gcs.create_bucket("results")
     assert publish_files(tmp_path, names, PLACE) == []
     assert capsys.readouterr().out == f"Everything is in {PLACE} too\n"
-    assert len(publish_files(tmp_path, names, "gs://no-such-bucket")) == 52
+    assert len(publish_files(tmp_path, names, "gs://no-such-bucket")) == 51
     record = caplog.records[-1]
     assert record.levelno == logging.ERROR
     first, *rest = record.getMessage().splitlines()
     assert "The upload to gs://no-such-bucket is not complete" in first
     assert f"The results in {tmp_path} are whole. Run the same command again" in first
     assert rest[0].startswith("  - gs://no-such-bucket/00 does not exist")
-    assert rest[-1] == "  … and 2 more"
+    assert rest[-1] == "  … and 1 more"
     assert len(rest) == 51

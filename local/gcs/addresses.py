@@ -130,8 +130,9 @@ class Address:
             "[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]", match[1]
         ):
             raise UserError(
-                "Expected an address such as gs://bucket/folder (a bucket's name has "
-                f"small letters, digits and . _ - only), found {str(text)!r}."
+                "Expected an address such as gs://bucket/folder (a bucket's name has 3 "
+                "or more letters, which are small, digits and . _ - only), found "
+                f"{str(text)!r}."
             )
         name = (match[2] or "").rstrip("/")
         return cls(match[1], check_name(name) if name else "")

@@ -6,6 +6,7 @@ Below the folder are:
   only, never written again;
 - ``partial/<random>/``: what is just being downloaded, with a file ``claim`` that holds
   its size and is locked as long as the download lives;
+- ``CACHEDIR.TAG``: without it a folder with files in it is none of ours;
 - ``.lock``: whoever changes anything in ``objects`` or claims room holds a lock on it;
   its content is the known total, an upper bound for the bytes in both.
 
@@ -26,7 +27,7 @@ import time
 from pathlib import Path
 
 from local.errors import UserError
-from local.gcs.addresses import check_name
+from local.gcs.addresses import Address, check_name
 from local.gcs.downloads import download
 from local.gcs.errors import RemoteError
 from local.gcs.parallel import download_many
@@ -34,11 +35,32 @@ from local.gcs.parallel import download_many
 #: Share of the limit that is left in use once room had to be made: as it takes a look
 #: at every file, it should not be necessary again at once.
 FILLED = 0.9
+#: An exabyte.
+MAX_LIMIT_GB = 1e9
 #: Seconds after which somebody who waits for room looks again.
 POLL_S = 0.2
 
 #: Errors that say that a folder can't be one to write to, whatever comes later.
-_NO_FOLDER = (errno.EEXIST, errno.ENOTDIR, errno.EACCES, errno.EPERM, errno.EROFS)
+_NO_FOLDER = (
+    errno.EEXIST,
+    errno.ENOTDIR,
+    errno.ENOENT,
+    errno.EACCES,
+    errno.EPERM,
+    errno.EROFS,
+    errno.ENAMETOOLONG,
+    errno.ELOOP,
+)
+
+#: The file that is locked, and holds the known total.
+LEDGER = ".lock"
+
+#: Says that a folder is a cache, to backups (https://bford.info/cachedir/) and to us:
+#: what is deleted to make room must not be somebody's own.
+TAG = "CACHEDIR.TAG"
+TAG_TEXT = """Signature: 8a477f597d28d172789f06886806bc55
+# Copies of objects of buckets. May be deleted while nobody uses it.
+"""
 
 
 class Cache:
@@ -82,10 +104,11 @@ class Cache:
 
     def __init__(self, folder, limit_gb=None):
         self.folder = Path(folder)
-        if limit_gb is not None and not 0 < limit_gb < math.inf:
+        is_number = isinstance(limit_gb, int | float) and limit_gb is not True
+        if limit_gb is not None and not (is_number and 0 < limit_gb <= MAX_LIMIT_GB):
             raise UserError(
-                "audio_cache_gb must be a positive number, or null for no limit, "
-                f"found {limit_gb!r}."
+                f"audio_cache_gb must be a number above 0 and up to {MAX_LIMIT_GB:g}, "
+                f"or null for no limit; found {limit_gb!r}."
             )
         self.limit_bytes = None if limit_gb is None else round(limit_gb * 10**9)
 
@@ -109,9 +132,23 @@ class Cache:
             If the name is none that can be trusted as a path.
         """
         parent, _, name = check_name(remote.name).rpartition("/")
-        digest = hashlib.sha256(parent.encode()).hexdigest()[:32]
-        generation = str(remote.generation)
-        return Path(self.folder, "objects", remote.bucket, digest, generation, name)
+        folder = self._copies(Address(remote.bucket, parent))
+        return folder / str(remote.generation) / name
+
+    def _copies(self, folder):
+        """Where the copies of a bucket's folder are, an Address."""
+        digest = hashlib.sha256(folder.name.encode()).hexdigest()[:32]
+        return self.folder / "objects" / folder.bucket / digest
+
+    def forget(self, folder):
+        """Delete every copy, of any generation, of the objects of a folder.
+
+        Arguments
+        ---------
+        folder : Address
+            Of the objects right in it, not of folders below.
+        """
+        shutil.rmtree(self._copies(folder), ignore_errors=True)
 
     def holds(self, remote):
         """Whether an object's copy is there.
@@ -205,6 +242,8 @@ class Cache:
             total = _read_total(ledger)
             if total is None or total + n_bytes > limit:
                 in_flight = self._in_flight()
+                if in_flight and in_flight + n_bytes > limit:
+                    return None
                 spare = limit * FILLED - in_flight - n_bytes
                 total = in_flight + self._evict(spare, kept)
                 if in_flight and total + n_bytes > limit:
@@ -254,7 +293,7 @@ class Cache:
     @contextlib.contextmanager
     def _locked(self):
         """Hold the lock; lends the descriptor of the file with the known total."""
-        ledger = os.open(self.folder / ".lock", os.O_RDWR | os.O_CREAT, 0o600)
+        ledger = os.open(self.folder / LEDGER, os.O_RDWR | os.O_CREAT, 0o600)
         try:
             fcntl.flock(ledger, fcntl.LOCK_EX)
             yield ledger
@@ -299,6 +338,7 @@ def private_folder(folder):
         folder.mkdir(mode=0o700, exist_ok=True)
         if not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        _claim_folder(folder)
     except OSError as error:
         if error.errno not in _NO_FOLDER:
             raise
@@ -307,6 +347,20 @@ def private_folder(folder):
             f"one, found {str(folder)!r} ({error.strerror}): set it to another, or "
             "mend its permissions."
         ) from None
+
+
+def _claim_folder(folder):
+    """Mark an empty folder as a cache; refuse one with other files."""
+    tag = folder / TAG
+    if tag.exists():
+        return
+    others = {path.name for path in folder.iterdir()} - {TAG, LEDGER}
+    if others and not tag.exists():  # another process may just have begun
+        raise UserError(
+            f"audio_cache {folder} holds other files, and a cache deletes what it has "
+            "no room for: name a new or an empty folder."
+        )
+    tag.write_text(TAG_TEXT, encoding="utf-8")
 
 
 def _read_total(ledger):

@@ -55,6 +55,11 @@ def download(remote, path, patience=None, stop=None):
             _fetch_right_bytes(remote, file, patience, stop or threading.Event())
     except Missing:
         now = stat(remote.address, patience)  # says so itself if it is gone
+        if now.generation == remote.generation:
+            raise RemoteError(
+                f"{remote.address} is there, and the server says that it is not (404): "
+                "run again."
+            ) from None
         raise Changed(
             f"{remote.address} was replaced while it was being read (generation "
             f"{remote.generation}, now {now.generation}): run again."

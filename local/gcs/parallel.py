@@ -1,6 +1,7 @@
 """Downloading many objects at a time."""
 
 import concurrent.futures
+import contextlib
 import functools
 import threading
 
@@ -62,7 +63,7 @@ def download_many(
         }
         try:
             failures, n_left = _gather(jobs, bar)
-        except BaseException:  # e.g. Ctrl-C or a full disk: leave at once
+        except BaseException:  # e.g. Ctrl-C or a full disk: ends with the next bytes
             stop.set()
             pool.shutdown(wait=False, cancel_futures=True)
             raise
@@ -71,13 +72,15 @@ def download_many(
 
 
 def _bar(pairs, progress):
-    """The bar that shows how many of the bytes have arrived."""
+    """The bar that shows how many of the bytes have arrived, or None."""
+    if not progress:  # even a bar that is switched off has a lock and a thread, which
+        return contextlib.nullcontext()  # forked workers would share
     return tqdm(
         total=sum(remote.size for remote, _ in pairs),
         desc="downloading",
         unit="B",
         unit_scale=True,
-        disable=None if progress else True,
+        disable=None,
     )
 
 
@@ -104,7 +107,8 @@ def _gather(jobs, bar):
     for job in concurrent.futures.as_completed(jobs):
         error = job.result()
         if error is None:
-            bar.update(jobs[job].size)
+            if bar is not None:
+                bar.update(jobs[job].size)
         elif error is NOT_TRIED:
             n_left += 1
         else:
@@ -115,10 +119,14 @@ def _gather(jobs, bar):
 def _summary(failures, n_left, n):
     """All failures as one exception."""
     errors = [failures[remote] for remote in sorted(failures, key=lambda o: o.address)]
+    denied = [error for error in errors if isinstance(error, Denied)]
+    for error in denied[1:]:  # the same of each that had already begun
+        errors.remove(error)
+        n_left += 1
     only_input = all(isinstance(error, UserError) for error in errors)
     left = f" ({n_left} more were not tried)" if n_left else ""
     summary = (UserError if only_input else RemoteError)(
-        f"{len(failures)} of {n} objects could not be downloaded{left}:",
+        f"{len(errors)} of {n} objects could not be downloaded{left}:",
         [str(error) for error in errors],
     )
     summary.failures = failures

@@ -6,7 +6,7 @@ import email.utils
 import functools
 import logging
 import os
-import time
+import threading
 
 from google.api_core.retry import Retry
 
@@ -79,15 +79,15 @@ def retry(patience, stop=None):
         maximum=patience.longest_delay_s,
         multiplier=2,
         timeout=patience.deadline_s,
-        on_error=functools.partial(_before_retry, patience),
+        on_error=functools.partial(_before_retry, patience, stop or threading.Event()),
     )
 
 
-def _before_retry(patience, error):
+def _before_retry(patience, stop, error):
     """Wait as long as the server asks for: the library does not look at that."""
     delay_s = min(_retry_after_s(error), patience.longest_delay_s, patience.deadline_s)
     logger.debug(f"{in_words(error)}: trying again")
-    time.sleep(delay_s)
+    stop.wait(delay_s)
 
 
 def _retry_after_s(error):

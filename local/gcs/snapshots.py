@@ -72,7 +72,7 @@ def _digest(folder, remotes):
 def _remove_unused(snapshots):
     """Remove what nobody used for long, and what killed processes left."""
     now = time.time()
-    for path in list(snapshots.iterdir()):
+    for path in filter(Path.is_dir, list(snapshots.iterdir())):
         longest_s = LEFT_OVER_S if path.name.startswith(".") else UNUSED_S
         with contextlib.suppress(FileNotFoundError):  # another process does the same
             if now - path.stat().st_mtime > longest_s:
