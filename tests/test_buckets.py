@@ -12,6 +12,13 @@ import pyarrow.parquet as pq
 import pytest
 from conftest import read_csv, write_csv
 from running import ROOT, SMALL, failed, run_script, succeeded, train
+from speechbrain.utils.run_opts import RunOptions
+
+from local import cli
+from local.errors import UserError
+from local.experiment import MANIFESTS, open_experiment
+from local.planning import plan_training
+from local.prepare import save_preparation
 
 pytest_plugins = ["gcs_server"]
 
@@ -65,6 +72,26 @@ def extract(experiment, output_file, *options):
         f"--output_file={output_file}",
         *options,
     )
+
+
+def refused(function, *arguments):
+    """The message of a call that the user's input or configuration ends."""
+    with pytest.raises(UserError) as caught:
+        function(*arguments)
+    return str(caught.value)
+
+
+def planned(corpus, folder, *options):
+    """What train.py does before it builds a model, in this process."""
+    arguments = [str(ROOT / "hparams/train.yaml"), f"--output_folder={folder}"]
+    arguments += [f"--corpus_folder={corpus}", *SMALL, *options]
+    return plan_training(cli.parse_arguments(arguments))
+
+
+def opened(experiment, cache):
+    """What evaluate.py does first, in this process."""
+    options = {"experiment_folder": experiment, "audio_cache": cache.partition("=")[2]}
+    return open_experiment(options, RunOptions(device="cpu"))
 
 
 def tree(folder):
@@ -159,38 +186,29 @@ def test_an_experiments_own_test_split_comes_from_its_bucket(
 # The cache
 
 
-def test_a_second_run_downloads_what_changed(bucket, local_run, tmp_path, cache):
-    options = [cache, f"--split_csv={CORPUS}/splits/test.csv"]
-    options += [f"--data_folder={CORPUS}/audio"]
-    succeeded(evaluate(local_run, tmp_path / "1", *options))
-    assert bucket.proxy.requests["download"] == 8 * 2 + 1
-    succeeded(evaluate(local_run, tmp_path / "2", *options))
-    assert bucket.proxy.requests["download"] == 8 * 2 + 1
+def test_a_second_run_downloads_what_changed(bucket, tmp_path, cache):
+    def peaks():
+        manifest = planned(CORPUS, tmp_path / "out", cache).preparation.manifests
+        return manifest["test"].set_index("ID")["peak"]
+
+    first = peaks()
+    n = bucket.proxy.requests["download"]
+    assert n == N_OBJECTS + 3 + 1
+    assert peaks().equals(first)
+    assert bucket.proxy.requests["download"] == n
     other = bucket.objects(BUCKET)["study A/corpus/audio/s12_0/waveform.wav"]
     bucket.put_bytes(BUCKET, "study A/corpus/audio/s11_0/waveform.wav", other)
-    succeeded(evaluate(local_run, tmp_path / "3", *options))
-    assert bucket.proxy.requests["download"] == 8 * 2 + 2
-    scores = [
-        {
-            (row["uid"], row["label"]): row["logit"]
-            for row in read_csv(tmp_path / name / "predictions.csv")
-        }
-        for name in "123"
-    ]
-    assert scores[0] == scores[1]
-    changed = {
-        uid
-        for uid, label in scores[0]
-        if scores[0][uid, label] != scores[2][uid, label]
-    }
-    assert changed == {"s11_0"}
+    changed = peaks()
+    assert bucket.proxy.requests["download"] == n + 1
+    assert set(changed.index[changed != first]) == {"s11_0"}
+    assert changed["s11_0"] == first["s12_0"]
 
 
 def test_missing_objects_are_told_by_uid(bucket, tmp_path, cache):
     bucket.delete(BUCKET, "study A/corpus/audio/s03_0/metadata.json")
     for name in ("metadata.json", "waveform.wav"):
         bucket.delete(BUCKET, f"study A/corpus/audio/s12_1/{name}")
-    message = failed(train(CORPUS, tmp_path / "out", cache))
+    message = refused(planned, CORPUS, tmp_path / "out", cache)
     assert "2 recordings can't be used" in message
     assert "s03_0: metadata.json is missing" in message
     assert f"s12_1: there is no folder {CORPUS}/audio/s12_1" in message
@@ -240,21 +258,17 @@ def test_a_list_of_the_excluded_that_may_not_be_read_stops_the_run(
     bucket, local_run, tmp_path, cache
 ):
     bucket.put_bytes(BUCKET, "study A/corpus/excluded_subjects.txt", b"s12\n")
-    for run in (
-        lambda: train(CORPUS, tmp_path / "out", cache),
-        lambda: evaluate(
-            local_run, tmp_path / "out", cache, f"--data_folder={CORPUS}/audio"
-        ),
-    ):
-        bucket.proxy.inject("status", status=403, kind="stat", path="excluded")
-        message = failed(run())
-        assert "corpus/excluded_subjects.txt: access denied" in message
+    bucket.proxy.inject("status", status=403, kind="stat", path="excluded", times=2)
+    message = refused(planned, CORPUS, tmp_path / "out", cache)
+    assert "corpus/excluded_subjects.txt: access denied" in message
+    options = [cache, f"--data_folder={CORPUS}/audio"]
+    message = failed(evaluate(local_run, tmp_path / "out", *options))
+    assert "corpus/excluded_subjects.txt: access denied" in message
     assert not (tmp_path / "out").exists()
 
 
 def test_who_withdraws_leaves_the_cache(bucket, tmp_path, cache):
-    options = [cache, "--check_only=True"]
-    succeeded(train(CORPUS, tmp_path / "1", *options))
+    planned(CORPUS, tmp_path / "1", cache)
     objects = tmp_path / "cache" / "objects"
     assert len(tree(objects)) == N_OBJECTS
     gone = {
@@ -264,16 +278,19 @@ def test_who_withdraws_leaves_the_cache(bucket, tmp_path, cache):
     }
     assert gone <= set(tree(objects).values())
     bucket.put_bytes(BUCKET, "study A/corpus/excluded_subjects.txt", b"s12\n")
-    succeeded(train(CORPUS, tmp_path / "2", *options))
+    planned(CORPUS, tmp_path / "2", cache)
     assert len(tree(objects)) == N_OBJECTS - 4
     assert not gone & set(tree(objects).values())
 
 
 def test_a_recording_that_is_gone_stops_a_resumed_run(bucket, tmp_path, cache):
     folder = tmp_path / "out"
-    succeeded(train(CORPUS, folder, cache, "--number_of_epochs=1"))
+    first = planned(CORPUS, folder, cache).preparation
+    save_preparation(first, folder / MANIFESTS)
+    again = planned(CORPUS, folder, cache).preparation
+    assert again.fingerprint == first.fingerprint
     bucket.delete(BUCKET, "study A/corpus/audio/s12_1/waveform.wav")
-    message = failed(train(CORPUS, folder, cache))
+    message = refused(planned, CORPUS, folder, cache)
     assert "1 recordings that this experiment was prepared with" in message
     assert "s12_1: there is no waveform.*" in message
 
@@ -287,36 +304,27 @@ def test_messages_speak_of_the_bucket_not_of_its_copy(
         text = (local_run / "hyperparams.yaml").read_bytes()
         text = text.replace(b"ECAPA_TDNN.ECAPA_TDNN", b"ECAPA_TDNN.Nothing")
         bucket.put_bytes("results", "mine/hyperparams.yaml", text)
-        message = failed(evaluate("gs://results/mine", tmp_path / "out", cache))
+        message = refused(opened, "gs://results/mine", cache)
         assert "gs://results/mine/hyperparams.yaml" in message
     else:
         name = "labels.txt" if kind == "labels" else "splits/train.csv"
         bucket.put_bytes(BUCKET, f"study A/corpus/{name}", b"\xff\xfe\x00")
-        message = failed(train(CORPUS, tmp_path / "out", cache))
+        message = refused(planned, CORPUS, tmp_path / "out", cache)
         assert f"{CORPUS}/{name}" in message
     assert "snapshots" not in message
 
 
 def test_labels_and_splits_may_be_named_each(bucket, local_run, tmp_path, cache):
     bucket.put_bytes(BUCKET, "other/labels.txt", b"low,loud\nnoisy\n")
-    result = run_script(
-        "train.py",
-        "hparams/train.yaml",
-        f"--data_folder={CORPUS}/audio",
-        f"--split_folder={CORPUS}/splits/",
-        f"--labels_file=gs://{BUCKET}/other/labels.txt",
-        "--gcs_project=a-project",
-        f"--output_folder={tmp_path / 'out'}",
-        cache,
-        *SMALL,
-        "--num_workers=1",
-    )
-    succeeded(result)
-    scores = (tmp_path / "out" / "predictions.csv").read_bytes()
-    assert scores == (local_run / "predictions.csv").read_bytes()
-    options = [f"--split_folder={CORPUS}/splits", f"--data_folder={CORPUS}/audio"]
+    options = [f"--data_folder={CORPUS}/audio/", f"--split_folder={CORPUS}/splits/"]
+    labels = f"--labels_file=gs://{BUCKET}/other/labels.txt"
+    named = planned("", tmp_path / "a", cache, labels, "--gcs_project=x", *options)
+    whole = planned(CORPUS, tmp_path / "b", cache)
+    for split, manifest in whole.preparation.manifests.items():
+        assert named.preparation.manifests[split].equals(manifest)
     succeeded(evaluate(local_run, tmp_path / "again", cache, *options))
-    assert (tmp_path / "again" / "predictions.csv").read_bytes() == scores
+    scores = (tmp_path / "again" / "predictions.csv").read_bytes()
+    assert scores == (local_run / "predictions.csv").read_bytes()
 
 
 def test_a_corpus_larger_than_the_cache_streams_through_it(
@@ -373,8 +381,8 @@ def held(cache):
 
 
 def test_a_cache_that_holds_no_recording_is_too_small(bucket, tmp_path, cache):
-    message = failed(
-        train(CORPUS, tmp_path / "out", cache, "--audio_cache_gb=0.000001")
+    message = refused(
+        planned, CORPUS, tmp_path / "out", cache, "--audio_cache_gb=0.000001"
     )
     assert "audio_cache_gb" in message
 
@@ -403,7 +411,7 @@ def test_access_denied_is_one_message(bucket, tmp_path, cache, kind):
     fault = bucket.proxy.inject(
         "status", status=403, kind=kind, path="audio", times=10**6
     )
-    message = failed(train(CORPUS, tmp_path / "out", cache))
+    message = refused(planned, CORPUS, tmp_path / "out", cache)
     fault.times = fault.injected
     assert fault.injected > 0
     assert f"storage.objects.{'get' if kind == 'download' else kind}" in message
@@ -413,33 +421,31 @@ def test_access_denied_is_one_message(bucket, tmp_path, cache, kind):
 
 def test_inputs_that_are_not_there_are_named(bucket, tmp_path, cache):
     bucket.delete(BUCKET, "study A/corpus/splits/test.csv")
-    message = failed(train(CORPUS, tmp_path / "out", cache))
+    message = refused(planned, CORPUS, tmp_path / "out", cache)
     assert f"- {CORPUS}/splits/test.csv" in message
-    message = failed(evaluate(f"gs://{BUCKET}/nothing", tmp_path / "x", cache))
+    message = refused(opened, f"gs://{BUCKET}/nothing", cache)
     assert (
         f"experiment_folder gs://{BUCKET}/nothing holds no hyperparams.yaml" in message
     )
-    message = failed(evaluate("gs://nowhere/x", tmp_path / "x", cache))
+    message = refused(opened, "gs://nowhere/x", cache)
     assert "gs://nowhere/x does not exist" in message
 
 
 def test_untrusted_names_are_refused(bucket, local_run, tmp_path, cache):
-    write_csv(tmp_path / "any.csv", [{"uid": "s03_0", "audio": "../s03_0"}])
-    options = [cache, f"--data_folder={CORPUS}/audio"]
-    options += [f"--split_csv={tmp_path / 'any.csv'}"]
-    message = failed(extract(local_run, tmp_path / "x.parquet", *options))
-    assert "'../s03_0' is no name of a folder" in message
-    # an object of such a name, where nobody asks for it
     evil = "study A/corpus/audio/s03_1/waveform.evil\nwav"
     bucket.put_bytes(BUCKET, evil, b"x")
-    write_csv(tmp_path / "any.csv", [{"uid": "s03_0"}])
-    succeeded(extract(local_run, tmp_path / "x.parquet", *options))
-    # and where somebody does
+    options = [cache, f"--data_folder={CORPUS}/audio"]
+    options += [f"--split_csv={tmp_path / 'any.csv'}"]
     write_csv(tmp_path / "any.csv", [{"uid": "s03_0"}, {"uid": "s03_1"}])
     result = extract(local_run, tmp_path / "x.parquet", *options)
     assert result.returncode == 3, result.stderr
     (row,) = read_csv(tmp_path / "x.parquet.failed.csv")
     assert row["uid"] == "s03_1" and "control character" in row["reason"]
+    assert not [path for path in tmp_path.rglob("*") if "evil" in path.name]
+    # nobody asks for it
+    bucket.put_bytes(BUCKET, evil.replace("s03_1", "elsewhere"), b"x")
+    bucket.delete(BUCKET, evil)
+    planned(CORPUS, tmp_path / "out", cache)
     assert not [path for path in tmp_path.rglob("*") if "evil" in path.name]
 
 
@@ -534,28 +540,18 @@ def test_an_experiments_place_is_no_place_for_other_results(
     bucket.put("results", local_run, "mine")
     before = bucket.objects("results")
     upload = "--upload_to=gs://results/mine/"
-    for message in (
-        failed(evaluate("gs://results/mine", tmp_path / "out", cache, upload)),
-        failed(
-            extract(
-                "gs://results/mine",
-                tmp_path / "x.parquet",
-                cache,
-                upload,
-                f"--split_csv={CORPUS}/splits/test.csv",
-            )
-        ),
-    ):
-        assert "gs://results/mine is the place of an experiment" in message
+    message = failed(evaluate("gs://results/mine", tmp_path / "out", cache, upload))
+    assert "gs://results/mine is the place of an experiment" in message
     assert bucket.objects("results") == before
 
 
 def test_debug_uploads_nothing(bucket, shared_corpus, tmp_path):
+    option = "--upload_to=gs://results/1"
     bucket.create_bucket("results")
-    options = ["--debug", "--upload_to=gs://results/1"]
-    result = succeeded(train(shared_corpus, tmp_path / "out", *options))
-    assert "nothing is uploaded" in result.stdout
-    assert bucket.objects("results") == {}
+    found = planned(shared_corpus, tmp_path / "out", option)
+    assert found.upload_to == "gs://results/1"
+    found = planned(shared_corpus, tmp_path / "out", option, "--debug")
+    assert found.upload_to is None
 
 
 @pytest.mark.parametrize(
@@ -569,4 +565,4 @@ def test_debug_uploads_nothing(bucket, shared_corpus, tmp_path):
     ],
 )
 def test_settings_that_can_not_be(shared_corpus, tmp_path, option, words):
-    assert words in failed(train(shared_corpus, tmp_path / "out", option))
+    assert words in refused(planned, shared_corpus, tmp_path / "out", option)
