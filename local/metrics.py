@@ -13,6 +13,7 @@ from sklearn.metrics import (
     roc_auc_score,
 )
 
+from local.entries import measure, why_one_class
 from local.errors import RunError
 from local.labels import flatten, score_labels
 from local.predictions import rows_of_label, scores_in
@@ -68,7 +69,7 @@ def label_metrics(targets, probabilities, subjects):
         "prevalence": n_positive / n if n else None,
     }
     if not n:
-        metrics["reason"] = _why_not_separable(targets)
+        metrics["reason"] = why_one_class(targets)
     functions = {
         "auroc": roc_auc_score,
         "auprc": average_precision_score,
@@ -77,20 +78,10 @@ def label_metrics(targets, probabilities, subjects):
     }
     for name in MEASURES:
         needs_both = name in ("auroc", "auprc")
-        reason = _why_not_separable(targets) if needs_both or not n else None
+        reason = why_one_class(targets) if needs_both or not n else None
         value = None if reason else float(functions[name](targets, probabilities))
         metrics[name] = _measure(value, reason)
     return metrics
-
-
-def _why_not_separable(targets):
-    """Why classes can't be told apart in rated targets [n]; None if they can."""
-    if not len(targets):
-        return "no recording is rated"
-    if len(set(targets.tolist())) == 1:
-        name = "positive" if targets[0] == 1 else "negative"
-        return f"only one class: all {len(targets)} rated recordings are {name}"
-    return None
 
 
 def score_metrics(ratings, predictions, subjects):
@@ -190,7 +181,7 @@ def icc_agreement(ratings):
 
 def _measure(value, reason=None):
     """A value with its interval and, as something is always missing, the reason."""
-    return {"value": value, "low": None, "high": None, "reason": reason or NO_INTERVAL}
+    return measure(value, reason=reason or NO_INTERVAL)
 
 
 def evaluate_predictions(table, label_groups, checkpoint, label_ranges=None):
@@ -365,7 +356,7 @@ def macro_auroc(targets, scores):
     per_label = []
     for target, score in zip(targets.T, scores.T, strict=True):
         rated = ~np.isnan(target)
-        separable = _why_not_separable(target[rated]) is None
+        separable = why_one_class(target[rated]) is None
         per_label.append(
             float(roc_auc_score(target[rated], score[rated])) if separable else None
         )
@@ -396,9 +387,9 @@ def format_results(metrics, references=None):
     scores = {k: of for k, of in metrics["labels"].items() if _is_score(of)}
     parts = []
     if binary:
-        parts.append(_pipe_table(_binary_rows(binary, macro, references or {})))
+        parts.append(pipe_table(_binary_rows(binary, macro, references or {})))
     if scores:
-        parts.append(_pipe_table(_score_rows(scores, macro)))
+        parts.append(pipe_table(_score_rows(scores, macro)))
     left_out = macro["left_out"] | macro.get("scores_left_out", {})
     parts += [
         f"{label}: not in the mean, {reason}" for label, reason in left_out.items()
@@ -446,7 +437,7 @@ def _number(value):
     return "n/a" if value is None else f"{value:.3f}"
 
 
-def _pipe_table(rows):
+def pipe_table(rows):
     """Markdown table of rows of str: first row the header, first column to the left."""
     rows = [[cell.replace("|", "\\|") for cell in row] for row in rows]
     # 2 at least: the rule of a column is a dash and a colon

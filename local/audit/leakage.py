@@ -1,0 +1,77 @@
+"""What is in two splits, and how common labels are in each."""
+
+import pandas as pd
+
+from local.labels import score_labels
+
+
+def leakage(manifests, hashes, names, label_ranges=None):
+    """Finds subjects and audio that are in two splits, and label shares by split.
+
+    Arguments
+    ---------
+    manifests : dict of str to pandas.DataFrame
+        By split, with `ID`, `subject` and the labels (0, 1, NaN).
+    hashes : dict of str to (sequence of str)
+        By split, `audio_sha256` of each row of its manifest (see `capture.audio_hash`).
+    names : list of str
+        The labels.
+    label_ranges : list of (list of float or None) or None
+        [low, high] of each label that is a score (see `labels.label_ranges`): they
+        have no shares.
+
+    Returns
+    -------
+    dict
+        "shared_subjects": list of str; "shared_audio": list of {"splits", "uids"}, one
+        for each waveform; "label_shares": {split: {label: {"n", "n_positive",
+        "share"}}}, the share None, with a reason, if no recording is rated.
+
+    Example
+    -------
+    >>> one = pd.DataFrame({"ID": ["r1"], "subject": ["p1"], "x": [1.0]})
+    >>> two = pd.DataFrame({"ID": ["r2"], "subject": ["p1"], "x": [0.0]})
+    >>> found = leakage({"train": one, "test": two}, {"train": "a", "test": "b"}, ["x"])
+    >>> found["shared_subjects"], found["shared_audio"]
+    (['p1'], [])
+    """
+    parts = [
+        pd.DataFrame(
+            {
+                "split": split,
+                "uid": manifest["ID"].astype(str).to_list(),
+                "subject": manifest["subject"].astype(str).to_list(),
+                "hash": list(hashes[split]),
+            }
+        )
+        for split, manifest in manifests.items()
+    ]
+    rows = pd.concat(parts, ignore_index=True)
+    scores = score_labels(names, label_ranges)
+    binary = [name for name in names if name not in scores]
+    return {
+        "shared_subjects": sorted(value for value, _ in _in_two(rows, "subject")),
+        "shared_audio": [
+            {"splits": shared["split"].unique().tolist(), "uids": list(shared["uid"])}
+            for _, shared in _in_two(rows, "hash")
+        ],
+        "label_shares": {
+            split: {name: _share(manifest[name]) for name in binary}
+            for split, manifest in manifests.items()
+        },
+    }
+
+
+def _in_two(rows, column):
+    """Yields the values of a column that are in two splits, each with its rows."""
+    for value, group in rows.groupby(column, sort=False):
+        if group["split"].nunique() > 1:
+            yield value, group
+
+
+def _share(targets):
+    """How many of the targets [n] are rated, and how many of those positive."""
+    n, n_positive = int(targets.notna().sum()), int((targets == 1).sum())
+    if not n:
+        return {"n": 0, "n_positive": 0, "share": None, "reason": "no rating"}
+    return {"n": n, "n_positive": n_positive, "share": n_positive / n}
