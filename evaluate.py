@@ -1,8 +1,10 @@
-"""Score a trained model on a split.
+"""Score a trained model on a split, or evaluate predictions from anywhere.
 
     python evaluate.py hparams/evaluate.yaml --experiment_folder=DIR
         [--split_csv=FILE | --split_folder=DIR] [--data_folder=DIR]
         [--output_folder=DIR]
+    python evaluate.py hparams/evaluate.yaml --predictions_csv=FILE --output_folder=DIR
+        [--split_csv=FILE] [--data_folder=DIR]
 
 Without a split it scores the experiment's own test split. The experiment's files
 stay as they are.
@@ -10,49 +12,66 @@ stay as they are.
 
 import logging
 
-from speechbrain.utils.distributed import ddp_init_group, run_on_main
+from speechbrain.utils.distributed import (
+    ddp_init_group,
+    if_main_process,
+    run_on_main,
+)
 
-from local import cli, metrics, publishing
-from local.config import load_hparams
-from local.evaluation import OUTPUTS, evaluate_split, prepare_evaluation
+from local import cli, publishing
+from local.config import load_hparams, plain_values
+from local.elsewhere import prepare_predictions
+from local.errors import UserError
+from local.evaluation import OUTPUTS, evaluate, measured
+from local.evaluation_split import prepare_evaluation, score
 from local.experiment import open_experiment
-from local.manifests import write_failed
+from local.settings import check_values
+from local.tables import format_results
 
 logger = logging.getLogger(__name__)
 
 
 def main(argv):
-    """Open the experiment, prepare the split, score it."""
+    """Get the predictions, evaluate them."""
     arguments = cli.parse_arguments(argv)
     ddp_init_group(arguments.run_opts)
     options = load_hparams(arguments.hparams_file, arguments.overrides)
+    check_values(options, plain_values(arguments.hparams_file))
     upload_to = publishing.destination(
         options["upload_to"], options["gcs_project"], arguments.run_opts
     )
     publishing.check_no_experiment(upload_to)
-    experiment = open_experiment(options, arguments.run_opts)
-    hparams = experiment.hparams_for(options)
-    split = run_on_main(prepare_evaluation, [experiment, options, hparams])
-    for note in split.notes:
+    command = ["python", "evaluate.py", *argv]
+    if options["predictions_csv"]:
+        brain = None
+        scored, folder = run_on_main(prepare_predictions, [options, command])
+    elif options["experiment_folder"]:
+        experiment = open_experiment(options, arguments.run_opts)
+        brain = experiment.brain
+        hparams = experiment.hparams_for(options)
+        split = run_on_main(prepare_evaluation, [experiment, options, hparams])
+        scored = score(experiment, hparams, split, options, command)
+        folder = split.output_folder
+    else:
+        raise UserError("Give --experiment_folder=DIR or --predictions_csv=FILE.")
+    # the other processes need not wait for what can take long
+    if not if_main_process():
+        return cli.OK
+    if options["audit"] and scored.recordings:
+        scored = measured(scored, scored.audio_settings, brain)
+    return report(scored, folder, upload_to)
+
+
+def report(scored, folder, upload_to):
+    """Evaluate, write and show; the exit status."""
+    for note in scored.notes:
         logger.info(note)
-    prepared, folder = split.prepared, split.output_folder
-    result = evaluate_split(
-        experiment.brain,
-        hparams,
-        prepared.manifest,
-        prepared.recordings,
-        split.name,
-        folder,
-    )
-    run_on_main(write_failed, [prepared.failed, folder / "failed.csv"])
-    logger.info(
-        "%s, %s:\n%s", split.name, result["checkpoint"], metrics.format_results(result)
-    )
+    result = evaluate(scored, folder)
+    made_by = result["checkpoint"] or "predictions from elsewhere"
+    logger.info("%s, %s:\n%s", scored.split, made_by, format_results(result))
     logger.info("Everything is in %s", folder)
-    problems = upload_to and run_on_main(
-        publishing.publish_files, [folder, OUTPUTS, upload_to]
-    )
-    return cli.INCOMPLETE if prepared.failed or problems else cli.OK
+    problems = upload_to and publishing.publish_files(folder, OUTPUTS, upload_to)
+    return cli.INCOMPLETE if scored.failed or problems else cli.OK
 
 
 if __name__ == "__main__":

@@ -13,7 +13,11 @@ import logging
 from pathlib import Path
 
 import speechbrain as sb
-from speechbrain.utils.distributed import ddp_init_group, run_on_main
+from speechbrain.utils.distributed import (
+    ddp_init_group,
+    if_main_process,
+    run_on_main,
+)
 
 from local import cli, prepare, publishing, training
 from local.config import load_hparams
@@ -52,9 +56,13 @@ def main(argv):
         run_on_main(publication.begin)
         brain.on_new_best = publication.update
     training.fit(brain, hparams, preparation)
-    training.score_test_split(brain, hparams, preparation, output_folder)
-    if plan.upload_to and run_on_main(publication.finish):
-        status = cli.INCOMPLETE
+    tables = training.score_splits(brain, hparams, preparation)
+    # the others need not wait for what can take long
+    if if_main_process():
+        command = ["python", "train.py", *argv]
+        training.evaluate_test_split(brain, hparams, plan, tables, command)
+        if plan.upload_to and publication.finish():
+            status = cli.INCOMPLETE
     return status
 
 

@@ -64,7 +64,7 @@ def _aggregate(table, keys):
     rows = table.assign(
         # the same one for all labels, also if some recordings lack one
         uid=table.groupby(keys, sort=False)["uid"].transform("first"),
-        corrected=_corrected_logits(table),
+        corrected=corrected_logits(table),
         score=table["target"].where(scores),
     )
     keys = [*keys, "label"]
@@ -87,13 +87,23 @@ def _aggregate(table, keys):
     return result[list(COLUMNS)], {name: int(n) for name, n in n_varying.items()}
 
 
-def _corrected_logits(table):
-    """The logits of a table's probabilities, [n]; NaN for scores.
+def corrected_logits(table):
+    """The logits that belong to the probabilities of a table: no class weight in them.
 
     A probability that is nearly 1 has lost its digits, and that of a confident network
     is 1 or 0. There the network's logit tells, along the straight line that leads from
     the logits of a label to those of its probabilities; if there is such a line, as
     there need not be in predictions from elsewhere.
+
+    Arguments
+    ---------
+    table : pandas.DataFrame
+        A table of predictions.
+
+    Returns
+    -------
+    pandas.Series [n]
+        NaN for scores.
     """
     corrected = pd.Series(np.nan, index=table.index)
     for label in set(table["label"]) - scores_in(table):

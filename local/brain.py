@@ -235,6 +235,31 @@ class ClinicalBrain(sb.Brain):
         )
         return self.collected_scores()
 
+    @torch.inference_mode()
+    def score_waveforms(self, waveforms):
+        """Score waveforms of one length, with the weights as they are.
+
+        Under torchrun a single process may call this.
+
+        Arguments
+        ---------
+        waveforms : torch.Tensor
+            [batch, time]
+
+        Returns
+        -------
+        torch.Tensor
+            Logits, float32 [batch, label], on the CPU.
+        """
+        modules = {name: _unwrapped(module) for name, module in self.modules.items()}
+        self.modules.eval()
+        waveforms = waveforms.to(self.device)
+        lengths = torch.ones(len(waveforms), device=self.device)
+        with self.evaluation_ctx:
+            features, lengths = models.compute_features(modules, waveforms, lengths)
+            logits = models.classify(modules, features, lengths).logits
+        return logits.float().cpu()
+
     def on_evaluate_start(self, max_key=None, min_key=None):
         """Load the best checkpoint; without one there is nothing to evaluate."""
         self.load_best()
@@ -276,6 +301,12 @@ class ClinicalBrain(sb.Brain):
         for name, module in self.modules.items():
             if any(weight.requires_grad for weight in module.parameters()):
                 self.modules[name] = torch.nn.parallel.DistributedDataParallel(module)
+
+
+def _unwrapped(module):
+    """A module without torchrun's wrapper, which waits for all processes."""
+    wrapper = torch.nn.parallel.DistributedDataParallel
+    return module.module if isinstance(module, wrapper) else module
 
 
 def selection_value(best_checkpoint, loss, macro_auroc):

@@ -14,7 +14,7 @@ from local.entries import measure, too_few_subjects, why_one_class
 from local.errors import UserError
 from local.intervals import MIN_SUBJECTS
 from local.measures import auroc
-from local.metrics import pipe_table
+from local.tables import pipe_table
 
 #: Draws of subjects for the intervals, and exchanges of subjects for the p-values.
 N_DRAWS = 2000

@@ -1,182 +1,352 @@
-"""Scoring a split: predictions.csv, metrics.json and the figures."""
+"""Evaluating a split: from its predictions to everything that is written about them."""
 
 import dataclasses
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
-import numpy as np
-from speechbrain.utils.distributed import if_main_process
+import pandas as pd
 
-from local import dataio, figures, labels, metrics, predictions, prepare
-from local.addresses import absolute, joined, output_path
+from local import audit, baselines, figures, labels, metrics, raters
 from local.errors import UserError
-from local.experiment import MANIFESTS
+from local.evidence import Evidence
+from local.excerpts import read_excerpts, worst_errors
 from local.files import write_json
-from local.manifests import read_manifest
+from local.manifests import write_failed
+from local.measurements import (
+    MeasuredSplit,
+    Silences,
+    audit_evaluation,
+    measure_split,
+)
+from local.operating_points import apply_operating_points
+from local.predictions import rows_of_label, scores_in, write_predictions
+from local.recordings import BucketRecordings, FolderRecordings
+from local.report import write_report
+from local.report.provenance import provenance
+from local.subgroups import subgroup_report
 
-#: What evaluation writes to its output folder, unless there is nothing to write.
-OUTPUTS = (
-    "predictions.csv",
-    "figures/roc.png",
-    "figures/scores.png",
-    "failed.csv",
-    "metrics.json",
+#: What `report: False` leaves out.
+REPORT = (
+    *(f"figures/{name}.png" for name in figures.NAMES),
+    "report.html",
+    "model_card.md",
 )
 
+#: What evaluation writes to its output folder, where there is something to write. The
+#: last one is written last: with it the others are complete.
+OUTPUTS = ("predictions.csv", "audit.json", *REPORT, "failed.csv", "metrics.json")
 
-def evaluate_split(brain, hparams, manifest, recordings, split, output_folder):
-    """Score the recordings of a manifest with the best checkpoint and write it down.
+NO_RECORDINGS = (
+    "the recordings are not known: --split_csv and --data_folder would tell of them"
+)
+NOT_MEASURED = "the recordings were not measured (audit: False)"
+SWITCHED_OFF = "it was switched off (audit: False)"
+
+
+@dataclasses.dataclass(frozen=True)
+class Scored:
+    """A split's predictions, and what is known of the recordings and of the model.
+
+    Attributes
+    ----------
+    split : str
+        The split's name.
+    table : pandas.DataFrame
+        Its table of predictions, not calibrated yet.
+    label_groups : list of list of str
+        The labels of each head.
+    types : dict of str to labels.LabelType
+        Of each label.
+    points : dict of str to dict
+        Calibration and threshold of each label (see `local.operating_points`).
+    command : list of str
+        The command line.
+    seed : int
+        Of bootstrap draws and permutations.
+    checkpoint : str or None
+        What made the predictions; None if that is not known.
+    manifest : pandas.DataFrame or None
+        Of the recordings that were scored.
+    recordings : recordings.FolderRecordings or recordings.BucketRecordings or None
+        Where they are read.
+    audio_settings : dict
+        `sample_rate` (Hz), `audio_backend` and `mono`, where there are recordings.
+    measurements : pandas.DataFrame or None
+        What `measurements.measure_split` found in them.
+    silences : measurements.Silences or None
+        What the model said of the moments in which nobody speaks.
+    seen : dict of str to measurements.MeasuredSplit
+        The splits that the model has learned from.
+    of_the_corpus : bool
+        Whether the split is of the same corpus as those: its recordings are then
+        audited together.
+    subgroups : list of str
+        Columns of the manifest.
+    features : Path or None
+        Embeddings for a further baseline.
+    failed : list of dict
+        `uid` and `reason`, maybe `split`, of recordings that could not be used.
+    notes : list of str
+        What else a reader should know.
+    settings : dict
+        Plain values of the training yaml.
+    train_log : Path or None
+    report : bool
+        Whether to make report.html, the model card and the figures.
+    show_uids : bool
+        Whether the report may name recordings.
+    """
+
+    split: str
+    table: pd.DataFrame
+    label_groups: list
+    types: dict
+    points: dict
+    command: list
+    seed: int
+    checkpoint: str | None = None
+    manifest: pd.DataFrame | None = None
+    recordings: FolderRecordings | BucketRecordings | None = None
+    audio_settings: dict = dataclasses.field(default_factory=dict)
+    measurements: pd.DataFrame | None = None
+    silences: Silences | None = None
+    seen: dict = dataclasses.field(default_factory=dict)
+    of_the_corpus: bool = False
+    subgroups: list = dataclasses.field(default_factory=list)
+    features: Path | None = None
+    failed: list = dataclasses.field(default_factory=list)
+    notes: list = dataclasses.field(default_factory=list)
+    settings: dict = dataclasses.field(default_factory=dict)
+    train_log: Path | None = None
+    report: bool = True
+    show_uids: bool = False
+
+
+def evaluate(scored, output_folder):
+    """Evaluate a split and write everything down.
 
     Arguments
     ---------
-    brain : ClinicalBrain
-    hparams : dict
-        Audio settings, `label_groups`, `positive_weights`, `label_ranges`,
-        `eval_batch_size` and `num_workers`.
-    manifest : pandas.DataFrame
-    recordings : recordings.FolderRecordings or recordings.BucketRecordings
-        Where those of the manifest are read.
-    split : str
-        Name of the split, for the `split` column.
+    scored : Scored
     output_folder : Path
-        Gets predictions.csv, metrics.json, and of figures/ roc.png and scores.png,
-        unless there are no labels to show in it.
+        Gets what `OUTPUTS` lists.
 
     Returns
     -------
     dict
         The content of metrics.json.
     """
-    groups = hparams["label_groups"]
-    names = labels.flatten(groups)
-    dataset = dataio.build_dataset(
-        manifest, names, recordings, hparams, hparams["eval_crop"]
+    table = apply_operating_points(scored.table, scored.points)
+    found = metrics.evaluate_predictions(
+        table,
+        scored.label_groups,
+        scored.checkpoint,
+        scored.types,
+        scored.points,
+        scored.seed,
     )
-    scores = brain.score(dataset, dataio.loader_kwargs(hparams))
-    # with --debug only the first few are scored
-    scored = manifest.set_index("ID").loc[scores.uids].rename_axis("uid").reset_index()
-    table = predictions.predictions_table(
-        scored[["uid", "subject", "session"]],
-        names,
-        scores.targets,
-        scores.logits,
-        np.log(hparams["positive_weights"] or np.ones(len(names))),
-        split,
-        hparams["label_ranges"],
+    found["baselines"] = _baselines(scored, table)
+    found["subgroups"] = _subgroups(scored, table)
+    found["raters"] = _raters(scored, table)
+    evidence = Evidence(
+        split=scored.split,
+        table=table,
+        label_groups=scored.label_groups,
+        types=scored.types,
+        metrics=found,
+        audit=_audit(scored),
+        manifests=_manifests(scored),
+        failed=scored.failed,
+        notes=scored.notes,
+        silences=scored.silences.excerpts if scored.silences else {},
+        errors=_worst_errors(scored, table),
+        train_log=scored.train_log,
+        settings=scored.settings,
+        provenance=provenance(scored.command),
+        show_uids=scored.show_uids,
     )
-    # the labels' own scales: an imported model's outputs have none
-    types = labels.parse_label_types(hparams["label_types"], names, hparams["loss"])
-    result = metrics.evaluate_predictions(
-        table, groups, brain.checkpoint.path.name, labels.label_ranges(types, names)
-    )
-    if if_main_process():
-        output_folder = Path(output_folder)
-        predictions.write_predictions(table, output_folder / "predictions.csv")
-        write_json(output_folder / "metrics.json", result)
-        folder = output_folder / "figures"
-        figures.roc_figure(table, groups, folder / "roc.png")
-        score_names = labels.score_labels(names, hparams["label_ranges"])
-        figures.scores_figure(table, score_names, folder / "scores.png")
-    return result
+    _write(evidence, scored.report, Path(output_folder))
+    return found
 
 
-@dataclasses.dataclass(frozen=True)
-class EvaluationSplit:
-    """What `evaluate.py` scores, and where it writes.
-
-    Attributes
-    ----------
-    name : str
-    prepared : prepare.PreparedSplit
-    notes : list of str
-        Those of the preparation, and of whom the experiment has seen.
-    output_folder : Path
-    """
-
-    name: str
-    prepared: prepare.PreparedSplit
-    notes: list
-    output_folder: Path
-
-
-def prepare_evaluation(experiment, options, hparams):
-    """Prepare the split that the options name, by default the experiment's test split.
+def measured(scored, hparams, brain=None):
+    """The same with measurements of the recordings.
 
     Arguments
     ---------
-    experiment : experiment.Experiment
-    options : dict
-        Of evaluate.yaml: `split_csv`, `split_folder`, `output_folder`.
+    scored : Scored
+        With a manifest and recordings.
     hparams : dict
-        Of the experiment, for this run.
+        As for `measurements.measure_split`.
+    brain : ClinicalBrain, optional
+        To score silences; without one they are only kept for the report.
 
     Returns
     -------
-    EvaluationSplit
+    Scored
+    """
+    failed = {entry["uid"] for entry in scored.failed}
+    manifest = scored.manifest[~scored.manifest["ID"].isin(failed)]
+    decided = apply_operating_points(scored.table, scored.points)
+    silences = Silences(decided, hparams["sample_rate"], brain)
+    frame = measure_split(
+        manifest, scored.recordings, hparams, f"measuring {scored.split}", silences
+    )
+    return dataclasses.replace(scored, measurements=frame, silences=silences)
+
+
+def _write(evidence, with_report, output_folder):
+    write_predictions(evidence.table, output_folder / "predictions.csv")
+    write_json(output_folder / "audit.json", evidence.audit)
+    if with_report:
+        write_report(evidence, output_folder)
+    else:  # there may be an older evaluation's
+        for name in REPORT:
+            (output_folder / name).unlink(missing_ok=True)
+    write_failed(evidence.failed, output_folder / "failed.csv")
+    write_json(output_folder / "metrics.json", evidence.metrics)
+
+
+def _manifests(scored):
+    """The manifest of each split that is known."""
+    manifests = {split: of.manifest for split, of in scored.seen.items()}
+    if scored.manifest is not None:
+        manifests[scored.split] = scored.manifest
+    return manifests
+
+
+def _baselines(scored, table):
+    """What a prevalence and logistic regressions reach on the same recordings."""
+    train = scored.seen.get("train")
+    if train is None:  # of predictions from elsewhere nothing is known of the training
+        return {}
+    names = labels.flatten(scored.label_groups)
+    own = MeasuredSplit(scored.manifest, scored.measurements)
+    features = {baselines.ACOUSTIC: NOT_MEASURED}
+    if all(of.measurements is not None for of in (train, own)):
+        features[baselines.ACOUSTIC] = tuple(
+            of.features().filter(like="acoustic_") for of in (train, own)
+        )
+    if scored.features:
+        read = read_features(scored.features, train.manifest, scored.manifest)
+        features[scored.features.stem] = read
+    results, _ = baselines.baseline_results(
+        train.manifest,
+        scored.manifest,
+        names,
+        features,
+        labels.label_ranges(scored.types, names),
+        scored.seed,
+    )
+    return results
+
+
+def read_features(path, training, scored):
+    """Embeddings of the recordings of two manifests, for a baseline.
+
+    Arguments
+    ---------
+    path : Path
+        Parquet as `extract_embeddings.py` writes it.
+    training, scored : pandas.DataFrame
+        Manifests of n_train and n recordings.
+
+    Returns
+    -------
+    tuple of numpy.ndarray
+        [n_train, n_features] and [n, n_features].
 
     Raises
     ------
     UserError
-        For a wrong CSV or an output folder that would change the experiment.
+        If it lacks any, or is called like another baseline.
     """
-    names = labels.flatten(hparams["label_groups"])
-    own_manifests = experiment.folder / MANIFESTS
-    split_csv = _split_csv(options)
-    if split_csv is None:
-        name = "test"
-        if not (own_manifests / "test.csv").exists():
-            raise UserError(
-                f"{experiment.address} has no test split of its own "
-                f"({MANIFESTS / 'test.csv'}): give --split_csv=FILE."
-            )
-        saved = read_manifest(own_manifests / "test.csv", names)
-        prepared = prepare.inspect_again(saved, names, hparams)
-    else:
-        name = PurePosixPath(split_csv).stem
-        own_data = hparams["data_folder"] == experiment.hparams["data_folder"]
-        prepared = prepare.prepare_split(
-            split_csv, hparams, names=names, own_data=own_data
+    if path.stem in baselines.DESCRIPTIONS:
+        raise UserError(
+            f"features {path} is called like a baseline that every report has: rename "
+            "the file."
         )
-    output_folder = _output_folder(experiment, options, name)
-    trained = {
-        subject
-        for file in own_manifests.glob("*.csv")
-        if file.stem != "test"
-        for subject in read_manifest(file, names)["subject"]
+    uids = {"training": training["ID"], "this split": scored["ID"]}
+    return tuple(baselines.read_features(path, uids).values())
+
+
+def _subgroups(scored, table):
+    """The report on subgroups of each label that is 0 or 1."""
+    reports = {}
+    for name in labels.flatten(scored.label_groups):
+        rows = table[table["label"] == name]
+        if not scored.subgroups or name in scores_in(table):
+            continue
+        groups = scored.manifest.set_index("ID").loc[rows["uid"], scored.subgroups]
+        threshold = scored.points.get(name, {}).get("threshold", {}).get("value")
+        columns = ("target", "logit", "probability", "subject")
+        reports[name] = subgroup_report(
+            *(rows[column] for column in columns), groups, threshold, scored.seed
+        )
+    return reports
+
+
+def _raters(scored, table):
+    """How far the raters of each label agree, and the model with them."""
+    if scored.manifest is None:
+        return {}
+    names = labels.flatten(scored.label_groups)
+    missing = scored.settings.get("missing_values", [])
+    ratings, _ = raters.read_ratings(
+        scored.manifest, names, scored.types, missing, scored.split
+    )
+    found = {}
+    for name, of_label in ratings.items():
+        uids = table["uid"][table["label"] == name]
+        _, predictions, _ = rows_of_label(table, name)
+        predictions = pd.Series(predictions, index=uids).reindex(scored.manifest["ID"])
+        found[name] = {
+            "agreement": raters.agreement(of_label, scored.types[name]),
+            "on_roc": raters.raters_on_roc(of_label, scored.types[name], predictions),
+        }
+    return found
+
+
+def _worst_errors(scored, table):
+    if scored.recordings is None:
+        return []
+    unreadable = table["uid"].isin({entry["uid"] for entry in scored.failed})
+    rows = worst_errors(
+        table.assign(target=table["target"].mask(unreadable)), scored.types
+    )
+    return read_excerpts(
+        rows, scored.manifest, scored.recordings, scored.audio_settings
+    )
+
+
+def _audit(scored):
+    """The content of audit.json."""
+    nothing = {"labels": {}, "shared_subjects": [], "shared_audio": []}
+    if scored.manifest is None:
+        return nothing | {"reason": NO_RECORDINGS}
+    names = labels.flatten(scored.label_groups)
+    ranges = labels.label_ranges(scored.types, names)
+    own = MeasuredSplit(
+        scored.manifest,
+        scored.measurements,
+        scored.table,
+        scored.silences.logits if scored.silences else None,
+    )
+    if scored.measurements is None:
+        splits = scored.seen | {scored.split: own}
+        manifests = {split: of.manifest for split, of in splits.items()}
+        hashes = {split: of.hashes() for split, of in splits.items()}
+        leaked = audit.leakage(manifests, hashes, names, ranges)
+        reason = SWITCHED_OFF if scored.recordings else NO_RECORDINGS
+        return nothing | leaked | {"reason": reason}
+    together = {
+        split: of
+        for split, of in scored.seen.items()
+        if scored.of_the_corpus and of.measurements is not None
     }
-    subjects = set(prepared.manifest["subject"])
-    seen, notes = trained & subjects, list(prepared.notes)
-    if seen:
-        notes.append(
-            f"{len(seen)} of {len(subjects)} subjects of this split were trained or "
-            "validated on: these results are not of unseen subjects."
-        )
-    return EvaluationSplit(name, prepared, notes, output_folder)
-
-
-def _output_folder(experiment, options, name):
-    """Where to write; never into the experiment's own files."""
-    output_folder = experiment.output_folder / "evaluation" / name
-    if options["output_folder"]:
-        output_folder = output_path(options["output_folder"], "output_folder")
-        save_folder = (experiment.folder / "save").resolve()
-        if output_folder.resolve() == experiment.folder.resolve() or (
-            save_folder in [output_folder.resolve(), *output_folder.resolve().parents]
-        ):
-            raise UserError(
-                f"output_folder {output_folder} belongs to the experiment, whose files "
-                "stay as they are: give another one."
-            )
-    if experiment.brain.debug:
-        output_folder /= "debug"
-    return output_folder
-
-
-def _split_csv(options):
-    """The CSV to score, or None for the experiment's own test split."""
-    if options["split_csv"] and options["split_folder"]:
-        raise UserError("Give --split_csv or --split_folder, not both.")
-    if options["split_csv"]:
-        return absolute(options["split_csv"], "split_csv")
-    if options["split_folder"]:
-        return joined(absolute(options["split_folder"], "split_folder"), "test.csv")
-    return None
+    return audit_evaluation(
+        together | {scored.split: own},
+        names,
+        label_ranges=ranges,
+        seen={k: of for k, of in scored.seen.items() if k not in together},
+        seed=scored.seed,
+    )

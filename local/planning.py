@@ -9,12 +9,16 @@ from pathlib import Path
 import pandas as pd
 
 from local import corpus, prepare, publishing, statistics
-from local.addresses import local_path, output_path
+from local.addresses import absolute, local_path, output_path
 from local.config import plain_values
 from local.errors import UserError
 from local.experiment import MANIFESTS, RUN_OPTIONS
 from local.manifests import positive_weights, stop_on_failed
+from local.operating_points import read_cross_fitted
 from local.settings import check_numbers, check_values, check_window
+from local.storage import Storage, told_as
+from local.subgroups import group_columns
+from local.thresholds import wanted_sensitivity
 
 #: Keys that a resumed run may change: none shapes the model or the data.
 FREE_ON_RESUME = (
@@ -28,6 +32,13 @@ FREE_ON_RESUME = (
     "audio_cache",
     "audio_cache_gb",
     "gcs_project",
+    "threshold_rule",
+    "cross_fitted_csv",
+    "calibration",
+    "subgroups",
+    "audit",
+    "report",
+    "show_uids",
 )
 
 #: Keys that preparation fills; its own record tells whether the data changed.
@@ -51,6 +62,8 @@ class TrainingPlan:
     values : dict
         Plain values of the yaml under these overrides.
     preparation : prepare.Preparation
+    cross_fitted : pandas.DataFrame or None
+        Predictions of the training subjects, for thresholds (`cross_fitted_csv`).
     upload_to : str or None
         Where results are copied to.
     run_options : dict
@@ -62,6 +75,7 @@ class TrainingPlan:
     overrides: dict
     values: dict
     preparation: prepare.Preparation
+    cross_fitted: pd.DataFrame | None
     upload_to: str | None
     run_options: dict
     notes: list
@@ -94,6 +108,7 @@ def plan_training(arguments, use_statistics=True):
     values = plain_values(hparams_file, overrides)
     check_values(values, plain_values(hparams_file))
     check_numbers(values)
+    wanted_sensitivity(values["threshold_rule"])
     overrides |= _places(values, hparams_file)
     upload_to = publishing.destination(
         values["upload_to"], values["gcs_project"], arguments.run_opts
@@ -127,6 +142,8 @@ def plan_training(arguments, use_statistics=True):
         preparation = prepare.prepare_training(values)
     if values["on_bad_recording"] == "stop" and not values["check_only"]:
         stop_on_failed(preparation.failed)
+    group_columns(preparation.manifests["test"].columns, values["subgroups"])
+    cross_fitted = _cross_fitted(values, preparation)
     overrides |= _filled(values, preparation)
     values = plain_values(hparams_file, overrides)
     check_window(values)
@@ -134,7 +151,9 @@ def plan_training(arguments, use_statistics=True):
     if found:
         found.check_made_with(statistics.made_with(values, preparation))
         notes.append(f"dataset_mean and dataset_std from {statistics.FILE_NAME}")
-    return TrainingPlan(overrides, values, preparation, upload_to, run_options, notes)
+    return TrainingPlan(
+        overrides, values, preparation, cross_fitted, upload_to, run_options, notes
+    )
 
 
 def _places(values, hparams_file):
@@ -145,6 +164,9 @@ def _places(values, hparams_file):
     folder = values["output_folder"] or Path(
         "results", name, hparams_file.stem, str(values["seed"])
     )
+    if values["cross_fitted_csv"]:
+        key = "cross_fitted_csv"
+        addresses[key] = absolute(values[key], key)
     for key in NOISE_FOLDERS:
         if values[key]:
             addresses[key] = str(local_path(values[key], key))
@@ -156,6 +178,23 @@ def _places(values, hparams_file):
         "dataset_name": name,
         "output_folder": str(output_path(folder, "output_folder")),
     }
+
+
+def _cross_fitted(values, preparation):
+    """The predictions of `cross_fitted_csv`, None if it is not given."""
+    address = values["cross_fitted_csv"]
+    if not address:
+        return None
+    subjects = {
+        split: set(manifest["subject"])
+        for split, manifest in preparation.manifests.items()
+    }
+    held_out = subjects.pop("test")
+    file = Storage.of(values).file(address)
+    with told_as(address, file):
+        return read_cross_fitted(
+            file, preparation.labels, set().union(*subjects.values()), held_out
+        )
 
 
 def _filled(values, preparation):

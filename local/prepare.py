@@ -22,8 +22,10 @@ from local.manifests import (
     read_manifest,
     stop_on_failed,
 )
+from local.raters import targets_with_raters
 from local.recordings import BucketRecordings, FolderRecordings
 from local.storage import Storage, told_as
+from local.subgroups import group_columns
 
 #: yaml keys that change what preparation finds: the same values, the same manifests.
 KEYS = (
@@ -115,13 +117,14 @@ def prepare_training(values):
     excluded = corpus.find_exclusions(values, storage, notes)
     for split, file in files.items():
         address = joined(values["split_folder"], file.name)
-        table, targets[split], found = _read_rated(
+        table, targets[split], found = read_rated(
             file, address, values, types, excluded, notes
         )
         problems += found
         if table is not None:
             tables[split] = table
     if not problems:
+        group_columns(tables["test"].columns, values["subgroups"])
         _separate_validation(tables, targets, ranges, values, notes)
         problems += splits.overlaps(tables, ["subject", *values["disjoint_by"]])
         problems += _unlearnable(targets, ranges, notes)
@@ -159,14 +162,33 @@ def _fetched(names, values, storage, excluded):
     return recordings
 
 
-def _read_rated(
+def read_rated(
     file, address, values, types, excluded, notes, required=("uid", "subject")
 ):
-    """A split's table and targets without excluded subjects, and its problems.
+    """Read a split's table and targets, without excluded subjects.
 
-    address : str, what the file is, or is a copy of
-    types : dict of str to labels.LabelType, of all labels; None where none is needed
+    Arguments
+    ---------
+    file : Path
+    address : str
+        What the file is, or is a copy of.
+    values : dict
+        `derived_labels` and `missing_values`.
+    types : dict of str to labels.LabelType or None
+        Of all labels; None where no label is needed.
     excluded : corpus.Exclusions
+    notes : list of str
+        What was left out is added to it.
+    required : tuple of str
+        Columns that must be filled.
+
+    Returns
+    -------
+    table : pandas.DataFrame or None
+        None where the file can't be read.
+    targets : pandas.DataFrame or None
+        Of the same rows; labels that have raters by their consensus.
+    problems : list of str
     """
     with told_as(address, file):
         table, problems = splits.read_split(file, required)
@@ -174,7 +196,7 @@ def _read_rated(
         return None, None, problems
     targets = None
     if types is not None:
-        targets, found = labels.targets_from_table(
+        targets, found = targets_with_raters(
             table,
             list(types),
             types,
@@ -246,7 +268,7 @@ def prepare_split(
     types = None
     if names is not None:
         types = labels.parse_label_types(values["label_types"], names, values["loss"])
-    table, targets, problems = _read_rated(
+    table, targets, problems = read_rated(
         file, split_csv, values, types, excluded, notes, required
     )
     if problems:

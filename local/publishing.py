@@ -56,6 +56,8 @@ RESULTS = (
     "model_card.md",
     "figures/*",
     "evaluation/*",
+    "save/operating_points.json",
+    "save/measurements/*",
 )
 
 #: Seconds that training waits for a bucket that does not answer, at most.

@@ -7,6 +7,7 @@ from local.brain import BEST_CHECKPOINTS
 from local.decoding import BACKENDS
 from local.errors import UserError
 from local.models import POOLING_MODES
+from local.operating_points import CALIBRATIONS
 from local.optimizers import OPTIMIZERS, SCHEDULERS
 
 #: Whole numbers and their lowest values; some yamls have only some of them.
@@ -30,6 +31,8 @@ WHOLE_FROM = {
     "patience": 0,
     "val_size": 0,
     "seed": 0,
+    "n_folds": 2,
+    "n_repeats": 1,
 }
 
 #: Other numbers and their lowest values.
@@ -80,7 +83,11 @@ CHOICES = {
     "audio_backend": BACKENDS,
     "mono": MIXES,
     "loss": ("bce", "mse"),
+    "calibration": CALIBRATIONS,
 }
+
+#: Keys whose values are of several kinds; checked where they are used.
+OF_SEVERAL_KINDS = ("threshold_rule",)
 
 
 def check_values(values, defaults):
@@ -101,7 +108,9 @@ def check_values(values, defaults):
     problems = [
         f"{key} must be {_kind(default)}, as {default!r}; found {values[key]!r}"
         for key, default in defaults.items()
-        if default is not None and not _fits(values[key], default)
+        if default is not None
+        and key not in OF_SEVERAL_KINDS
+        and not _fits(values[key], default)
     ]
     problems += [
         f"{key} must be {' or '.join(known)}, found {values[key]!r}"

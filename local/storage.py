@@ -13,7 +13,12 @@ from local.recordings import BucketRecordings, FolderRecordings
 DEFAULT_CACHE = "audio_cache"
 
 #: Of a trained experiment, what evaluation needs (names below its folder).
-EXPERIMENT_FILES = ("hyperparams.yaml", "save/run_options.json")
+EXPERIMENT_FILES = (
+    "hyperparams.yaml",
+    "train_log.txt",
+    "save/run_options.json",
+    "save/operating_points.json",
+)
 
 #: Seconds that something is waited for which is not needed in any case.
 IMPATIENT_S = 10.0
@@ -197,6 +202,6 @@ def _is_of_experiment(name):
     """Whether a file of an experiment's folder is needed to evaluate it."""
     return (
         name in EXPERIMENT_FILES
-        or name.startswith("save/manifests/")
+        or name.startswith(("save/manifests/", "save/measurements/"))
         or name.startswith("save/CKPT")
     )

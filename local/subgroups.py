@@ -17,6 +17,7 @@ from local.entries import (
     too_few_subjects,
     wilson_interval,
 )
+from local.errors import UserError
 from local.intervals import BLOCK_SIZE, auroc_interval
 from local.labels import NOT_RATED
 from local.measures import auroc
@@ -28,6 +29,49 @@ MAX_VALUES = 6
 N_PERMUTATIONS = 1000
 
 NOT_GIVEN = "not given"
+
+#: Columns that are looked at unless others are named.
+USUAL_COLUMNS = ("sex", "age", "site", "device")
+
+
+def group_columns(columns, wanted):
+    """The columns whose groups are compared.
+
+    Arguments
+    ---------
+    columns : iterable of str
+        Those that there are.
+    wanted : list of str or None
+        The value of the yaml's `subgroups`; None: the usual ones that there are.
+
+    Returns
+    -------
+    list of str
+
+    Raises
+    ------
+    UserError
+        If one of them is not there, or it is no list of names.
+
+    Example
+    -------
+    >>> group_columns(["uid", "subject", "device", "age"], None)
+    ['age', 'device']
+    """
+    columns = list(columns)
+    if wanted is None:
+        return [column for column in USUAL_COLUMNS if column in columns]
+    if not isinstance(wanted, list) or not all(isinstance(c, str) for c in wanted):
+        raise UserError(
+            f"subgroups must be a list of columns, as [sex, age]; found {wanted!r}"
+        )
+    absent = [column for column in wanted if column not in columns]
+    if absent:
+        raise UserError(
+            f"subgroups names {', '.join(absent)}, of which the split has no column; "
+            f"it has {', '.join(columns)}."
+        )
+    return list(dict.fromkeys(wanted))
 
 
 def subgroup_report(targets, logits, probabilities, subjects, groups, threshold, seed):

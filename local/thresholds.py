@@ -54,7 +54,7 @@ def choose_threshold(targets, probabilities, subjects, rule="youden"):
     >>> choose_threshold([0, 1] * 10, [0.2, 0.6] * 10, subjects)
     {'value': 0.4, 'rule': 'youden', 'n_positive_subjects': 10}
     """
-    sensitivity = _wanted_sensitivity(rule)
+    sensitivity = wanted_sensitivity(rule)
     targets = np.asarray(targets, dtype=float)
     probabilities = np.asarray(probabilities, dtype=float)
     subjects = np.asarray(subjects, dtype=object)
@@ -69,8 +69,24 @@ def choose_threshold(targets, probabilities, subjects, rule="youden"):
     return chosen | ({"reason": reason} if reason else {})
 
 
-def _wanted_sensitivity(rule):
-    """The sensitivity that a rule asks for; None of Youden's."""
+def wanted_sensitivity(rule):
+    """The sensitivity that a rule asks for.
+
+    Arguments
+    ---------
+    rule : str or dict
+        As for `choose_threshold`.
+
+    Returns
+    -------
+    float or None
+        None of Youden's.
+
+    Raises
+    ------
+    UserError
+        If it is no rule.
+    """
     if rule == "youden":
         return None
     if isinstance(rule, dict) and list(rule) == ["sensitivity"]:
@@ -148,7 +164,7 @@ def threshold_with_fallback(validation, cross_fitted, rule="youden"):
     >>> threshold_with_fallback(too_small, None)["reason"].split("; ")[-1]
     'cross-fitted training: there are no such predictions'
     """
-    _wanted_sensitivity(rule)
+    wanted_sensitivity(rule)
     sources = {"validation": validation, "cross-fitted training": cross_fitted}
     reasons, n_positive_subjects = [], None
     for source, rows in sources.items():

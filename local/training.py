@@ -4,14 +4,29 @@ import logging
 from pathlib import Path
 
 import torch
-from speechbrain.utils.distributed import get_rank, run_on_main
+from speechbrain.utils.distributed import get_rank
 
-from local import dataio, figures, inventory, metrics
+from local import dataio, inventory, labels
 from local.brain import ClinicalBrain
 from local.errors import UserError
-from local.evaluation import evaluate_split
+from local.evaluation import Scored, evaluate
 from local.files import write_json
-from local.manifests import write_failed
+from local.measurements import (
+    MEASUREMENTS,
+    SEEN,
+    MeasuredSplit,
+    Silences,
+    measure_split,
+    save_measurements,
+)
+from local.operating_points import (
+    apply_operating_points,
+    fit_operating_points,
+    save_operating_points,
+)
+from local.scoring import score_split, scored_rows
+from local.subgroups import group_columns
+from local.tables import format_results
 
 logger = logging.getLogger(__name__)
 
@@ -111,31 +126,115 @@ def fit(brain, hparams, preparation):
     )
 
 
-def score_test_split(brain, hparams, preparation, output_folder):
-    """Score the test split with the best checkpoint, write and log the results.
+def score_splits(brain, hparams, preparation):
+    """Score validation, if there is one, and test with the best checkpoint.
 
     Arguments
     ---------
     brain : ClinicalBrain
     hparams : dict
     preparation : prepare.Preparation
-    output_folder : Path
+
+    Returns
+    -------
+    dict of str to pandas.DataFrame
+        By split its table of predictions, not calibrated.
     """
-    manifest = preparation.manifests["test"]
-    result = evaluate_split(
-        brain, hparams, manifest, preparation.recordings, "test", output_folder
+    manifests, recordings = preparation.manifests, preparation.recordings
+    return {
+        split: score_split(brain, hparams, manifests[split], recordings, split)
+        for split in ("valid", "test")
+        if split in manifests
+    }
+
+
+def evaluate_test_split(brain, hparams, plan, tables, command):
+    """Choose thresholds, measure all recordings, evaluate the test split.
+
+    Arguments
+    ---------
+    brain : ClinicalBrain
+    hparams : dict
+    plan : planning.TrainingPlan
+    tables : dict of str to pandas.DataFrame
+        As `score_splits` gives them.
+    command : list of str
+        The command line.
+    """
+    preparation, values = plan.preparation, plan.values
+    names, manifests = preparation.labels, preparation.manifests
+    output_folder = Path(values["output_folder"])
+    points = fit_operating_points(
+        tables.get("valid"),
+        names,
+        values["threshold_rule"],
+        values["calibration"],
+        plan.cross_fitted,
     )
-    run_on_main(_write_extras, [hparams, preparation, output_folder])
-    table = metrics.format_results(result)
+    save_operating_points(points, output_folder)
+    silences, measured = None, dict.fromkeys(manifests)
+    if values["audit"]:
+        decided = apply_operating_points(tables["test"], points)
+        silences = Silences(decided, hparams["sample_rate"], brain)
+        measured = measure_splits(preparation, hparams, silences, output_folder)
+    scored = Scored(
+        split="test",
+        table=tables["test"],
+        label_groups=preparation.label_groups,
+        types=labels.parse_label_types(values["label_types"], names, values["loss"]),
+        points=points,
+        command=command,
+        seed=values["seed"],
+        checkpoint=brain.checkpoint.path.name,
+        manifest=scored_rows(manifests["test"], tables["test"]),
+        recordings=preparation.recordings,
+        audio_settings=hparams,
+        measurements=measured["test"],
+        silences=silences,
+        seen={
+            split: MeasuredSplit(manifests[split], measured[split])
+            for split in SEEN
+            if split in manifests
+        },
+        of_the_corpus=True,
+        subgroups=group_columns(manifests["test"].columns, values["subgroups"]),
+        failed=preparation.failed,
+        notes=plan.notes,
+        settings=values,
+        train_log=Path(hparams["train_log"]),
+        report=values["report"],
+        show_uids=values["show_uids"],
+    )
+    result = evaluate(scored, output_folder)
+    table = format_results(result)
     logger.info("Test split, %s:\n%s", result["checkpoint"], table)
     logger.info("Everything is in %s", output_folder)
 
 
-def _write_extras(hparams, preparation, output_folder):
-    """The training curves, and the list of recordings that were left out."""
-    figures.training_curves_figure(
-        Path(hparams["train_log"]),
-        output_folder / "figures" / "training_curves.png",
-        best_by=hparams["best_checkpoint"],
-    )
-    write_failed(preparation.failed, output_folder / "failed.csv")
+def measure_splits(preparation, hparams, silences, output_folder):
+    """Measure the recordings of all splits, and keep that in the experiment.
+
+    Arguments
+    ---------
+    preparation : prepare.Preparation
+    hparams : dict
+    silences : measurements.Silences
+        Hears those of the test split.
+    output_folder : Path
+
+    Returns
+    -------
+    dict of str to pandas.DataFrame
+    """
+    measured = {}
+    for split, manifest in preparation.manifests.items():
+        measured[split] = measure_split(
+            manifest,
+            preparation.recordings,
+            hparams,
+            f"measuring {split}",
+            silences if split == "test" else None,
+        )
+        path = output_folder / MEASUREMENTS / f"{split}.parquet"
+        save_measurements(measured[split], path)
+    return measured

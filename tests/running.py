@@ -20,6 +20,8 @@ SMALL = (
     "--batch_size=4",
     "--clip_length=0.3",
     "--device=cpu",
+    "--audit=False",  # these two take longer than the training
+    "--report=False",
 )
 
 

@@ -396,6 +396,57 @@ def test_scores_come_in_the_order_of_the_dataset(tmp_path):
     np.testing.assert_array_equal(backwards.logits[::-1], scores.logits)
 
 
+# Waveforms that are no dataset
+
+
+def test_waveforms_alone_are_scored_as_a_dataset_is(tmp_path):
+    brain = small_brain(tmp_path, final_dropout=0.5)
+    brain.checkpointer.save_checkpoint(meta={"selection": 0.5})
+    expected = score(brain, dataset()).logits
+    brain.modules.train()
+    state = [buffer.clone() for buffer in brain.modules.buffers()]
+    data = dataset()
+    waveforms = torch.stack([data[i]["waveform"] for i in range(len(data))])
+    found = brain.score_waveforms(waveforms)
+    assert found.dtype == torch.float32 and not found.requires_grad
+    np.testing.assert_allclose(found.numpy(), expected, rtol=1e-4, atol=1e-6)
+    for before, after in zip(state, brain.modules.buffers(), strict=True):
+        assert torch.equal(before, after)  # no statistics of a batch are learned
+    # augmentation, mixup and the rest of training stay away
+    np.testing.assert_array_equal(brain.score_waveforms(waveforms), found)
+
+
+def test_waveforms_are_scored_at_the_precision_of_evaluation(tmp_path):
+    brain = small_brain(tmp_path, {"eval_precision": "bf16"})
+    brain.checkpointer.save_checkpoint(meta={"selection": 0.5})
+    waveforms = torch.stack([item["waveform"] for item in dataset()])
+    found = brain.score_waveforms(waveforms).numpy()
+    np.testing.assert_allclose(found, score(brain, dataset()).logits, atol=0.01)
+    exact = small_brain(tmp_path)
+    exact.load_best()
+    assert np.abs(exact.score_waveforms(waveforms).numpy() - found).max() > 1e-5
+
+
+def test_one_process_alone_can_score_waveforms(tmp_path, monkeypatch):
+    """The wrappers of torchrun, whose forward waits for the others, are left out."""
+
+    class Waiting(torch.nn.Module):
+        def __init__(self, module):
+            super().__init__()
+            self.module = module
+
+        def forward(self, *_):
+            raise AssertionError("this would wait for the other processes")
+
+    brain = small_brain(tmp_path)
+    waveforms = torch.stack([item["waveform"] for item in dataset()])
+    expected = brain.score_waveforms(waveforms)
+    monkeypatch.setattr(torch.nn.parallel, "DistributedDataParallel", Waiting)
+    for name, module in brain.modules.items():
+        brain.modules[name] = Waiting(module)
+    np.testing.assert_array_equal(brain.score_waveforms(waveforms), expected)
+
+
 # Opening an experiment
 
 

@@ -576,3 +576,42 @@ def test_scores_that_never_vary_are_named(scored_corpus):
     assert "noisy: all rated values of train are the same" in notes
     assert "loud: no recording of train is rated" in notes
     assert not [note for note in notes if "two classes" in note]
+
+
+# Raters and subgroups
+
+
+def test_labels_with_raters_are_what_most_of_them_say(corpus):
+    said = {"a": [1, 0, 1, ""], "b": [1, 1, 0, ""], "c": [1, 0, "", ""]}
+
+    def rate(rows):
+        for i, row in enumerate(rows):
+            row |= {f"loud@{rater}": said[rater][i % 4] for rater in said}
+            # where nobody rated, the label's own cell counts
+            row["loud"] = "1" if i % 4 == 3 else ""
+
+    change_csv(corpus, "test", rate)
+    prepared = prepare.prepare_training(values_of(corpus))
+    expected = [1.0, 0.0, None, 1.0] * 2
+    found = prepared.manifests["test"]["loud"]
+    assert [None if math.isnan(target) else target for target in found] == expected
+    # what each rater said stays, for the evaluation
+    assert prepared.manifests["test"]["loud@b"].tolist() == ["1", "1", "0", ""] * 2
+
+
+def test_a_label_that_is_not_what_its_raters_say_is_a_problem(corpus):
+    def rate(rows):
+        for row in rows:
+            row["low@ann"] = 1 - int(row["low"])
+
+    change_csv(corpus, "val", rate)
+    message = user_error(prepare.prepare_training, values_of(corpus))
+    assert "val.csv: column 'low' disagrees with its raters in row 2" in message
+
+
+def test_subgroups_must_be_columns_of_the_test_split(corpus):
+    message = user_error(
+        prepare.prepare_training, values_of(corpus, subgroups=["sex", "site"])
+    )
+    assert "subgroups names site" in message and "sex" in message
+    prepare.prepare_training(values_of(corpus, subgroups=["sex"]))

@@ -3,6 +3,7 @@
 import json
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -30,6 +31,9 @@ def experiment(shared_corpus, tmp_path_factory):
             "--freqm=4",
             "--timem=4",
             "--best_checkpoint=macro_auroc",
+            "--audit=True",
+            "--report=True",
+            "--subgroups=[sex]",
         )
     )
     return folder
@@ -53,8 +57,16 @@ def test_training_leaves_what_the_contract_names(experiment):
         "save/manifests/test.csv",
         "predictions.csv",
         "metrics.json",
+        "audit.json",
+        "report.html",
+        "model_card.md",
         "figures/roc.png",
+        "figures/forest.png",
         "figures/training_curves.png",
+        "save/operating_points.json",
+        "save/measurements/train.parquet",
+        "save/measurements/valid.parquet",
+        "save/measurements/test.parquet",
     }
     assert expected <= names
     assert any(name.startswith("save/CKPT+") for name in names)
@@ -107,17 +119,72 @@ def test_metrics_are_those_of_the_predictions(experiment):
         )
 
 
+def test_metrics_and_audit_have_what_the_contract_names(experiment):
+    found = json.loads((experiment / "metrics.json").read_text())
+    entries = ("auroc", "auprc", "log_loss", "brier", "sensitivity", "specificity")
+    entries += ("ppv", "npv", "balanced_accuracy", "f1")
+    for of in found["labels"].values():
+        assert all({"value", "low", "high"} <= set(of[name]) for name in entries)
+        numbers = {"ece", "ece_if_calibrated", "calibration_slope", "prevalence"}
+        assert numbers | {"calibration_intercept"} <= set(of)
+        # three validation subjects are too few to choose on, and that is said
+        assert of["threshold"]["value"] is None
+        assert "10 subjects" in of["threshold"]["reason"]
+    assert set(found["subgroups"]) == set(NAMES)
+    assert set(found["baselines"]) == {"prevalence", "acoustic statistics"}
+    assert found["per_subject"]["n_cases"] == 4
+    audit = json.loads((experiment / "audit.json").read_text())
+    assert audit["shared_subjects"] == audit["shared_audio"] == []
+    for of in audit["labels"].values():
+        assert of["status"] in ("flagged", "clear", "inconclusive", "not_computable")
+        # of all splits together: 30 recordings, of which three are not rated
+        assert of["capture_probe_auroc"]["n"] >= 27
+
+
+def test_embeddings_of_any_model_are_a_baseline(experiment, tmp_path):
+    """The label itself, as an embedding, tells the label."""
+    rows = [
+        (row["ID"], [float(row["low"]), 1.0])
+        for split in ("train", "test")
+        for row in read_csv(experiment / "save" / "manifests" / f"{split}.csv")
+    ]
+    pd.DataFrame(rows, columns=["uid", "embedding"]).to_parquet(
+        tmp_path / "theirs.parquet"
+    )
+    options = (
+        "hparams/evaluate.yaml",
+        f"--experiment_folder={experiment}",
+        f"--features={tmp_path / 'theirs.parquet'}",
+        f"--output_folder={tmp_path / 'out'}",
+        "--audit=False",
+        "--report=False",
+    )
+    succeeded(run_script("evaluate.py", *options))
+    found = json.loads((tmp_path / "out" / "metrics.json").read_text())["baselines"]
+    assert found["theirs"]["labels"]["low"]["auroc"]["value"] == 1
+    assert "not measured" in found["acoustic statistics"]["labels"]["low"]["reason"]
+    assert not (tmp_path / "out" / "report.html").exists()
+    pd.DataFrame(rows[1:], columns=["uid", "embedding"]).to_parquet(
+        tmp_path / "theirs.parquet"
+    )
+    message = failed(run_script("evaluate.py", *options))
+    assert f"training: no embedding of 1 recordings: {rows[0][0]}" in message
+
+
 def test_evaluation_repeats_the_test_scores_and_changes_nothing(experiment):
     before = contents(experiment)
     succeeded(
         run_script(
-            "evaluate.py", "hparams/evaluate.yaml", f"--experiment_folder={experiment}"
+            "evaluate.py",
+            "hparams/evaluate.yaml",
+            f"--experiment_folder={experiment}",
+            "--subgroups=[sex]",
         )
     )
     after = contents(experiment)
     assert {path: after[path] for path in before} == before
     again = experiment / "evaluation" / "test"
-    for name in ("predictions.csv", "metrics.json"):
+    for name in ("predictions.csv", "metrics.json", "audit.json"):
         assert (again / name).read_bytes() == (experiment / name).read_bytes()
 
 

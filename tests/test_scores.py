@@ -10,13 +10,16 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.image import imread
-from scipy.stats import rankdata
+from scipy.stats import pearsonr, rankdata, spearmanr
+from sklearn.metrics import cohen_kappa_score
 
 from local.errors import UserError
 from local.figures import roc_figure, scores_figure
+from local.intervals import bootstrap_intervals
+from local.labels import LabelType
+from local.measures import SCORE_MEASURES
 from local.metrics import (
     evaluate_predictions,
-    format_results,
     icc_agreement,
     macro_auroc,
     score_metrics,
@@ -57,6 +60,14 @@ def table_of(targets, outputs, labels, label_ranges, dtype=np.float32):
     return predictions_table(
         recordings, labels, targets, outputs, weights, "test", label_ranges
     )
+
+
+def types_of(labels, label_ranges, kind="score"):
+    """The types that these ranges are of; a label without one is binary."""
+    return {
+        label: LabelType(kind, tuple(of), None, is_score=True) if of else LabelType()
+        for label, of in zip(labels, label_ranges, strict=True)
+    }
 
 
 @pytest.fixture
@@ -132,8 +143,7 @@ def test_counts_and_order():
     assert list(metrics) == ["n", "n_subjects", "mae", "pearson", "spearman", "icc"]
     assert (metrics["n"], metrics["n_subjects"]) == (3, 2)
     assert metrics == score_metrics([1, 2, 6], [3, 2, 7], ["a", "a", "b"])
-    assert list(metrics["mae"]) == ["value", "low", "high", "reason"]
-    assert "intervals" in metrics["icc"]["reason"]
+    assert metrics["mae"] == {"value": 1}
 
 
 def test_ties_share_their_rank():
@@ -157,7 +167,7 @@ def test_ratings_that_are_all_the_same():
     assert metrics["mae"]["value"] == pytest.approx(2 / 3)
     for name in ("pearson", "spearman", "icc"):
         assert metrics[name]["value"] is None
-        assert metrics[name]["reason"] == "all 3 ratings are the same"
+        assert "all ratings" in metrics[name]["reason"]
 
 
 def test_predictions_that_are_all_the_same():
@@ -165,7 +175,7 @@ def test_predictions_that_are_all_the_same():
     metrics = score_metrics([1, 2, 3], [2, 2, 2], list("abc"))
     for name in ("pearson", "spearman"):
         assert metrics[name]["value"] is None
-        assert metrics[name]["reason"] == "all 3 predictions are the same"
+        assert metrics[name]["reason"] == "all ratings or all predictions are the same"
     assert metrics["icc"]["value"] == pytest.approx(0)
 
 
@@ -173,7 +183,7 @@ def test_predictions_that_are_all_the_same():
 def test_nothing_rated(ratings):
     n = len(ratings)
     metrics = score_metrics(ratings, [1.0] * n, ["a"] * n)
-    assert (metrics["n"], metrics["reason"]) == (0, "no recording is rated")
+    assert metrics["n"] == 0
     for name in ("mae", "pearson", "spearman", "icc"):
         assert metrics[name]["value"] is None
         assert metrics[name]["reason"] == "no recording is rated"
@@ -184,8 +194,9 @@ def test_nothing_rated(ratings):
 
 def test_evaluation_of_scores_beside_a_binary_label(mixed):
     table, ranges = mixed
+    types = types_of(["slow", "severity", "pain"], ranges)
     metrics = evaluate_predictions(
-        table, [["slow", "severity"], ["pain"]], "CKPT+x", ranges
+        table, [["slow", "severity"], ["pain"]], "CKPT+x", types
     )
     assert json.loads(json.dumps(metrics, allow_nan=False)) == metrics
     slow, severity, pain = metrics["labels"].values()
@@ -194,6 +205,9 @@ def test_evaluation_of_scores_beside_a_binary_label(mixed):
     assert severity["mae"]["value"] == pytest.approx((2.8 + 0 + 6) / 3)
     assert pain["mae"]["value"] == pytest.approx(1)
     assert pain["pearson"]["value"] == pytest.approx(1)
+    assert list(pain) == [
+        *("n", "n_subjects", "mae", "pearson", "spearman", "icc", "small_sample")
+    ]
     macro = metrics["macro"]
     assert (macro["n_labels"], macro["n_scores"]) == (1, 2)
     assert macro["auroc"]["value"] == 1
@@ -206,11 +220,88 @@ def test_evaluation_of_scores_beside_a_binary_label(mixed):
     assert accuracies == [{"value": None, "reason": "the head has scores"}] * 2
 
 
+def test_scores_have_the_intervals_of_subjects():
+    rng = np.random.default_rng(5)
+    ratings = rng.integers(0, 10, size=(30, 1))
+    table = table_of(ratings, ratings + rng.normal(size=(30, 1)), ["a"], [[0, 9]])
+    types = types_of(["a"], [[0, 9]])
+    found = evaluate_predictions(table, [["a"]], "x", types, seed=3)
+    x, y, subjects = rows_of_label(table, "a")
+    expected = bootstrap_intervals(
+        SCORE_MEASURES, x, y, subjects, seed=3, two_classes=False
+    )
+    label = found["labels"]["a"]
+    assert {name: label[name] for name in expected} == expected
+    assert None not in label["icc"].values()
+    assert label["small_sample"].startswith("Only 15 subjects: ")
+    assert found["macro"]["pearson"]["value"] == pytest.approx(pearsonr(x, y)[0])
+    assert found["macro"]["pearson"]["low"] is not None
+    assert label["spearman"]["value"] == pytest.approx(spearmanr(x, y)[0])
+    # two recordings of each subject: its case is their mean
+    means = x.reshape(-1, 2).mean(axis=1), y.reshape(-1, 2).mean(axis=1)
+    subject = found["per_subject"]["labels"]["a"]
+    assert subject["mae"]["value"] == pytest.approx(np.abs(means[0] - means[1]).mean())
+    assert subject["pearson"]["value"] == pytest.approx(pearsonr(*means)[0])
+    assert subject["n"] == found["per_subject"]["n_cases"] == 15
+    assert found["per_subject"]["n_varying"] == {"a": 0}
+
+
+def test_scores_where_each_subject_weighs_the_same():
+    """s0 has three recordings with errors 0, 3 and 6, s1 one with an error of 1."""
+    table = table_of([[1], [2], [3], [4]], [[1], [5], [9], [5]], ["a"], [[0, 9]])
+    table["subject"] = ["s0", "s0", "s0", "s1"]
+    found = evaluate_predictions(table, [["a"]], "x")
+    assert found["labels"]["a"]["mae"]["value"] == pytest.approx(10 / 4)
+    weighted = found["subject_weighted"]
+    assert weighted["labels"]["a"]["mae"]["value"] == pytest.approx((3 + 1) / 2)
+    assert weighted["macro"]["mae"]["value"] == pytest.approx((3 + 1) / 2)
+    # the means of s0, 2 and 5, and s1, 4 and 5, are two cases
+    subjects = found["per_subject"]["labels"]["a"]
+    assert subjects["mae"]["value"] == pytest.approx((3 + 1) / 2)
+    assert subjects["pearson"]["reason"] == "fewer than 3 recordings are rated: 2"
+    assert found["per_subject"]["macro"]["scores_left_out"] == {
+        "a": "fewer than 3 recordings are rated: 2"
+    }
+    alone = evaluate_predictions(table.assign(subject="s0"), [["a"]], "x")
+    weighted = alone["subject_weighted"]["labels"]["a"]
+    assert weighted["icc"]["reason"] == "all recordings are of one subject"
+    assert weighted["mae"]["value"] == pytest.approx(10 / 4)
+
+
+def test_kappa_of_an_ordinal_score():
+    """Beyond the scale is its end; otherwise the nearest step."""
+    ratings = [[0], [1], [2], [3], [4], [4], [1], [0]]
+    outputs = [[-1.3], [1.4], [2.6], [2.2], [7.0], [4.2], [0.7], [0.2]]
+    table = table_of(ratings, outputs, ["a"], [[0, 4]])
+    types = types_of(["a"], [[0, 4]], "ordinal")
+    found = evaluate_predictions(table, [["a"]], "x", types)
+    steps = [0, 1, 3, 2, 4, 4, 1, 0]
+    expected = cohen_kappa_score(np.ravel(ratings), steps, weights="quadratic")
+    assert found["labels"]["a"]["quadratic_kappa"]["value"] == pytest.approx(expected)
+    assert found["macro"]["quadratic_kappa"]["value"] == pytest.approx(expected)
+    # the error is that of the predictions themselves
+    errors = [1.3, 0.4, 0.6, 0.8, 3, 0.2, 0.3, 0.2]
+    assert found["labels"]["a"]["mae"]["value"] == pytest.approx(np.mean(errors))
+    few = evaluate_predictions(table[:2], [["a"]], "x", types)["labels"]["a"]
+    assert few["quadratic_kappa"]["reason"] == "fewer than 3 recordings are rated: 2"
+
+
+def test_no_mean_of_kappas_beside_a_score_without():
+    ratings = np.repeat([[0], [1], [2], [3]], 2, axis=1)
+    table = table_of(ratings, ratings + 0.3, ["a", "b"], [[0, 4]] * 2)
+    types = types_of(["a"], [[0, 4]], "ordinal") | types_of(["b"], [[0, 4]])
+    found = evaluate_predictions(table, [["a", "b"]], "x", types)
+    assert found["labels"]["a"]["quadratic_kappa"]["value"] == pytest.approx(1)
+    assert "quadratic_kappa" not in {*found["labels"]["b"], *found["macro"]}
+    assert found["macro"]["mae"]["value"] == pytest.approx(0.3)
+
+
 def test_the_mean_error_needs_one_range():
     targets, outputs = [[1, 2], [2, 4], [6, 6]], [[2, 2], [3, 5], [7, 8]]
     labels, ranges = ["a", "b"], [[0, 9], [0, 9]]
     table = table_of(targets, outputs, labels, ranges)
-    macro = evaluate_predictions(table, [labels], "x", ranges)["macro"]
+    types = types_of(labels, ranges)
+    macro = evaluate_predictions(table, [labels], "x", types)["macro"]
     assert macro["mae"]["value"] == pytest.approx((1 + 1) / 2)
     # predictions from elsewhere don't say in which range they are
     macro = evaluate_predictions(table, [labels], "x")["macro"]
@@ -222,12 +313,14 @@ def test_the_mean_error_needs_one_range():
 
 def test_means_without_a_binary_label_and_without_a_score():
     table = table_of([[1, 5]] * 3, [[2, 2], [3, 5], [7, 8]], ["a", "b"], [[0, 9]] * 2)
-    macro = evaluate_predictions(table, [["a", "b"]], "x", [[0, 9]] * 2)["macro"]
-    assert macro["auroc"]["value"] is None
-    assert macro["auroc"]["reason"] == "no label has two classes: all are scores"
+    macro = evaluate_predictions(table, [["a", "b"]], "x")["macro"]
+    for name in ("auroc", "sensitivity"):
+        assert macro[name]["value"] is None
+        assert macro[name]["reason"] == "no label has two classes: all are scores"
     assert (macro["n_labels"], macro["left_out"], macro["n_scores"]) == (0, {}, 0)
     assert macro["mae"]["reason"] == "no score has all measures"
-    assert macro["scores_left_out"] == dict.fromkeys("ab", "all 3 ratings are the same")
+    reason = "all ratings or all predictions are the same"
+    assert macro["scores_left_out"] == dict.fromkeys("ab", reason)
     binary = table_of([[1], [0]], [[1], [0]], ["a"], None)
     macro = evaluate_predictions(binary, [["a"]], "x")["macro"]
     assert not {"mae", "pearson", "spearman", "icc", "n_scores"} & set(macro)
@@ -236,53 +329,16 @@ def test_means_without_a_binary_label_and_without_a_score():
 def test_an_empty_table_still_knows_its_scores():
     ranges = [None, [0, 9]]
     table = table_of([[1, 1]], [[1, 1]], ["a", "b"], ranges)[:0]
-    labels = evaluate_predictions(table, [["a", "b"]], "x", ranges)["labels"]
+    types = types_of(["a", "b"], ranges)
+    labels = evaluate_predictions(table, [["a", "b"]], "x", types)["labels"]
     assert "auroc" in labels["a"]
+    assert "auroc" not in labels["b"]
     assert labels["b"]["mae"]["reason"] == "no recording is rated"
+    assert labels["b"]["icc"]["reason"] == "no recording is rated"
 
 
 def test_macro_auroc_of_no_label():
     assert macro_auroc(np.zeros((3, 0)), np.zeros((3, 0))) == (None, [])
-
-
-# The table for the terminal
-
-
-def cells_of(text):
-    return [
-        [cell.strip() for cell in line.strip("|").split(" | ")]
-        for line in text.splitlines()
-    ]
-
-
-def test_results_have_a_second_table(mixed):
-    table, ranges = mixed
-    metrics = evaluate_predictions(table, [["slow", "severity", "pain"]], "x", ranges)
-    first, second, note = format_results(metrics, {"ceiling": {"slow": 1}}).split(
-        "\n\n"
-    )
-    assert [row[0] for row in cells_of(first)[2:]] == ["slow", "macro (1 of 1 labels)"]
-    rows = cells_of(second)
-    assert rows[0] == ["label", "n", "MAE", "Pearson", "Spearman", "ICC"]
-    assert rows[2][:3] == ["severity", "3", "2.933"]
-    assert rows[3][:5] == ["pain", "4", "1.000", "1.000", "1.000"]
-    assert rows[4][:3] == ["macro (2 of 2 scores)", "", "n/a"]
-    assert note == "no mean of the MAE: the scores have different ranges"
-
-
-def test_results_of_scores_only_have_one_table():
-    targets, outputs = [[1, 5], [2, 5], [6, 5]], [[2, 2], [3, 5], [7, 8]]
-    table = table_of(targets, outputs, ["a", "b"], [[0, 9]] * 2)
-    metrics = evaluate_predictions(table, [["a", "b"]], "x", [[0, 9]] * 2)
-    text, note = format_results(metrics, {"ceiling": {"a": 1.0}}).split("\n\n")
-    rows = cells_of(text)
-    assert rows[0] == ["label", "n", "MAE", "Pearson", "Spearman", "ICC"]
-    assert rows[3] == ["b", "3", "2.000", "n/a", "n/a", "n/a"]
-    # means over `a` alone: its predictions are 1 above its ratings; of 7 between
-    # recordings (7 · 2 between the rows), 1.5 between raters
-    icc = f"{14 / (14 + 2 / 3 * 1.5):.3f}"
-    assert rows[4] == ["macro (1 of 2 scores)", "", "1.000", "1.000", "1.000", icc]
-    assert note == "b: not in the mean, all 3 ratings are the same"
 
 
 # predictions.csv
@@ -325,7 +381,8 @@ def test_metrics_of_the_file_are_those_of_the_table(tmp_path):
     write_predictions(table, tmp_path / "p.csv")
     back = read_predictions(tmp_path / "p.csv")
     pd.testing.assert_frame_equal(back, table, check_exact=True, check_dtype=False)
-    metrics = [evaluate_predictions(t, [labels], "x", ranges) for t in (table, back)]
+    types = types_of(labels, ranges)
+    metrics = [evaluate_predictions(t, [labels], "x", types) for t in (table, back)]
     assert metrics[0] == metrics[1]
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from local.metrics import format_results
+from local.tables import format_results
 
 
 def main():

@@ -1,0 +1,56 @@
+"""Cross-validate by subject: train a network per fold, test each on its fold.
+
+    python cross_validate.py hparams/train.yaml --corpus_folder=DIR
+        [--n_folds=5] [--n_repeats=1] [--output_folder=DIR] [--any_key=value]
+
+Divides the recordings of train.csv and val.csv; those of test.csv stay for the final
+evaluation. Every fold is an experiment of train.py, which gets all other options. A run
+that was interrupted continues when the same command is given again; finished folds are
+not run again.
+"""
+
+import logging
+import sys
+from pathlib import Path
+
+from local import cli
+from local.fold_results import collect_results, format_cross_validation
+from local.fold_runs import claimed, plan_cross_validation, run_fold, write_plan
+
+logger = logging.getLogger(__name__)
+
+TRAIN = (sys.executable, str(Path(__file__).with_name("train.py")))
+
+
+def main(argv, train=TRAIN):
+    """Draw the folds, train those that are not finished, put the results together."""
+    plan = plan_cross_validation(cli.parse_arguments(argv))
+    for note in plan.notes:
+        logger.info(note)
+    with claimed(plan.folder) as claim:
+        write_plan(plan)
+        for run in (run for of_repeat in plan.runs for run in of_repeat):
+            if run.is_finished:
+                logger.info("%s is finished", run.name)
+                continue
+            logger.info("%s: %s", run.name, run.folder)
+            status = run_fold([*train, *argv, *plan.command_line(run)], claim)
+            if status not in (cli.OK, cli.INCOMPLETE):
+                return _stopped(run, status)
+        result = collect_results(plan.runs, plan.labels, plan.folder)
+    print(f"\n{format_cross_validation(result)}")
+    print(f"\nEverything is in {plan.folder}")
+    return cli.INCOMPLETE if (plan.folder / "failed.csv").exists() else cli.OK
+
+
+def _stopped(run, status):
+    print(
+        f"error: train.py ended with status {status} in {run.name}. The same command "
+        "continues from there.",
+        file=sys.stderr,
+    )
+    return status
+
+
+if __name__ == "__main__":
+    cli.run(main)

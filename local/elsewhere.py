@@ -1,0 +1,254 @@
+"""Predictions from elsewhere (`evaluate.py --predictions_csv`): of any model, or none."""
+
+import dataclasses
+from pathlib import Path
+
+import pandas as pd
+
+from local import corpus, prepare
+from local.addresses import absolute, joined, output_path
+from local.errors import UserError
+from local.evaluation import Scored
+from local.labels import LabelType
+from local.operating_points import fit_operating_points
+from local.predictions import read_predictions, scores_in
+from local.recordings import BucketRecordings, FolderRecordings
+from local.storage import Storage, told_as
+from local.subgroups import group_columns
+
+#: How recordings are read where no experiment says it; the keys are the yaml's.
+AUDIO_SETTINGS = {
+    "sample_rate": 16000,
+    "audio_backend": "soundfile",
+    "mono": "mean",
+    "min_duration": 0.1,
+    "eval_crop": None,
+    "eval_batch_size": 1,
+    "num_workers": 0,
+}
+
+#: Rows of this split choose thresholds, and those of training are left alone.
+VALIDATION, TRAINING = "valid", "train"
+
+
+def prepare_predictions(options, command):
+    """Read a file of predictions, and what there is about its recordings.
+
+    Arguments
+    ---------
+    options : dict
+        Of evaluate.yaml.
+    command : list of str
+        The command line.
+
+    Returns
+    -------
+    scored : evaluation.Scored
+    output_folder : Path
+
+    Raises
+    ------
+    UserError
+        For a wrong file, options that don't go together, or a file that does not list
+        the recordings of the predictions.
+    """
+    _check_options(options)
+    storage = Storage.of(options)
+    address = absolute(options["predictions_csv"], "predictions_csv")
+    file = storage.file(address)
+    with told_as(address, file):
+        table = read_predictions(file)
+        validation, table, notes = _by_use(table, address)
+    output_folder = output_path(options["output_folder"], "output_folder")
+    _check_output_folder(output_folder, file)
+    names = list(dict.fromkeys(table["label"]))
+    described = _Described()
+    if options["split_csv"] or options["split_folder"]:
+        values = _values(options)
+        table = _without_excluded(table, values, storage)
+        described = _describe(_split_csv(options), values, storage, table, names)
+    columns = [] if described.manifest is None else described.manifest.columns
+    scored = Scored(
+        split=table["split"].iloc[0] or Path(address).stem,
+        table=table.reset_index(drop=True),
+        label_groups=[names],
+        types=_types(table, names),
+        points=_points(table, validation, names, options),
+        command=command,
+        seed=options["seed"],
+        audio_settings=_audio_settings(options),
+        subgroups=group_columns(columns, options["subgroups"]),
+        report=options["report"],
+        show_uids=options["show_uids"],
+        manifest=described.manifest,
+        recordings=described.recordings,
+        failed=described.failed,
+        notes=[*notes, *described.notes],
+    )
+    return scored, output_folder
+
+
+def _check_options(options):
+    problems = []
+    if options["experiment_folder"]:
+        problems.append("experiment_folder (an experiment makes its own predictions)")
+    if options["features"]:
+        problems.append("features (nothing is known of the training recordings)")
+    if options["data_folder"] and not (options["split_csv"] or options["split_folder"]):
+        problems.append("data_folder without split_csv, which says what is in it")
+    if problems:
+        raise UserError("These do not go with --predictions_csv:", problems)
+    if not options["output_folder"]:
+        raise UserError("--predictions_csv needs --output_folder=DIR for the results.")
+
+
+def _check_output_folder(folder, file):
+    if (folder / "hyperparams.yaml").exists() or (folder / "save").exists():
+        raise UserError(
+            f"output_folder {folder} holds an experiment, whose files stay as they are: "
+            "give another one."
+        )
+    if (folder / "predictions.csv").resolve() == file.resolve():
+        raise UserError(
+            f"predictions_csv {file} would be replaced by the results in output_folder "
+            f"{folder}: give another one."
+        )
+
+
+def _by_use(table, address):
+    """Rows that thresholds are chosen on (or None), rows to be scored, and notes."""
+    splits = set(table["split"]) - {VALIDATION, TRAINING}
+    if len(splits) != 1:
+        found = ", ".join(sorted(map(repr, set(table["split"])))) or "no rows"
+        raise UserError(
+            f"{address} must hold the rows of one split to be scored, beside those of "
+            f"{VALIDATION!r}, on which thresholds are chosen, and {TRAINING!r}, which "
+            f"are left alone; its column split has: {found}. Keep one of them."
+        )
+    scored = table[table["split"].isin(splits)]
+    validation = table[table["split"] == VALIDATION]
+    both = set(validation["subject"]) & set(scored["subject"])
+    if both:
+        raise UserError(
+            f"{address}: {len(both)} subjects are both in {VALIDATION!r} and in the "
+            "split to be scored. A threshold must not be chosen on whom it is judged by."
+        )
+    n_training = int((table["split"] == TRAINING).sum())
+    notes = [f"{n_training} rows of the split train were left alone"] * (n_training > 0)
+    notes.append("these predictions are from elsewhere: nothing is known of the model")
+    return (None if validation.empty else validation), scored, notes
+
+
+def _points(table, validation, names, options):
+    """Operating points; none where the predictions bring their own decisions."""
+    if validation is None and table["predicted"].notna().any():
+        return {}
+    return fit_operating_points(
+        validation, names, options["threshold_rule"], options["calibration"]
+    )
+
+
+def _types(table, names):
+    """The type of each label; of a score the range is that of its numbers."""
+    types = {}
+    for name in names:
+        types[name] = LabelType()
+        if name in scores_in(table):
+            numbers = table.loc[table["label"] == name, ["target", "logit"]].stack()
+            bounds = float(numbers.min()), float(numbers.max())
+            types[name] = LabelType("score", bounds, None, is_score=True)
+    return types
+
+
+def _audio_settings(options):
+    chosen = {key: options[key] for key in AUDIO_SETTINGS if options.get(key)}
+    return {**AUDIO_SETTINGS, **chosen, "seed": options["seed"]}
+
+
+@dataclasses.dataclass(frozen=True)
+class _Described:
+    """What a split's CSV, and the recordings, tell of predictions."""
+
+    manifest: pd.DataFrame | None = None
+    recordings: FolderRecordings | BucketRecordings | None = None
+    failed: list = dataclasses.field(default_factory=list)
+    notes: list = dataclasses.field(default_factory=list)
+
+
+def _values(options):
+    """What the preparation of a split reads."""
+    data_folder = options["data_folder"]
+    return {
+        **options,
+        **_audio_settings(options),
+        "data_folder": data_folder and absolute(data_folder, "data_folder"),
+        "derived_labels": {},
+        "missing_values": [],
+        "labels_file": None,
+        "split_folder": None,
+    }
+
+
+def _without_excluded(table, values, storage):
+    """The predictions of those whose consent is not withdrawn."""
+    subjects = corpus.find_exclusions(values, storage, []).subjects
+    return table[~table["subject"].isin(subjects)]
+
+
+def _split_csv(options):
+    split_csv = options["split_csv"] or joined(options["split_folder"], "test.csv")
+    return absolute(split_csv, "split_csv")
+
+
+def _describe(split_csv, values, storage, table, names):
+    """What is known of the recordings of a table of predictions."""
+    if values["data_folder"]:
+        prepared = prepare.prepare_split(split_csv, values)
+        rows, recordings = prepared.table, prepared.recordings
+        known, failed, notes = prepared.manifest, prepared.failed, prepared.notes
+    else:
+        rows = _read_rows(split_csv, values, storage)
+        recordings, known, failed, notes = None, pd.DataFrame(), [], []
+    rows = rows.rename(columns={"uid": "ID", "audio": "recording"})
+    _check_described(rows, table, split_csv)
+    manifest = rows[rows["ID"].isin(set(table["uid"]))]
+    if len(known):
+        found = known.set_index("ID")
+        further = found.columns.difference(manifest.columns)
+        manifest = manifest.join(found[further], on="ID")
+    # the predictions' own targets count
+    targets = table.pivot(index="uid", columns="label", values="target")[names]
+    manifest = manifest.drop(columns=[n for n in names if n in manifest])
+    manifest = manifest.join(targets, on="ID").reset_index(drop=True)
+    failed = [entry for entry in failed if entry["uid"] in set(manifest["ID"])]
+    return _Described(manifest, recordings, failed, notes)
+
+
+def _read_rows(split_csv, values, storage):
+    """The rows of a CSV of which no recording is looked at."""
+    file = storage.file(split_csv)
+    nobody = corpus.Exclusions(set(), set())
+    rows, _, problems = prepare.read_rated(file, split_csv, values, None, nobody, [])
+    if problems:
+        raise UserError(f"{split_csv} can't be used as it is:", problems)
+    return rows
+
+
+def _check_described(rows, table, split_csv):
+    """Refuse a CSV that is not of these recordings."""
+    subjects = rows.set_index("ID")["subject"]
+    own = table.drop_duplicates("uid").set_index("uid")["subject"]
+    absent = own.index.difference(subjects.index)
+    common = own.index.intersection(subjects.index)
+    other = common[own[common].to_numpy() != subjects[common].to_numpy()]
+    problems = [f"uid {uid!r} is not in it" for uid in absent]
+    problems += [
+        f"uid {uid!r} is of subject {subjects[uid]!r} there and of {own[uid]!r} in the "
+        "predictions"
+        for uid in other
+    ]
+    if problems:
+        raise UserError(
+            f"split_csv {split_csv} must list the recordings of the predictions:",
+            problems,
+        )

@@ -1,0 +1,203 @@
+"""What `evaluate.py` scores, and where it writes."""
+
+import dataclasses
+from pathlib import Path, PurePosixPath
+
+from local import labels, prepare
+from local.addresses import absolute, joined, output_path
+from local.config import plain_values
+from local.errors import UserError
+from local.evaluation import Scored, read_features
+from local.experiment import MANIFESTS
+from local.manifests import read_manifest
+from local.measurements import seen_splits
+from local.operating_points import read_operating_points
+from local.scoring import score_split, scored_rows
+from local.storage import Storage, told_as
+from local.subgroups import group_columns
+
+
+@dataclasses.dataclass(frozen=True)
+class EvaluationSplit:
+    """A split for a trained model.
+
+    Attributes
+    ----------
+    name : str
+    of_the_corpus : bool
+        Whether it is the experiment's own test split.
+    prepared : prepare.PreparedSplit
+    subgroups : list of str
+        Columns of its manifest.
+    features : Path or None
+        Embeddings for a further baseline.
+    notes : list of str
+        Those of the preparation, and of whom the experiment has seen.
+    output_folder : Path
+    """
+
+    name: str
+    of_the_corpus: bool
+    prepared: prepare.PreparedSplit
+    subgroups: list
+    features: Path | None
+    notes: list
+    output_folder: Path
+
+
+def prepare_evaluation(experiment, options, hparams):
+    """Prepare the split that the options name, by default the experiment's test split.
+
+    Arguments
+    ---------
+    experiment : experiment.Experiment
+    options : dict
+        Of evaluate.yaml: `split_csv`, `split_folder`, `output_folder`, `subgroups`,
+        `features`.
+    hparams : dict
+        Of the experiment, for this run.
+
+    Returns
+    -------
+    EvaluationSplit
+
+    Raises
+    ------
+    UserError
+        For a wrong CSV, subgroups that it has no column of, features that lack a
+        recording, or an output folder that would change the experiment.
+    """
+    names = labels.flatten(hparams["label_groups"])
+    own_manifests = experiment.folder / MANIFESTS
+    split_csv = _split_csv(options)
+    if split_csv is None:
+        name = "test"
+        if not (own_manifests / "test.csv").exists():
+            raise UserError(
+                f"{experiment.address} has no test split of its own "
+                f"({MANIFESTS / 'test.csv'}): give --split_csv=FILE."
+            )
+        saved = read_manifest(own_manifests / "test.csv", names)
+        prepared = prepare.inspect_again(saved, names, hparams)
+    else:
+        name = PurePosixPath(split_csv).stem
+        own_data = hparams["data_folder"] == experiment.hparams["data_folder"]
+        prepared = prepare.prepare_split(
+            split_csv, hparams, names=names, own_data=own_data
+        )
+    columns = group_columns(prepared.manifest.columns, options["subgroups"])
+    output_folder = _output_folder(experiment, options, name)
+    trained = {
+        subject
+        for file in own_manifests.glob("*.csv")
+        if file.stem != "test"
+        for subject in read_manifest(file, names)["subject"]
+    }
+    subjects = set(prepared.manifest["subject"])
+    seen, notes = trained & subjects, list(prepared.notes)
+    if seen:
+        notes.append(
+            f"{len(seen)} of {len(subjects)} subjects of this split were trained or "
+            "validated on: these results are not of unseen subjects."
+        )
+    features = _features(options, own_manifests, prepared.manifest, names)
+    return EvaluationSplit(
+        name, split_csv is None, prepared, columns, features, notes, output_folder
+    )
+
+
+def score(experiment, hparams, split, options, command):
+    """Score a split with an experiment's model.
+
+    Arguments
+    ---------
+    experiment : experiment.Experiment
+    hparams : dict
+        Of the experiment, for this run.
+    split : EvaluationSplit
+    options : dict
+        Of evaluate.yaml: `report` and `show_uids`.
+    command : list of str
+        The command line.
+
+    Returns
+    -------
+    evaluation.Scored
+        Its recordings not measured yet.
+    """
+    prepared = split.prepared
+    table = score_split(
+        experiment.brain, hparams, prepared.manifest, prepared.recordings, split.name
+    )
+    names = labels.flatten(hparams["label_groups"])
+    train_log = experiment.folder / "train_log.txt"
+    return Scored(
+        split=split.name,
+        table=table,
+        label_groups=hparams["label_groups"],
+        # the labels' own scales: an imported model's outputs have none
+        types=labels.parse_label_types(hparams["label_types"], names, hparams["loss"]),
+        points=read_operating_points(experiment.folder),
+        command=command,
+        seed=hparams["seed"],
+        checkpoint=experiment.checkpoint,
+        manifest=scored_rows(prepared.manifest, table),
+        recordings=prepared.recordings,
+        audio_settings=hparams,
+        seen=seen_splits(experiment.folder, names),
+        of_the_corpus=split.of_the_corpus,
+        subgroups=split.subgroups,
+        features=split.features,
+        failed=prepared.failed,
+        notes=split.notes,
+        settings=plain_values(experiment.folder / "hyperparams.yaml"),
+        train_log=train_log if train_log.is_file() else None,
+        report=options["report"],
+        show_uids=options["show_uids"],
+    )
+
+
+def _features(options, own_manifests, manifest, names):
+    """A local copy of the file of features, which must do for the baseline."""
+    if not options["features"]:
+        return None
+    address = absolute(options["features"], "features")
+    path = Storage.of(options).file(address)
+    if not (own_manifests / "train.csv").is_file():
+        raise UserError(
+            "--features needs an experiment that knows its training split "
+            f"({MANIFESTS / 'train.csv'}), on which the baseline is fitted."
+        )
+    with told_as(address, path):
+        training = read_manifest(own_manifests / "train.csv", names)
+        read_features(path, training, manifest)
+    return path
+
+
+def _output_folder(experiment, options, name):
+    """Where to write; never into the experiment's own files."""
+    output_folder = experiment.output_folder / "evaluation" / name
+    if options["output_folder"]:
+        output_folder = output_path(options["output_folder"], "output_folder")
+        save_folder = (experiment.folder / "save").resolve()
+        if output_folder.resolve() == experiment.folder.resolve() or (
+            save_folder in [output_folder.resolve(), *output_folder.resolve().parents]
+        ):
+            raise UserError(
+                f"output_folder {output_folder} belongs to the experiment, whose files "
+                "stay as they are: give another one."
+            )
+    if experiment.brain.debug:
+        output_folder /= "debug"
+    return output_folder
+
+
+def _split_csv(options):
+    """The CSV to score, or None for the experiment's own test split."""
+    if options["split_csv"] and options["split_folder"]:
+        raise UserError("Give --split_csv or --split_folder, not both.")
+    if options["split_csv"]:
+        return absolute(options["split_csv"], "split_csv")
+    if options["split_folder"]:
+        return joined(absolute(options["split_folder"], "split_folder"), "test.csv")
+    return None

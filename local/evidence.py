@@ -1,0 +1,91 @@
+"""Everything that a report of an evaluation is made of."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+
+@dataclasses.dataclass(frozen=True)
+class Excerpt:
+    """A piece of a recording that a report shows as a spectrogram.
+
+    Attributes
+    ----------
+    row : int
+        Of predictions.csv, whose header is row 1: what names it in a report.
+    uid, label : str
+    target : float
+        0 or 1, of a score the rating.
+    prediction : float
+        The probability, of a score the predicted score.
+    waveform : numpy.ndarray [time]
+    sample_rate : int
+        Hz.
+    """
+
+    row: int
+    uid: str
+    label: str
+    target: float
+    prediction: float
+    waveform: np.ndarray
+    sample_rate: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Evidence:
+    """An evaluation and what it was made with.
+
+    Attributes
+    ----------
+    split : str
+        Name of the split that was scored.
+    table : pandas.DataFrame
+        Its table of predictions (see `local.predictions`), `predicted` filled where
+        there is a threshold.
+    label_groups : list of list of str
+        The labels of each head.
+    types : dict of str to labels.LabelType
+        Of each label.
+    metrics : dict
+        The content of metrics.json.
+    audit : dict
+        The content of audit.json; with a "reason" where there was none.
+    manifests : dict of str to pandas.DataFrame
+        The manifest of each split that is known, the scored one among them; empty for
+        predictions of which only the table is known.
+    failed : list of dict
+        `uid` and `reason`, maybe `split`, of recordings that could not be used.
+    notes : list of str
+        What was left out and why, and what else a reader should know.
+    silences : dict of str to (list of Excerpt)
+        Of each label up to three recordings' silences, as the audit heard them.
+    errors : list of Excerpt
+        The recordings that are most wrong, the worst one first.
+    train_log : Path or None
+        SpeechBrain's train_log.txt, where a training belongs to this.
+    settings : dict
+        Plain values of the training yaml; empty for predictions from elsewhere.
+    provenance : dict
+        "command", "date" and "versions" (package → version) of this evaluation.
+    show_uids : bool
+        Whether recordings may be named; otherwise by row only.
+    """
+
+    split: str
+    table: pd.DataFrame
+    label_groups: list
+    types: dict
+    metrics: dict
+    audit: dict
+    manifests: dict
+    failed: list
+    notes: list
+    silences: dict
+    errors: list
+    train_log: Path | None
+    settings: dict
+    provenance: dict
+    show_uids: bool = False

@@ -1,0 +1,126 @@
+"""Spectrograms: what the audit took for silence, and the worst errors."""
+
+import numpy as np
+from matplotlib.figure import Figure
+from scipy.signal import ShortTimeFFT
+from scipy.signal.windows import hann
+
+from local.figures.drawing import SMALL, WIDTH, Sketch, panel_grid, shown
+from local.report.formats import counted, measured, number
+
+#: As for the front end, in seconds.
+WINDOW_S, HOP_S = 0.025, 0.010
+
+#: What is drawn white, below the loudest, in dB.
+RANGE_DB = 70.0
+
+#: Silences of a label, beside each other.
+N_COLUMNS = 3
+
+
+def draw_silences(evidence):
+    """What the audit took for silence, up to three recordings of each label.
+
+    All have the same scale of loudness, so that noise floors can be compared.
+
+    Arguments
+    ---------
+    evidence : evidence.Evidence
+
+    Returns
+    -------
+    drawing.Sketch or None
+    """
+    silences = {label: of for label, of in evidence.silences.items() if of}
+    if not silences:
+        return None
+    figure = Figure(figsize=(WIDTH, 2.1 * len(silences)), layout="constrained")
+    rows = figure.subfigures(len(silences), 1, squeeze=False).ravel()
+    levels = {
+        label: [_decibels(excerpt) for excerpt in of] for label, of in silences.items()
+    }
+    top = max(level.max() for of in levels.values() for level in of)
+    for row, (label, of) in zip(rows, silences.items(), strict=True):
+        row.suptitle(shown(label, 60), fontsize=10)
+        panels = row.subplots(1, N_COLUMNS, sharey=True)
+        for panel in panels[len(of) :]:
+            panel.remove()
+        for panel, excerpt, level in zip(panels, of, levels[label], strict=False):
+            _picture(panel, excerpt, level, top)
+            panel.set_title(_caption(evidence, excerpt, "\n"), fontsize=SMALL)
+        panels[0].set_ylabel("kHz")
+    n = sum(map(len, silences.values()))
+    said = "; ".join(
+        f"{label}: {', '.join(f'row {of.row}' for of in excerpts)}"
+        for label, excerpts in silences.items()
+    )
+    alt = (
+        f"Spectrograms of {counted(n, 'second')} in which nobody should speak, on one "
+        f"scale of loudness, by row of predictions.csv. {said}."
+    )
+    return Sketch(figure, "What the audit took for silence", alt)
+
+
+def draw_errors(evidence):
+    """The recordings that are most wrong.
+
+    Arguments
+    ---------
+    evidence : evidence.Evidence
+
+    Returns
+    -------
+    drawing.Sketch or None
+    """
+    if not evidence.errors:
+        return None
+    captions = [
+        f"{excerpt.label}\n{_caption(evidence, excerpt, ', ')}"
+        for excerpt in evidence.errors
+    ]
+    figure, panels = panel_grid(len(captions), height=2.4)
+    for panel, excerpt in zip(panels, evidence.errors, strict=True):
+        level = _decibels(excerpt)
+        _picture(panel, excerpt, level, level.max())
+        panel.set(xlabel="s", ylabel="kHz")
+        lines = [shown(excerpt.label, 34), _caption(evidence, excerpt, "\n")]
+        panel.set_title("\n".join(lines), fontsize=SMALL)
+    said = "; ".join(caption.replace("\n", ", ") for caption in captions)
+    alt = f"Spectrograms of the recordings that are most wrong, worst first: {said}."
+    return Sketch(figure, "The worst errors", alt)
+
+
+def _caption(evidence, excerpt, between):
+    """Which recording it is, what was rated and what was predicted."""
+    is_score = evidence.types[excerpt.label].is_score
+    form = measured if is_score else number
+    name = f"row {excerpt.row}"
+    if evidence.show_uids:
+        name += f", {excerpt.uid}"
+    predicted = (
+        f"{'predicted' if is_score else 'probability'} {form(excerpt.prediction)}"
+    )
+    return f"{name}{between}rated {measured(excerpt.target)}, {predicted}"
+
+
+def _decibels(excerpt):
+    """Levels of short-time spectra, [frequency, time], in dB."""
+    rate = excerpt.sample_rate
+    window = hann(round(WINDOW_S * rate), sym=False)
+    transform = ShortTimeFFT(window, round(HOP_S * rate), rate)
+    power = transform.spectrogram(np.asarray(excerpt.waveform, dtype=float))
+    return 10 * np.log10(power + 1e-12)
+
+
+def _picture(panel, excerpt, level, top):
+    """Draws a spectrogram: dark is loud, `top` dB the darkest."""
+    duration = len(excerpt.waveform) / excerpt.sample_rate
+    panel.imshow(
+        level,
+        origin="lower",
+        aspect="auto",
+        cmap="gray_r",
+        vmin=top - RANGE_DB,
+        vmax=top,
+        extent=(0, duration, 0, excerpt.sample_rate / 2000),
+    )

@@ -1,0 +1,230 @@
+"""From probabilities to decisions: the calibration and the threshold of each label.
+
+Both are fitted on the validation split, stored in the experiment, and then used on
+every other split. They are kept as
+
+    {label: {"threshold": {"value", "rule", "source", "n_positive_subjects"},
+             "calibration": None or {"kind", "slope", "intercept"}}}
+
+with a "reason" in whichever has no value.
+"""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from local.aggregation import corrected_logits
+from local.calibration import KINDS, apply_calibration, fit_calibration
+from local.errors import UserError
+from local.files import write_json
+from local.predictions import read_predictions, scores_in
+from local.thresholds import threshold_with_fallback
+
+#: Where an experiment keeps them.
+OPERATING_POINTS = Path("save") / "operating_points.json"
+
+#: Values of the yaml's `calibration`.
+CALIBRATIONS = ("none", *KINDS)
+
+
+def fit_operating_points(
+    validation, names, rule="youden", calibration="none", cross_fitted=None
+):
+    """Fits the calibration and chooses the threshold of each label.
+
+    The threshold is one on the calibrated probability.
+
+    Arguments
+    ---------
+    validation : pandas.DataFrame or None
+        Table of predictions of the validation split; None without one.
+    names : list of str
+        The labels; those of them that are scores have neither.
+    rule : str or dict
+        See `thresholds.choose_threshold`.
+    calibration : str
+        One of `CALIBRATIONS`.
+    cross_fitted : pandas.DataFrame or None
+        Table of predictions of the training subjects, each made by a network that was
+        trained without them: for labels that validation has too few subjects of.
+
+    Returns
+    -------
+    dict of str to dict
+        As above.
+
+    Example
+    -------
+    >>> table = pd.DataFrame({"uid": ["u", "v"], "subject": ["s", "t"], "label": "slow",
+    ...     "target": [0.0, 1.0], "logit": [-1.0, 1.0], "probability": [0.27, 0.73],
+    ...     "session": "", "split": "valid", "predicted": None})
+    >>> fit_operating_points(table, ["slow"])["slow"]["threshold"]["value"] is None
+    True
+    """
+    tables = [table for table in (validation, cross_fitted) if table is not None]
+    scores = set().union(*map(scores_in, tables))
+    points = {}
+    for name in names:
+        if name in scores:
+            continue
+        own = None if validation is None else validation[validation["label"] == name]
+        fitted = _calibrate(own, calibration)
+        if own is not None:
+            own = own.assign(probability=_calibrated(own, fitted))
+        other = None
+        if cross_fitted is not None:
+            other = cross_fitted[cross_fitted["label"] == name]
+        threshold = threshold_with_fallback(_rows(own), _rows(other), rule)
+        points[name] = {"threshold": threshold, "calibration": fitted}
+    return points
+
+
+def _rows(table):
+    """Targets, probabilities and subjects of one label's table, each [n]."""
+    if table is None:
+        return None
+    columns = ("target", "probability", "subject")
+    return tuple(table[column].to_numpy() for column in columns)
+
+
+def _calibrate(table, kind):
+    """The calibration of one label by its validation predictions; None for none."""
+    if kind == "none":
+        return None
+    if table is None:
+        nothing = {"kind": kind, "slope": None, "intercept": None}
+        return nothing | {"reason": "there is no validation split"}
+    targets, _, subjects = _rows(table)
+    logits = corrected_logits(table).to_numpy()
+    return fit_calibration(targets, logits, subjects, kind)
+
+
+def _calibrated(table, calibration):
+    """The probabilities [n] of one label's table, calibrated where that was fitted."""
+    if calibration is None or calibration["slope"] is None:
+        return table["probability"].to_numpy()
+    return apply_calibration(calibration, corrected_logits(table).to_numpy())
+
+
+def apply_operating_points(table, points):
+    """Calibrates the probabilities of a table and decides at the thresholds.
+
+    Arguments
+    ---------
+    table : pandas.DataFrame
+        A table of predictions, not calibrated yet.
+    points : dict of str to dict
+        As `fit_operating_points` gives them; other labels stay as they are.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A copy, with `probability` and `predicted` in the place of the table's own.
+    """
+    table = table.copy()
+    predicted = table["predicted"].to_numpy(dtype=object, na_value=None)
+    for name, point in points.items():
+        inside = (table["label"] == name).to_numpy()
+        rows = table[inside]
+        probabilities = _calibrated(rows, point["calibration"])
+        table.loc[inside, "probability"] = probabilities
+        threshold = point["threshold"]["value"]
+        if threshold is not None:
+            predicted[inside] = (probabilities >= threshold).astype(int)
+    table["predicted"] = pd.array(predicted, dtype="Int8")
+    return table
+
+
+def read_cross_fitted(path, names, training, held_out):
+    """Reads cross-fitted predictions (`cross_fitted_csv`) and checks whose they are.
+
+    Arguments
+    ---------
+    path : str or Path
+        predictions.csv of a cross-validation.
+    names : list of str
+        Labels of the experiment.
+    training : set of str
+        Subjects that the experiment is trained or validated on.
+    held_out : set of str
+        Those that it is tested on.
+
+    Returns
+    -------
+    pandas.DataFrame
+
+    Raises
+    ------
+    UserError
+        If it lacks a label, or is of subjects who are tested on or unknown here: a
+        threshold must not be chosen on whom it is judged by.
+    """
+    table = read_predictions(path)
+    subjects, problems = set(table["subject"]), []
+    absent = [name for name in names if name not in set(table["label"])]
+    if absent:
+        problems.append(f"it has no rows of {', '.join(absent)}")
+    if tested := subjects & held_out:
+        problems.append(f"{len(tested)} of its subjects are in the test split")
+    if unknown := subjects - training - held_out:
+        problems.append(
+            f"{len(unknown)} of its subjects are in no split of this corpus"
+        )
+    if problems:
+        raise UserError(
+            f"cross_fitted_csv {path} must hold predictions of the training subjects, "
+            "as cross_validate.py writes them:",
+            problems,
+        )
+    return table
+
+
+def save_operating_points(points, folder):
+    """Writes them into an experiment's folder."""
+    write_json(Path(folder) / OPERATING_POINTS, {"labels": points})
+
+
+def read_operating_points(folder):
+    """Those of an experiment; none, where its training has not come to its end.
+
+    Arguments
+    ---------
+    folder : Path
+        The experiment's.
+
+    Returns
+    -------
+    dict of str to dict
+
+    Raises
+    ------
+    UserError
+        If the file is damaged.
+    """
+    path = Path(folder) / OPERATING_POINTS
+    if not path.is_file():
+        return {}
+    try:
+        points = json.loads(path.read_text(encoding="utf-8"))["labels"]
+        numbers = [
+            value
+            for point in points.values()
+            for value in (point["threshold"]["value"], *_numbers(point["calibration"]))
+        ]
+        if not all(value is None or np.isfinite(value) for value in numbers):
+            raise ValueError("a number is not finite")
+    except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
+        raise UserError(
+            f"{path} can't be read ({type(error).__name__}: {error}): expected the "
+            "thresholds that train.py wrote. Running train.py again with the same "
+            "settings writes them anew."
+        ) from error
+    return points
+
+
+def _numbers(calibration):
+    return (
+        () if calibration is None else (calibration["slope"], calibration["intercept"])
+    )

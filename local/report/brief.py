@@ -1,0 +1,103 @@
+"""The box at the top of a report: the main result, and what to be careful about."""
+
+from local.report.formats import counted, interval, listed, number
+from local.report.results import binary_labels, score_labels
+
+#: Notes with these words are shown in red: the model knows the people.
+NOT_UNSEEN = "not of unseen subjects"
+
+
+def brief(evidence):
+    """Sentences of three kinds: results, what is shown in red, and warnings."""
+    return {
+        "results": _results(evidence.metrics),
+        "flags": _flags(evidence),
+        "warnings": _warnings(evidence),
+    }
+
+
+def _results(metrics):
+    """Sentences on the means over labels."""
+    macro, sentences = metrics["macro"], []
+    binary, scores = (of(metrics["labels"]) for of in (binary_labels, score_labels))
+    if binary:
+        name = f"Mean AUROC over {macro['n_labels']} of {len(binary)} labels"
+        sentences.append(_auroc(name, macro["auroc"]))
+    if scores:
+        entry = macro["spearman"]
+        name = f"Mean rank correlation over {macro['n_scores']} of {len(scores)} scores"
+        sentences.append(
+            f"{name}: {_spoken(entry)}. At 1 predictions and ratings are in the same "
+            "order, at 0 they have nothing in common."
+        )
+    left_out = macro.get("left_out", {}) | macro.get("scores_left_out", {})
+    return sentences + [
+        f"{label} is not in the mean: {reason}." for label, reason in left_out.items()
+    ]
+
+
+def _auroc(name, entry):
+    sentence = f"{name}: {_spoken(entry)}."
+    if entry["value"] is None:
+        return sentence
+    return sentence + (
+        " Of two recordings, one with the feature and one without, the one with it "
+        f"gets the higher probability in {100 * entry['value']:.0f} of 100 cases; by "
+        "guessing it would in 50."
+    )
+
+
+def _spoken(entry):
+    """A value and its interval in a sentence."""
+    if entry["value"] is None:
+        return f"not computable, {entry['reason']}"
+    if None in (entry["low"], entry["high"]):
+        return f"{number(entry['value'])} (no interval: {entry['reason']})"
+    bounds = interval(entry["low"], entry["high"]).strip("()")
+    return f"{number(entry['value'])} (95 % interval {bounds})"
+
+
+def _with_status(audit, status):
+    return [label for label, of in audit["labels"].items() if of["status"] == status]
+
+
+def _flags(evidence):
+    """What is shown in red: labels that more than speech tells, and leakage."""
+    audit, flags = evidence.audit, []
+    if flagged := _with_status(audit, "flagged"):
+        flags.append(
+            f"{listed(flagged)} can be told without the speech, from how recordings "
+            "were made or from their silence. That the model hears speech there has "
+            "not been shown (see the confound audit)."
+        )
+    if n := len(audit["shared_subjects"]):
+        flags.append(
+            f"{counted(n, 'subject is', 'subjects are')} in more than one split: "
+            "results on people whom the model knows are too good."
+        )
+    if n := len(audit["shared_audio"]):
+        flags.append(
+            f"{counted(n, 'recording is', 'recordings are')} in more than one split, "
+            "under the same name or another."
+        )
+    return flags + [note for note in evidence.notes if NOT_UNSEEN in note]
+
+
+def _warnings(evidence):
+    """What else a reader should be careful about."""
+    warnings, labels = [], evidence.metrics["labels"]
+    if small := [label for label, of in labels.items() if of.get("small_sample")]:
+        warnings.append(
+            f"Small sample for {listed(small)}: with so few people the numbers are "
+            "uncertain, and intervals may be too narrow."
+        )
+    if unclear := _with_status(evidence.audit, "inconclusive"):
+        warnings.append(f"The confound audit is inconclusive for {listed(unclear)}.")
+    if reason := evidence.audit.get("reason"):
+        warnings.append(f"There was no confound audit: {reason}.")
+    if n := len(evidence.failed):
+        warnings.append(
+            f"{counted(n, 'recording')} could not be used and "
+            f"{'is' if n == 1 else 'are'} not in the results."
+        )
+    return warnings

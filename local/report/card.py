@@ -1,0 +1,215 @@
+"""model_card.md: what a model is, what it was made with and what it can't do.
+
+The headings are those of Mitchell and others (2019), Model Cards for Model Reporting,
+FAT* '19, 220-229, https://doi.org/10.1145/3287560.3287596. What the experiment does
+not know is said to be unknown, or left to its authors.
+"""
+
+from pathlib import Path
+
+from local import intervals, thresholds
+from local.files import atomic_write
+from local.labels import flatten
+from local.raters import rater_columns
+from local.report import checks, described, markdown, people, results, tripod
+from local.report.brief import brief
+from local.report.formats import DASH, counted, listed, measured
+from local.report.tables import Table, word
+
+TEMPLATE = "model_card.md.jinja"
+
+#: Columns of a split that tell of its people and of how they were recorded.
+FACTORS = ("sex", "age", "device", "site", "task", "session")
+
+#: What is shown of their groups.
+GROUP_MEASURES = {
+    "auroc": "AUROC",
+    "sensitivity": "sensitivity",
+    "specificity": "specificity",
+}
+
+#: What else may matter; it is said where a split has no column of that name.
+FURTHER_FACTORS = ("language", "accent", "ethnicity", "diagnosis", "severity")
+
+
+def write_model_card(evidence, path):
+    """Writes the model card.
+
+    Arguments
+    ---------
+    evidence : evidence.Evidence
+    path : str or Path
+        A file there before is replaced as a whole.
+    """
+    with atomic_write(path) as stream:
+        stream.write(render_card(evidence))
+
+
+def render_card(evidence):
+    """Makes the model card.
+
+    Arguments
+    ---------
+    evidence : evidence.Evidence
+
+    Returns
+    -------
+    str
+        Markdown.
+    """
+    template = markdown.environment(Path(__file__).parent).get_template(TEMPLATE)
+    return template.render(
+        authors=tripod.AUTHORS,
+        checklist=tripod.checklist(evidence),
+        **_model(evidence),
+        **_data(evidence),
+        **_findings(evidence),
+    )
+
+
+def _model(evidence):
+    """What is known of the model and how it was trained."""
+    settings, provenance = evidence.settings, evidence.provenance
+    versions = provenance.get("versions") or {}
+    return {
+        "dataset": settings.get("dataset_name") or "predictions from elsewhere",
+        "is_known": bool(settings),
+        "labels": listed(evidence.metrics["labels"]),
+        "definitions": _definitions(evidence),
+        "n_heads": len(evidence.label_groups),
+        "checkpoint": evidence.metrics["checkpoint"],
+        "date": provenance.get("date"),
+        "command": provenance.get("command"),
+        "versions": ", ".join(f"{k} {v}" for k, v in versions.items() if v) or None,
+        "architecture": described.architecture(settings),
+        "preprocessing": described.preprocessing(settings),
+        "augmentation": described.augmentation(settings),
+        "optimisation": described.optimisation(
+            settings, has_validation="valid" in evidence.manifests
+        ),
+        "calibration": described.calibration(settings),
+    }
+
+
+def _definitions(evidence):
+    """A row per label: which head gives it, and how it is coded."""
+    n_raters = {}
+    for manifest in evidence.manifests.values():
+        of_labels = rater_columns(manifest.columns, flatten(evidence.label_groups))
+        for label, raters in of_labels.items():
+            n_raters[label] = max(len(raters), n_raters.get(label, 0))
+    table = Table("Labels", ["label", "head", "output", "how ratings are coded"])
+    for head, labels in enumerate(evidence.label_groups, start=1):
+        for label in labels:
+            of, n = evidence.types[label], n_raters.get(label, 0)
+            coded = described.label_definition(label, of, evidence.settings, n)
+            output = "predicted score" if of.is_score else "probability"
+            table.add(label, head, word(output), word(coded))
+    return table
+
+
+def _data(evidence):
+    """Who was recorded, and what is known of them."""
+    manifests = evidence.manifests
+    own = manifests.get(evidence.split)
+    present = [
+        column
+        for column in FACTORS
+        if own is not None and column in own and (own[column] != "").any()
+    ]
+    compared, too_small = tripod.compared_columns(evidence)
+    return {
+        "split": evidence.split,
+        "n_recordings": counted(evidence.metrics["n_recordings"], "recording"),
+        "n_subjects": counted(evidence.metrics["n_subjects"], "subject"),
+        "present": None if own is None else listed(present) or "nothing",
+        "compared": listed(compared) or "none",
+        "too_small": listed(too_small),
+        "not_examined": listed(
+            factor
+            for factor in (*FACTORS[:-1], *FURTHER_FACTORS)
+            if factor not in compared
+        ),
+        "files": _files(own),
+        "cohort": (people.table_one(evidence) or {}).get("table"),
+        "inclusion": people.inclusion(evidence),
+        "training_splits": {
+            name: f"{counted(len(manifest), 'recording')} of "
+            f"{counted(manifest['subject'].nunique(), 'subject')}"
+            for name, manifest in manifests.items()
+            if name in ("train", "valid") and name != evidence.split
+        },
+    }
+
+
+def _files(manifest):
+    """What the files of a split are like; None where nobody looked at them."""
+    if manifest is None or "format" not in manifest:
+        return None
+    manifest = manifest.dropna(subset=["waveform"])  # those that can be read
+    if manifest.empty:
+        return None
+    rates = manifest["sample_rate"] / 1000
+    levels = manifest["level_dbfs"].quantile([0.05, 0.95])
+    return {
+        "Formats": listed(sorted({Path(f).suffix[1:] for f in manifest["waveform"]})),
+        "Sample rates": f"{measured(rates.min())}{DASH}{measured(rates.max())} kHz",
+        "Channels": listed(sorted(set(manifest["channels"].astype(int)))),
+        "Levels": f"90 % of the recordings from {measured(levels.iloc[0])} to "
+        f"{measured(levels.iloc[1])} dBFS",
+    }
+
+
+def _findings(evidence):
+    """Results, subgroups, audit, raters, and what to be careful about."""
+    headline = results.headline(evidence) or {}
+    decisions = results.decisions(evidence) or {}
+    audit = checks.audit(evidence)
+    return {
+        **brief(evidence),
+        "ranking": headline.get("ranking"),
+        "probabilities": headline.get("probabilities"),
+        "small": headline.get("small", {}),
+        "thresholds": decisions.get("thresholds"),
+        "decisions": decisions.get("decisions"),
+        "scores": (results.scores(evidence) or {}).get("table"),
+        "baselines": results.baselines(evidence),
+        "subgroups": checks.subgroups(evidence),
+        "audit": audit,
+        "agreement": _agreement(evidence),
+        "groups": _groups(evidence),
+        "interval_from": intervals.MIN_SUBJECTS,
+        "group_from": thresholds.MIN_SUBJECTS,
+    }
+
+
+def _agreement(evidence):
+    """How far raters agree, none of them named; None where there are none."""
+    found = evidence.metrics.get("raters") or {}
+    if not found:
+        return None
+    columns = ["label", "raters", "recordings with two ratings or more", "alpha"]
+    table = Table("Agreement of raters (Krippendorff's alpha)", columns)
+    for label, of in found.items():
+        one = of["agreement"]
+        table.add(label, len(one["raters"]), one["n"], table.value(one["alpha"]))
+    return table
+
+
+def _groups(evidence):
+    """Results of the groups that are large enough; None where there is none."""
+    columns = ["", "recordings", "subjects", *GROUP_MEASURES.values()]
+    table = Table("Groups that are large enough", columns)
+    for label, of in (evidence.metrics.get("subgroups") or {}).items():
+        large = [
+            (f"{column}: {group['group']}", group)
+            for column, tested in of["columns"].items()
+            for group in tested["groups"]
+            if "reason" not in group
+        ]
+        if large:
+            table.heading(label)
+        for name, group in large:
+            measures = [table.entry(group[key]) for key in GROUP_MEASURES]
+            table.add(name, group["n"], group["n_subjects"], *measures)
+    return table if table.rows else None

@@ -1,0 +1,221 @@
+"""What a report says of subgroups, confounds and raters."""
+
+from local.audit.report import ALPHA, LARGE, TESTED, VERY_LARGE
+from local.report.formats import listed, number, p_value
+from local.report.tables import Cell, Table, word
+
+AUDIT_MEASURES = {
+    "capture_probe_auroc": "capture probe",
+    "silence_probe_auroc": "silence probe",
+    "silence_auroc": "this model on silence",
+    "behaviour_probe_auroc": "behaviour probe (never flagged)",
+}
+STATUSES = {
+    "flagged": "FLAGGED",
+    "clear": "clear",
+    "inconclusive": "inconclusive",
+    "not_computable": "not computable",
+}
+PAIR_MEASURES = {
+    "kappa": "Cohen's kappa",
+    "weighted_kappa": "quadratic kappa",
+    "icc": "ICC(A,1)",
+}
+
+
+def subgroups(evidence):
+    """Tables by label; None where no column was compared."""
+    found = evidence.metrics.get("subgroups") or {}
+    found = {label: of for label, of in found.items() if of["columns"]}
+    if not found:
+        return None
+    tested = [
+        column["p"] is not None
+        for of in found.values()
+        for column in of["columns"].values()
+    ]
+    return {
+        "tests": _tests(found) if any(tested) else None,
+        "tables": {label: _groups(label, of) for label, of in found.items()},
+        "n_permutations": next(iter(found.values()))["n_permutations"],
+    }
+
+
+def _tests(found):
+    """One row per label and column: is there more than chance?"""
+    columns = ["", "groups compared", "largest gap in AUROC", "gap expected by chance"]
+    table = Table("Do groups differ?", [*columns, "p", "p after Holm"])
+    for label, of in found.items():
+        table.heading(label)
+        for column, tested in of["columns"].items():
+            reason = tested.get("reason")
+            gaps = [
+                table.number(tested[name], reason)
+                for name in ("largest_gap", "largest_gap_by_chance")
+            ]
+            p = [
+                table.number(tested[name], reason, p_value) for name in ("p", "p_holm")
+            ]
+            table.add(column, tested["n_groups"], *gaps, *p)
+    return table
+
+
+def _groups(label, of):
+    columns = ["recordings", "subjects", "with a positive", "with a negative", "AUROC"]
+    columns += ["sensitivity", "specificity"]
+    table = Table(label, ["group", *columns])
+    for column, tested in of["columns"].items():
+        table.heading(column)
+        for group in tested["groups"]:
+            counts = ["n", "n_subjects", "n_positive_subjects", "n_negative_subjects"]
+            measures = ["auroc", "sensitivity", "specificity"]
+            table.add(
+                group["group"],
+                *(group[name] for name in counts),
+                # the counts beside it say why
+                *(
+                    Cell("too small") if "reason" in group else table.entry(group[name])
+                    for name in measures
+                ),
+            )
+    return table
+
+
+def audit(evidence):
+    """The confound audit: verdicts, measures, leakage."""
+    found = evidence.audit
+    labels, shares = found["labels"], found.get("label_shares") or {}
+    flagged = {label for label, of in labels.items() if of["status"] == "flagged"}
+    compared = len(shares) > 1
+    return {
+        "reason": found.get("reason"),
+        "verdicts": _verdicts(labels) if labels else None,
+        "reasons": {label: of["reasons"] for label, of in labels.items()},
+        "flagged": flagged,
+        "within": _within(labels),
+        "shares": _shares(shares),
+        "shared_subjects": found["shared_subjects"] if compared else None,
+        # without an audit nobody has listened to the recordings
+        "shared_audio": found["shared_audio"] if compared and labels else None,
+        "show_uids": evidence.show_uids,
+        "large": LARGE,
+        "very_large": VERY_LARGE,
+        "alpha": ALPHA,
+    }
+
+
+def _verdicts(labels):
+    table = Table(
+        "AUROC without the speech", ["label", "status", *AUDIT_MEASURES.values()]
+    )
+    for label, of in labels.items():
+        flagged = "flagged" if of["status"] == "flagged" else ""
+        cells = [_probe(table, of[name]) for name in AUDIT_MEASURES]
+        table.add(label, word(STATUSES[of["status"]], flagged), *cells)
+    return table
+
+
+def _probe(table, of):
+    """What a probe found: its AUROC, red where that flags the label, and p."""
+    if of["value"] is None:
+        return table.number(None, of["reason"])
+    p = "" if of["p_holm"] is None else f"(p {_compared(of['p_holm'])})"
+    kind = "flagged" if of["status"] == "flagged" else ""
+    return Cell(number(of["value"]), p, kind=kind)
+
+
+def _compared(p):
+    text = p_value(p)
+    return text if text.startswith("<") else f"= {text}"
+
+
+def _within(labels):
+    """The model's and the probes' AUROC within a device or site, beside the overall."""
+    measures = {"auroc": "this model"} | {k: AUDIT_MEASURES[k] for k in TESTED}
+    columns = dict.fromkeys(
+        column
+        for of in labels.values()
+        for name in measures
+        for column in of.get(name, {}).get("within", {})
+    )
+    if not columns:
+        return None
+    heads = ["", "overall", *(f"within {column}" for column in columns)]
+    table = Table("AUROC within devices and sites", heads)
+    for label, of in labels.items():
+        table.heading(label)
+        for name, title in measures.items():
+            if name in of and of[name]["value"] is not None:
+                table.add(title, *_strata(table, of[name], columns))
+    return table
+
+
+def _strata(table, of, columns):
+    reason = "no two recordings of it have different ratings"
+    inside = [table.number(of["within"].get(column), reason) for column in columns]
+    return [table.number(of["value"]), *inside]
+
+
+def _shares(shares):
+    """Positives of each label by split."""
+    if not shares:
+        return None
+    table = Table("Share of positive recordings by split", ["label", *shares])
+    for label in next(iter(shares.values())):
+        cells = []
+        for split in shares.values():
+            of = split[label]
+            if of["share"] is None:
+                cells.append(table.number(None, of["reason"]))
+            else:
+                counts = f"({of['n_positive']:,} of {of['n']:,})"
+                cells.append(Cell(number(of["share"]), counts))
+        table.add(label, *cells)
+    return table
+
+
+def raters(evidence):
+    """How far raters agree, and where they are on the ROC; None without raters."""
+    found = evidence.metrics.get("raters") or {}
+    if not found:
+        return None
+    return {
+        "agreement": _agreement(found),
+        "pairs": _pairs(found),
+        "on_roc": _on_roc(found),
+    }
+
+
+def _agreement(found):
+    columns = ["label", "raters", "recordings with two ratings or more"]
+    table = Table("Agreement of all raters", [*columns, "Krippendorff's alpha"])
+    for label, of in found.items():
+        one = of["agreement"]
+        table.add(
+            label, word(listed(one["raters"])), one["n"], table.value(one["alpha"])
+        )
+    return table
+
+
+def _pairs(found):
+    columns = ["pair", "recordings both rated", "agreement", "measure"]
+    table = Table("Agreement of each pair", columns)
+    for label, of in found.items():
+        table.heading(label)
+        for pair in of["agreement"]["pairs"]:
+            name, measure = listed(pair["raters"]), PAIR_MEASURES[pair["measure"]]
+            table.add(name, pair["n"], table.value(pair), word(measure))
+    return table
+
+
+def _on_roc(found):
+    columns = ["rater", "recordings", "sensitivity", "specificity"]
+    columns += ["model's sensitivity there", "model's AUROC"]
+    table = Table("Each rater and the model against the other raters", columns)
+    for label, of in found.items():
+        table.heading(label)
+        for point in of["on_roc"]:
+            names = ["sensitivity", "specificity", "model_sensitivity", "model_auroc"]
+            cells = [table.value(point[name]) for name in names]
+            table.add(point["rater"], point["n"], *cells)
+    return table

@@ -1,0 +1,368 @@
+"""Who was recorded, in which split, and what was left out: nobody is named here."""
+
+import dataclasses
+import re
+
+import numpy as np
+import pandas as pd
+
+from local.labels import NOT_RATED
+from local.report.formats import DASH, counted, measured
+from local.report.tables import Cell, Table
+
+#: Columns that a split may have, of subjects and of recordings.
+PERSONAL, TECHNICAL = ("sex", "age"), ("device", "site", "task")
+
+#: Of a column with more different values only their number is told.
+MAX_VALUES = 12
+
+NO_DURATIONS = "it is not known how long the recordings are"
+NO_RATING = "no recording is rated"
+NOBODY = "it is given of nobody"
+NOT_THE_SAME = (
+    "recordings of the same subject do not all say the same; of ages the median counts"
+)
+NOT_KNOWN = "not known here: the report of the training tells what was left out of it"
+
+#: What a reason is called where it is counted, by a part of its text. The text itself
+#: may name a recording, and has numbers that make every one its own.
+REASONS = {
+    "is too short": "too short",
+    "is silent": "silent",
+    "there is no folder": "not there",
+    "is missing": "a file is not there",
+    "there is no waveform": "a file is not there",
+    "metadata.json": "metadata.json can't be used",
+    "truncated": "truncated or damaged",
+    "is empty": "truncated or damaged",
+    "holds no samples": "truncated or damaged",
+    "NaN or infinite": "truncated or damaged",
+    "can't be": "no audio that can be read",
+    "no audio": "no audio that can be read",
+    "changes its rate": "no audio that can be read",
+    "segment": "the segment is not in the recording",
+    "there is no channel": "the channel is not in the recording",
+    "the bucket": "not in the bucket any more",
+}
+OTHER_REASON = "another reason"
+
+#: What becomes of recordings that are used.
+USED = ["rated for one label or more", "not rated"]
+
+
+def table_one(manifests, labels, types):
+    """Describes subjects, recordings and ratings of each split.
+
+    Arguments
+    ---------
+    manifests : dict of str to pandas.DataFrame
+        Split → manifest, with `subject`, the labels and maybe `duration` (s), `sex`,
+        `age`, `device`, `site`, `task` and `session`.
+    labels : list of str
+    types : dict of str to labels.LabelType
+
+    Returns
+    -------
+    tables.Table
+        A column per split. Behind a median is the range in brackets, behind a count
+        the share.
+
+    Example
+    -------
+    >>> manifest = pd.DataFrame({"subject": ["p", "p", "q"], "sex": ["f", "f", "m"]})
+    >>> table = table_one({"test": manifest}, [], {})
+    >>> [(row.name, row.cells[0].text) for row in table.rows[:3]]
+    [('subjects', '2'), ('recordings', '3'), ('recordings per subject', '1.5')]
+    """
+    table = Table("Who was recorded", ["", *manifests])
+    frames = list(manifests.values())
+    _add(table, frames, "subjects", lambda frame: frame["subject"].nunique())
+    _add(table, frames, "recordings", len)
+    _add(table, frames, "recordings per subject", _recordings_per_subject)
+    if any(_given(frame, "session").notna().any() for frame in frames):
+        _add(table, frames, "visits per subject", lambda of: _visits(of, table))
+    _add(table, frames, "seconds per recording", lambda of: _seconds(of, table))
+    _add(table, frames, "hours in all", lambda of: _hours(of, table))
+    for label in labels:
+        table.heading(label)
+        rows = _score_rows if types[label].is_score else _class_rows
+        for name, cell in rows(label, table).items():
+            _add(table, frames, name, cell)
+    for column in PERSONAL:
+        _personal_rows(table, frames, column)
+    for column in TECHNICAL:
+        _technical_rows(table, frames, column)
+    return table
+
+
+def _add(table, frames, name, cell):
+    """Adds a row: what `cell` makes of each split's manifest."""
+    table.add(name, *map(cell, frames))
+
+
+def _median(values):
+    """The median of numbers [n] of any kind, with their range."""
+    low, middle, high = (measured(f(values)) for f in (np.min, np.median, np.max))
+    return Cell(middle, f"({low}{DASH}{high})")
+
+
+def _recordings_per_subject(frame):
+    return _median(frame["subject"].value_counts())
+
+
+def _visits(frame, table):
+    """Only their number: the name of a visit may be its date."""
+    visits = _given(frame, "session").groupby(frame["subject"]).nunique()
+    known = visits[visits > 0]
+    return _median(known) if len(known) else table.number(None, NOBODY)
+
+
+def _seconds(frame, table):
+    if "duration" not in frame:
+        return table.number(None, NO_DURATIONS)
+    return _median(frame["duration"])
+
+
+def _hours(frame, table):
+    if "duration" not in frame:
+        return table.number(None, NO_DURATIONS)
+    return measured(frame["duration"].sum() / 3600)
+
+
+def _class_rows(label, table):
+    """What the rows of a label that is 0 or 1 say, by their names."""
+
+    def rated(frame):
+        return int(frame[label].notna().sum())
+
+    def positive(frame):
+        n, of = int((frame[label] == 1).sum()), rated(frame)
+        if not of:
+            return table.number(None, NO_RATING)
+        return Cell(f"{n:,}", f"({100 * n / of:.0f} %)")
+
+    def subjects(frame):
+        n = frame["subject"][frame[label] == 1].nunique()
+        of = frame["subject"][frame[label].notna()].nunique()
+        return Cell(f"{n:,}", f"(of {of:,} rated)")
+
+    return {
+        "rated recordings": rated,
+        "positive recordings": positive,
+        "subjects with a positive recording": subjects,
+    }
+
+
+def _score_rows(label, table):
+    """The same of a label that is a score."""
+
+    def rated(frame):
+        return int(frame[label].notna().sum())
+
+    def rating(frame):
+        ratings = frame[label].dropna()
+        return _median(ratings) if len(ratings) else table.number(None, NO_RATING)
+
+    return {"rated recordings": rated, "rating": rating}
+
+
+def _given(frame, column):
+    """Cells of a column as text, [n]; NaN where nothing is given."""
+    if column not in frame:
+        return pd.Series(np.nan, frame.index, dtype=object)
+    text = frame[column].astype(str).str.strip()
+    return text.where(~text.isin(NOT_RATED))
+
+
+def _sorted(values):
+    """Numbers by size, other text by the alphabet."""
+    numbers = pd.to_numeric(pd.Series(list(values), dtype=object), errors="coerce")
+    return sorted(values, key=float) if numbers.notna().all() else sorted(values)
+
+
+def _personal_rows(table, frames, column):
+    """How many subjects have which value; of ages that are numbers the median."""
+    of_subjects = [
+        _given(frame, column)
+        .groupby(frame["subject"])
+        .agg(lambda cells: tuple(sorted(set(cells.dropna()))))
+        .tolist()
+        for frame in frames
+    ]  # of each subject no value, one or several
+    values = {value for of in of_subjects for given in of for value in given}
+    if not values:
+        return
+    table.heading(column)
+    numbers = pd.to_numeric(pd.Series(list(values), dtype=object), errors="coerce")
+    if column == "age" and np.isfinite(numbers).all():
+        _age_rows(table, of_subjects)
+    elif len(values) > MAX_VALUES:
+        table.add("different values", *(len(set().union(*of)) for of in of_subjects))
+    else:
+        for value in _sorted(values):
+            table.add(value, *(of.count((value,)) for of in of_subjects))
+    several = [sum(len(given) > 1 for given in of) for of in of_subjects]
+    if any(several):
+        mark = table.mark(NOT_THE_SAME)
+        table.add("several values", *(Cell(f"{n:,}", mark=mark) for n in several))
+    table.add("not given", *(of.count(()) for of in of_subjects))
+
+
+def _age_rows(table, of_subjects):
+    quartiles, ranges = [], []
+    for of in of_subjects:
+        ages = [np.median(np.array(given, dtype=float)) for given in of if given]
+        if ages:
+            low, middle, high = map(measured, np.quantile(ages, [0.25, 0.5, 0.75]))
+            quartiles.append(Cell(middle, f"({low}{DASH}{high})"))
+            ranges.append(f"{measured(min(ages))}{DASH}{measured(max(ages))}")
+        else:
+            quartiles.append(table.number(None, NOBODY))
+            ranges.append(table.number(None, NOBODY))
+    table.add("median (quartiles)", *quartiles)
+    table.add("lowest and highest", *ranges)
+
+
+def _technical_rows(table, frames, column):
+    """How many subjects and recordings have which value."""
+    given = [_given(frame, column) for frame in frames]
+    values = set().union(*(cells.dropna() for cells in given))
+    if not values:
+        return
+    table.heading(column)
+    if len(values) > MAX_VALUES:
+        table.add("different values", *(cells.nunique() for cells in given))
+        return
+    inside = {value: [cells == value for cells in given] for value in _sorted(values)}
+    if any(cells.isna().any() for cells in given):
+        inside["not given"] = [cells.isna() for cells in given]
+    for name, of_splits in inside.items():
+        rows = zip(frames, of_splits, strict=True)
+        table.add(name, *(_with_subjects(frame, of) for frame, of in rows))
+
+
+def _with_subjects(frame, inside):
+    """A number of recordings, inside [n] being True, and of their subjects."""
+    n = frame["subject"][inside].nunique()
+    return Cell(f"{inside.sum():,}", f"({counted(n, 'subject')})")
+
+
+@dataclasses.dataclass(frozen=True)
+class Inclusion:
+    """From the recordings that are listed to those with a rating.
+
+    Attributes
+    ----------
+    table : tables.Table
+        A column per split; without rows where there is none.
+    notes : list of str
+        What else was left out, and what a reader should know.
+    """
+
+    table: Table
+    notes: list
+
+
+def inclusion_flow(
+    manifests, failed, notes, labels, split, unknown=(), show_uids=False
+):
+    """Counts recordings that were listed, could not be used, were used and rated.
+
+    Arguments
+    ---------
+    manifests : dict of str to pandas.DataFrame
+        Split → manifest, with `ID`, `subject` and the labels.
+    failed : list of dict
+        `uid`, `reason` and maybe `split`.
+    notes : list of str
+    labels : list of str
+    split : str
+        Where recordings belong that `failed` names without their split.
+    unknown : collection of str
+        Splits of which it is not known what was left out.
+    show_uids : bool
+        Whether the notes may name recordings.
+
+    Returns
+    -------
+    Inclusion
+
+    Example
+    -------
+    >>> manifest = pd.DataFrame({"ID": ["a", "b"], "subject": ["p", "q"],
+    ...     "slow": [1.0, None]})
+    >>> failed = [{"uid": "c", "reason": "waveform.wav is silent: every sample is 0"}]
+    >>> flow = inclusion_flow({"test": manifest}, failed, [], ["slow"], "test")
+    >>> [(row.name, row.cells[0].text) for row in flow.table.rows[:3]]
+    [('listed', '3'), ('left out: silent', '1'), ('used', '2')]
+    """
+    fates = _fates(manifests, failed, labels, split)
+    left_out = [fate for fate in fates["fate"].unique() if fate not in USED]
+    rows = {"listed": [*left_out, *USED]}
+    rows |= {f"left out: {fate}": [fate] for fate in left_out}
+    rows |= {"used": USED} | {f"of them {fate}": [fate] for fate in USED}
+    splits = list(dict.fromkeys([*manifests, *fates["split"]]))
+    table = Table("Recordings that were listed, used and rated", ["", *splits])
+    for name, belong in rows.items() if splits else ():
+        inside = fates["split"][fates["fate"].isin(belong)]
+        counts = {of: int((inside == of).sum()) for of in splits}
+        if not set(belong) <= set(USED):
+            counts |= dict.fromkeys(set(unknown) & set(splits))
+        cells = [table.number(n, NOT_KNOWN, "{:,}".format) for n in counts.values()]
+        table.add(name, *cells)
+    if not show_uids:
+        notes = [_anonymous(note, set(fates["uid"]), manifests) for note in notes]
+    return Inclusion(table, list(notes))
+
+
+def _fates(manifests, failed, labels, split):
+    """What became of each recording: columns `split`, `uid` and `fate`."""
+    rows = [
+        (name, uid, USED[0] if is_rated else USED[1])
+        for name, manifest in manifests.items()
+        for uid, is_rated in zip(
+            manifest["ID"], manifest[labels].notna().any(axis=1), strict=True
+        )
+    ]
+    rows += [
+        (entry.get("split") or split, entry["uid"], _kind(entry["reason"]))
+        for entry in failed
+    ]
+    fates = pd.DataFrame(rows, columns=["split", "uid", "fate"])
+    # of predictions from elsewhere there may be some whose recording can't be read
+    return fates.drop_duplicates(["split", "uid"])
+
+
+def _kind(reason):
+    """What a reason why a recording can't be used is called.
+
+    Example
+    -------
+    >>> _kind("x.wav is too short: expected at least 0.1 s, found 0.05 s (800 samples)")
+    'too short'
+    """
+    return next(
+        (kind for part, kind in REASONS.items() if part in reason), OTHER_REASON
+    )
+
+
+def _anonymous(note, uids, manifests):
+    """A note that names no recording and no subject.
+
+    Those on recordings name a few of them: "r01, r02, r03 and 5 more: it is clipped".
+
+    Example
+    -------
+    >>> _anonymous("r1, r2 and 5 more: it is clipped", {"r1", "r2"}, {})
+    '7 recordings: it is clipped'
+    """
+    found = re.fullmatch(r"(.+?)(?: and (\d+) more)?: (.+)", note, re.DOTALL)
+    if found and uids >= (named := set(found[1].split(", "))):
+        n = len(named) + int(found[2] or 0)
+        note = f"{counted(n, 'recording')}: {found[3]}"
+    subjects = set().union(*(manifest["subject"] for manifest in manifests.values()))
+    for name in sorted(uids | subjects, key=len, reverse=True):
+        # a number in a note is a count
+        if name in note and not name.isdecimal():
+            note = re.sub(rf"(?<!\w){re.escape(name)}(?!\w)", "…", note)
+    return note

@@ -1,0 +1,39 @@
+"""What a report says of who was recorded, and of what was left out."""
+
+import shlex
+from pathlib import Path
+
+from local.labels import flatten
+from local.report import cohort
+
+
+def table_one(evidence):
+    """Subjects, recordings and ratings by split; None where nobody is known."""
+    if not evidence.manifests:
+        return None
+    labels = flatten(evidence.label_groups)
+    return {"table": cohort.table_one(evidence.manifests, labels, evidence.types)}
+
+
+def inclusion(evidence):
+    """What became of the recordings that were listed."""
+    if not (evidence.manifests or evidence.failed or evidence.notes):
+        return None
+    flow = cohort.inclusion_flow(
+        evidence.manifests,
+        evidence.failed,
+        evidence.notes,
+        flatten(evidence.label_groups),
+        evidence.split,
+        unknown=_not_prepared(evidence),
+        show_uids=evidence.show_uids,
+    )
+    return {"table": flow.table if flow.table.rows else None, "notes": flow.notes}
+
+
+def _not_prepared(evidence):
+    """The splits whose recordings an earlier command looked at, and not this one."""
+    words = shlex.split(evidence.provenance.get("command") or "")
+    if "evaluate.py" not in {Path(word).name for word in words}:
+        return set()
+    return set(evidence.manifests) - {evidence.split}

@@ -1,0 +1,116 @@
+"""Tables of a report: what is missing is a dash, with the reason below the table."""
+
+import dataclasses
+import string
+
+from local.report import formats
+from local.report.formats import DASH, counted, interval
+
+
+@dataclasses.dataclass(frozen=True)
+class Cell:
+    """One cell of a table.
+
+    Attributes
+    ----------
+    text : str
+    detail : str
+        What may stand on a line of its own, as an interval.
+    mark : str
+        The letter of its note.
+    kind : str
+        "flagged" for what is shown in red, "word" for text rather than numbers.
+    """
+
+    text: str
+    detail: str = ""
+    mark: str = ""
+    kind: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """A row of a table; without cells it is the heading of those below it."""
+
+    name: str
+    cells: list
+
+
+class Table:
+    """A table with a caption, whose gaps are explained in notes below it.
+
+    Arguments
+    ---------
+    caption : str
+    columns : list of str
+        The first one is that of the rows' names.
+
+    Example
+    -------
+    >>> table = Table("Results", ["label", "AUROC"])
+    >>> table.add("slow", table.entry({"value": None, "reason": "only one class"}))
+    >>> table.rows[0].cells[0].text, table.notes
+    ('–', {'only one class': 'a'})
+    """
+
+    def __init__(self, caption, columns):
+        self.caption, self.columns = caption, list(columns)
+        self.rows, self.notes = [], {}
+
+    def add(self, name, *cells):
+        """Adds a row; cells are Cell, int or str."""
+        if len(cells) != len(self.columns) - 1:
+            raise ValueError(f"{len(cells)} cells for the columns {self.columns}")
+        self.rows.append(Row(name, [_cell(cell) for cell in cells]))
+
+    def heading(self, name):
+        """Adds a line above rows that belong together."""
+        self.rows.append(Row(name, []))
+
+    def mark(self, reason):
+        """The letter of a note: the same one for the same reason."""
+        n = len(self.notes)
+        letters = string.ascii_lowercase
+        new = letters[n] if n < 26 else letters[n // 26 - 1] + letters[n % 26]
+        return self.notes.setdefault(reason, new)
+
+    def is_text(self, position):
+        """Whether a column, counted from 0, is one of words."""
+        cells = [row.cells[position - 1] for row in self.rows if row.cells]
+        return position == 0 or any("word" in cell.kind for cell in cells)
+
+    def number(self, value, reason=None, form=formats.number, kind=""):
+        """A number, or the dash with the reason why there is none."""
+        if value is None:
+            return Cell(DASH, mark=self.mark(reason or "not computed"))
+        return Cell(form(value), kind=kind)
+
+    def entry(self, entry, form=formats.number):
+        """The cell of an entry of metrics.json: a value with its interval."""
+        if entry is None:
+            return self.number(None)
+        if entry["value"] is None:
+            return self.number(None, entry.get("reason"))
+        reasons = [entry["reason"]] if entry.get("reason") else []
+        if n := entry.get("n_undefined"):
+            draws = counted(n, "draw")
+            reasons.append(f"{draws} of subjects without this number left out")
+        low, high = entry.get("low"), entry.get("high")
+        detail = f"({DASH})" if None in (low, high) else interval(low, high, form)
+        mark = self.mark("; ".join(reasons)) if reasons else ""
+        return Cell(form(entry["value"]), detail, mark)
+
+    def value(self, entry, form=formats.number):
+        """The same without its interval, where there never is one."""
+        return self.number(entry["value"], entry.get("reason"), form)
+
+
+def word(text, kind=""):
+    """A cell of text."""
+    return Cell(str(text), kind=f"word {kind}".strip())
+
+
+def _cell(content):
+    if isinstance(content, Cell):
+        return content
+    return Cell(f"{content:,}" if isinstance(content, int) else str(content))

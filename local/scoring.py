@@ -1,0 +1,60 @@
+"""From a trained model to the table of its predictions, before any calibration."""
+
+import numpy as np
+
+from local import dataio, labels, predictions
+
+
+def score_split(brain, hparams, manifest, recordings, split):
+    """Score the recordings of a manifest with the best checkpoint.
+
+    Arguments
+    ---------
+    brain : ClinicalBrain
+    hparams : dict
+        Audio settings, `label_groups`, `positive_weights`, `label_ranges`,
+        `eval_batch_size` and `num_workers`.
+    manifest : pandas.DataFrame
+    recordings : recordings.FolderRecordings or recordings.BucketRecordings
+        Where those of the manifest are read.
+    split : str
+        Name of the split, for the `split` column.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A table of predictions (see `local.predictions`), of the recordings that were
+        scored: with `--debug` the first few.
+    """
+    names = labels.flatten(hparams["label_groups"])
+    dataset = dataio.build_dataset(
+        manifest, names, recordings, hparams, hparams["eval_crop"]
+    )
+    scores = brain.score(dataset, dataio.loader_kwargs(hparams))
+    scored = manifest.set_index("ID").loc[scores.uids].rename_axis("uid").reset_index()
+    return predictions.predictions_table(
+        scored[["uid", "subject", "session"]],
+        names,
+        scores.targets,
+        scores.logits,
+        np.log(hparams["positive_weights"] or np.ones(len(names))),
+        split,
+        hparams["label_ranges"],
+    )
+
+
+def scored_rows(manifest, table):
+    """The rows of a manifest whose recordings were scored, in the order of the table.
+
+    Arguments
+    ---------
+    manifest : pandas.DataFrame
+    table : pandas.DataFrame
+        A table of predictions of some of its recordings.
+
+    Returns
+    -------
+    pandas.DataFrame
+    """
+    rows = manifest.set_index("ID", drop=False).loc[table["uid"].unique()]
+    return rows.reset_index(drop=True)

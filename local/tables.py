@@ -1,0 +1,116 @@
+"""Tables of results for the terminal, which are Markdown at the same time."""
+
+#: Columns of the table of scores.
+SCORE_COLUMNS = {
+    "mae": "MAE",
+    "pearson": "Pearson",
+    "spearman": "Spearman",
+    "icc": "ICC",
+}
+
+
+def format_results(metrics, references=None):
+    """Writes the main metrics as a table for the terminal or a Markdown page.
+
+    Arguments
+    ---------
+    metrics : dict
+        What `metrics.evaluate_predictions` returns.
+    references : dict of dict, optional
+        Further columns: {column name: {label: value, …, "macro": value}}, e.g. the
+        AUROC of a baseline. A missing value is shown as n/a.
+
+    Returns
+    -------
+    str
+        A table with a row per label and one for the mean, then one of the scores, each
+        where there are such labels; then one line per label that a mean leaves out,
+        per reason why there is no threshold, and per head that has a top-1 accuracy.
+    """
+    labels, macro = metrics["labels"], metrics["macro"]
+    scores = {name: of for name, of in labels.items() if "mae" in of}
+    binary = {name: of for name, of in labels.items() if name not in scores}
+    parts = []
+    if binary:
+        parts.append(pipe_table(_binary_rows(binary, macro, references or {})))
+    if scores:
+        parts.append(pipe_table(_score_rows(scores, macro)))
+    parts.append("[…]: 95 % intervals, by subject.")
+    left_out = macro["left_out"] | macro.get("scores_left_out", {})
+    parts += [f"{name}: not in the mean, {reason}" for name, reason in left_out.items()]
+    if macro.get("n_scores") and macro["mae"]["value"] is None:
+        parts.append(f"no mean of the MAE: {macro['mae']['reason']}")
+    parts += _without_decisions(binary)
+    for index, head in enumerate(metrics["heads"], start=1):
+        accuracy = head["top1_accuracy"]["value"]
+        if accuracy is not None:
+            parts.append(
+                f"head {index}: top-1 accuracy {accuracy:.3f} (n = {head['n']})"
+            )
+    # An empty line before each part: Markdown would join lines otherwise.
+    return "\n\n".join(parts)
+
+
+def _binary_rows(labels, macro, references):
+    header = ["label", "n", "pos.", "AUROC", "AUPRC (prev.)", "Brier", "sens.", "spec."]
+    rows = [[*header, *references]]
+    name = f"macro ({macro['n_labels']} of {len(labels)} labels)"
+    for key, of in [*labels.items(), (name, macro)]:
+        auprc = _number(of["auprc"]["value"])
+        if of.get("prevalence") is not None:
+            auprc += f" ({of['prevalence']:.3f})"
+        others = [of[each]["value"] for each in ("brier", "sensitivity", "specificity")]
+        key_there = "macro" if of is macro else key
+        others += [column.get(key_there) for column in references.values()]
+        counts = [str(of.get(count, "")) for count in ("n", "n_positive")]
+        cells = [_with_interval(of["auroc"]), auprc, *map(_number, others)]
+        rows.append([key, *counts, *cells])
+    return rows
+
+
+def _score_rows(labels, macro):
+    rows = [["label", "n", *SCORE_COLUMNS.values()]]
+    name = f"macro ({macro['n_scores']} of {len(labels)} scores)"
+    for key, of in [*labels.items(), (name, macro)]:
+        mae, *others, icc = (of[each] for each in SCORE_COLUMNS)
+        values = [_number(each["value"]) for each in others]
+        cells = [_with_interval(mae), *values, _with_interval(icc)]
+        rows.append([key, str(of.get("n", "")), *cells])
+    return rows
+
+
+def _without_decisions(labels):
+    """A line per reason why labels have no sensitivity and no specificity."""
+    lacking = {}
+    for name, of in labels.items():
+        if of["sensitivity"]["value"] is of["specificity"]["value"] is None:
+            lacking.setdefault(of["sensitivity"]["reason"], []).append(name)
+    return [f"{', '.join(names)}: {reason}" for reason, names in lacking.items()]
+
+
+def _with_interval(entry):
+    """0.912 [0.845, 0.957]; the value alone where it has no interval."""
+    if None in (entry["low"], entry["high"]):
+        return _number(entry["value"])
+    low, high = _number(entry["low"]), _number(entry["high"])
+    return f"{_number(entry['value'])} [{low}, {high}]"
+
+
+def _number(value):
+    return "n/a" if value is None else f"{value:.3f}"
+
+
+def pipe_table(rows):
+    """Markdown table of rows of str: first row the header, first column to the left."""
+    rows = [[cell.replace("|", "\\|") for cell in row] for row in rows]
+    # 2 at least: the rule of a column is a dash and a colon
+    widths = [max(2, *map(len, column)) for column in zip(*rows, strict=True)]
+    rule = [f":{'-' * (widths[0] - 1)}", *(f"{'-' * (w - 1)}:" for w in widths[1:])]
+    lines = [
+        [
+            row[0].ljust(widths[0]),
+            *(c.rjust(w) for c, w in zip(row[1:], widths[1:], strict=True)),
+        ]
+        for row in rows
+    ]
+    return "\n".join(f"| {' | '.join(line)} |" for line in [lines[0], rule, *lines[1:]])
