@@ -30,6 +30,18 @@ def measured(value):
     return f"−{text}" if value < 0 else text
 
 
+def three_digits(value):
+    """A number of any size with exactly three digits, or all before the point.
+
+    Example
+    -------
+    >>> [three_digits(value) for value in (1.2, 0.04, 1234.5, -100.0)]
+    ['1.20', '0.0400', '1234', '−100']
+    """
+    text = f"{abs(value):#.3g}" if abs(value) < 1000 else f"{abs(value):.0f}"
+    return ("−" if value < 0 else "") + text.removesuffix(".")
+
+
 def interval(low, high, form=number):
     """Bounds in brackets, with words where a dash could be taken for a minus.
 

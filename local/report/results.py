@@ -1,6 +1,6 @@
 """What a report says of the results: by label, beside baselines, by who counts."""
 
-from local.report.formats import listed, measured, number
+from local.report.formats import listed, number, three_digits
 from local.report.tables import Cell, Table, word
 
 #: Columns of the tables, by the names of metrics.json.
@@ -54,7 +54,7 @@ def score_labels(labels):
 
 def form_of(name):
     """How numbers of a measure are written: errors of a scale have its units."""
-    return measured if name == "mae" else number
+    return three_digits if name == "mae" else number
 
 
 def headline(evidence):
