@@ -27,7 +27,8 @@ demo: install
 		--experiment_folder=$(RESULTS)
 
 test: install lint
-	OMP_NUM_THREADS=1 $(PY) -m pytest
+	OMP_NUM_THREADS=1 $(PY) -m pytest -m "not alone" --numprocesses=2 --dist=loadscope
+	OMP_NUM_THREADS=1 $(PY) -m pytest -m alone
 
 lint: install
 	$(PY) -m ruff check .

@@ -1,4 +1,4 @@
-"""Predictions from elsewhere (`evaluate.py --predictions_csv`): of any model, or none."""
+"""Predictions from elsewhere (`evaluate.py --predictions_csv`), of whatever model."""
 
 import dataclasses
 from pathlib import Path
@@ -105,8 +105,8 @@ def _check_options(options):
 def _check_output_folder(folder, file):
     if (folder / "hyperparams.yaml").exists() or (folder / "save").exists():
         raise UserError(
-            f"output_folder {folder} holds an experiment, whose files stay as they are: "
-            "give another one."
+            f"output_folder {folder} holds an experiment, whose files stay as they "
+            "are: give another one."
         )
     if (folder / "predictions.csv").resolve() == file.resolve():
         raise UserError(
@@ -131,7 +131,8 @@ def _by_use(table, address):
     if both:
         raise UserError(
             f"{address}: {len(both)} subjects are both in {VALIDATION!r} and in the "
-            "split to be scored. A threshold must not be chosen on whom it is judged by."
+            "split to be scored. A threshold must not be chosen on whom it is judged "
+            "by."
         )
     n_training = int((table["split"] == TRAINING).sum())
     notes = [f"{n_training} rows of the split train were left alone"] * (n_training > 0)

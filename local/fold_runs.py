@@ -189,7 +189,8 @@ def plan_cross_validation(arguments):
     ]
     record = {
         "settings": _settings(arguments, places),
-        "inputs": pool.digests | {"the folds": digest(np.stack(folds).tobytes())},
+        "inputs": pool.digests
+        | {"the draw of folds": digest(np.stack(folds).tobytes())},
     }
     check_same(folder, record)
     names = list(pool.scaled_targets.columns)

@@ -20,6 +20,8 @@ from local.experiment import MANIFESTS, open_experiment
 from local.planning import plan_training
 from local.prepare import save_preparation
 
+pytestmark = pytest.mark.alone
+
 pytest_plugins = ["gcs_server"]
 
 BUCKET = "hospital"

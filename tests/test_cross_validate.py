@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 
 import numpy as np
 import pandas as pd
@@ -425,7 +426,7 @@ def test_skipped_recordings_end_with_3(run, shared_corpus, tmp_path, monkeypatch
     [
         (["--lr=0.1"], "lr: 0.0003 there, 0.1 here"),
         (["--number_of_epochs=40"], "number_of_epochs: 30 there, 40 here"),
-        (["--n_folds=3"], "the folds has changed"),
+        (["--n_folds=3"], "the draw of folds has changed"),
         (["--n_repeats=2"], "n_repeats: 1 there, 2 here"),
         (["--precision=bf16"], "precision: 'fp32' there, 'bf16' here"),
         (["--val_size=3"], "val_size: 50 there, 3 here"),
@@ -538,24 +539,38 @@ def test_the_script_tells_what_is_wrong(tmp_path):
 # Signals, and two at once
 
 
+@pytest.fixture
+def stoppable():
+    """Signals as in a terminal; a shell lets what it runs with & ignore SIGINT."""
+    handlers = {
+        signal.SIGINT: signal.default_int_handler,
+        signal.SIGTERM: signal.SIG_DFL,
+    }
+    before = {number: signal.signal(number, of) for number, of in handlers.items()}
+    yield handlers
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
 @pytest.mark.parametrize(
     ("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)]
 )
-def test_signals_reach_the_fold(run, shared_corpus, tmp_path, number, status, capfd):
-    handler = signal.getsignal(number)
+def test_signals_reach_the_fold(
+    run, shared_corpus, tmp_path, stoppable, number, status, capfd
+):
     ready = tmp_path / "ready"
-    script = f"open({str(ready)!r}, 'w').close(); import time; time.sleep(60)"
+    script = f"open({str(ready)!r}, 'w').close(); import time; time.sleep(20); 1 / 0"
 
     def interrupt():
         while not ready.exists():
-            pass
+            time.sleep(0.01)
         os.kill(os.getpid(), number)
 
     thread = threading.Thread(target=interrupt)
     thread.start()
     assert run(shared_corpus, train=(sys.executable, "-c", script)) == status
     thread.join()
-    assert signal.getsignal(number) is handler
+    assert signal.getsignal(number) == stoppable[number]
     assert f"status {status} in repeat 1, fold 1" in capfd.readouterr().err
 
 
@@ -571,7 +586,7 @@ def test_a_fold_keeps_the_claim_of_a_parent_that_was_killed(tmp_path):
         "import sys, pathlib; from local.fold_runs import claimed, run_fold\n"
         "with claimed(pathlib.Path(sys.argv[1])) as claim:\n"
         "    run_fold([sys.executable, '-c', 'import os, time; print(os.getpid(), "
-        "flush=True); time.sleep(60)'], claim)\n"
+        "flush=True); time.sleep(20)'], claim)\n"
     )
     process = subprocess.Popen(
         [sys.executable, "-c", parent, str(tmp_path)],

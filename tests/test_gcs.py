@@ -22,6 +22,8 @@ from local import gcs as buckets
 from local.errors import RunError, UserError
 from local.gcs import Address, clients
 
+pytestmark = pytest.mark.alone
+
 pytest_plugins = ["gcs_server"]
 
 ROOT = Path(__file__).parents[1]

@@ -22,6 +22,8 @@ from local.gcs import cache as cache_module
 from local.gcs.cache import Cache
 from local.gcs.snapshots import LEFT_OVER_S, UNUSED_S, snapshot
 
+pytestmark = pytest.mark.alone
+
 pytest_plugins = ["gcs_server"]
 
 ROOT = Path(__file__).parents[1]

@@ -22,6 +22,8 @@ from local.gcs import Address
 from local.gcs.mirror import Mirror
 from local.publishing import ExperimentPublication, publish_files
 
+pytestmark = pytest.mark.alone
+
 pytest_plugins = ["gcs_server"]
 
 ROOT = Path(__file__).parents[1]

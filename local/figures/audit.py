@@ -5,7 +5,6 @@ from matplotlib.lines import Line2D
 from local.audit.report import LARGE, TESTED
 from local.figures.drawing import (
     COLOURS,
-    SMALL,
     Sketch,
     panel_grid,
     shown,
@@ -87,8 +86,7 @@ def _legend(figure):
         Line2D([], [], marker=marker, color=colour, linestyle="", label=name)
         for marker, colour, name in STATUSES.values()
     ]
-    below = {"loc": "outside lower center", "ncols": 2, "frameon": False}
-    figure.legend(handles=handles, fontsize=SMALL, **below)
+    legend_below(figure, handles)
 
 
 def _alt(audited):

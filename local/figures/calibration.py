@@ -5,14 +5,14 @@ import numpy as np
 from local.calibration import calibration_curve
 from local.figures.drawing import (
     COLOURS,
-    SMALL,
     Sketch,
+    legend_below,
     panel_grid,
     rated_labels,
     shown,
 )
+from local.formats import number
 from local.predictions import rows_of_label
-from local.report.formats import number
 
 #: Bins of the strip that shows which probabilities there are.
 N_BARS = 20
@@ -41,12 +41,14 @@ def draw_calibration(evidence):
     for panel, label in zip(panels, labels, strict=True):
         targets, probabilities, subjects = rows_of_label(evidence.table, label)
         found = calibration_curve(targets, probabilities, subjects)
-        _panel(panel, found)
-        _strip(panel, probabilities[~np.isnan(targets)])
+        panel, strip = _with_strip(panel)
+        _bins_and_curve(panel, found)
+        strip.hist(probabilities[~np.isnan(targets)], N_BARS, (0, 1), color="0.5")
+        strip.set(xlabel="probability", ylabel="n", yticks=[])
         error = _error(evidence.metrics["labels"][label])
         panel.set_title(f"{shown(label)}\n{error}", fontsize=10)
-        said.append(f"{label}: {error}, {_ends(found['bins'])}")
-    _legend(figure, panels)
+        said.append(f"{label}: {error}; {_ends(found['bins'])}")
+    legend_below(figure)
     alt = (
         "Share of positive recordings against their probability, in bins with 95 % "
         f"intervals; on the diagonal both are the same. {'. '.join(said)}."
@@ -66,14 +68,27 @@ def _error(of_label):
 
 def _ends(bins):
     """The lowest and the highest bin, in words."""
-    parts = [
-        f"at a mean probability of {number(of['probability'])} {number(of['observed'])}"
-        for of in (bins[0], bins[-1])[: len(bins)]
+    ends = [bins[0], bins[-1]] if len(bins) > 1 else bins
+    said = [
+        f"{number(of['observed'])} of the recordings with a mean probability of "
+        f"{number(of['probability'])}"
+        for of in ends
     ]
-    return f"observed {' and '.join(parts)}"
+    return f"positive are {' and '.join(said)}"
 
 
-def _panel(panel, found):
+def _with_strip(panel):
+    """The panel parted into one for the points and a strip below it."""
+    parts = panel.get_subplotspec().subgridspec(2, 1, height_ratios=(5, 1))
+    figure = panel.figure
+    panel.remove()
+    upper = figure.add_subplot(parts[0])
+    strip = figure.add_subplot(parts[1], sharex=upper)
+    upper.tick_params(labelbottom=False)
+    return upper, strip
+
+
+def _bins_and_curve(panel, found):
     bins = {
         name: np.array([of[name] for of in found["bins"]])
         for name in ("probability", "observed", "low", "high")
@@ -101,31 +116,5 @@ def _panel(panel, found):
         capsize=2,
         label="bins, 95 % interval",
     )
-    panel.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal", anchor="N")
-    panel.set_ylabel("observed share")
-    panel.tick_params(labelbottom=False)
+    panel.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), ylabel="observed share")
     panel.grid(color="0.9")
-
-
-def _strip(panel, probabilities):
-    """How often each probability was given, below a panel."""
-    strip = panel.inset_axes([0, -0.25, 1, 0.2])
-    strip.hist(probabilities, bins=N_BARS, range=(0, 1), color="0.5")
-    strip.set(xlim=(-0.02, 1.02), xlabel="probability", yticks=[])
-    strip.set_ylabel("n", rotation=0, va="center", labelpad=10)
-
-
-def _legend(figure, panels):
-    """One for all panels, of whichever has the most to show."""
-    handles, names = max(
-        (panel.get_legend_handles_labels() for panel in panels),
-        key=lambda legend: len(legend[0]),
-    )
-    figure.legend(
-        handles,
-        names,
-        loc="outside lower center",
-        ncols=3,
-        fontsize=SMALL,
-        frameon=False,
-    )

@@ -1,6 +1,7 @@
 """ROC and precision-recall curves, one panel per head."""
 
 import numpy as np
+from matplotlib.lines import Line2D
 from sklearn.metrics import (
     average_precision_score,
     precision_recall_curve,
@@ -21,11 +22,23 @@ from local.figures.drawing import (
     value_of,
     with_interval,
 )
+from local.formats import number
 from local.predictions import rows_of_label, scores_in
-from local.report.formats import number
 
 #: Characters in a line of a legend below one of two panels, or below a single one.
 NARROW, WIDE = 34, 60
+
+AT_THRESHOLD = "at the threshold"
+
+#: How an operating point looks.
+POINT = {
+    "marker": "o",
+    "markersize": 8,
+    "markerfacecolor": "white",
+    "markeredgewidth": 2,
+    "linestyle": "",
+    "color": "black",
+}
 
 
 def draw_roc(evidence):
@@ -180,13 +193,12 @@ def _finish(panel):
     panel.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal", anchor="N")
     panel.grid(color="0.9")
     handles, names = panel.get_legend_handles_labels()
-    # the operating points have one entry together, the last
-    entries = dict(zip(names, handles, strict=True))
-    if "at the threshold" in entries:
-        entries["at the threshold"] = entries.pop("at the threshold")
+    # the operating points have one entry together, of no label's colour
+    curves = [x for x, name in zip(handles, names, strict=True) if name != AT_THRESHOLD]
+    if len(curves) < len(handles):
+        curves.append(Line2D([], [], label=AT_THRESHOLD, **POINT))
     panel.legend(
-        entries.values(),
-        entries.keys(),
+        handles=curves,
         loc="upper center",
         bbox_to_anchor=(0.5, -0.2),
         fontsize=SMALL,
@@ -198,17 +210,8 @@ def _operating_point(panel, point, position):
     """Marks where a label's threshold is, if it has one; point : (x, y)"""
     if None in point:
         return
-    panel.plot(
-        *point,
-        marker="o",
-        markersize=8,
-        markerfacecolor="white",
-        markeredgecolor=COLOURS[position % len(COLOURS)],
-        markeredgewidth=2,
-        linestyle="none",
-        label="at the threshold",
-        zorder=3,
-    )
+    style = POINT | {"color": COLOURS[position % len(COLOURS)]}
+    panel.plot(*point, label=AT_THRESHOLD, zorder=3, **style)
 
 
 def _style(position):

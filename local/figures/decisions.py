@@ -1,26 +1,28 @@
 """Probabilities of the two classes, and the decisions at the threshold."""
 
 import numpy as np
+from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Rectangle
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 from sklearn.metrics import confusion_matrix
 
 from local.figures.drawing import (
     COLOURS,
-    SMALL,
     Sketch,
+    legend_below,
     panel_grid,
     rated_labels,
     shown,
     value_of,
 )
+from local.formats import counted, number
 from local.predictions import rows_of_label
-from local.report.formats import counted, number
 
 N_BARS = 20
 
 #: Positive recordings are orange, negative ones a light blue: dark and light in grey.
 POSITIVE, NEGATIVE = COLOURS[1], COLOURS[5]
+THRESHOLD = {"color": "black", "linestyle": "--"}
 
 
 def draw_score_distributions(evidence):
@@ -52,20 +54,9 @@ def draw_score_distributions(evidence):
     handles = [
         Patch(facecolor=POSITIVE, edgecolor="0.2", label="rated positive (up)"),
         Patch(facecolor=NEGATIVE, edgecolor="0.2", label="rated negative (down)"),
-        *[
-            line
-            for panel in panels
-            for line in panel.lines
-            if line.get_label()[0] != "_"
-        ][:1],
+        Line2D([], [], label="threshold", **THRESHOLD),
     ]
-    figure.legend(
-        handles=handles,
-        loc="outside lower center",
-        ncols=3,
-        fontsize=SMALL,
-        frameon=False,
-    )
+    legend_below(figure, handles)
     alt = (
         "How many recordings have which probability, positive ones upwards and "
         f"negative ones downwards. {'. '.join(said)}."
@@ -100,7 +91,7 @@ def _distribution(panel, positive, negative, threshold):
         )
     panel.axhline(0, color="0.2", linewidth=0.8)
     if threshold is not None:
-        panel.axvline(threshold, color="black", linestyle="--", label="threshold")
+        panel.axvline(threshold, **THRESHOLD)
     panel.set(xlim=(-0.02, 1.02), xlabel="probability", ylabel="recordings")
     panel.yaxis.set_major_locator(MaxNLocator(5, integer=True))
     # downwards is no negative number of recordings

@@ -12,8 +12,8 @@ import warnings
 from matplotlib.figure import Figure
 
 from local.files import atomic_write
+from local.formats import interval, number
 from local.labels import flatten
-from local.report.formats import interval, number
 
 #: Okabe and Ito's colours, which colour-blind readers can tell apart; without
 #: their yellow, which is too pale for a line on white.
@@ -98,6 +98,33 @@ def shown(text, width=30):
     of speech
     """
     return textwrap.fill(text, width).replace("$", r"\$")
+
+
+def legend_below(figure, handles=None):
+    """A legend for all panels below them, where it hides nothing.
+
+    Arguments
+    ---------
+    figure : matplotlib.figure.Figure
+        With constrained layout.
+    handles : list of matplotlib.artist.Artist, optional
+        What it explains. Default: all that has a name, each name once.
+    """
+    if handles is None:
+        named = {}
+        for panel in figure.axes:
+            for handle, name in zip(*panel.get_legend_handles_labels(), strict=True):
+                named.setdefault(name, handle)
+        handles = list(named.values())
+    # a third column only where the names are short
+    widest = max((len(handle.get_label()) for handle in handles), default=0)
+    figure.legend(
+        handles=handles,
+        loc="outside lower center",
+        ncols=3 if widest <= 24 else 2,
+        fontsize=SMALL,
+        frameon=False,
+    )
 
 
 def n_lines(text):

@@ -10,6 +10,7 @@ from local.figures.drawing import (
     SMALL,
     WIDTH,
     Sketch,
+    legend_below,
     n_lines,
     rated_labels,
     shown,
@@ -17,7 +18,7 @@ from local.figures.drawing import (
     with_interval,
 )
 from local.figures.rows import LINE, draw_point, lowest, rows_axis
-from local.report.formats import number
+from local.formats import number
 
 
 def draw_forest(evidence):
@@ -92,8 +93,7 @@ def _legend(figure, panel, entries):
     style = {"color": "black", "linestyle": "--", "linewidth": 1}
     handles.append(Line2D([], [], label="prevalence, as chance: 0.5", **style))
     handles += panel.get_legend_handles_labels()[0]
-    below = {"loc": "outside lower center", "ncols": 2, "frameon": False}
-    figure.legend(handles=handles, fontsize=SMALL, **below)
+    legend_below(figure, handles)
 
 
 def _alt(rows, baselines):
@@ -101,5 +101,5 @@ def _alt(rows, baselines):
     alt = f"AUROC of the model with 95 % intervals: {said}. Chance is 0.5."
     for name, values in baselines.items():
         said = "; ".join(f"{label} {number(value)}" for label, value in values.items())
-        alt += f" {name[0].upper()}{name[1:]}: {said}."
+        alt += f" The baseline {name}: {said}."
     return alt

@@ -15,10 +15,10 @@ from local.figures.drawing import (
     panel_grid,
     shown,
 )
+from local.formats import number
 from local.labels import flatten
 from local.predictions import rows_of_label
 from local.raters import consensus, read_ratings
-from local.report.formats import number
 
 
 def draw_raters(evidence):

@@ -58,4 +58,6 @@ def draw_point(panel, place, entry, marker="o", colour=COLOURS[0], hollow=True):
 def draw_words(panel, place, words):
     """Writes into a row what stands there instead of a point."""
     at = {"transform": panel.get_yaxis_transform(), "ha": "center", "va": "center"}
-    panel.text(0.5, place, words, fontsize=SMALL, color="0.3", **at)
+    # on white, as lines may run behind
+    at["bbox"] = {"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "pad": 1}
+    panel.text(0.5, place, words, fontsize=SMALL, color="0.2", **at)

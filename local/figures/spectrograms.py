@@ -1,18 +1,22 @@
 """Spectrograms: what the audit took for silence, and the worst errors."""
 
 import numpy as np
+from matplotlib import colormaps
 from matplotlib.figure import Figure
 from scipy.signal import ShortTimeFFT
 from scipy.signal.windows import hann
 
 from local.figures.drawing import SMALL, WIDTH, Sketch, panel_grid, shown
-from local.report.formats import counted, measured, number
+from local.formats import counted, measured, number
 
 #: As for the front end, in seconds.
 WINDOW_S, HOP_S = 0.025, 0.010
 
 #: What is drawn white, below the loudest, in dB.
 RANGE_DB = 70.0
+
+#: Few greys: the eye needs no more, and the files are small.
+GREYS = colormaps["gray_r"].resampled(16)
 
 #: Silences of a label, beside each other.
 N_COLUMNS = 3
@@ -119,7 +123,8 @@ def _picture(panel, excerpt, level, top):
         level,
         origin="lower",
         aspect="auto",
-        cmap="gray_r",
+        cmap=GREYS,
+        interpolation_stage="data",  # greys between these few would make large files
         vmin=top - RANGE_DB,
         vmax=top,
         extent=(0, duration, 0, excerpt.sample_rate / 2000),

@@ -9,7 +9,7 @@ from local.figures.drawing import (
     with_interval,
 )
 from local.figures.rows import LINE, draw_point, draw_words, lowest, rows_axis
-from local.report.formats import p_value
+from local.formats import p_value
 
 
 def draw_subgroups(evidence):
@@ -29,8 +29,8 @@ def draw_subgroups(evidence):
         for label in rated_labels(evidence)
         if reports.get(label, {}).get("columns")
     }
-    if not reports:
-        return None
+    if not any(_has_a_value(columns) for columns in reports.values()):
+        return None  # words only: the report's tables have them
     rows = [(name, group) for name, of in _groups(reports) for group in (None, *of)]
     names = [shown(column if group is None else group, 18) for column, group in rows]
     height = LINE * sum(max(1.25, n_lines(name)) for name in names) + 1.1
@@ -47,6 +47,15 @@ def draw_subgroups(evidence):
         for (_, group), name in zip(rows, panel.get_yticklabels(), strict=False):
             name.set_fontweight("bold" if group is None else "normal")
     return Sketch(figure, "AUROC in subgroups", _alt(reports))
+
+
+def _has_a_value(columns):
+    """Whether any group is large enough for a number."""
+    return any(
+        entry["auroc"]["value"] is not None
+        for of in columns.values()
+        for entry in of["groups"]
+    )
 
 
 def _groups(reports):

@@ -10,8 +10,15 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from local.errors import UserError
-from local.figures.drawing import COLOURS, LINE_STYLES, WIDTH, Sketch, save
-from local.report.formats import measured, number
+from local.figures.drawing import (
+    COLOURS,
+    LINE_STYLES,
+    WIDTH,
+    Sketch,
+    legend_below,
+    save,
+)
+from local.formats import measured, number
 
 
 def draw_training_curves(evidence):
@@ -168,19 +175,18 @@ def _draw(epochs, best_by):
             label = f"{best_name} (epoch {best})"
             panel.axvline(best, color="0.4", linestyle=":", label=label)
         _finish_curves(panel, epochs["epoch"])
+    legend_below(figure)
     return figure
 
 
 def _finish_curves(panel, epochs):
-    """Grid, axis of epochs and legend of a panel; says so where it has no curve."""
+    """Grid and axis of epochs of a panel; says so where it has no curve."""
     panel.grid(color="0.9")
     panel.set_axisbelow(True)
     if len(epochs):  # room on both sides, so that a single epoch has an axis too
         panel.set_xlim(epochs.min() - 0.5, epochs.max() + 0.5)
     panel.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-    if panel.lines:
-        panel.legend(fontsize=9)
-    else:
+    if not panel.lines:
         panel.text(0.5, 0.5, "not in the log", ha="center", transform=panel.transAxes)
 
 

@@ -9,6 +9,7 @@ makes the model card of the same parts.
 
 from pathlib import Path
 
+from local.figures import draw_figures
 from local.files import atomic_write
 from local.report.card import write_model_card
 from local.report.html import render_html
@@ -29,9 +30,6 @@ def write_report(evidence, output_folder):
     output_folder : str or Path
         Made if it is not there.
     """
-    # figures write numbers as the report does, and need this package themselves
-    from local.figures import draw_figures
-
     folder = Path(output_folder)
     drawn = draw_figures(evidence, folder / FIGURES)
     page = render_html(evidence, drawn)

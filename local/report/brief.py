@@ -1,6 +1,6 @@
 """The box at the top of a report: the main result, and what to be careful about."""
 
-from local.report.formats import counted, interval, listed, number
+from local.formats import counted, interval, listed, number
 from local.report.results import binary_labels, score_labels
 
 #: Notes with these words are shown in red: the model knows the people.

@@ -9,11 +9,11 @@ from pathlib import Path
 
 from local import intervals, thresholds
 from local.files import atomic_write
+from local.formats import DASH, counted, listed, measured
 from local.labels import flatten
 from local.raters import rater_columns
 from local.report import checks, described, markdown, people, results, tripod
 from local.report.brief import brief
-from local.report.formats import DASH, counted, listed, measured
 from local.report.tables import Table, word
 
 TEMPLATE = "model_card.md.jinja"

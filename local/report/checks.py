@@ -1,7 +1,7 @@
 """What a report says of subgroups, confounds and raters."""
 
 from local.audit.report import ALPHA, LARGE, TESTED, VERY_LARGE
-from local.report.formats import listed, number, p_value
+from local.formats import listed, number, p_value
 from local.report.tables import Cell, Table, word
 
 AUDIT_MEASURES = {

@@ -6,8 +6,8 @@ import re
 import numpy as np
 import pandas as pd
 
+from local.formats import DASH, counted, measured
 from local.labels import NOT_RATED
-from local.report.formats import DASH, counted, measured
 from local.report.tables import Cell, Table
 
 #: Columns that a split may have, of subjects and of recordings.

@@ -4,7 +4,7 @@ Every function takes the plain values of a training yaml and returns {name: text
 text is None where the settings say nothing of it.
 """
 
-from local.report.formats import counted, listed
+from local.formats import counted, listed
 
 #: Transforms of the yaml: key of the share, what is done, key of the range, its unit.
 TRANSFORMS = (

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import jinja2
 
+from local.formats import counted
 from local.report import checks, origin, people, results
 from local.report.brief import brief
-from local.report.formats import counted
 
 TEMPLATES = Path(__file__).parent / "templates"
 

@@ -3,7 +3,7 @@
 import json
 
 from local import calibration, intervals, thresholds
-from local.report.formats import counted, measured, number
+from local.formats import counted, measured, number
 from local.report.results import score_labels
 from local.report.tables import Cell, Table, word
 

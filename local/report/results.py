@@ -1,6 +1,6 @@
 """What a report says of the results: by label, beside baselines, by who counts."""
 
-from local.report.formats import listed, number, three_digits
+from local.formats import listed, number, three_digits
 from local.report.tables import Cell, Table, word
 
 #: Columns of the tables, by the names of metrics.json.

@@ -3,8 +3,8 @@
 import dataclasses
 import string
 
-from local.report import formats
-from local.report.formats import DASH, counted, interval
+from local import formats
+from local.formats import DASH, counted, interval
 
 
 @dataclasses.dataclass(frozen=True)

@@ -3,8 +3,8 @@
 Collins and others (2024), BMJ 385:e078378, https://doi.org/10.1136/bmj-2023-078378.
 """
 
+from local.formats import counted, listed
 from local.report import described
-from local.report.formats import counted, listed
 from local.report.tables import Table, word
 
 AUTHORS = "To be filled in by the authors"
