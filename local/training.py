@@ -226,6 +226,8 @@ def measure_splits(preparation, hparams, silences, output_folder):
     -------
     dict of str to pandas.DataFrame
     """
+    n_recordings = sum(map(len, preparation.manifests.values()))
+    logger.info("Measuring %s recordings for the audit", n_recordings)
     measured = {}
     for split, manifest in preparation.manifests.items():
         measured[split] = measure_split(

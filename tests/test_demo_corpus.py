@@ -15,6 +15,8 @@ import parselmouth
 import pytest
 from parselmouth.praat import call
 
+from local import audio
+from local.audit import silence
 from recipes.demo import channel as channels
 from recipes.demo import manipulate, raters
 from recipes.demo.cohort import LABELS, VOICES, draw_cohort, draw_severities
@@ -221,6 +223,23 @@ def test_unaffected_speech_passes_every_manipulation(speakers, monkeypatch):
     assert called == ["press_voice", "distort", "insert_pauses", "break_down"]
 
 
+def test_room_before_and_after_is_drawn_on_its_own(speakers):
+    """The same seed gives the same ends, whatever happens to the speech."""
+    subject, _ = speakers[0]
+
+    def ends_s(severity, seed):
+        severities = {**dict.fromkeys(LABELS, severity), "rapid rate": 0.0}
+        samples, _ = perform(subject, severities, np.random.default_rng(seed))
+        heard = np.flatnonzero(samples)
+        return heard[0] / SAMPLE_RATE, (len(samples) - 1 - heard[-1]) / SAMPLE_RATE
+
+    for seed in range(3):
+        before_s, after_s = ends_s(0.0, seed)
+        assert 0.65 <= before_s < 1.21 and 0.65 <= after_s < 1.21
+        # the first and the last sample of speech may be nearly 0
+        assert ends_s(SEVERE, seed) == pytest.approx((before_s, after_s), abs=0.005)
+
+
 def test_pauses_add_their_length_and_are_measured(speakers):
     _, utterance = speakers[0]
     with_pauses = manipulate.insert_pauses(
@@ -276,17 +295,32 @@ def test_ceiling_by_hand():
 
 
 def test_the_channel_is_not_told_the_labels():
-    """Device and channel are functions of a generator of their own."""
+    """Site, device and channel are functions of a generator of their own."""
+    assert list(inspect.signature(channels.draw_site).parameters) == ["rng"]
     assert list(inspect.signature(channels.draw_device).parameters) == ["rng"]
     assert list(inspect.signature(channels.draw_channel).parameters) == [
+        "site",
         "device",
         "rng",
     ]
 
 
+def test_sites_differ_in_noise_only():
+    assert len({channels.draw_site(np.random.default_rng(i)) for i in range(30)}) == 3
+    quiet, loud = (
+        channels.draw_channel(site, "laptop", np.random.default_rng(0))
+        for site in ("north", "west")
+    )
+    assert quiet.snr_db - loud.snr_db == pytest.approx(4)
+    assert {**vars(quiet), "snr_db": loud.snr_db} == vars(loud)
+
+
 def test_channels_have_every_encoding_and_rate():
     rng = np.random.default_rng(0)
-    drawn = [channels.draw_channel(channels.draw_device(rng), rng) for _ in range(400)]
+    drawn = [
+        channels.draw_channel("south", channels.draw_device(rng), rng)
+        for _ in range(400)
+    ]
     assert {c.encoding for c in drawn} == {"WAV", "FLAC", "MP3", "M4A"}
     rates = {c.sample_rate_hz for c in drawn}
     assert rates == {8000, 16000, 22050, 44100, 48000}
@@ -308,9 +342,22 @@ def test_apply_channel_sets_noise_and_level():
     assert noise_db == pytest.approx(-50, abs=0.5)
 
 
+def test_level_does_not_tell_a_creaky_voice():
+    """Pulses and a tone of the same energy between them come out equally loud."""
+    channel = channels.Channel("WAV", SAMPLE_RATE, 1, "PCM_16", 100.0, -30.0, 0.0, 0.0)
+    time_s = np.arange(SAMPLE_RATE) / SAMPLE_RATE
+    tone = np.sin(2 * np.pi * 500 * time_s)
+    pulses = tone * (np.sin(2 * np.pi * 40 * time_s) > 0.8)
+    for samples in (tone, pulses):
+        room = np.pad(samples, SAMPLE_RATE)
+        recording = channels.apply_channel(room, channel, np.random.default_rng(0))
+        spoken = recording[SAMPLE_RATE : 2 * SAMPLE_RATE]
+        assert 20 * np.log10(np.std(spoken)) == pytest.approx(-30, abs=0.1)
+
+
 def test_confound_ties_only_the_noise_to_the_severity():
     rng = np.random.default_rng(0)
-    plain = [channels.draw_channel("laptop", rng) for _ in range(50)]
+    plain = [channels.draw_channel("south", "laptop", rng) for _ in range(50)]
     noisy = [channels.tie_noise(c, 3.0) for c in plain]
     clean = [channels.tie_noise(c, 1.0) for c in plain]
     assert max(c.snr_db for c in noisy) < min(c.snr_db for c in clean)
@@ -355,6 +402,17 @@ def read_rows(corpus):
     return rows
 
 
+def test_recordings_have_silence_for_the_audit(corpora):
+    """1.0 s of room noise that is no digital silence, 0.2 s from speech."""
+    found = []
+    for path in waveforms(corpora[0] / "first").values():
+        files = audio.recording_files(path.parent)
+        waveform = audio.load_recording(files, audio.read_metadata(files))
+        speech = silence.find_speech(waveform, 16000)
+        found.append(silence.find_silence(waveform, 16000, speech))
+    assert sum(f is not None for f in found) >= 10  # of 12
+
+
 def decode(path):
     """Samples as FFmpeg decodes them, hashed."""
     with av.open(str(path)) as container:
@@ -385,7 +443,8 @@ def test_layout_follows_the_contract(corpora):
         for label in LABELS:
             assert row[label] in ("0", "1", "")
             assert all(row[f"{label}@rater{i}"] in ("0", "1", "") for i in (1, 2, 3))
-        assert {"subject", "sex", "age", "device", "session"} <= row.keys()
+        columns = {"subject", "sex", "age", "site", "device", "session"}
+        assert columns <= row.keys()
     splits = {}
     for row in rows:
         splits.setdefault(row["subject"], set()).add(row["split"])

@@ -5,12 +5,14 @@ from matplotlib.lines import Line2D
 from local.audit.report import LARGE, TESTED
 from local.figures.drawing import (
     COLOURS,
+    LINE,
     Sketch,
+    legend_below,
     panel_grid,
     shown,
     with_interval,
 )
-from local.figures.rows import LINE, draw_point, rows_axis
+from local.figures.rows import draw_point, rows_axis
 from local.labels import flatten
 
 RED = "#A80020"

@@ -11,6 +11,7 @@ from sklearn.metrics import (
 
 from local.figures.drawing import (
     COLOURS,
+    LINE,
     LINE_STYLES,
     SMALL,
     Sketch,
@@ -181,7 +182,7 @@ def _panels(heads):
         for group in heads.values()
     ]
     height = 3.4 if len(heads) > 1 else 4.8
-    return panel_grid(len(heads), height=height + 0.16 * max(lines))
+    return panel_grid(len(heads), height=height + LINE * max(lines))
 
 
 def _title(name, index, label_groups):

@@ -41,6 +41,9 @@ DOTS_PER_INCH = 130
 #: Points: the smallest letters.
 SMALL = 9
 
+#: Inches that a line of text takes.
+LINE = 0.19
+
 
 @dataclasses.dataclass(frozen=True)
 class Sketch:
@@ -116,12 +119,10 @@ def legend_below(figure, handles=None):
             for handle, name in zip(*panel.get_legend_handles_labels(), strict=True):
                 named.setdefault(name, handle)
         handles = list(named.values())
-    # a third column only where the names are short
-    widest = max((len(handle.get_label()) for handle in handles), default=0)
     figure.legend(
         handles=handles,
         loc="outside lower center",
-        ncols=3 if widest <= 24 else 2,
+        ncols=2,
         fontsize=SMALL,
         frameon=False,
     )

@@ -6,6 +6,7 @@ from matplotlib.lines import Line2D
 from local.baselines import PREVALENCE
 from local.figures.drawing import (
     COLOURS,
+    LINE,
     MARKERS,
     SMALL,
     WIDTH,
@@ -17,7 +18,7 @@ from local.figures.drawing import (
     value_of,
     with_interval,
 )
-from local.figures.rows import LINE, draw_point, lowest, rows_axis
+from local.figures.rows import draw_point, lowest, rows_axis
 from local.formats import number
 
 

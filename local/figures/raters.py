@@ -8,6 +8,7 @@ from sklearn.metrics import roc_curve
 
 from local.figures.drawing import (
     COLOURS,
+    LINE,
     LINE_STYLES,
     MARKERS,
     SMALL,
@@ -49,7 +50,8 @@ def draw_raters(evidence):
         evidence.settings.get("missing_values", []),
         evidence.split,
     )
-    figure, panels = panel_grid(len(points), height=4.1)
+    height = (3.4 if len(points) > 1 else 4.6) + LINE * max(map(len, points.values()))
+    figure, panels = panel_grid(len(points), height)
     for panel, (label, of_raters) in zip(panels, points.items(), strict=True):
         panel.plot([0, 1], [0, 1], color="0.6", linewidth=1)
         for position, point in enumerate(of_raters):

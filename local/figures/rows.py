@@ -2,9 +2,6 @@
 
 from local.figures.drawing import COLOURS, SMALL
 
-#: Inches that a line of text takes as the name of a row.
-LINE = 0.19
-
 
 def lowest(entries, others=()):
     """Where an axis of AUROCs begins: below all that is drawn, and below chance."""

@@ -3,14 +3,17 @@
 import numpy as np
 from matplotlib import colormaps
 from matplotlib.figure import Figure
-from scipy.signal import ShortTimeFFT
-from scipy.signal.windows import hann
+from matplotlib.ticker import MaxNLocator
+from scipy.signal import spectrogram
 
 from local.figures.drawing import SMALL, WIDTH, Sketch, panel_grid, shown
 from local.formats import counted, measured, number
 
 #: As for the front end, in seconds.
 WINDOW_S, HOP_S = 0.025, 0.010
+
+#: A power below that of any recording, so that digital silence has a level.
+SILENT = 1e-15
 
 #: What is drawn white, below the loudest, in dB.
 RANGE_DB = 70.0
@@ -38,7 +41,7 @@ def draw_silences(evidence):
     silences = {label: of for label, of in evidence.silences.items() if of}
     if not silences:
         return None
-    figure = Figure(figsize=(WIDTH, 2.1 * len(silences)), layout="constrained")
+    figure = Figure(figsize=(WIDTH, 2.4 * len(silences)), layout="constrained")
     rows = figure.subfigures(len(silences), 1, squeeze=False).ravel()
     levels = {
         label: [_decibels(excerpt) for excerpt in of] for label, of in silences.items()
@@ -52,6 +55,8 @@ def draw_silences(evidence):
         for panel, excerpt, level in zip(panels, of, levels[label], strict=False):
             _picture(panel, excerpt, level, top)
             panel.set_title(_caption(evidence, excerpt, "\n"), fontsize=SMALL)
+            panel.set_xlabel("s")
+            panel.xaxis.set_major_locator(MaxNLocator(2))
         panels[0].set_ylabel("kHz")
     n = sum(map(len, silences.values()))
     said = "; ".join(
@@ -110,10 +115,19 @@ def _caption(evidence, excerpt, between):
 def _decibels(excerpt):
     """Levels of short-time spectra, [frequency, time], in dB."""
     rate = excerpt.sample_rate
-    window = hann(round(WINDOW_S * rate), sym=False)
-    transform = ShortTimeFFT(window, round(HOP_S * rate), rate)
-    power = transform.spectrogram(np.asarray(excerpt.waveform, dtype=float))
-    return 10 * np.log10(power + 1e-12)
+    size, hop = round(WINDOW_S * rate), round(HOP_S * rate)
+    samples = np.asarray(excerpt.waveform, dtype=float)
+    samples = np.pad(samples, (0, max(0, size - len(samples))))
+    *_, power = spectrogram(
+        samples,
+        rate,
+        window="hann",
+        nperseg=size,
+        noverlap=size - hop,
+        detrend=False,
+        scaling="spectrum",
+    )
+    return 10 * np.log10(power + SILENT)
 
 
 def _picture(panel, excerpt, level, top):

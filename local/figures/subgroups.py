@@ -1,6 +1,7 @@
 """AUROC in groups of subjects."""
 
 from local.figures.drawing import (
+    LINE,
     Sketch,
     n_lines,
     panel_grid,
@@ -8,7 +9,7 @@ from local.figures.drawing import (
     shown,
     with_interval,
 )
-from local.figures.rows import LINE, draw_point, draw_words, lowest, rows_axis
+from local.figures.rows import draw_point, draw_words, lowest, rows_axis
 from local.formats import p_value
 
 
@@ -46,7 +47,7 @@ def draw_subgroups(evidence):
         # only panels on the left have names
         for (_, group), name in zip(rows, panel.get_yticklabels(), strict=False):
             name.set_fontweight("bold" if group is None else "normal")
-    return Sketch(figure, "AUROC in subgroups", _alt(reports))
+    return Sketch(figure, "AUROC in subgroups; p: any difference (Holm)", _alt(reports))
 
 
 def _has_a_value(columns):

@@ -29,8 +29,12 @@ DEVICE_SHARES = {
     "telephone": 0.04,
 }
 
-#: Signal-to-noise ratio and level of the speech, in dB (level: dB of full scale).
-SNR_RANGE_DB, LEVEL_RANGE_DB = (18.0, 42.0), (-34.0, -20.0)
+#: Where subjects are recorded, and how much louder the room is there, in dB.
+SITE_NOISE_DB = {"north": -2.0, "south": 0.0, "west": 2.0}
+
+#: Signal-to-noise ratio and level of the speech, in dB (level: dB of full scale). The
+#: peaks of a creaky voice are up to 27 dB above its level.
+SNR_RANGE_DB, LEVEL_RANGE_DB = (14.0, 38.0), (-40.0, -27.0)
 
 #: Spectral slopes of room noise: amplitude falls with frequency to this power.
 NOISE_SLOPES = (0.0, 0.5, 1.0)
@@ -73,18 +77,23 @@ class Channel:
     balance_db: float
 
 
+def draw_site(rng):
+    """Draw where a subject is recorded: a key of ``SITE_NOISE_DB``."""
+    return str(rng.choice(list(SITE_NOISE_DB)))
+
+
 def draw_device(rng):
     """Draw the device of a session: a key of ``DEVICES``."""
     return str(rng.choice(list(DEVICE_SHARES), p=list(DEVICE_SHARES.values())))
 
 
-def draw_channel(device, rng):
+def draw_channel(site, device, rng):
     """Draw how a device makes one recording.
 
     Arguments
     ---------
-    device : str
-        A key of ``DEVICES``.
+    site, device : str
+        Keys of ``SITE_NOISE_DB`` and ``DEVICES``.
     rng : numpy.random.Generator
         Where the draws come from.
 
@@ -100,7 +109,7 @@ def draw_channel(device, rng):
         sample_rate_hz=int(rng.choice(rates)),
         n_channels=int(rng.choice(counts)),
         subtype=str(rng.choice(subtypes)),
-        snr_db=float(rng.uniform(*SNR_RANGE_DB)),
+        snr_db=float(rng.uniform(*SNR_RANGE_DB)) - SITE_NOISE_DB[site],
         level_db=float(rng.uniform(*LEVEL_RANGE_DB)),
         noise_slope=float(rng.choice(NOISE_SLOPES)),
         balance_db=float(rng.uniform(-3, 3)),
@@ -149,8 +158,10 @@ def apply_channel(samples, channel, rng):
     rate = channel.sample_rate_hz
     factor = np.gcd(rate, SAMPLE_RATE)
     speech = signal.resample_poly(samples, rate // factor, SAMPLE_RATE // factor)
-    heard = np.abs(speech) > 0.02 * np.abs(speech).max()
-    speech = speech / np.sqrt(np.mean(speech[heard] ** 2))
+    # From the first sound to the last: a level of the loud moments alone would be
+    # another for voices that have fewer of them, and tell the label.
+    heard = np.flatnonzero(np.abs(speech) > 0.02 * np.abs(speech).max())
+    speech = speech / np.sqrt(np.mean(speech[heard[0] : heard[-1] + 1] ** 2))
     noise_gain = 10 ** (-channel.snr_db / 20)
     room = _noise(len(speech), channel.noise_slope, rng)
     tracks = [speech + noise_gain * room]

@@ -19,8 +19,9 @@ from recipes.demo.synthesis import (
 
 N_SESSIONS = 2
 
-#: Seconds: of a recording, of its silent ends, and of a pause.
-DURATION_RANGE_S, EDGE_RANGE_S, PAUSE_RANGE_S = (2.4, 4.4), (0.08, 0.35), (0.18, 0.5)
+#: Seconds: from the first sound to the last, of a pause between, and of the room
+#: before and after, as it is heard where a person starts and stops a device.
+DURATION_RANGE_S, PAUSE_RANGE_S, EDGE_RANGE_S = (2.0, 4.0), (0.18, 0.5), (0.65, 1.2)
 MAX_PAUSES, MIN_SPEECH_S = 3, 1.5
 
 
@@ -47,7 +48,7 @@ def perform(subject, severities, rng):
     duration_s = rng.uniform(*DURATION_RANGE_S)
     edges_s = rng.uniform(*EDGE_RANGE_S, 2)
     pauses_s = list(rng.uniform(*PAUSE_RANGE_S, int(rng.integers(0, MAX_PAUSES + 1))))
-    speech_s = duration_s - edges_s.sum() - sum(pauses_s)
+    speech_s = duration_s - sum(pauses_s)
     while speech_s < MIN_SPEECH_S and pauses_s:
         speech_s += pauses_s.pop()
 
@@ -90,12 +91,15 @@ def record_subject(subject, panel, settings, audio_folder):
     # One stream per purpose, and all channels before any speech: what a recording
     # is made with can't depend on what is said in it.
     seed = np.random.SeedSequence([settings["seed"], int(subject.name[1:])])
-    speech_rng, rating_rng, channel_rng = map(np.random.default_rng, seed.spawn(3))
+    speech_rng, rating_rng, channel_rng, site_rng = map(
+        np.random.default_rng, seed.spawn(4)
+    )
     n_recordings = settings["n_recordings"]
     all_severities = draw_severities(subject, n_recordings, N_SESSIONS, speech_rng)
     sessions = [index * N_SESSIONS // n_recordings for index in range(n_recordings)]
+    site = channels.draw_site(site_rng)
     devices = [channels.draw_device(channel_rng) for _ in range(N_SESSIONS)]
-    drawn = [channels.draw_channel(devices[s], channel_rng) for s in sessions]
+    drawn = [channels.draw_channel(site, devices[s], channel_rng) for s in sessions]
     rows = []
     for index, (severities, session, channel) in enumerate(
         zip(all_severities, sessions, drawn, strict=True)
@@ -111,6 +115,7 @@ def record_subject(subject, panel, settings, audio_folder):
             **ratings,
             "sex": subject.sex,
             "age": subject.age,
+            "site": site,
             "device": devices[session],
             "session": session + 1,
             "severities": severities,

@@ -1,22 +1,20 @@
 """Is a planted confound flagged, and is a clean corpus not? Over many seeds.
 
-    python tests/simulations/audit_seeds.py --corpus_folder=corpora/demo [--n_seeds=20]
+    OMP_NUM_THREADS=1 python tests/simulations/audit_seeds.py [--n_seeds=20]
+        [--n_jobs=2]
 
-From the demo corpus (`make demo` makes it; recipes/demo) each seed draws 40 subjects
-and makes four corpora of half of their recordings:
-
-    as it is        nothing is changed; few recordings have a second of silence
-    noise planted   white noise, 10 to 20 dB below the speech, where a label is 1
-    rooms           a second of room before and after the speech, quiet or noisy, drawn
-                    for each session
-    rooms planted   the same, but noisy where a label is 1
-
-It prints how many of the seeds had the planted label flagged, by which probe, and how
-many had any label flagged. It takes about ten minutes of one core.
+Each seed makes two small demo corpora (recipes/demo), of 40 subjects with 2 recordings
+each: one as it is, and its twin whose noise floor is tied to strained voice. Prints how
+many had which label flagged, by which probe, as the table of recipes/demo/README.md.
+It takes about half an hour of one core.
 """
 
 import argparse
+import subprocess
 import sys
+import tempfile
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -28,123 +26,106 @@ sys.path.insert(0, str(ROOT))
 
 from local import audio, inspection  # noqa: E402
 from local.audit import audit_labels, extract  # noqa: E402
-from local.labels import flatten, read_label_groups  # noqa: E402
+from recipes.demo.cohort import LABELS  # noqa: E402
 
 RATE = 16000
-N_SUBJECTS = 40
-PLANTED = "strained"
-
-#: Seconds of room at either end, and its level below the recording's.
-ROOM_S, QUIET_DB, NOISY_DB = 1.0, (38.0, 45.0), (10.0, 20.0)
-
-#: Which versions of a recording each corpus has: for 0 and for 1.
-CORPORA = {
-    "as it is": ("plain", "plain", False),
-    "noise planted": ("plain", "noise", True),
-    "rooms": ("quiet room", "noisy room", False),
-    "rooms planted": ("quiet room", "noisy room", True),
-}
+SIZE = ("--n_subjects=40", "--n_recordings=2", "--n_jobs=1")
+CORPORA = {"as it is": (), "noise planted": ("--confound=noise:strained",)}
+PROBES = ("capture", "silence", "behaviour")
 
 
 def main():
     """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--corpus_folder", type=Path, required=True)
     parser.add_argument("--n_seeds", type=int, default=20)
+    parser.add_argument("--n_jobs", type=int, default=1)
     given = parser.parse_args()
-    torch.set_num_threads(1)
-    names = flatten(read_label_groups(given.corpus_folder / "labels.txt"))
-    manifest, versions = measure_corpus(given.corpus_folder)
-    for corpus, (zero, one, by_label) in CORPORA.items():
-        results = [
-            audit_draw(manifest, versions[zero], versions[one], by_label, names, seed)
-            for seed in range(given.n_seeds)
-        ]
-        print_counts(corpus, results, names)
+    for corpus, options in CORPORA.items():
+        with ProcessPoolExecutor(given.n_jobs) as pool:
+            study = partial(audit_corpus, options=options)
+            results = list(pool.map(study, range(given.n_seeds)))
+        print_table(corpus, results)
 
 
-def measure_corpus(folder):
-    """Extract the features of all versions of all recordings.
+def audit_corpus(seed, options):
+    """Make a small demo corpus and audit all of its recordings.
+
+    Arguments
+    ---------
+    seed : int
+        Of the corpus and of the audit.
+    options : tuple of str
+        Of recipes/demo/prepare.py.
 
     Returns
     -------
-    manifest : pandas.DataFrame
-    versions : dict of str to pandas.DataFrame
-        Features of each version, in the order of the manifest.
+    dict
+        As `local.audit.audit_labels` gives it.
+    """
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as folder:
+        command = (sys.executable, ROOT / "recipes" / "demo" / "prepare.py", *SIZE)
+        given = (f"--corpus_folder={folder}", f"--seed={seed}", *options)
+        subprocess.run([*command, *given], check=True, stdout=subprocess.DEVNULL)
+        manifest, features = measure_corpus(Path(folder))
+    return audit_labels(manifest, features, LABELS, seed=seed)
+
+
+def measure_corpus(folder):
+    """Measure all recordings of a corpus for the audit.
+
+    Returns
+    -------
+    manifest, features : pandas.DataFrame [n rows]
     """
     tables = [pd.read_csv(path) for path in sorted((folder / "splits").glob("*.csv"))]
-    # every second one, for the time it takes: half of each subject's
-    manifest = pd.concat(tables, ignore_index=True)[::2].reset_index(drop=True)
-    rows = {}
-    for number, uid in enumerate(manifest["uid"]):
+    manifest = pd.concat(tables, ignore_index=True)
+    rows = []
+    for uid in manifest["uid"]:
         files = audio.recording_files(folder / "audio" / uid)
-        report = inspection.inspect_recording(files)
+        row = vars(inspection.inspect_recording(files))
         waveform = audio.load_recording(files, audio.read_metadata(files))
-        generator = np.random.default_rng(number)
-        for version, changed in make_versions(waveform.numpy(), generator).items():
-            level_dbfs = 10 * np.log10(np.mean(changed.astype(float) ** 2))
-            row = vars(report) | {"level_dbfs": level_dbfs}
-            features, _ = extract(torch.from_numpy(changed), RATE, row)
-            rows.setdefault(version, []).append(features)
-    return manifest, {name: pd.DataFrame(found) for name, found in rows.items()}
+        rows.append(extract(waveform, RATE, row)[0])
+    return manifest, pd.DataFrame(rows)
 
 
-def make_versions(samples, generator):
-    """A recording [time] as it is, with noise, and in two rooms."""
+def print_table(corpus, results):
+    """Print what the audits of the corpora of one kind found, a row per label.
 
-    def add_noise(samples, below_db):
-        level = np.sqrt(np.mean(samples**2)) * 10 ** (-below_db / 20)
-        return samples + generator.normal(0, level, len(samples))
-
-    in_room = np.pad(samples, round(ROOM_S * RATE))
-    versions = {
-        "plain": samples,
-        "noise": add_noise(samples, generator.uniform(*NOISY_DB)),
-        "quiet room": add_noise(in_room, generator.uniform(*QUIET_DB)),
-        "noisy room": add_noise(in_room, generator.uniform(*NOISY_DB)),
-    }
-    return {name: changed.astype(np.float32) for name, changed in versions.items()}
-
-
-def audit_draw(manifest, zero, one, by_label, names, seed):
-    """Audit the recordings of some subjects, each in one of two versions."""
-    generator = np.random.default_rng(seed)
-    subjects = manifest["subject"].unique()
-    drawn = generator.choice(subjects, min(N_SUBJECTS, len(subjects)), replace=False)
-    rows = np.flatnonzero(manifest["subject"].isin(drawn))
-    manifest = manifest.iloc[rows].reset_index(drop=True)
-    if by_label:
-        is_one = (manifest[PLANTED] == 1).to_numpy()
-    else:
-        sessions = manifest.groupby(["subject", "session"]).ngroup()
-        is_one = (generator.random(sessions.max() + 1) < 0.5)[sessions]
-    versions = pd.concat([zero.iloc[rows], one.iloc[rows]], ignore_index=True)
-    features = versions.iloc[np.arange(len(rows)) + len(rows) * is_one]
-    features = features.reset_index(drop=True)
-    return audit_labels(manifest, features, names, seed=seed)
+    Arguments
+    ---------
+    corpus : str
+        The kind.
+    results : list of dict
+        What `audit_corpus` gives, per seed.
+    """
+    n_any = sum(any(is_flagged(found[n]) for n in LABELS) for found in results)
+    print(f"\n{corpus}: a label is flagged in {n_any} of {len(results)} corpora\n")
+    titles = " | ".join(f"{probe} probe" for probe in PROBES)
+    print(f"| {corpus} | flagged | {titles} |\n|---|---|---|---|---|")
+    for name in LABELS:
+        n_flagged = sum(is_flagged(found[name]) for found in results)
+        cells = [
+            describe([found[name][f"{probe}_probe_auroc"] for found in results])
+            for probe in PROBES
+        ]
+        print(f"| {name} | {n_flagged} | {' | '.join(cells)} |", flush=True)
 
 
-def print_counts(corpus, results, names):
-    """Print what the audits of one corpus found, seed by seed added up."""
-    n_any = sum(any(r[n]["status"] == "flagged" for n in names) for r in results)
-    print(f"\n{corpus}: any label flagged in {n_any} of {len(results)} seeds")
-    for name in names:
-        statuses = pd.Series([r[name]["status"] for r in results]).value_counts()
-        print(f"  {name:28}{statuses.to_dict()}")
-        for measure in (
-            "capture_probe_auroc",
-            "silence_probe_auroc",
-            "behaviour_probe_auroc",
-        ):
-            found = [r[name][measure] for r in results]
-            values = [m["value"] for m in found if m["value"] is not None]
-            n_flagged = sum(m["status"] == "flagged" for m in found)
-            shown = "not computable"
-            if values:
-                low, high = min(values), max(values)
-                shown = f"{np.mean(values):.3f} ({low:.3f} to {high:.3f})"
-                shown += f" in {len(values)} seeds, flagged in {n_flagged}"
-            print(f"    {measure:26}{shown}")
+def is_flagged(measure):
+    """Whether a label or one of its measures is flagged."""
+    return measure["status"] == "flagged"
+
+
+def describe(measures):
+    """Mean and range of the AUROCs of one probe, and how many are flagged."""
+    values = [measure["value"] for measure in measures if measure["value"] is not None]
+    if not values:
+        return "not computable"
+    shown = f"{np.mean(values):.2f} ({min(values):.2f} to {max(values):.2f})"
+    if len(values) < len(measures):
+        shown += f" in {len(values)}"
+    return f"{shown}, {sum(map(is_flagged, measures))} flagged"
 
 
 if __name__ == "__main__":
