@@ -9,12 +9,14 @@ from local import corpus, prepare
 from local.addresses import absolute, joined, output_path
 from local.errors import UserError
 from local.evaluation import Scored
+from local.experiment import check_no_experiment
 from local.labels import LabelType
 from local.operating_points import fit_operating_points
 from local.predictions import read_predictions, scores_in
 from local.recordings import BucketRecordings, FolderRecordings
 from local.storage import Storage, told_as
 from local.subgroups import group_columns
+from local.thresholds import threshold_rule
 
 #: How recordings are read where no experiment says it; the keys are the yaml's.
 AUDIO_SETTINGS = {
@@ -73,7 +75,7 @@ def prepare_predictions(options, command):
         table=table.reset_index(drop=True),
         label_groups=[names],
         types=_types(table, names),
-        points=_points(table, validation, names, options),
+        points=_points(validation, names, options),
         command=command,
         seed=options["seed"],
         audio_settings=_audio_settings(options),
@@ -103,11 +105,7 @@ def _check_options(options):
 
 
 def _check_output_folder(folder, file):
-    if (folder / "hyperparams.yaml").exists() or (folder / "save").exists():
-        raise UserError(
-            f"output_folder {folder} holds an experiment, whose files stay as they "
-            "are: give another one."
-        )
+    check_no_experiment(folder)
     if (folder / "predictions.csv").resolve() == file.resolve():
         raise UserError(
             f"predictions_csv {file} would be replaced by the results in output_folder "
@@ -137,16 +135,37 @@ def _by_use(table, address):
     n_training = int((table["split"] == TRAINING).sum())
     notes = [f"{n_training} rows of the split train were left alone"] * (n_training > 0)
     notes.append("these predictions are from elsewhere: nothing is known of the model")
-    return (None if validation.empty else validation), scored, notes
+    if len(validation):  # it chooses the thresholds, of all labels alike
+        nothing = pd.array([None] * len(scored), dtype="Int8")
+        return validation, scored.assign(predicted=nothing), notes
+    return None, _whole_decisions(scored, notes), notes
 
 
-def _points(table, validation, names, options):
-    """Operating points; none where the predictions bring their own decisions."""
-    if validation is None and table["predicted"].notna().any():
-        return {}
-    return fit_operating_points(
-        validation, names, options["threshold_rule"], options["calibration"]
-    )
+def _whole_decisions(table, notes):
+    """The table without decisions on a part of a label's rows."""
+    given = table["predicted"].notna().groupby(table["label"])
+    partial = given.any() & ~given.all()
+    notes += [
+        f"{name}: predicted is given in {int(given.sum()[name])} of "
+        f"{int(given.count()[name])} rows, and not used"
+        for name in partial.index[partial]
+    ]
+    unused = table["label"].isin(partial.index[partial])
+    return table.assign(predicted=table["predicted"].mask(unused))
+
+
+def _points(validation, names, options):
+    """Operating points by the rows of validation, if there are any."""
+    rule = threshold_rule(options["threshold_sensitivity"])
+    if validation is not None:
+        return fit_operating_points(validation, names, rule, options["calibration"])
+    if options["calibration"] != "none":
+        raise UserError(
+            f"calibration {options['calibration']} is fitted on rows of the split "
+            f"{VALIDATION!r}, and predictions_csv has none. Add such rows, or leave "
+            "calibration away."
+        )
+    return {}
 
 
 def _types(table, names):

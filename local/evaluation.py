@@ -144,7 +144,10 @@ def evaluate(scored, output_folder):
         scored.points,
         scored.seed,
     )
-    found["baselines"] = _baselines(scored, table)
+    for name, point in scored.points.items():
+        if point["calibration"]:
+            found["labels"][name]["calibration"] = point["calibration"]
+    found["baselines"] = _baselines(scored)
     found["subgroups"] = _subgroups(scored, table)
     found["raters"] = _raters(scored, table)
     evidence = Evidence(
@@ -195,6 +198,8 @@ def measured(scored, hparams, brain=None):
 
 
 def _write(evidence, with_report, output_folder):
+    # what vouches for the others is gone while they are not all of one evaluation
+    (output_folder / "metrics.json").unlink(missing_ok=True)
     write_predictions(evidence.table, output_folder / "predictions.csv")
     write_json(output_folder / "audit.json", evidence.audit)
     if with_report:
@@ -214,7 +219,7 @@ def _manifests(scored):
     return manifests
 
 
-def _baselines(scored, table):
+def _baselines(scored):
     """What a prevalence and logistic regressions reach on the same recordings."""
     train = scored.seen.get("train")
     if train is None:  # of predictions from elsewhere nothing is known of the training
@@ -282,6 +287,8 @@ def _subgroups(scored, table):
         reports[name] = subgroup_report(
             *(rows[column] for column in columns), groups, threshold, scored.seed
         )
+        if threshold is None:
+            reports[name]["reason"] = "there is no threshold"
     return reports
 
 

@@ -8,7 +8,7 @@ from local.addresses import absolute, joined, output_path
 from local.config import plain_values
 from local.errors import UserError
 from local.evaluation import Scored, read_features
-from local.experiment import MANIFESTS
+from local.experiment import MANIFESTS, check_no_experiment
 from local.manifests import read_manifest
 from local.measurements import seen_splits
 from local.operating_points import read_operating_points
@@ -126,10 +126,12 @@ def score(experiment, hparams, split, options, command):
         Its recordings not measured yet.
     """
     prepared = split.prepared
+    points = read_operating_points(experiment.folder)
+    names = labels.flatten(hparams["label_groups"])
+    seen = seen_splits(experiment.folder, names)
     table = score_split(
         experiment.brain, hparams, prepared.manifest, prepared.recordings, split.name
     )
-    names = labels.flatten(hparams["label_groups"])
     train_log = experiment.folder / "train_log.txt"
     return Scored(
         split=split.name,
@@ -137,14 +139,14 @@ def score(experiment, hparams, split, options, command):
         label_groups=hparams["label_groups"],
         # the labels' own scales: an imported model's outputs have none
         types=labels.parse_label_types(hparams["label_types"], names, hparams["loss"]),
-        points=read_operating_points(experiment.folder),
+        points=points,
         command=command,
         seed=hparams["seed"],
         checkpoint=experiment.checkpoint,
         manifest=scored_rows(prepared.manifest, table),
         recordings=prepared.recordings,
         audio_settings=hparams,
-        seen=seen_splits(experiment.folder, names),
+        seen=seen,
         of_the_corpus=split.of_the_corpus,
         subgroups=split.subgroups,
         features=split.features,
@@ -187,6 +189,7 @@ def _output_folder(experiment, options, name):
                 f"output_folder {output_folder} belongs to the experiment, whose files "
                 "stay as they are: give another one."
             )
+        check_no_experiment(output_folder)
     if experiment.brain.debug:
         output_folder /= "debug"
     return output_folder

@@ -133,6 +133,24 @@ def open_experiment(options, run_opts):
     return Experiment(address, folder, hparams, brain, checkpoint.path.name)
 
 
+def check_no_experiment(folder):
+    """Refuse an output folder that is an experiment's.
+
+    Arguments
+    ---------
+    folder : Path
+
+    Raises
+    ------
+    UserError
+    """
+    if (folder / "hyperparams.yaml").exists() or (folder / "save").exists():
+        raise UserError(
+            f"output_folder {folder} holds an experiment, whose files stay as they "
+            "are: give another one."
+        )
+
+
 def _load_best(brain, address):
     """Load the best checkpoint of the experiment at an address."""
     try:

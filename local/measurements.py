@@ -151,7 +151,8 @@ def read_measurements(path):
             f"{path} can't be read ({' '.join(str(error).split())}): expected the "
             "measurements that train.py wrote. Running it again writes them anew."
         ) from error
-    if missing := {"ID", "audio_sha256"} - set(frame):
+    needed = {"ID", "audio_sha256", "acoustic_duration_s", "capture_level_dbfs"}
+    if missing := needed - set(frame):
         raise UserError(
             f"{path} has no column {', '.join(sorted(missing))}: expected the "
             "measurements that train.py wrote. Running it again writes them anew."
@@ -302,12 +303,23 @@ def seen_splits(folder, names):
     for split in SEEN:
         file = Path(folder) / MANIFESTS / f"{split}.csv"
         if file.is_file():
+            manifest, frame = read_manifest(file, names), None
             measured = Path(folder) / MEASUREMENTS / f"{split}.parquet"
-            splits[split] = MeasuredSplit(
-                read_manifest(file, names),
-                read_measurements(measured) if measured.is_file() else None,
-            )
+            if measured.is_file():
+                frame = read_measurements(measured)
+                _check_complete(frame, manifest, measured)
+            splits[split] = MeasuredSplit(manifest, frame)
     return splits
+
+
+def _check_complete(frame, manifest, path):
+    """Refuse measurements that are not those of a manifest's recordings."""
+    if sorted(frame["ID"]) != sorted(manifest["ID"]):
+        raise UserError(
+            f"{path} does not hold the {len(manifest)} recordings of the split, each "
+            f"once, but {len(frame)} rows. Running train.py again with the same "
+            "settings writes it anew."
+        )
 
 
 def audit_evaluation(audited, names, *, label_ranges=None, seen=None, seed=0):

@@ -208,13 +208,8 @@ def read_operating_points(folder):
         return {}
     try:
         points = json.loads(path.read_text(encoding="utf-8"))["labels"]
-        numbers = [
-            value
-            for point in points.values()
-            for value in (point["threshold"]["value"], *_numbers(point["calibration"]))
-        ]
-        if not all(value is None or np.isfinite(value) for value in numbers):
-            raise ValueError("a number is not finite")
+        for name, point in points.items():
+            _check_point(name, point)
     except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
         raise UserError(
             f"{path} can't be read ({type(error).__name__}: {error}): expected the "
@@ -224,7 +219,26 @@ def read_operating_points(folder):
     return points
 
 
-def _numbers(calibration):
-    return (
-        () if calibration is None else (calibration["slope"], calibration["intercept"])
-    )
+def _check_point(name, point):
+    """Raises ValueError if a label's entry is not what `fit_operating_points` gives."""
+    threshold, calibration = point["threshold"], point["calibration"]
+    value = threshold["value"]
+    keys = {"rule", "source", "n_positive_subjects"}
+    keys |= {"reason"} if value is None else set()
+    if not keys <= threshold.keys() or not _is_none_or(value, 0, 1):
+        raise ValueError(f"the threshold of {name} is {threshold}")
+    if calibration is None:
+        return
+    slope, intercept = calibration["slope"], calibration["intercept"]
+    fitted = [number is not None for number in (slope, intercept)]
+    numbers = all(_is_none_or(number, -np.inf, np.inf) for number in (slope, intercept))
+    if any(fitted) != all(fitted) or not numbers:
+        raise ValueError(f"the calibration of {name} is {calibration}")
+
+
+def _is_none_or(value, low, high):
+    """Whether a value is None, or a finite number between two others."""
+    if value is None:
+        return True
+    is_number = isinstance(value, int | float) and np.isfinite(value)
+    return is_number and low <= value <= high

@@ -18,7 +18,7 @@ from local.operating_points import read_cross_fitted
 from local.settings import check_numbers, check_values, check_window
 from local.storage import Storage, told_as
 from local.subgroups import group_columns
-from local.thresholds import wanted_sensitivity
+from local.thresholds import threshold_rule
 
 #: Keys that a resumed run may change: none shapes the model or the data.
 FREE_ON_RESUME = (
@@ -32,7 +32,7 @@ FREE_ON_RESUME = (
     "audio_cache",
     "audio_cache_gb",
     "gcs_project",
-    "threshold_rule",
+    "threshold_sensitivity",
     "cross_fitted_csv",
     "calibration",
     "subgroups",
@@ -108,7 +108,7 @@ def plan_training(arguments, use_statistics=True):
     values = plain_values(hparams_file, overrides)
     check_values(values, plain_values(hparams_file))
     check_numbers(values)
-    wanted_sensitivity(values["threshold_rule"])
+    threshold_rule(values["threshold_sensitivity"])
     overrides |= _places(values, hparams_file)
     upload_to = publishing.destination(
         values["upload_to"], values["gcs_project"], arguments.run_opts

@@ -10,8 +10,7 @@ It is a DataFrame with one row per recording and label and these columns:
                           NaN in all rows of a label that is a score
     session               str: the visit, "" where there is none
     split                 str: train, valid, test, …
-    predicted             Int8: 0 or 1 at the threshold; always empty in this
-                          version, as thresholds are not chosen yet
+    predicted             Int8: 0 or 1 at the threshold, empty where there is none
 """
 
 import csv
@@ -250,7 +249,7 @@ def read_predictions(path):
     for number, row in zip(row_numbers, rows, strict=True):
         problems += [f"row {number}: {problem}" for problem in _parse(row)]
         seen[row["uid"], row["label"]].append(number)
-    problems += _mixed_labels(row_numbers, rows)
+    problems += _mixed_labels(row_numbers, rows) + _two_subjects(rows)
     problems += [
         f"rows {', '.join(map(str, numbers))}: uid {uid!r} and label {label!r} again"
         for (uid, label), numbers in seen.items()
@@ -286,6 +285,19 @@ def _mixed_labels(row_numbers, rows):
     ]
 
 
+def _two_subjects(rows):
+    """Recordings that are of two subjects or visits."""
+    found = defaultdict(set)
+    for row in rows:
+        found[row["uid"]].add((row["subject"], row["session"]))
+    return [
+        f"uid {uid!r} is of several subjects or sessions: "
+        + ", ".join(f"{subject!r} {session!r}" for subject, session in sorted(pairs))
+        for uid, pairs in found.items()
+        if len(pairs) > 1
+    ]
+
+
 def _listed(numbers):
     return ", ".join(map(str, numbers[:5])) + (", …" if len(numbers) > 5 else "")
 
@@ -295,9 +307,9 @@ def _read_rows(path):
     try:
         # utf-8-sig: spreadsheet programs put a byte-order mark first.
         with path.open(encoding="utf-8-sig", newline="") as stream:
-            reader = csv.DictReader(stream, restval="")
-            found = list(reader.fieldnames or [])
-            numbered = [(reader.line_num, row) for row in reader]
+            reader = csv.reader(stream)
+            found = next(reader, [])
+            numbered = [(reader.line_num, cells) for cells in reader if cells]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise UserError(
             f"{path} can't be read as a CSV file in UTF-8: {error}"
@@ -308,7 +320,27 @@ def _read_rows(path):
             f"{path} lacks the columns {', '.join(missing)}; found: "
             f"{', '.join(found) or 'none'}. Expected: {', '.join(COLUMNS)}."
         )
-    rows = [{column: row.get(column, "") for column in COLUMNS} for _, row in numbered]
+    problems = [
+        f"column {column!r} is there twice"
+        for column in COLUMNS
+        if found.count(column) > 1
+    ]
+    problems += [
+        f"row {number} has {len(cells)} cells, the header {len(found)}"
+        for number, cells in numbered
+        if len(cells) > len(found)
+    ]
+    if problems:
+        raise UserError(f"{path} is no table:", problems)
+    places = {column: found.index(column) for column in COLUMNS if column in found}
+    empty = [""] * len(found)  # spreadsheets leave empty cells at the end away
+    rows = [
+        {
+            column: (cells + empty)[places[column]] if column in places else ""
+            for column in COLUMNS
+        }
+        for _, cells in numbered
+    ]
     return [number for number, _ in numbered], rows
 
 

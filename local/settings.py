@@ -86,9 +86,6 @@ CHOICES = {
     "calibration": CALIBRATIONS,
 }
 
-#: Keys whose values are of several kinds; checked where they are used.
-OF_SEVERAL_KINDS = ("threshold_rule",)
-
 
 def check_values(values, defaults):
     """Check the kind of every value, and the keys that take one of a few names.
@@ -108,9 +105,7 @@ def check_values(values, defaults):
     problems = [
         f"{key} must be {_kind(default)}, as {default!r}; found {values[key]!r}"
         for key, default in defaults.items()
-        if default is not None
-        and key not in OF_SEVERAL_KINDS
-        and not _fits(values[key], default)
+        if default is not None and not _fits(values[key], default)
     ]
     problems += [
         f"{key} must be {' or '.join(known)}, found {values[key]!r}"

@@ -20,6 +20,7 @@ from local.entries import (
 from local.errors import UserError
 from local.intervals import BLOCK_SIZE, auroc_interval
 from local.labels import NOT_RATED
+from local.manifests import RESERVED
 from local.measures import auroc
 from local.thresholds import MIN_SUBJECTS
 
@@ -58,7 +59,8 @@ def group_columns(columns, wanted):
     >>> group_columns(["uid", "subject", "device", "age"], None)
     ['age', 'device']
     """
-    columns = list(columns)
+    # not what identifies a recording or was measured of it
+    columns = [c for c in columns if c not in (*RESERVED, "subject") and "@" not in c]
     if wanted is None:
         return [column for column in USUAL_COLUMNS if column in columns]
     if not isinstance(wanted, list) or not all(isinstance(c, str) for c in wanted):

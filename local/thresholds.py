@@ -54,7 +54,7 @@ def choose_threshold(targets, probabilities, subjects, rule="youden"):
     >>> choose_threshold([0, 1] * 10, [0.2, 0.6] * 10, subjects)
     {'value': 0.4, 'rule': 'youden', 'n_positive_subjects': 10}
     """
-    sensitivity = wanted_sensitivity(rule)
+    sensitivity = _wanted_sensitivity(rule)
     targets = np.asarray(targets, dtype=float)
     probabilities = np.asarray(probabilities, dtype=float)
     subjects = np.asarray(subjects, dtype=object)
@@ -69,33 +69,45 @@ def choose_threshold(targets, probabilities, subjects, rule="youden"):
     return chosen | ({"reason": reason} if reason else {})
 
 
-def wanted_sensitivity(rule):
-    """The sensitivity that a rule asks for.
+def threshold_rule(sensitivity):
+    """The rule that the yaml's `threshold_sensitivity` asks for.
 
     Arguments
     ---------
-    rule : str or dict
-        As for `choose_threshold`.
+    sensitivity : float or None
 
     Returns
     -------
-    float or None
-        None of Youden's.
+    str or dict
+        As for `choose_threshold`.
 
     Raises
     ------
     UserError
-        If it is no rule.
+        If it is no share.
+
+    Example
+    -------
+    >>> threshold_rule(None), threshold_rule(0.9)
+    ('youden', {'sensitivity': 0.9})
     """
+    rule = "youden" if sensitivity is None else {"sensitivity": sensitivity}
+    _wanted_sensitivity(rule)
+    return rule
+
+
+def _wanted_sensitivity(rule):
+    """The sensitivity that a rule asks for; None of Youden's."""
     if rule == "youden":
         return None
     if isinstance(rule, dict) and list(rule) == ["sensitivity"]:
         share = rule["sensitivity"]
-        if isinstance(share, int | float) and 0 < share <= 1:
+        is_number = isinstance(share, int | float) and not isinstance(share, bool)
+        if is_number and 0 < share <= 1:
             return share
     raise UserError(
-        "The rule of a threshold must be youden or {sensitivity: 0.9} with a share "
-        f"above 0 and at most 1; found {rule!r}. Give one of these."
+        "threshold_sensitivity must be a share above 0 and at most 1, as 0.9, or null "
+        f"for Youden's rule; found {rule!r}."
     )
 
 
@@ -164,7 +176,7 @@ def threshold_with_fallback(validation, cross_fitted, rule="youden"):
     >>> threshold_with_fallback(too_small, None)["reason"].split("; ")[-1]
     'cross-fitted training: there are no such predictions'
     """
-    wanted_sensitivity(rule)
+    _wanted_sensitivity(rule)
     sources = {"validation": validation, "cross-fitted training": cross_fitted}
     reasons, n_positive_subjects = [], None
     for source, rows in sources.items():

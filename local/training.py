@@ -27,6 +27,7 @@ from local.operating_points import (
 from local.scoring import score_split, scored_rows
 from local.subgroups import group_columns
 from local.tables import format_results
+from local.thresholds import threshold_rule
 
 logger = logging.getLogger(__name__)
 
@@ -167,7 +168,7 @@ def evaluate_test_split(brain, hparams, plan, tables, command):
     points = fit_operating_points(
         tables.get("valid"),
         names,
-        values["threshold_rule"],
+        threshold_rule(values["threshold_sensitivity"]),
         values["calibration"],
         plan.cross_fitted,
     )

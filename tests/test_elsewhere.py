@@ -113,11 +113,45 @@ def test_decisions_of_the_file_count_where_there_is_no_validation(tmp_path, both
     assert [row["predicted"] for row in written] == [str(d) for d in decided]
 
 
+def test_decisions_on_a_part_of_the_rows_are_not_used(tmp_path, both):
+    _, test = both
+    decided = test["predicted"].mask(test["label"] == "slow", 1)
+    decided.iloc[0] = pd.NA
+    _, folder = run(tmp_path, test.assign(predicted=decided), "--report=False")
+    assert metrics_of(folder)["labels"]["slow"]["sensitivity"]["value"] is None
+    assert {row["predicted"] for row in read_csv(folder / "predictions.csv")} == {""}
+
+
+def test_a_set_sensitivity_and_a_calibration_are_those_of_validation(tmp_path, both):
+    table, test = both
+    _, folder = run(
+        tmp_path,
+        table,
+        "--threshold_sensitivity=0.9",
+        "--calibration=platt",
+        "--report=False",
+    )
+    valid = table[(table["split"] == "valid") & (table["label"] == "slow")]
+    of = metrics_of(folder)["labels"]["slow"]
+    assert of["threshold"]["rule"] == {"sensitivity": 0.9}
+    slope, intercept = of["calibration"]["slope"], of["calibration"]["intercept"]
+    calibrated = expit(slope * valid["logit"] + intercept)
+    found = calibrated[valid["target"] == 1] >= of["threshold"]["value"]
+    assert 0.9 <= found.mean() < 0.9 + 2 / len(found)
+    rows = read_csv(folder / "predictions.csv")
+    logits = test.loc[test["label"] == "slow", "logit"]
+    assert [float(row["probability"]) for row in rows if row["label"] == "slow"] == (
+        pytest.approx(expit(slope * logits + intercept).tolist())
+    )
+    with pytest.raises(UserError, match="calibration platt is fitted on rows"):
+        run(tmp_path, test, "--calibration=platt")
+
+
 def test_nothing_to_decide_with_is_said(tmp_path, both):
     _, folder = run(tmp_path, both[1])
     of = metrics_of(folder)["labels"]["slow"]
     assert of["sensitivity"]["value"] is None and of["sensitivity"]["reason"]
-    assert "there are no such predictions" in of["threshold"]["reason"]
+    assert "no threshold" in of["threshold"]["reason"]
 
 
 def test_a_csv_adds_subgroups_and_raters(tmp_path, both):
@@ -185,7 +219,8 @@ def test_recordings_are_audited_and_bad_ones_listed(tmp_path, corpus):
         (["--data_folder=x"], "without split_csv"),
         (["--output_folder="], "needs --output_folder"),
         (["--subgroups=[sex]"], "subgroups names sex"),
-        (["--threshold_rule=best"], "youden or"),
+        (["--threshold_sensitivity=2"], "above 0 and at most 1"),
+        (["--threshold_sensitivity=True"], "above 0 and at most 1"),
         (["--calibration=isotonic"], "none or temperature or platt"),
         (["--audit=maybe"], "audit must be True or False"),
     ],

@@ -290,7 +290,7 @@ def test_damaged_measurements_are_refused(frame, tmp_path):
     with pytest.raises(UserError, match="can't be read"):
         measurements.read_measurements(path)
     frame[["ID", "acoustic_n_pauses"]].to_parquet(path)
-    with pytest.raises(UserError, match="no column audio_sha256"):
+    with pytest.raises(UserError, match="no column acoustic_duration_s, audio_sha256"):
         measurements.read_measurements(path)
 
 
@@ -486,9 +486,14 @@ def test_an_experiment_tells_what_its_model_has_seen(tmp_path):
         path.parent.mkdir(parents=True, exist_ok=True)
         train.manifest.to_csv(path, index=False)
     folder = tmp_path / measurements.MEASUREMENTS
-    measurements.save_measurements(train.measurements, folder / "train.parquet")
+    frame = train.measurements.assign(acoustic_duration_s=1.0, capture_level_dbfs=-9.0)
+    measurements.save_measurements(frame, folder / "train.parquet")
     found = measurements.seen_splits(tmp_path, NAMES)
     assert list(found) == ["train", "valid"]
     assert found["valid"].measurements is None
     assert found["train"].hashes() == train.hashes()
     assert found["train"].manifest["x"].tolist() == train.manifest["x"].tolist()
+    for damaged in (frame.iloc[1:], pd.concat([frame, frame.iloc[:1]])):
+        measurements.save_measurements(damaged, folder / "train.parquet")
+        with pytest.raises(UserError, match=f"but {len(damaged)} rows"):
+            measurements.seen_splits(tmp_path, NAMES)

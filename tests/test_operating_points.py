@@ -140,7 +140,29 @@ def test_numbers_that_are_not_finite_are_damage(tmp_path):
     path.parent.mkdir()
     point = {"threshold": {"value": float("nan")}, "calibration": None}
     path.write_text(json.dumps({"labels": {"a": point}}))
-    with pytest.raises(UserError, match="not finite"):
+    with pytest.raises(UserError, match="the threshold of a is"):
+        op.read_operating_points(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"threshold": {"value": 7.5}},
+        {"threshold": {"value": "0.5"}},
+        {"threshold": {"value": None}},
+        {"calibration": {"slope": 1.0, "intercept": None}},
+        {"calibration": {"slope": "1", "intercept": 0.0}},
+    ],
+)
+def test_a_point_that_can_not_be_is_damage(tmp_path, change):
+    logits, targets = drawn()
+    points = op.fit_operating_points(
+        make_table(logits, targets), ["slow"], calibration="platt"
+    )
+    for part, values in change.items():
+        points["slow"][part] |= values
+    op.save_operating_points(points, tmp_path)
+    with pytest.raises(UserError, match="of slow is"):
         op.read_operating_points(tmp_path)
 
 

@@ -206,3 +206,17 @@ def test_file_that_is_no_csv(tmp_path):
     path.write_bytes(b"")
     with pytest.raises(UserError, match="found: none"):
         read_predictions(path)
+
+
+def test_a_table_that_is_none_is_refused(write):
+    header = "uid,subject,label,target,logit,probability"
+    with pytest.raises(UserError, match="column 'target' is there twice"):
+        read_predictions(write(["u,s,x,1,0,0.5,0"], f"{header},target\n"))
+    with pytest.raises(UserError, match="row 2 has 7 cells, the header 6"):
+        read_predictions(write(["u,s,x,1,0,0.5,0"], f"{header}\n"))
+
+
+def test_a_recording_is_of_one_subject(write):
+    header = "uid,subject,label,target,logit,probability\n"
+    with pytest.raises(UserError, match="uid 'u' is of several subjects"):
+        read_predictions(write(["u,s,x,1,0,0.5", "u,t,y,1,0,0.5"], header))

@@ -473,9 +473,7 @@ def test_no_figure_without_scores(mixed, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize(
-    ("n", "rows", "columns"), [(1, 1, 1), (4, 1, 4), (5, 2, 3), (12, 3, 4)]
-)
+@pytest.mark.parametrize(("n", "rows", "columns"), [(1, 1, 1), (4, 2, 2), (5, 3, 2)])
 def test_panels_of_many_scores(tmp_path, n, rows, columns):
     labels = [f"s$core {i}" for i in range(n)]
     rng = np.random.default_rng(n)
@@ -486,8 +484,8 @@ def test_panels_of_many_scores(tmp_path, n, rows, columns):
     grid = figure.axes[0].get_gridspec()
     assert (grid.nrows, grid.ncols) == (rows, columns)
     height, width = imread(tmp_path / "scores.png").shape[:2]
-    assert width / columns == pytest.approx(540, rel=0.15)
-    assert height / rows == pytest.approx(585, rel=0.15)
+    assert width == pytest.approx(700 if n > 1 else 400, rel=0.1)
+    assert height / rows == pytest.approx(400, rel=0.15)
 
 
 def test_a_score_without_ratings_and_one_with_a_single_value(tmp_path):

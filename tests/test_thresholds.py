@@ -110,7 +110,7 @@ def test_unrated_recordings_do_not_count():
     "rule", ["best", {"sensitivity": 0}, {"sensitivity": 1.1}, {"specificity": 0.9}, 1]
 )
 def test_other_rules_are_refused(rule):
-    with pytest.raises(UserError, match="must be youden or"):
+    with pytest.raises(UserError, match="above 0 and at most 1"):
         threshold_with_fallback(None, None, rule)
 
 

@@ -2,7 +2,7 @@
 
 from matplotlib.lines import Line2D
 
-from local.audit.report import LARGE, TESTED
+from local.audit.report import LARGE
 from local.figures.drawing import (
     COLOURS,
     LINE,
@@ -61,8 +61,7 @@ def draw_audit(evidence):
         for side in ((0, 0.5 - LARGE), (0.5 + LARGE, 1)):
             panel.axvspan(*side, color="0.88", zorder=0)
         for place, name in enumerate(AUDITED):
-            status = of[name]["status"] if name in TESTED else None
-            marker, colour, _ = STATUSES.get(status, STATUSES[None])
+            marker, colour, _ = STATUSES.get(of[name]["status"], STATUSES[None])
             draw_point(panel, place, of[name], marker, colour, hollow=False)
         is_flagged = of["status"] == "flagged"
         status = of["status"].replace("_", " ")

@@ -36,14 +36,16 @@ def draw_calibration(evidence):
     labels = rated_labels(evidence)
     if not labels:
         return None
-    figure, panels = panel_grid(len(labels), height=3.9)
+    figure, panels = panel_grid(len(labels), height=3.4)
     said = []
     for panel, label in zip(panels, labels, strict=True):
         targets, probabilities, subjects = rows_of_label(evidence.table, label)
         found = calibration_curve(targets, probabilities, subjects)
         panel, strip = _with_strip(panel)
         _bins_and_curve(panel, found)
-        strip.hist(probabilities[~np.isnan(targets)], N_BARS, (0, 1), color="0.5")
+        strip.hist(
+            probabilities[~np.isnan(targets)], bins=N_BARS, range=(0, 1), color="0.5"
+        )
         strip.set(xlabel="probability", ylabel="n", yticks=[])
         error = _error(evidence.metrics["labels"][label])
         panel.set_title(f"{shown(label)}\n{error}", fontsize=10)

@@ -27,7 +27,7 @@ from local.formats import number
 from local.predictions import rows_of_label, scores_in
 
 #: Characters in a line of a legend below one of two panels, or below a single one.
-NARROW, WIDE = 34, 60
+NARROW, WIDE = 28, 50
 
 AT_THRESHOLD = "at the threshold"
 
@@ -96,7 +96,8 @@ def draw_pr(evidence):
             ]
             _operating_point(panel, point, position)
         title = _title("Precision-recall", index, evidence.label_groups)
-        panel.set(title=title, xlabel="recall (sensitivity)", ylabel="precision (PPV)")
+        panel.set_title(title, fontsize=11)
+        panel.set(xlabel="recall (sensitivity)", ylabel="precision (PPV)")
         _finish(panel)
     said = [
         f"{label} {with_interval(of_labels[label]['auprc'])} with prevalence "
@@ -154,7 +155,7 @@ def _roc(table, label_groups, of_labels):
             )
             false_rate = None if specificity is None else 1 - specificity
             _operating_point(panel, (false_rate, sensitivity), position)
-        panel.set(title=_title("ROC", index, label_groups))
+        panel.set_title(_title("ROC", index, label_groups), fontsize=11)
         panel.set(xlabel="1 − specificity", ylabel="sensitivity")
         _finish(panel)
     return figure
@@ -181,7 +182,7 @@ def _panels(heads):
         2 + sum(n_lines(shown("x" * 40 + label, wrap)) for label in group)
         for group in heads.values()
     ]
-    height = 3.4 if len(heads) > 1 else 4.8
+    height = 3.0 if len(heads) > 1 else 4.3
     return panel_grid(len(heads), height=height + LINE * max(lines))
 
 

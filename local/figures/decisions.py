@@ -42,7 +42,7 @@ def draw_score_distributions(evidence):
     labels = rated_labels(evidence)
     if not labels:
         return None
-    figure, panels = panel_grid(len(labels), height=2.8)
+    figure, panels = panel_grid(len(labels), height=2.5)
     said = []
     for panel, label in zip(panels, labels, strict=True):
         targets, probabilities, _ = rows_of_label(evidence.table, label)
@@ -113,14 +113,14 @@ def draw_confusion(evidence):
     counts = {label: of for label, of in counts.items() if of.any()}
     if not counts:
         return None
-    figure, panels = panel_grid(len(counts), height=2.9)
+    figure, panels = panel_grid(len(counts), height=2.5)
     said = []
     for panel, (label, of) in zip(panels, counts.items(), strict=True):
         _table(panel, of)
         panel.set_title(shown(label), fontsize=10)
         said.append(f"{label}: {_in_words(of)}")
     alt = f"Decisions at the threshold, in recordings. {'. '.join(said)}."
-    return Sketch(figure, "Decisions at the threshold", alt)
+    return Sketch(figure, "Decisions: recordings, and shares of each row", alt)
 
 
 def _counts(table, label):

@@ -34,7 +34,7 @@ LINE_STYLES = ("-", "--", ":", "-.")
 MARKERS = ("^", "s", "D", "v", "P", "X")
 
 #: Of the whole figure, and of one that is a single panel, in inches.
-WIDTH, SINGLE_WIDTH = 6.4, 5.0
+WIDTH, SINGLE_WIDTH = 5.4, 4.4
 
 DOTS_PER_INCH = 130
 
@@ -89,7 +89,7 @@ def panel_grid(n, height, **options):
     return figure, list(panels[:n])
 
 
-def shown(text, width=30):
+def shown(text, width=28):
     """A text as matplotlib draws it: in lines, and with "$" as nothing but a letter.
 
     What stands between two "$" is mathematics otherwise.

@@ -1,5 +1,7 @@
 """AUROC of each label, with intervals, beside the baselines."""
 
+from itertools import cycle
+
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
@@ -19,7 +21,7 @@ from local.figures.drawing import (
     with_interval,
 )
 from local.figures.rows import draw_point, lowest, rows_axis
-from local.formats import number
+from local.formats import counted, number
 
 
 def draw_forest(evidence):
@@ -39,7 +41,7 @@ def draw_forest(evidence):
     rows = {label: evidence.metrics["labels"][label]["auroc"] for label in labels}
     macro = evidence.metrics["macro"]
     if len(labels) > 1:
-        rows[f"mean of {macro['n_labels']} labels"] = macro["auroc"]
+        rows[f"mean of {counted(macro['n_labels'], 'label')}"] = macro["auroc"]
     baselines = _baselines(evidence.metrics.get("baselines") or {}, labels)
     names = [shown(name, 24) for name in rows]
     height = max(0.45, LINE * max(map(n_lines, names)) + 0.1)
@@ -48,7 +50,7 @@ def draw_forest(evidence):
     for place, entry in enumerate(rows.values()):
         draw_point(panel, place, entry)
         _beside(panel, place, entry)
-    for (name, values), marker in zip(baselines.items(), MARKERS * 9, strict=False):
+    for (name, values), marker in zip(baselines.items(), cycle(MARKERS), strict=False):
         # a little below the model's
         places = [labels.index(label) + 0.25 for label in values]
         style = {"marker": marker, "markersize": 5, "color": "0.35", "linestyle": ""}

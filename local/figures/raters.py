@@ -50,7 +50,7 @@ def draw_raters(evidence):
         evidence.settings.get("missing_values", []),
         evidence.split,
     )
-    height = (3.4 if len(points) > 1 else 4.6) + LINE * max(map(len, points.values()))
+    height = (3.0 if len(points) > 1 else 4.1) + LINE * max(map(len, points.values()))
     figure, panels = panel_grid(len(points), height)
     for panel, (label, of_raters) in zip(panels, points.items(), strict=True):
         panel.plot([0, 1], [0, 1], color="0.6", linewidth=1)
@@ -104,7 +104,7 @@ def _rater(panel, curve, point, position):
         markeredgecolor="black",
         linestyle=style,
         linewidth=1,
-        label=shown(f"{point['rater']} (n = {point['n']})", 34),
+        label=shown(f"{point['rater']} (n = {point['n']})", 28),
         zorder=3,
     )
 

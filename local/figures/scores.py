@@ -61,7 +61,7 @@ def scores_figure(table, labels, path):
 
 def _draw(table, labels):
     """The figure, and a sentence on each label."""
-    figure, panels = panel_grid(len(labels), height=3.6)
+    figure, panels = panel_grid(len(labels), height=3.1)
     said = [
         _score_panel(panel, label, *rows_of_label(table, label))
         for panel, label in zip(panels, labels, strict=True)

@@ -41,7 +41,7 @@ def draw_silences(evidence):
     silences = {label: of for label, of in evidence.silences.items() if of}
     if not silences:
         return None
-    figure = Figure(figsize=(WIDTH, 2.4 * len(silences)), layout="constrained")
+    figure = Figure(figsize=(WIDTH, 2.5 * len(silences)), layout="constrained")
     rows = figure.subfigures(len(silences), 1, squeeze=False).ravel()
     levels = {
         label: [_decibels(excerpt) for excerpt in of] for label, of in silences.items()
@@ -54,7 +54,8 @@ def draw_silences(evidence):
             panel.remove()
         for panel, excerpt, level in zip(panels, of, levels[label], strict=False):
             _picture(panel, excerpt, level, top)
-            panel.set_title(_caption(evidence, excerpt, "\n"), fontsize=SMALL)
+            lines = [shown(text, 19) for text in _caption(evidence, excerpt)]
+            panel.set_title("\n".join(lines), fontsize=SMALL)
             panel.set_xlabel("s")
             panel.xaxis.set_major_locator(MaxNLocator(2))
         panels[0].set_ylabel("kHz")
@@ -84,23 +85,21 @@ def draw_errors(evidence):
     if not evidence.errors:
         return None
     captions = [
-        f"{excerpt.label}\n{_caption(evidence, excerpt, ', ')}"
-        for excerpt in evidence.errors
+        [excerpt.label, *_caption(evidence, excerpt)] for excerpt in evidence.errors
     ]
     figure, panels = panel_grid(len(captions), height=2.4)
-    for panel, excerpt in zip(panels, evidence.errors, strict=True):
+    for panel, excerpt, lines in zip(panels, evidence.errors, captions, strict=True):
         level = _decibels(excerpt)
         _picture(panel, excerpt, level, level.max())
         panel.set(xlabel="s", ylabel="kHz")
-        lines = [shown(excerpt.label, 34), _caption(evidence, excerpt, "\n")]
-        panel.set_title("\n".join(lines), fontsize=SMALL)
-    said = "; ".join(caption.replace("\n", ", ") for caption in captions)
+        panel.set_title("\n".join(shown(text, 32) for text in lines), fontsize=SMALL)
+    said = "; ".join(", ".join(lines) for lines in captions)
     alt = f"Spectrograms of the recordings that are most wrong, worst first: {said}."
     return Sketch(figure, "The worst errors", alt)
 
 
-def _caption(evidence, excerpt, between):
-    """Which recording it is, what was rated and what was predicted."""
+def _caption(evidence, excerpt):
+    """Which recording it is; what was rated and what was predicted."""
     is_score = evidence.types[excerpt.label].is_score
     form = measured if is_score else number
     name = f"row {excerpt.row}"
@@ -109,7 +108,7 @@ def _caption(evidence, excerpt, between):
     predicted = (
         f"{'predicted' if is_score else 'probability'} {form(excerpt.prediction)}"
     )
-    return f"{name}{between}rated {measured(excerpt.target)}, {predicted}"
+    return name, f"rated {measured(excerpt.target)}, {predicted}"
 
 
 def _decibels(excerpt):

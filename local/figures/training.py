@@ -149,7 +149,7 @@ def training_curves_figure(train_log, path, best_by="loss"):
 
 def _draw(epochs, best_by):
     """Draws what `read_train_log` has read."""
-    figure = Figure(figsize=(WIDTH, 3.4), layout="constrained")
+    figure = Figure(figsize=(WIDTH, 3.2), layout="constrained")
     losses, auroc = figure.subplots(1, 2)
     curves = (
         (losses, "train_loss", "training", 0),

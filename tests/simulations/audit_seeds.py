@@ -1,12 +1,12 @@
 """Is a planted confound flagged, and is a clean corpus not? Over many seeds.
 
     OMP_NUM_THREADS=1 python tests/simulations/audit_seeds.py [--n_seeds=20]
-        [--n_jobs=2]
+        [--n_recordings=4] [--n_jobs=2]
 
-Each seed makes two small demo corpora (recipes/demo), of 40 subjects with 2 recordings
+Each seed makes two small demo corpora (recipes/demo), of 40 subjects with 4 recordings
 each: one as it is, and its twin whose noise floor is tied to strained voice. Prints how
-many had which label flagged, by which probe, as the table of recipes/demo/README.md.
-It takes about half an hour of one core.
+many had which label flagged, by which probe, as the tables of recipes/demo/README.md.
+It takes about three quarters of an hour of one core.
 """
 
 import argparse
@@ -29,7 +29,7 @@ from local.audit import audit_labels, extract  # noqa: E402
 from recipes.demo.cohort import LABELS  # noqa: E402
 
 RATE = 16000
-SIZE = ("--n_subjects=40", "--n_recordings=2", "--n_jobs=1")
+N_SUBJECTS = 40
 CORPORA = {"as it is": (), "noise planted": ("--confound=noise:strained",)}
 PROBES = ("capture", "silence", "behaviour")
 
@@ -38,11 +38,13 @@ def main():
     """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--n_seeds", type=int, default=20)
+    parser.add_argument("--n_recordings", type=int, default=4, help="per subject")
     parser.add_argument("--n_jobs", type=int, default=1)
     given = parser.parse_args()
+    size = (f"--n_subjects={N_SUBJECTS}", f"--n_recordings={given.n_recordings}")
     for corpus, options in CORPORA.items():
         with ProcessPoolExecutor(given.n_jobs) as pool:
-            study = partial(audit_corpus, options=options)
+            study = partial(audit_corpus, options=(*size, *options))
             results = list(pool.map(study, range(given.n_seeds)))
         print_table(corpus, results)
 
@@ -64,9 +66,11 @@ def audit_corpus(seed, options):
     """
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
-        command = (sys.executable, ROOT / "recipes" / "demo" / "prepare.py", *SIZE)
-        given = (f"--corpus_folder={folder}", f"--seed={seed}", *options)
-        subprocess.run([*command, *given], check=True, stdout=subprocess.DEVNULL)
+        command = (sys.executable, ROOT / "recipes" / "demo" / "prepare.py")
+        given = (f"--corpus_folder={folder}", f"--seed={seed}", "--n_jobs=1")
+        subprocess.run(
+            [*command, *given, *options], check=True, stdout=subprocess.DEVNULL
+        )
         manifest, features = measure_corpus(Path(folder))
     return audit_labels(manifest, features, LABELS, seed=seed)
 
