@@ -67,7 +67,10 @@ def prepare_predictions(options, command):
     described = _Described()
     if options["split_csv"] or options["split_folder"]:
         values = _values(options)
-        table = _without_excluded(table, values, storage)
+        excluded = corpus.find_exclusions(values, storage, []).subjects
+        table = table[~table["subject"].isin(excluded)]
+        if validation is not None:
+            validation = validation[~validation["subject"].isin(excluded)]
         described = _describe(_split_csv(options), values, storage, table, names)
     columns = [] if described.manifest is None else described.manifest.columns
     scored = Scored(
@@ -125,12 +128,16 @@ def _by_use(table, address):
         )
     scored = table[table["split"].isin(splits)]
     validation = table[table["split"] == VALIDATION]
-    both = set(validation["subject"]) & set(scored["subject"])
-    if both:
+    problems = []
+    for split in (VALIDATION, TRAINING):
+        known = set(table["subject"][table["split"] == split])
+        if both := known & set(scored["subject"]):
+            problems.append(f"{len(both)} subjects are both in {split!r} and in it")
+    if problems:
         raise UserError(
-            f"{address}: {len(both)} subjects are both in {VALIDATION!r} and in the "
-            "split to be scored. A threshold must not be chosen on whom it is judged "
-            "by."
+            f"{address}: the split to be scored must be of other subjects than those "
+            "that the model or a threshold was chosen on.",
+            problems,
         )
     n_training = int((table["split"] == TRAINING).sum())
     notes = [f"{n_training} rows of the split train were left alone"] * (n_training > 0)
@@ -207,12 +214,6 @@ def _values(options):
         "labels_file": None,
         "split_folder": None,
     }
-
-
-def _without_excluded(table, values, storage):
-    """The predictions of those whose consent is not withdrawn."""
-    subjects = corpus.find_exclusions(values, storage, []).subjects
-    return table[~table["subject"].isin(subjects)]
 
 
 def _split_csv(options):

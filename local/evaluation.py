@@ -38,6 +38,7 @@ OUTPUTS = ("predictions.csv", "audit.json", *REPORT, "failed.csv", "metrics.json
 NO_RECORDINGS = (
     "the recordings are not known: --split_csv and --data_folder would tell of them"
 )
+NO_TRAINING = "nothing is known of the recordings that the model was trained on"
 NOT_MEASURED = "the recordings were not measured (audit: False)"
 SWITCHED_OFF = "it was switched off (audit: False)"
 
@@ -222,9 +223,13 @@ def _manifests(scored):
 def _baselines(scored):
     """What a prevalence and logistic regressions reach on the same recordings."""
     train = scored.seen.get("train")
-    if train is None:  # of predictions from elsewhere nothing is known of the training
-        return {}
     names = labels.flatten(scored.label_groups)
+    if train is None:
+        nothing = {name: {"reason": NO_TRAINING} for name in names}
+        return {
+            name: {"description": what, "labels": nothing}
+            for name, what in baselines.DESCRIPTIONS.items()
+        }
     own = MeasuredSplit(scored.manifest, scored.measurements)
     features = {baselines.ACOUSTIC: NOT_MEASURED}
     if all(of.measurements is not None for of in (train, own)):

@@ -11,7 +11,7 @@ from local.evaluation import Scored, read_features
 from local.experiment import MANIFESTS, check_no_experiment
 from local.manifests import read_manifest
 from local.measurements import seen_splits
-from local.operating_points import read_operating_points
+from local.operating_points import read_operating_points, without_own_choices
 from local.scoring import score_split, scored_rows
 from local.storage import Storage, told_as
 from local.subgroups import group_columns
@@ -126,9 +126,17 @@ def score(experiment, hparams, split, options, command):
         Its recordings not measured yet.
     """
     prepared = split.prepared
-    points = read_operating_points(experiment.folder)
     names = labels.flatten(hparams["label_groups"])
     seen = seen_splits(experiment.folder, names)
+    learned_on = {name: set(of.manifest["subject"]) for name, of in seen.items()}
+    points = without_own_choices(
+        read_operating_points(experiment.folder),
+        {
+            "validation": learned_on.get("valid", set()),
+            "cross-fitted training": set().union(*learned_on.values()),
+        },
+        set(prepared.manifest["subject"]),
+    )
     table = score_split(
         experiment.brain, hparams, prepared.manifest, prepared.recordings, split.name
     )

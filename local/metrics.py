@@ -325,6 +325,7 @@ def _macro(labels, found, seed, weighted=False):
     if kept:
         asked = {name: of.question(weighted) for name, of in kept.items()}
         macro = macro_intervals(asked, seed) | _macro_decisions(kept, seed, weighted)
+        macro = _no_surer_than_labels(macro, kept, found)
     else:
         reason = "no label has both classes"
         if labels and not binary:
@@ -333,6 +334,21 @@ def _macro(labels, found, seed, weighted=False):
     macro |= {"n_labels": len(kept), "left_out": left_out}
     scores = {name: of for name, of in labels.items() if of.is_score}
     return macro | (_macro_scores(scores, found, seed, weighted) if scores else {})
+
+
+def _no_surer_than_labels(macro, kept, found):
+    """Means over labels without bounds have none; that of a single label is its own."""
+    if len(kept) == 1:
+        (only,) = kept
+        return {name: found[only].get(name, entry) for name, entry in macro.items()}
+    few = [name for name in kept if found[name]["auroc"]["low"] is None]
+    if not few:
+        return macro
+    reason = f"{few[0]}: {found[few[0]]['auroc']['reason']}"
+    return {
+        name: entry if entry["low"] is None else measure(entry["value"], reason=reason)
+        for name, entry in macro.items()
+    }
 
 
 def _separate(labels, found, needed):

@@ -137,6 +137,48 @@ def apply_operating_points(table, points):
     return table
 
 
+def without_own_choices(points, chosen_on, scored):
+    """Operating points for subjects of whom some were those that chose them.
+
+    Arguments
+    ---------
+    points : dict of str to dict
+    chosen_on : dict of str to (set of str)
+        The subjects of each source of a threshold, as far as they are known.
+    scored : set of str
+        The subjects that are to be judged.
+
+    Returns
+    -------
+    dict of str to dict
+        Without the threshold, and the calibration, that would be judged by those that
+        they were chosen on; the reason says so.
+
+    Example
+    -------
+    >>> point = {"threshold": {"value": 0.5, "source": "validation"}}
+    >>> point["calibration"] = None
+    >>> found = without_own_choices({"x": point}, {"validation": {"s1"}}, {"s1", "s2"})
+    >>> found["x"]["threshold"]["value"], found["x"]["threshold"]["reason"]
+    (None, 'it was chosen on 1 of these subjects')
+    """
+    left = {}
+    for name, point in points.items():
+        threshold, calibration = point["threshold"], point["calibration"]
+        own = chosen_on.get(threshold["source"], set()) & scored
+        if threshold["value"] is not None and own:
+            reason = f"it was chosen on {len(own)} of these subjects"
+            threshold = threshold | {"value": None, "reason": reason}
+        own = chosen_on.get("validation", set()) & scored
+        if calibration and calibration["slope"] is not None and own:
+            reason = f"it was fitted on {len(own)} of these subjects"
+            nothing = {"slope": None, "intercept": None, "reason": reason}
+            calibration = calibration | nothing
+            threshold = threshold | {"value": None, "reason": reason}
+        left[name] = {"threshold": threshold, "calibration": calibration}
+    return left
+
+
 def read_cross_fitted(path, names, training, held_out):
     """Reads cross-fitted predictions (`cross_fitted_csv`) and checks whose they are.
 

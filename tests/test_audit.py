@@ -313,7 +313,8 @@ def test_nothing_planted_is_clear():
     assert found["silence_auroc"]["status"] == "not_computable"
     assert found["capture_probe_auroc"]["p"] is None
     assert set(found["capture_probe_auroc"]["within"]) == {"device"}
-    assert "does not tell the label" in found["reasons"][0]
+    assert "There is no sign that how the recordings" in found["reasons"][0]
+    assert "Clear is no proof" in found["reasons"][-1]
     json.dumps(found, allow_nan=False)
 
 

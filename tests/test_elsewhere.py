@@ -251,8 +251,9 @@ def test_rows_of_several_splits_are_not_mixed(tmp_path, both):
     with pytest.raises(UserError, match="rows of one split"):
         run(tmp_path, pd.concat([both[0], other]))
     own = both[1].assign(split="valid", uid=both[1]["uid"] + "x")
-    with pytest.raises(UserError, match="30 subjects are both"):
-        run(tmp_path, pd.concat([own, both[1]]))
+    for split in ("valid", "train"):
+        with pytest.raises(UserError, match=f"30 subjects are both in '{split}'"):
+            run(tmp_path, pd.concat([own.assign(split=split), both[1]]))
 
 
 def test_a_csv_of_other_recordings_is_refused(tmp_path, both):

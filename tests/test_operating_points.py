@@ -144,6 +144,19 @@ def test_numbers_that_are_not_finite_are_damage(tmp_path):
         op.read_operating_points(tmp_path)
 
 
+def test_nobody_is_judged_by_a_threshold_of_their_own():
+    logits, targets = drawn()
+    points = op.fit_operating_points(
+        make_table(logits, targets), ["slow"], calibration="platt"
+    )
+    chosen_on = {"validation": {"s1", "s2"}}
+    assert op.without_own_choices(points, chosen_on, {"s3"}) == points
+    found = op.without_own_choices(points, chosen_on, {"s2", "s3"})["slow"]
+    assert found["threshold"]["value"] is found["calibration"]["slope"] is None
+    assert "1 of these subjects" in found["threshold"]["reason"]
+    assert points["slow"]["threshold"]["value"] is not None  # the given ones stay
+
+
 @pytest.mark.parametrize(
     "change",
     [

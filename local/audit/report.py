@@ -276,6 +276,11 @@ def _verdict(measures, n_silent, n_rated):
             f"{n_silent} of {n_rated} rated recordings have 1.0 s in which nobody "
             "speaks; what is said of silence is about those."
         )
+    if status == "clear":
+        reasons.append(
+            "Clear is no proof: a difference of AUROC from 0.5 that is smaller than "
+            f"{LARGE:g} is not looked for, and may be large enough to matter."
+        )
     behaviour = measures["behaviour_probe_auroc"]
     if status == "flagged" and behaviour["value"] and _distance(behaviour) >= LARGE:
         reasons.append(
@@ -292,7 +297,8 @@ def _sentence(subject, measure):
         return f"{subject} could not be examined: {measure['reason']}."
     value, status = f"AUROC {measure['value']:.2f}", measure["status"]
     if status == "clear":
-        return f"{subject} does not tell the label ({value})."
+        subject = subject[0].lower() + subject[1:]
+        return f"There is no sign that {subject} tells the label ({value})."
     if not measure["testable"]:
         few = f"{measure['n_subjects']} subjects are too few to test for chance"
         tells = "seems to tell" if status == "flagged" else "may tell"
