@@ -17,9 +17,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from local import measures
-from local.audit.probes import draw_folds
 from local.entries import measure, why_one_class
 from local.errors import UserError
+from local.folds import draw_folds
 from local.intervals import auroc_interval, bootstrap_intervals
 from local.labels import score_labels
 

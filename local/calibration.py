@@ -18,7 +18,7 @@ from local.entries import (
     why_one_class,
     wilson_interval,
 )
-from local.thresholds import MIN_SUBJECTS
+from local.thresholds import MIN_TO_CHOOSE
 
 KINDS = ("temperature", "platt")
 
@@ -300,7 +300,7 @@ def fit_calibration(targets, logits, subjects, kind):
     targets, logits = np.asarray(targets, dtype=float), np.asarray(logits, dtype=float)
     rated = ~np.isnan(targets)
     subjects = np.asarray(subjects, dtype=object)
-    reason = too_few_subjects(*subjects_by_class(targets, subjects), MIN_SUBJECTS)
+    reason = too_few_subjects(*subjects_by_class(targets, subjects), MIN_TO_CHOOSE)
     slope = intercept = None
     if reason is None:
         (slope, intercept), reason = _line(

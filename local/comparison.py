@@ -7,10 +7,9 @@ trained systems of each.
 
 import numpy as np
 from scipy.stats import rankdata, t
-from statsmodels.stats.multitest import multipletests
 
 from local.crossvalidation import rated_rows
-from local.entries import measure, too_few_subjects, why_one_class
+from local.entries import measure, too_few_subjects, why_one_class, with_holm
 from local.errors import UserError
 from local.intervals import MIN_SUBJECTS
 from local.measures import auroc
@@ -75,7 +74,7 @@ def compare(first, second, seed, names=("A", "B"), n_draws=N_DRAWS):
     aurocs = _drawn_aurocs(pairs, sorted(set(first["subject"])), seed, n_draws)
     counts = {label: _counts(of[0], of[2]) for label, of in pairs.items()}
     tests = {
-        label: _tested(names, *aurocs[label], *_smaller_class(of))
+        label: of | _tested(names, *aurocs[label], *_smaller_class(of))
         for label, of in counts.items()
     }
     return {
@@ -85,7 +84,7 @@ def compare(first, second, seed, names=("A", "B"), n_draws=N_DRAWS):
         "n_subjects": int(first["subject"].nunique()),
         "n_draws": n_draws,
         "seed": seed,
-        "labels": _with_holm(counts, tests),
+        "labels": with_holm(tests),
         "macro": _macro(names, counts, aurocs),
         "left_out": left_out,
     }
@@ -250,17 +249,6 @@ def _smaller_class(counts):
     """Degrees of freedom of an interval, and why there is none or None."""
     of_classes = counts["n_positive_subjects"], counts["n_negative_subjects"]
     return min(of_classes) - 1, too_few_subjects(*of_classes, MIN_SUBJECTS)
-
-
-def _with_holm(counts, tests):
-    """All there is to say of each label, p corrected for the number of labels."""
-    if not tests:
-        return {}
-    _, corrected, *_ = multipletests([of["p"] for of in tests.values()], method="holm")
-    return {
-        label: counts[label] | of | {"p_holm": float(p)}
-        for (label, of), p in zip(tests.items(), corrected, strict=True)
-    }
 
 
 def _macro(names, counts, aurocs):

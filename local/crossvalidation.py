@@ -104,7 +104,7 @@ def cross_validated_metrics(repeats, labels, thresholds=None):
             [(of or {}).get(label) for of in row]
             for row in thresholds or [[None] * len(tables) for tables in repeats]
         ]
-        aurocs[label] = [fold_auroc(rows) for rows in folds]
+        aurocs[label] = [auroc_within_folds(rows) for rows in folds]
         of_labels[label] = (
             _counts(folds[0], False)
             | _ranking_metrics(folds, aurocs[label])
@@ -170,7 +170,7 @@ class FoldAuroc(NamedTuple):
         return self.influence @ np.sqrt(subjects / (subjects - self.n_folds))
 
 
-def fold_auroc(folds):
+def auroc_within_folds(folds):
     """Computes AUROC within each fold, its mean, and the influence of each subject.
 
     The influence curve of a fold's AUROC, for a positive recording the share of the
@@ -190,7 +190,7 @@ def fold_auroc(folds):
     Example
     -------
     >>> columns = [0, 1, 1], [0.2, 0.1, 0.7], ["ann", "bo", "cy"]
-    >>> fold_auroc([Rated(*map(np.array, columns))]).value
+    >>> auroc_within_folds([Rated(*map(np.array, columns))]).value
     0.5
     """
     used = [fold for fold in folds if why_one_class(fold.targets) is None]
@@ -231,7 +231,7 @@ def _influence(positive, predictions):
     return value, influence
 
 
-def auroc_interval(repeats):
+def mean_auroc_interval(repeats):
     """The mean of a cross-validation's AUROC over repeats, with its 95 % interval.
 
     On the logit scale, with Student's t and the degrees of freedom of the smaller
@@ -247,8 +247,7 @@ def auroc_interval(repeats):
     -------
     dict
         {"value", "low", "high"}, and "reason" where one of them is None. Where there
-        is no variance (all right, say) Wilson's interval, with the subjects of the
-        smaller class as n.
+        is no variance (all right, say) Wilson's interval, with the subjects as n.
     """
     repeats = [of for of in repeats if of.value is not None]
     if not repeats:
@@ -259,8 +258,8 @@ def auroc_interval(repeats):
         if reason:
             return measure(value, reason=reason)
     variances = [(of.influence_of_subjects() ** 2).sum() for of in repeats]
-    smaller = min(min(of.n_positive, of.n_negative) for of in repeats)
-    return _logit_interval(value, variances, min(of.df for of in repeats), smaller)
+    n_subjects = min(len(of.influence) for of in repeats)
+    return _logit_interval(value, variances, min(of.df for of in repeats), n_subjects)
 
 
 def _logit_interval(value, variances, df, n):
@@ -302,7 +301,7 @@ def _ranking_metrics(folds, aurocs):
         auprc = measure(np.mean(precisions), reason=NO_AUPRC_INTERVAL)
     else:
         auprc = measure(None, reason="no fold has both classes")
-    return {"auroc": auroc_interval(aurocs), "auprc": auprc, "left_out": left_out}
+    return {"auroc": mean_auroc_interval(aurocs), "auprc": auprc, "left_out": left_out}
 
 
 def threshold_metrics(folds, thresholds):

@@ -4,6 +4,7 @@ A number that can't be computed is None with a reason beside it, never a made-up
 All numbers are plain Python ones, as JSON wants them.
 """
 
+from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.proportion import proportion_confint
 
 
@@ -117,3 +118,30 @@ def too_few_subjects(n_positive, n_negative, at_least):
         if n < at_least
     ]
     return "; ".join(reasons) or None
+
+
+def with_holm(tests):
+    """Corrects the p-values of several tests by Holm's method.
+
+    Arguments
+    ---------
+    tests : dict of str to dict
+        Each has "p", None where nothing could be tested: these do not count.
+
+    Returns
+    -------
+    dict of str to dict
+        With "p_holm" added.
+
+    Example
+    -------
+    >>> found = with_holm({"x": {"p": 0.01}, "y": {"p": 0.04}, "z": {"p": None}})
+    >>> [of["p_holm"] for of in found.values()]
+    [0.02, 0.04, None]
+    """
+    p_values = {name: of["p"] for name, of in tests.items() if of["p"] is not None}
+    corrected = {}
+    if p_values:  # statsmodels can't correct none
+        holm = multipletests(list(p_values.values()), method="holm")[1]
+        corrected = dict(zip(p_values, map(float, holm), strict=True))
+    return {name: of | {"p_holm": corrected.get(name)} for name, of in tests.items()}

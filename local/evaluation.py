@@ -237,7 +237,7 @@ def _baselines(scored):
             of.features().filter(like="acoustic_") for of in (train, own)
         )
     if scored.features:
-        read = read_features(scored.features, train.manifest, scored.manifest)
+        read = baseline_features(scored.features, train.manifest, scored.manifest)
         features[scored.features.stem] = read
     results, _ = baselines.baseline_results(
         train.manifest,
@@ -250,7 +250,7 @@ def _baselines(scored):
     return results
 
 
-def read_features(path, training, scored):
+def baseline_features(path, training, scored):
     """Embeddings of the recordings of two manifests, for a baseline.
 
     Arguments

@@ -7,7 +7,7 @@ from local import labels, prepare
 from local.addresses import absolute, joined, output_path
 from local.config import plain_values
 from local.errors import UserError
-from local.evaluation import Scored, read_features
+from local.evaluation import Scored, baseline_features
 from local.experiment import MANIFESTS, check_no_experiment
 from local.manifests import read_manifest
 from local.measurements import seen_splits
@@ -180,7 +180,7 @@ def _features(options, own_manifests, manifest, names):
         )
     with told_as(address, path):
         training = read_manifest(own_manifests / "train.csv", names)
-        read_features(path, training, manifest)
+        baseline_features(path, training, manifest)
     return path
 
 

@@ -4,8 +4,12 @@ import numpy as np
 import pandas as pd
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
+from sklearn.model_selection import StratifiedGroupKFold
 
 from local.errors import UserError
+
+#: Of a probe or a baseline, see `draw_folds`.
+MAX_FOLDS = 5
 
 #: Draws among which the best-balanced folds are chosen.
 N_DRAWS = 100
@@ -170,3 +174,31 @@ def one_class_folds(folds, targets):
         for label in targets.columns
         if not separable[label].all()
     }
+
+
+def draw_folds(targets, subjects, seed):
+    """Divides recordings into few folds, for one label and for models that fit fast.
+
+    Arguments
+    ---------
+    targets : numpy.ndarray [n]
+        0 or 1.
+    subjects : numpy.ndarray [n] of str
+    seed : int
+
+    Returns
+    -------
+    numpy.ndarray [n] of int or None
+        The fold of each recording: 5 folds, or as many as there are subjects with
+        positives or with negatives; None with one of those.
+    """
+    n_folds = min(
+        MAX_FOLDS, *(len(set(subjects[targets == value])) for value in (0, 1))
+    )
+    if n_folds < 2:
+        return None
+    splitter = StratifiedGroupKFold(n_folds, shuffle=True, random_state=seed)
+    folds = np.empty(len(targets), dtype=int)
+    for fold, (_, rows) in enumerate(splitter.split(targets, targets, subjects)):
+        folds[rows] = fold
+    return folds

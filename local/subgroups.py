@@ -9,20 +9,20 @@ once.
 
 import numpy as np
 import pandas as pd
-from statsmodels.stats.multitest import multipletests
 
 from local.entries import (
     measure,
     subjects_by_class,
     too_few_subjects,
     wilson_interval,
+    with_holm,
 )
 from local.errors import UserError
 from local.intervals import BLOCK_SIZE, auroc_interval
 from local.labels import NOT_RATED
 from local.manifests import RESERVED
 from local.measures import auroc
-from local.thresholds import MIN_SUBJECTS
+from local.thresholds import MIN_TO_CHOOSE
 
 #: Numeric columns with more different values are binned.
 MAX_VALUES = 6
@@ -128,7 +128,7 @@ def subgroup_report(targets, logits, probabilities, subjects, groups, threshold,
     return {
         "threshold": threshold,
         "n_permutations": N_PERMUTATIONS,
-        "columns": _with_holm(columns),
+        "columns": with_holm(columns),
     }
 
 
@@ -205,7 +205,7 @@ def _entry(name, inside, positive, scores, subjects, predicted):
         "n_positive_subjects": n_positive,
         "n_negative_subjects": n_negative,
     }
-    too_few = too_few_subjects(n_positive, n_negative, MIN_SUBJECTS)
+    too_few = too_few_subjects(n_positive, n_negative, MIN_TO_CHOOSE)
     if too_few:
         reason = f"too small: {too_few}"
         nothing = measure(None, reason=reason)
@@ -328,15 +328,3 @@ def _permutations(positive, subjects, codes, generator):
         giver = givers[:, of_part]
         source = first[giver] + (place + shift[:, of_part]) % n_parts[giver]
         yield code_of_part[source][:, part_of_row.ravel()]
-
-
-def _with_holm(columns):
-    tested = [name for name, of in columns.items() if of["p"] is not None]
-    corrected = {}
-    if tested:
-        p = [columns[name]["p"] for name in tested]
-        corrected = dict(zip(tested, multipletests(p, method="holm")[1], strict=True))
-    return {
-        name: of | {"p_holm": float(corrected[name]) if name in corrected else None}
-        for name, of in columns.items()
-    }

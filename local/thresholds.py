@@ -10,7 +10,7 @@ from local.entries import subjects_by_class, too_few_subjects
 from local.errors import UserError
 
 #: With fewer subjects of a class, nothing is chosen, fitted or said of a subgroup.
-MIN_SUBJECTS = 10
+MIN_TO_CHOOSE = 10
 
 
 def choose_threshold(targets, probabilities, subjects, rule="youden"):
@@ -59,7 +59,7 @@ def choose_threshold(targets, probabilities, subjects, rule="youden"):
     probabilities = np.asarray(probabilities, dtype=float)
     subjects = np.asarray(subjects, dtype=object)
     n_subjects = subjects_by_class(targets, subjects)
-    value, reason = None, too_few_subjects(*n_subjects, MIN_SUBJECTS)
+    value, reason = None, too_few_subjects(*n_subjects, MIN_TO_CHOOSE)
     if reason is None:
         gaps = _gaps(probabilities[targets == 1], probabilities[targets == 0])
         value = _best(*gaps, sensitivity)
@@ -174,20 +174,21 @@ def threshold_with_fallback(validation, cross_fitted, rule="youden"):
     -------
     >>> too_small = ([0, 1], [0.2, 0.6], ["a", "b"])
     >>> threshold_with_fallback(too_small, None)["reason"].split("; ")[-1]
-    'cross-fitted training: there are no such predictions'
+    'cross-fitted training: there are no such predictions (cross_validate.py)'
     """
     _wanted_sensitivity(rule)
     sources = {"validation": validation, "cross-fitted training": cross_fitted}
     reasons, n_positive_subjects = [], None
     for source, rows in sources.items():
         if rows is None:
-            reasons.append(f"{source}: there are no such predictions")
+            hint = "" if source == "validation" else " (cross_validate.py)"
+            reasons.append(f"{source}: there are no such predictions{hint}")
             continue
         targets, _, subjects = rows
         n_subjects = subjects_by_class(
             np.asarray(targets, dtype=float), np.asarray(subjects, dtype=object)
         )
-        too_few = too_few_subjects(*n_subjects, MIN_SUBJECTS)
+        too_few = too_few_subjects(*n_subjects, MIN_TO_CHOOSE)
         if too_few is None:
             return choose_threshold(*rows, rule) | {"source": source}
         reasons.append(f"{source}: {too_few}")

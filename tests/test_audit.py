@@ -13,6 +13,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
 from local.audit import audit_labels, capture, leakage, probes, report, silence
+from local.folds import draw_folds
 
 RATE = 16000
 ROW = {
@@ -196,12 +197,12 @@ def test_folds_keep_subjects_whole():
     generator = np.random.default_rng(0)
     subjects = np.array([f"s{i // 4}" for i in range(80)], dtype=object)
     targets = generator.integers(0, 2, 80)
-    folds = probes.draw_folds(targets, subjects, 0)
+    folds = draw_folds(targets, subjects, 0)
     assert set(folds) == set(range(5))
     assert all(len(set(folds[subjects == s])) == 1 for s in subjects)
     few = (np.arange(80) < 8).astype(int)  # two positive subjects
-    assert set(probes.draw_folds(few, subjects, 0)) == {0, 1}
-    assert probes.draw_folds((np.arange(80) < 4).astype(int), subjects, 0) is None
+    assert set(draw_folds(few, subjects, 0)) == {0, 1}
+    assert draw_folds((np.arange(80) < 4).astype(int), subjects, 0) is None
 
 
 def test_offsets_of_folds_change_nothing():

@@ -11,9 +11,9 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 
 from local.crossvalidation import (
     Rated,
-    auroc_interval,
+    auroc_within_folds,
     cross_validated_metrics,
-    fold_auroc,
+    mean_auroc_interval,
     rated_rows,
 )
 from local.entries import wilson_interval
@@ -89,7 +89,7 @@ def test_influence_by_hand():
     rows = Rated(
         np.array([1, 1, 0, 0]), np.array([3.0, 1, 2, 0]), np.array(list("abcd"))
     )
-    of = fold_auroc([rows])
+    of = auroc_within_folds([rows])
     # 3 is above both, 1 above one of two: AUROC 3/4
     assert of.value == 3 / 4
     # a: (1 - 3/4) / 2, b: (1/2 - 3/4) / 2; below the positives: c 1/2 of them, d all
@@ -103,7 +103,7 @@ def test_recordings_of_a_subject_are_summed_first():
     rows = Rated(
         np.array([1, 1, 0, 0]), np.array([3.0, 1, 2, 0]), np.array(list("abab"))
     )
-    influence = fold_auroc([rows]).influence
+    influence = auroc_within_folds([rows]).influence
     assert influence.to_numpy().tolist() == [[1 / 8, -1 / 8], [-1 / 8, 1 / 8]]
     # b and a have been right and wrong by the same: the AUROC can't vary with them
     assert (influence.sum(axis=1) == 0).all()
@@ -135,21 +135,21 @@ def plain_cvauc(tables):
 def test_equals_a_plain_implementation(per_subject):
     tables = folds_of(per_subject=per_subject, seed=3)
     value, variance = plain_cvauc(tables)
-    of = fold_auroc([rated_rows(each, "low") for each in tables])
+    of = auroc_within_folds([rated_rows(each, "low") for each in tables])
     assert of.value == pytest.approx(value)
     assert (of.influence.sum(axis=1) ** 2).sum() == pytest.approx(variance)
     # 20 subjects of each class, 5 folds: the variance by 20 / 15
     error = np.sqrt(variance * 20 / 15) / (value * (1 - value))
     half = t.ppf(0.975, 15) * error
     logit = np.log(value / (1 - value))
-    found = auroc_interval([of])
+    found = mean_auroc_interval([of])
     assert found["low"] == pytest.approx(expit(logit - half))
     assert found["high"] == pytest.approx(expit(logit + half))
 
 
 def test_one_fold_of_single_recordings_is_delong():
     tables = folds_of(1, 30, 1, seed=4)
-    of = fold_auroc([rated_rows(tables[0], "low")])
+    of = auroc_within_folds([rated_rows(tables[0], "low")])
     logits, targets = tables[0]["logit"].to_numpy(), tables[0]["target"].to_numpy()
     wins = logits[targets == 1][:, None] > logits[targets == 0]
     delong = wins.mean(1).var(ddof=1) / 15 + wins.mean(0).var(ddof=1) / 15
@@ -206,7 +206,7 @@ def test_few_subjects_have_no_interval():
 def test_all_right_has_wilson_s_interval():
     found = low(folds_of(signal=50))["auroc"]
     assert found["value"] == 1 and found["high"] == 1
-    assert found["low"] == pytest.approx(20 / (20 + 1.959964**2))  # 20 of each class
+    assert found["low"] == pytest.approx(40 / (40 + 1.959964**2))  # of 40 subjects
 
 
 # Repeats
@@ -340,7 +340,7 @@ def test_macro_is_the_mean_with_the_variance_of_a_mean():
     assert macro["auroc"]["value"] == pytest.approx(np.mean(values))
     assert macro["n_labels"] == 2 and macro["left_out"] == {}
     rows = [[rated_rows(of, name) for of in tables] for name in ("low", "fast")]
-    influence = [fold_auroc(of).influence_of_subjects() for of in rows]
+    influence = [auroc_within_folds(of).influence_of_subjects() for of in rows]
     error = np.sqrt((((influence[0] + influence[1]) / 2) ** 2).sum())
     value = np.mean(values)
     half = t.ppf(0.975, 15) * error / (value * (1 - value))

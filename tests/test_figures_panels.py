@@ -658,7 +658,7 @@ def test_silences(pair):
     silences = {"slow": [excerpt(20), quiet], "one class": [], "gone": []}
     sketch = draw_silences(dataclasses.replace(pair, silences=silences))
     loud, low = sketch.figure.axes
-    assert loud.get_title() == "row 20\nrated 1,\nprobability 0.03"
+    assert loud.get_title() == "row 20\nrated 1"
     # one scale for all: 1000 times as low is 60 dB below
     first, second = loud.images[0], low.images[0]
     assert (first.norm.vmin, first.norm.vmax) == (second.norm.vmin, second.norm.vmax)

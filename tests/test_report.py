@@ -276,8 +276,9 @@ def test_headline_numbers(evidence):
     assert "a too few" in page.words("headline")
     assert any("−0.10 (−0.20 to 0.05)" in row for row in page.rows)
     assert any("0.50a (0.25–0.75)" in row for row in page.rows)
-    assert "a 1,204 draws of subjects without this number left out" in page.words(
-        "decisions"
+    assert (
+        "a 1,204 of 2,000 draws of subjects left out: undefined in them"
+        in page.words("decisions")
     )
 
 

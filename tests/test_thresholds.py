@@ -142,7 +142,7 @@ def test_neither():
         "source": None,
         "reason": "validation: fewer than 10 subjects have positives: 9; fewer than 10 "
         "subjects have negatives: 9; cross-fitted training: there are no such "
-        "predictions",
+        "predictions (cross_validate.py)",
     }
     assert threshold_with_fallback(None, None)["n_positive_subjects"] == 0
 

@@ -11,9 +11,6 @@ import numpy as np
 import pandas as pd
 from scipy.special import expit
 from scipy.stats import rankdata
-from sklearn.model_selection import StratifiedGroupKFold
-
-MAX_FOLDS = 5
 
 #: Inverse strength of the penalty on standardised features.
 PENALTY_C = 0.1
@@ -61,34 +58,6 @@ def design_matrix(features):
             if values.nunique() > 1:
                 columns.append(pd.get_dummies(values).to_numpy(dtype=float))
     return np.concatenate(columns, axis=1) if columns else np.empty((len(features), 0))
-
-
-def draw_folds(targets, subjects, seed):
-    """Divides recordings into folds: subjects kept whole, labels balanced.
-
-    Arguments
-    ---------
-    targets : np.ndarray [n]
-        0 or 1.
-    subjects : np.ndarray [n] of str
-    seed : int
-
-    Returns
-    -------
-    np.ndarray [n] of int or None
-        The fold of each recording: 5 folds, or as many as there are subjects with
-        positives or with negatives; None with one of those.
-    """
-    n_folds = min(
-        MAX_FOLDS, *(len(set(subjects[targets == value])) for value in (0, 1))
-    )
-    if n_folds < 2:
-        return None
-    splitter = StratifiedGroupKFold(n_folds, shuffle=True, random_state=seed)
-    folds = np.empty(len(targets), dtype=int)
-    for fold, (_, rows) in enumerate(splitter.split(targets, targets, subjects)):
-        folds[rows] = fold
-    return folds
 
 
 def out_of_fold_scores(features, targets, folds):

@@ -6,6 +6,7 @@ from statsmodels.stats.multitest import multipletests
 
 from local.audit import probes
 from local.entries import measure
+from local.folds import draw_folds
 from local.intervals import auroc_interval
 from local.labels import score_labels
 
@@ -167,7 +168,7 @@ def _scorer(source, targets, subjects, seed):
     if source.ndim == 1:
         return source.to_numpy().__getitem__, np.zeros(len(source), dtype=int)
     design = probes.design_matrix(source)
-    folds = probes.draw_folds(targets, subjects, seed)
+    folds = draw_folds(targets, subjects, seed)
     return lambda drawn: probes.out_of_fold_scores(design[drawn], targets, folds), folds
 
 

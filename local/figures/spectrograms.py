@@ -54,8 +54,9 @@ def draw_silences(evidence):
             panel.remove()
         for panel, excerpt, level in zip(panels, of, levels[label], strict=False):
             _picture(panel, excerpt, level, top)
-            lines = [shown(text, 19) for text in _caption(evidence, excerpt)]
-            panel.set_title("\n".join(lines), fontsize=SMALL)
+            lines = _name(evidence, excerpt), f"rated {measured(excerpt.target)}"
+            title = "\n".join(shown(text, 19) for text in lines)
+            panel.set_title(title, fontsize=SMALL)
             panel.set_xlabel("s")
             panel.xaxis.set_major_locator(MaxNLocator(2))
         panels[0].set_ylabel("kHz")
@@ -102,13 +103,16 @@ def _caption(evidence, excerpt):
     """Which recording it is; what was rated and what was predicted."""
     is_score = evidence.types[excerpt.label].is_score
     form = measured if is_score else number
-    name = f"row {excerpt.row}"
-    if evidence.show_uids:
-        name += f", {excerpt.uid}"
     predicted = (
         f"{'predicted' if is_score else 'probability'} {form(excerpt.prediction)}"
     )
-    return name, f"rated {measured(excerpt.target)}, {predicted}"
+    return _name(evidence, excerpt), f"rated {measured(excerpt.target)}, {predicted}"
+
+
+def _name(evidence, excerpt):
+    """Which recording it is; by uid only where that was asked for."""
+    uid = f", {excerpt.uid}" if evidence.show_uids else ""
+    return f"row {excerpt.row}{uid}"
 
 
 def _decibels(excerpt):

@@ -179,7 +179,7 @@ def _findings(evidence):
         "agreement": _agreement(evidence),
         "groups": _groups(evidence),
         "interval_from": intervals.MIN_SUBJECTS,
-        "group_from": thresholds.MIN_SUBJECTS,
+        "group_from": thresholds.MIN_TO_CHOOSE,
     }
 
 

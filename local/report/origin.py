@@ -65,6 +65,6 @@ def methods(evidence):
     return {
         "n_draws": f"{intervals.N_DRAWS:,}",
         "interval_from": intervals.MIN_SUBJECTS,
-        "threshold_from": thresholds.MIN_SUBJECTS,
+        "threshold_from": thresholds.MIN_TO_CHOOSE,
         "curve_from": calibration.MIN_FOR_CURVE,
     }

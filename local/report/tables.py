@@ -5,6 +5,7 @@ import string
 
 from local import formats
 from local.formats import DASH, counted, interval
+from local.intervals import N_DRAWS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,8 +94,8 @@ class Table:
             return self.number(None, entry.get("reason"))
         reasons = [entry["reason"]] if entry.get("reason") else []
         if n := entry.get("n_undefined"):
-            draws = counted(n, "draw")
-            reasons.append(f"{draws} of subjects without this number left out")
+            draws = counted(N_DRAWS, "draw")
+            reasons.append(f"{n:,} of {draws} of subjects left out: undefined in them")
         low, high = entry.get("low"), entry.get("high")
         detail = f"({DASH})" if None in (low, high) else interval(low, high, form)
         mark = self.mark("; ".join(reasons)) if reasons else ""
