@@ -18,6 +18,7 @@ from local.addresses import absolute, local_path, output_path
 from local.config import load_hparams
 from local.errors import UserError
 from local.experiment import open_experiment
+from local.features import RecordingFeatures
 from local.manifests import write_failed
 from local.prepare import prepare_split
 
@@ -56,7 +57,12 @@ def main(argv):
     vectors = embeddings.extract(
         experiment.brain,
         dataio.build_dataset(
-            split.manifest, [], split.recordings, hparams, hparams["eval_crop"]
+            split.manifest,
+            [],
+            split.recordings,
+            hparams,
+            hparams["eval_crop"],
+            RecordingFeatures(experiment.brain.modules),
         ),
         dataio.loader_kwargs(hparams),
         kind,

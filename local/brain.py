@@ -12,6 +12,7 @@ from speechbrain.utils.distributed import ddp_broadcast, run_on_main
 from local import metrics, models
 from local.errors import RunError, UserError
 from local.labels import flatten
+from local.own_ends import OwnEnds
 
 logger = logging.getLogger(__name__)
 
@@ -46,6 +47,7 @@ class ClinicalBrain(sb.Brain):
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
         models.keep_pooling_in_fp32(self.modules["embedding_model"])
+        self.own_ends = OwnEnds(self.modules["embedding_model"])
         self.epoch = None
         self.validates = True
         self.on_new_best = None
@@ -57,21 +59,31 @@ class ClinicalBrain(sb.Brain):
     # From a batch to a loss
 
     def compute_forward(self, batch, stage):
-        """Outputs of the model: batch → `models.Outputs`."""
+        """Outputs of the model: batch → `models.Outputs`.
+
+        In training a batch has waveforms, to be augmented; else it has features, and
+        the outputs of a recording don't depend on what it is batched with.
+        """
         batch = batch.to(self.device)
-        waveforms, lengths = batch.waveform
-        training = stage == sb.Stage.TRAIN
-        if training:
-            waveforms, lengths = self.hparams.augment(
-                waveforms, lengths, batch.id, self.epoch
-            )
-            waveforms = self.hparams.mix(waveforms, lengths, batch.id, self.epoch)
+        if stage == sb.Stage.TRAIN:
+            return models.classify(self.modules, *self._training_features(batch))
+        features, lengths = batch.features
+        n_frames = torch.round(lengths * features.shape[1]).long()
+        return models.classify_recordings(
+            self.modules, self.own_ends, features, n_frames
+        )
+
+    def _training_features(self, batch):
+        """Features [batch, frame, channel] of augmented waveforms, and lengths."""
+        waveforms, lengths = self.hparams.augment(
+            *batch.waveform, batch.id, self.epoch
+        )
+        waveforms = self.hparams.mix(waveforms, lengths, batch.id, self.epoch)
         features, lengths = models.compute_features(self.modules, waveforms, lengths)
-        if training:
-            key = lengths, batch.id, self.epoch
-            features = self.hparams.spectrogram_mask(features, *key)
-            features = self.hparams.spectrogram_noise(features, *key)
-        return models.classify(self.modules, features, lengths)
+        key = lengths, batch.id, self.epoch
+        features = self.hparams.spectrogram_mask(features, *key)
+        features = self.hparams.spectrogram_noise(features, *key)
+        return features, lengths
 
     def compute_objectives(self, predictions, batch, stage):
         """The loss of a batch; outside training the scores are kept as well."""

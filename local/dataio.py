@@ -76,7 +76,7 @@ class RecordingsDataset(DynamicItemDataset):
         return [self[i] for i in indices]
 
 
-def build_dataset(manifest, labels, recordings, audio_settings, crop):
+def build_dataset(manifest, labels, recordings, audio_settings, crop, features=None):
     """The dataset of one split.
 
     Arguments
@@ -90,12 +90,15 @@ def build_dataset(manifest, labels, recordings, audio_settings, crop):
         `sample_rate` (Hz), `audio_backend`, `mono`.
     crop : callable or None
         Takes waveform [time] and uid, gives a waveform; None leaves recordings whole.
+    features : features.RecordingFeatures, optional
+        What is to come in the place of waveforms; computed by a loader's workers.
 
     Returns
     -------
     RecordingsDataset
-        With `id`, `waveform` (float32, [time]) and `target` (float32, [label], NaN
-        where not rated; only if there are labels).
+        With `id`, `waveform` (float32, [time]) or `features` (float32, [frame,
+        channel]), and `target` (float32, [label], NaN where not rated; only if there
+        are labels).
     """
     targets = manifest[labels].to_numpy(dtype="float32")
     data = {
@@ -130,6 +133,12 @@ def build_dataset(manifest, labels, recordings, audio_settings, crop):
             waveform = recordings.read(recording, load)
         return crop(waveform, uid) if crop else waveform
 
+    @takes("waveform")
+    @provides("features")
+    def compute_features(waveform):
+        """Features of the recording on its own: float32 [frame, channel]"""
+        return features(waveform)
+
     @takes("ratings")
     @provides("target")
     def target(ratings):
@@ -139,9 +148,13 @@ def build_dataset(manifest, labels, recordings, audio_settings, crop):
     return RecordingsDataset(
         recordings,
         data,
-        [read_metadata, read_waveform, target],
+        [read_metadata, read_waveform, compute_features, target],
         # an empty target can't be padded to a batch
-        output_keys=["id", "waveform", *(["target"] if labels else [])],
+        output_keys=[
+            "id",
+            "features" if features else "waveform",
+            *(["target"] if labels else []),
+        ],
     )
 
 

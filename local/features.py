@@ -4,6 +4,8 @@ A front end is a module: waveforms [batch, time] → features [batch, frame, cha
 One whose frames are not in proportion to the samples has a method `frame_lengths` too.
 """
 
+import copy
+
 import torch
 import torchaudio.compliance.kaldi as kaldi
 from speechbrain.processing.features import InputNormalization
@@ -169,6 +171,52 @@ class FeatureNormalization(torch.nn.Module):
         if self.dataset_mean is None:
             return self.own_mean(features, lengths)
         return (features - self.dataset_mean) / (2 * self.dataset_std)
+
+
+class RecordingFeatures:
+    """Front end and normalisation of one recording at a time, on the CPU.
+
+    In a batch some front ends would let recordings touch: a frame at a recording's end
+    reaches into the padding, and the loudest frame of all may set the floor.
+
+    Arguments
+    ---------
+    modules : mapping
+        With `compute_features` and `mean_var_norm`; copied.
+
+    Example
+    -------
+    >>> norm = InputNormalization(norm_type="sentence", std_norm=False)
+    >>> modules = {"compute_features": KaldiFbank(n_mels=40), "mean_var_norm": norm}
+    >>> RecordingFeatures(modules)(torch.randn(16000)).shape
+    torch.Size([98, 40])
+    """
+
+    def __init__(self, modules):
+        self.front_end, self.normalization = (
+            copy.deepcopy(modules[name]).cpu().eval()
+            for name in ("compute_features", "mean_var_norm")
+        )
+
+    @torch.no_grad()
+    def __call__(self, waveform):
+        """Compute features.
+
+        Arguments
+        ---------
+        waveform : torch.Tensor
+            [time]
+
+        Returns
+        -------
+        torch.Tensor
+            float32 [frame, channel], without frames that are padding.
+        """
+        features, lengths = raw_features(
+            self.front_end, waveform.unsqueeze(0), torch.ones(1)
+        )
+        features = self.normalization(features, lengths)
+        return features[0, : frame_counts(lengths, features.shape[1])]
 
 
 def frame_lengths(lengths, n_frames):

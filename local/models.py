@@ -268,6 +268,30 @@ def classify(modules, features, lengths):
     return Outputs(pt, st, modules["classifier"](st))
 
 
+def classify_recordings(modules, own_ends, features, n_frames):
+    """From features to logits, for each recording as if it were alone.
+
+    Arguments
+    ---------
+    modules : mapping
+        As for `classify`.
+    own_ends : own_ends.OwnEnds
+        Of its `embedding_model`.
+    features : torch.Tensor
+        [batch, frame, channel]; what lies behind a recording's end does not matter.
+    n_frames : torch.Tensor
+        Frames of each recording, int64 [batch].
+
+    Returns
+    -------
+    Outputs
+    """
+    if bool((n_frames == features.shape[1]).all()):  # nothing is padded
+        return classify(modules, features, torch.ones_like(n_frames, dtype=torch.float))
+    with own_ends.of(features, n_frames) as (padded, lengths):
+        return classify(modules, padded, lengths)
+
+
 def keep_pooling_in_fp32(embedding_model):
     """Compute ECAPA-TDNN's pooling statistics in fp32 under mixed precision.
 

@@ -3,6 +3,7 @@
 import numpy as np
 
 from local import dataio, labels, predictions
+from local.features import RecordingFeatures
 
 
 def score_split(brain, hparams, manifest, recordings, split):
@@ -28,7 +29,12 @@ def score_split(brain, hparams, manifest, recordings, split):
     """
     names = labels.flatten(hparams["label_groups"])
     dataset = dataio.build_dataset(
-        manifest, names, recordings, hparams, hparams["eval_crop"]
+        manifest,
+        names,
+        recordings,
+        hparams,
+        hparams["eval_crop"],
+        RecordingFeatures(brain.modules),
     )
     scores = brain.score(dataset, dataio.loader_kwargs(hparams))
     scored = manifest.set_index("ID").loc[scores.uids].rename_axis("uid").reset_index()

@@ -10,6 +10,7 @@ from local import dataio, inventory, labels
 from local.brain import ClinicalBrain
 from local.errors import UserError
 from local.evaluation import Scored, evaluate
+from local.features import RecordingFeatures
 from local.files import write_json
 from local.measurements import (
     MEASUREMENTS,
@@ -96,6 +97,7 @@ def fit(brain, hparams, preparation):
             preparation.recordings,
             hparams,
             hparams["eval_crop"],
+            RecordingFeatures(brain.modules),
         )
     brain.validates = valid is not None
     distributed = torch.distributed.is_initialized()

@@ -9,6 +9,8 @@ import torch
 from speechbrain import Stage
 from speechbrain.dataio.batch import PaddedBatch
 from speechbrain.dataio.dataset import DynamicItemDataset
+from speechbrain.lobes.features import Fbank
+from speechbrain.processing.features import InputNormalization
 
 from local import dataio, models
 from local.brain import ClinicalBrain, selection_value
@@ -16,9 +18,16 @@ from local.checkpoints import AtomicCheckpointer, EarlyStopping
 from local.config import load_hparams, resolved_yaml
 from local.errors import RunError, UserError
 from local.experiment import open_experiment
+from local.features import RecordingFeatures
 
 YAML = Path(__file__).parents[1] / "hparams" / "train.yaml"
 NAN = float("nan")
+FEATURES = RecordingFeatures(
+    {
+        "compute_features": Fbank(sample_rate=8000, n_mels=20),
+        "mean_var_norm": InputNormalization(norm_type="sentence", std_norm=False),
+    }
+)
 UIDS = ["m", "b", "z", "a", "k", "c", "y", "d"]
 TARGETS = [[i % 2, NAN if i == 2 else i // 2 % 2, i // 4] for i in range(8)]
 
@@ -62,8 +71,11 @@ def dataset(uids=UIDS):
         }
         for uid, targets in zip(UIDS, TARGETS, strict=True)
     }
+    for item in data.values():
+        item["features"] = FEATURES(item["waveform"])
     return DynamicItemDataset(
-        {uid: data[uid] for uid in uids}, output_keys=["id", "waveform", "target"]
+        {uid: data[uid] for uid in uids},
+        output_keys=["id", "waveform", "features", "target"],
     )
 
 
