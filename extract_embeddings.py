@@ -11,16 +11,19 @@ a null embedding, and are listed in FILE.parquet.failed.csv.
 
 import logging
 
-from speechbrain.utils.distributed import ddp_init_group, run_on_main
+import torch
+from speechbrain.utils.distributed import ddp_barrier, ddp_init_group, run_on_main
 
-from local import cli, dataio, embeddings, publishing
+from local import cli, embeddings, publishing
 from local.addresses import absolute, local_path, output_path
+from local.bulk import Parts, extract_parts
 from local.config import load_hparams
+from local.engine import Engine
 from local.errors import UserError
 from local.experiment import open_experiment
-from local.features import RecordingFeatures
 from local.manifests import write_failed
 from local.prepare import prepare_split
+from local.windows import split_long
 
 logger = logging.getLogger(__name__)
 
@@ -54,30 +57,48 @@ def main(argv):
     )
     for note in split.notes:
         logger.info(note)
-    vectors = embeddings.extract(
-        experiment.brain,
-        dataio.build_dataset(
-            split.manifest,
-            [],
-            split.recordings,
-            hparams,
-            hparams["eval_crop"],
-            RecordingFeatures(experiment.brain.modules),
-        ),
-        dataio.loader_kwargs(hparams),
-        kind,
+    windows = split_long(
+        split.manifest, hparams["max_duration"], hparams["window_overlap"]
     )
-    metadata = embeddings.describe(kind, experiment)
-    uids = split.table["uid"].tolist()
-    run_on_main(embeddings.write_embeddings, [output_file, uids, vectors, metadata])
+    duration_s = windows.manifest["duration"].sum()
+    engine = Engine(experiment.brain, options["backend"], duration_s)
+    parts = _parts(output_file, split, windows, kind, experiment, engine, hparams)
+    run_on_main(parts.discard_others)
+    extract_parts(
+        parts, engine, kind, windows, split.recordings, hparams, _share_of_work()
+    )
+    ddp_barrier()
+    run_on_main(parts.merge)
     failed_file = output_file.with_name(f"{output_file.name}.failed.csv")
     run_on_main(write_failed, [split.failed, failed_file])
-    logger.info("%d embeddings in %s", len(vectors), output_file)
+    logger.info("%d embeddings in %s", len(split.manifest), output_file)
     problems = upload_to and run_on_main(
         publishing.publish_files,
         [output_file.parent, [failed_file.name, output_file.name], upload_to],
     )
     return cli.INCOMPLETE if split.failed or problems else cli.OK
+
+
+def _parts(output_file, split, windows, kind, experiment, engine, hparams):
+    """The parts of the file, and all that they depend on."""
+    uids = split.table["uid"].tolist()
+    how = ("max_duration", "window_overlap", "window_pooling")
+    windowed = {key: hparams[key] for key in how}
+    windowed["rows"] = [row for row, uid in enumerate(uids) if uid in windows.counts]
+    return Parts(
+        output_file,
+        uids,
+        kind.size_in(engine.modules),
+        embeddings.describe(kind, experiment, engine.backend.name, windowed),
+        state=f"{hparams['data_folder']}\n{split.manifest.to_csv(index=False)}",
+    )
+
+
+def _share_of_work():
+    """Which process this is, of how many."""
+    if torch.distributed.is_initialized():
+        return torch.distributed.get_rank(), torch.distributed.get_world_size()
+    return 0, 1
 
 
 if __name__ == "__main__":

@@ -75,9 +75,7 @@ class ClinicalBrain(sb.Brain):
 
     def _training_features(self, batch):
         """Features [batch, frame, channel] of augmented waveforms, and lengths."""
-        waveforms, lengths = self.hparams.augment(
-            *batch.waveform, batch.id, self.epoch
-        )
+        waveforms, lengths = self.hparams.augment(*batch.waveform, batch.id, self.epoch)
         waveforms = self.hparams.mix(waveforms, lengths, batch.id, self.epoch)
         features, lengths = models.compute_features(self.modules, waveforms, lengths)
         key = lengths, batch.id, self.epoch
@@ -241,11 +239,17 @@ class ClinicalBrain(sb.Brain):
         Returns
         -------
         Scores
+            In the order of the dataset.
         """
         self.evaluate(
             dataset, min_key=SELECTION, test_loader_kwargs=dict(loader_kwargs)
         )
-        return self.collected_scores()
+        scores = self.collected_scores()
+        places = {uid: place for place, uid in enumerate(scores.uids)}
+        order = [places[uid] for uid in dataset.data_ids if uid in places]
+        return Scores(
+            [scores.uids[i] for i in order], scores.logits[order], scores.targets[order]
+        )
 
     @torch.inference_mode()
     def score_waveforms(self, waveforms):
@@ -263,7 +267,7 @@ class ClinicalBrain(sb.Brain):
         torch.Tensor
             Logits, float32 [batch, label], on the CPU.
         """
-        modules = {name: _unwrapped(module) for name, module in self.modules.items()}
+        modules = models.unwrapped(self.modules)
         self.modules.eval()
         waveforms = waveforms.to(self.device)
         lengths = torch.ones(len(waveforms), device=self.device)
@@ -313,12 +317,6 @@ class ClinicalBrain(sb.Brain):
         for name, module in self.modules.items():
             if any(weight.requires_grad for weight in module.parameters()):
                 self.modules[name] = torch.nn.parallel.DistributedDataParallel(module)
-
-
-def _unwrapped(module):
-    """A module without torchrun's wrapper, which waits for all processes."""
-    wrapper = torch.nn.parallel.DistributedDataParallel
-    return module.module if isinstance(module, wrapper) else module
 
 
 def selection_value(best_checkpoint, loss, macro_auroc):

@@ -13,6 +13,12 @@ from local.gcs import RemoteError
 from local.manifests import segment
 from local.randomness import keyed_generator
 
+#: Recordings of a batch outside training, unless the yaml says otherwise.
+GPU_BATCH_SIZE = 64
+
+#: Distance between frames of most front ends, in s.
+HOP_S = 0.010
+
 
 class RandomCrop:
     """Cut a random part of every recording, anew in every epoch.
@@ -181,7 +187,7 @@ def _one_message(what):
 
 
 def loader_kwargs(hparams):
-    """DataLoader settings for validation, test and extraction.
+    """DataLoader settings for reading a split in the order of its manifest.
 
     Arguments
     ---------
@@ -193,7 +199,71 @@ def loader_kwargs(hparams):
     dict
     """
     return {
-        "batch_size": hparams["eval_batch_size"],
+        "batch_size": hparams["eval_batch_size"] or 1,
+        **_workers(hparams),
+    }
+
+
+def scoring_loader_kwargs(manifest, hparams, device_type):
+    """DataLoader settings for running the model over a split, the longest first.
+
+    Arguments
+    ---------
+    manifest : pandas.DataFrame
+        Of the dataset, with `duration` (s).
+    hparams : dict
+        `eval_batch_size`, `eval_batch_frames`, `num_workers`, `seed`.
+    device_type : str
+        "cpu", "cuda", …
+
+    Returns
+    -------
+    dict
+    """
+    most = hparams["eval_batch_size"] or (1 if device_type == "cpu" else GPU_BATCH_SIZE)
+    frames = (manifest["duration"] / HOP_S).tolist()
+    batches = length_sorted_batches(frames, most, hparams["eval_batch_frames"])
+    return {"batch_sampler": batches, **_workers(hparams)}
+
+
+def length_sorted_batches(lengths, max_recordings, max_padded):
+    """Batches of recordings that are about as long as each other, the longest first.
+
+    The longest first: if memory is too small, that shows at once.
+
+    Arguments
+    ---------
+    lengths : list of float
+        Of the recordings, in any unit.
+    max_recordings : int
+        In a batch.
+    max_padded : float
+        Length of a batch with its padding; a single recording may be longer.
+
+    Returns
+    -------
+    list of list of int
+        Positions in `lengths`.
+
+    Example
+    -------
+    >>> length_sorted_batches([1, 9, 2, 3, 3], max_recordings=3, max_padded=7)
+    [[1], [3, 4], [2, 0]]
+    """
+    batches, longest = [], 0
+    for i in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
+        n = len(batches[-1]) + 1 if batches else 0
+        if batches and n <= max_recordings and n * longest <= max_padded:
+            batches[-1].append(i)
+        else:
+            batches.append([i])
+            longest = lengths[i]
+    return batches
+
+
+def _workers(hparams):
+    """Settings of the processes that decode."""
+    return {
         "num_workers": hparams["num_workers"],
         # of its own, so that workers don't draw from the global random state
         "generator": torch.Generator().manual_seed(hparams["seed"]),

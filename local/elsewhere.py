@@ -25,7 +25,7 @@ AUDIO_SETTINGS = {
     "mono": "mean",
     "min_duration": 0.1,
     "eval_crop": None,
-    "eval_batch_size": 1,
+    "eval_batch_size": None,
     "num_workers": 0,
 }
 

@@ -1,18 +1,13 @@
-"""Embeddings: `pt`, `st` and `ft` of every recording, and the file they go into."""
+"""Embeddings: `pt`, `st` and `ft`, and what their file says of them."""
 
 import dataclasses
 import hashlib
-import json
 
-import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 import speechbrain
 import torch
-from tqdm import tqdm
 
 from local.errors import UserError
-from local.files import atomic_write
 from local.models import POOLING_MODES
 
 TYPES = ("pt", "ft", "st")
@@ -47,13 +42,13 @@ class EmbeddingKind:
             if value not in known:
                 raise UserError(f"--{key} must be one of {known}, found {value!r}.")
 
-    def of(self, outputs, classifier):
+    def of(self, outputs):
         """This embedding of a batch.
 
         Arguments
         ---------
         outputs : models.Outputs
-        classifier : models.ClassifierHeads
+            With `hidden`.
 
         Returns
         -------
@@ -62,8 +57,25 @@ class EmbeddingKind:
         """
         if self.type != "ft":
             return getattr(outputs, self.type)
-        hidden = classifier.hidden(outputs.st)
-        return hidden.mean(dim=1) if self.pooling_mode == "mean" else hidden.sum(dim=1)
+        return getattr(outputs.hidden, self.pooling_mode)(dim=1)
+
+    def size_in(self, modules):
+        """How many numbers it has.
+
+        Arguments
+        ---------
+        modules : mapping
+            With `embedding_model`, `shared_dense` and `classifier`.
+
+        Returns
+        -------
+        int
+        """
+        if self.type == "ft":
+            return modules["classifier"].heads[0].dense.out_features
+        if self.type == "st":
+            return modules["shared_dense"].dense.out_features
+        return modules["embedding_model"].fc.conv.out_channels
 
 
 def check_available(kind, modules):
@@ -85,75 +97,17 @@ def check_available(kind, modules):
         )
 
 
-@torch.inference_mode()
-def extract(brain, dataset, loader_kwargs, kind):
-    """Embeddings of a dataset's recordings.
-
-    Arguments
-    ---------
-    brain : ClinicalBrain
-        With the weights loaded.
-    dataset : DynamicItemDataset
-    loader_kwargs : dict
-    kind : EmbeddingKind
-
-    Returns
-    -------
-    dict of str to np.ndarray
-        uid → float32 [size].
-    """
-    loader = brain.make_dataloader(
-        dataset, speechbrain.Stage.TEST, ckpt_prefix=None, **loader_kwargs
-    )
-    brain.modules.eval()
-    found = {}
-    for batch in tqdm(loader, desc="extracting", unit="batch", disable=None):
-        with brain.evaluation_ctx:
-            outputs = brain.compute_forward(batch, speechbrain.Stage.TEST)
-            embeddings = kind.of(outputs, brain.modules["classifier"])
-        found.update(zip(batch.id, embeddings.float().cpu().numpy(), strict=True))
-    return found
-
-
-def write_embeddings(path, uids, embeddings, metadata):
-    """Write a parquet file of `uid` and `embedding`, one row per uid, in order.
-
-    Arguments
-    ---------
-    path : Path
-    uids : list of str
-    embeddings : dict of str to np.ndarray
-        float32 [size]; uids that are not in it get a null embedding.
-    metadata : dict
-        Goes into the schema's metadata, as text (what is no text as JSON).
-    """
-    size = len(next(iter(embeddings.values())))
-    missing = np.array([uid not in embeddings for uid in uids])
-    blank = np.zeros(size, dtype=np.float32)
-    values = np.concatenate([embeddings.get(uid, blank) for uid in uids])
-    table = pa.table(
-        {
-            "uid": pa.array(uids, pa.string()),
-            "embedding": pa.FixedSizeListArray.from_arrays(
-                pa.array(values, pa.float32()), size, mask=pa.array(missing)
-            ),
-        }
-    )
-    text = {
-        key: value if isinstance(value, str) else json.dumps(value)
-        for key, value in metadata.items()
-    }
-    with atomic_write(path, "wb") as file:
-        pq.write_table(table.replace_schema_metadata(text), file)
-
-
-def describe(kind, experiment):
+def describe(kind, experiment, backend, windowed):
     """What the schema's metadata says of an embeddings file.
 
     Arguments
     ---------
     kind : EmbeddingKind
     experiment : experiment.Experiment
+    backend : str
+        What computed them.
+    windowed : dict
+        `rows`, from 0, of recordings that were cut into windows, and how they were.
 
     Returns
     -------
@@ -166,6 +120,8 @@ def describe(kind, experiment):
         "checkpoint": experiment.checkpoint,
         "hyperparams_sha256": hashlib.sha256(text).hexdigest(),
         "sample_rate": experiment.hparams["sample_rate"],
+        "backend": backend,
+        "windowed": windowed,
         "versions": {
             "speechbrain": speechbrain.__version__,
             "torch": torch.__version__,

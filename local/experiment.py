@@ -10,10 +10,20 @@ from local.errors import UserError
 from local.gcs import Address
 from local.settings import check_values
 from local.storage import Storage, told_as
+from local.windows import check_windows
 
 #: Keys of evaluate.yaml and extract_embeddings.yaml that replace the experiment's
 #: own: where the data are and how the work is done, never what shapes the input.
-FREE_LATER = ("data_folder", "eval_batch_size", "num_workers", "on_bad_recording")
+FREE_LATER = (
+    "data_folder",
+    "eval_batch_size",
+    "eval_batch_frames",
+    "max_duration",
+    "window_overlap",
+    "window_pooling",
+    "num_workers",
+    "on_bad_recording",
+)
 
 #: Keys of this machine, which always replace the experiment's.
 OF_THIS_MACHINE = ("audio_cache", "audio_cache_gb", "gcs_project")
@@ -68,7 +78,9 @@ class Experiment:
         if "data_folder" in chosen:
             chosen["data_folder"] = absolute(chosen["data_folder"], "data_folder")
         chosen |= {key: options[key] for key in OF_THIS_MACHINE}
-        return {**self.hparams, **chosen}
+        hparams = {**self.hparams, **chosen}
+        check_windows(hparams)
+        return hparams
 
     @property
     def output_folder(self):

@@ -212,11 +212,14 @@ class Outputs:
         Output of the shared dense layer (`pt` if there is none), [batch, size].
     logits : torch.Tensor
         [batch, label]
+    hidden : torch.Tensor or None
+        Output of each head's first layer, [batch, head, size], where that is asked for.
     """
 
     pt: torch.Tensor
     st: torch.Tensor
     logits: torch.Tensor
+    hidden: torch.Tensor | None = None
 
 
 def compute_features(modules, waveforms, lengths):
@@ -256,8 +259,8 @@ def classify(modules, features, lengths):
         With `embedding_model`, `shared_dense` and `classifier`.
     features : torch.Tensor
         [batch, frame, channel]
-    lengths : torch.Tensor
-        Relative, [batch].
+    lengths : torch.Tensor or None
+        Relative, [batch]; None where nothing is padded.
 
     Returns
     -------
@@ -287,9 +290,18 @@ def classify_recordings(modules, own_ends, features, n_frames):
     Outputs
     """
     if bool((n_frames == features.shape[1]).all()):  # nothing is padded
-        return classify(modules, features, torch.ones_like(n_frames, dtype=torch.float))
+        return classify(modules, features, None)
     with own_ends.of(features, n_frames) as (padded, lengths):
         return classify(modules, padded, lengths)
+
+
+def unwrapped(modules):
+    """Modules by name, without torchrun's wrapper, which waits for all processes."""
+    wrapper = torch.nn.parallel.DistributedDataParallel
+    return {
+        name: module.module if isinstance(module, wrapper) else module
+        for name, module in modules.items()
+    }
 
 
 def keep_pooling_in_fp32(embedding_model):

@@ -4,6 +4,7 @@ import numpy as np
 
 from local import dataio, labels, predictions
 from local.features import RecordingFeatures
+from local.windows import split_long
 
 
 def score_split(brain, hparams, manifest, recordings, split):
@@ -14,7 +15,8 @@ def score_split(brain, hparams, manifest, recordings, split):
     brain : ClinicalBrain
     hparams : dict
         Audio settings, `label_groups`, `positive_weights`, `label_ranges`,
-        `eval_batch_size` and `num_workers`.
+        `max_duration`, `window_overlap`, `window_pooling`, `eval_batch_size`,
+        `eval_batch_frames` and `num_workers`.
     manifest : pandas.DataFrame
     recordings : recordings.FolderRecordings or recordings.BucketRecordings
         Where those of the manifest are read.
@@ -28,21 +30,26 @@ def score_split(brain, hparams, manifest, recordings, split):
         scored: with `--debug` the first few.
     """
     names = labels.flatten(hparams["label_groups"])
+    windows = split_long(manifest, hparams["max_duration"], hparams["window_overlap"])
     dataset = dataio.build_dataset(
-        manifest,
+        windows.manifest,
         names,
         recordings,
         hparams,
         hparams["eval_crop"],
         RecordingFeatures(brain.modules),
     )
-    scores = brain.score(dataset, dataio.loader_kwargs(hparams))
-    scored = manifest.set_index("ID").loc[scores.uids].rename_axis("uid").reset_index()
+    loader_kwargs = dataio.scoring_loader_kwargs(
+        windows.manifest, hparams, brain.device_type
+    )
+    scores = brain.score(dataset, loader_kwargs)
+    logits = windows.pool(scores.uids, scores.logits, hparams["window_pooling"])
+    scored = manifest.set_index("ID").loc[list(logits)].rename_axis("uid").reset_index()
     return predictions.predictions_table(
         scored[["uid", "subject", "session"]],
         names,
-        scores.targets,
-        scores.logits,
+        scored[names].to_numpy(dtype="float32"),
+        np.stack(list(logits.values())),
         np.log(hparams["positive_weights"] or np.ones(len(names))),
         split,
         hparams["label_ranges"],

@@ -2,13 +2,15 @@
 
 import math
 
+from local import decoding
 from local.audio import MIXES
+from local.backends import BACKENDS
 from local.brain import BEST_CHECKPOINTS
-from local.decoding import BACKENDS
 from local.errors import UserError
 from local.models import POOLING_MODES
 from local.operating_points import CALIBRATIONS
 from local.optimizers import OPTIMIZERS, SCHEDULERS
+from local.windows import POOLINGS, check_windows
 
 #: Whole numbers and their lowest values; some yamls have only some of them.
 WHOLE_FROM = {
@@ -25,7 +27,7 @@ WHOLE_FROM = {
     "timem": 0,
     "noise_roll": 0,
     "batch_size": 2,  # batch normalisation can't train on one recording
-    "eval_batch_size": 1,
+    "eval_batch_frames": 1,
     "num_workers": 0,
     "number_of_epochs": 1,
     "patience": 0,
@@ -38,6 +40,8 @@ WHOLE_FROM = {
 #: Other numbers and their lowest values.
 NUMBER_FROM = {
     "clip_length": 0,
+    "max_duration": 0,
+    "window_overlap": 0,
     "min_duration": 0,
     "noise_level": 0,
     "lr": 0,
@@ -80,10 +84,12 @@ CHOICES = {
     "optimizer_name": tuple(OPTIMIZERS),
     "scheduler": SCHEDULERS,
     "pooling_mode": POOLING_MODES,
-    "audio_backend": BACKENDS,
+    "audio_backend": decoding.BACKENDS,
     "mono": MIXES,
     "loss": ("bce", "mse"),
     "calibration": CALIBRATIONS,
+    "window_pooling": POOLINGS,
+    "backend": BACKENDS,
 }
 
 
@@ -177,10 +183,14 @@ def check_numbers(values):
         for key in ("reverb", "background")
         if values[key] and not values[f"{key}_folder"]
     ]
+    if values["eval_batch_size"] is not None and values["eval_batch_size"] < 1:
+        found = values["eval_batch_size"]
+        problems.append(f"eval_batch_size must be 1 or more, or null, found {found!r}")
     if not problems:
         problems = _too_short(values)
     if problems:
         raise UserError("These settings can't be:", problems)
+    check_windows(values)
 
 
 def _is_finite(value):

@@ -125,7 +125,10 @@ def fit(brain, hparams, preparation):
             # of its own, so that workers don't draw from the global random state
             "generator": torch.Generator().manual_seed(hparams["seed"]),
         },
-        valid_loader_kwargs=dataio.loader_kwargs(hparams),
+        valid_loader_kwargs=valid
+        and dataio.scoring_loader_kwargs(
+            manifests["valid"], hparams, brain.device_type
+        ),
     )
 
 
