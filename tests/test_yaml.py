@@ -164,7 +164,7 @@ INTENDED = {
     "train_original.yaml": {
         *("mono", "train_crop", "eval_crop", "augment", "mixup_equal_level", "mix"),
         *("n_mels", "compute_features", "embedding_model", "modules"),
-        *("scheduler", "lr_scheduler", "max_grad_norm"),
+        *("scheduler", "lr_scheduler", "max_grad_norm", "max_duration"),
     },
 }
 NORMALISED_OTHERWISE = {"mean_var_norm", "checkpointer", "spectrogram_mask"}
