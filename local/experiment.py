@@ -25,6 +25,14 @@ FREE_LATER = (
     "on_bad_recording",
 )
 
+#: What experiments have that were made before there were these keys.
+BEFORE = {
+    "eval_batch_frames": 40000,
+    "max_duration": 0.0,
+    "window_overlap": 5.0,
+    "window_pooling": "mean",
+}
+
 #: Keys of this machine, which always replace the experiment's.
 OF_THIS_MACHINE = ("audio_cache", "audio_cache_gb", "gcs_project")
 
@@ -132,7 +140,7 @@ def open_experiment(options, run_opts):
         "augment": None,
     }
     with told_as(joined(address, hparams_file.name), hparams_file):
-        hparams = load_hparams(hparams_file, overrides)
+        hparams = BEFORE | load_hparams(hparams_file, overrides)
     brain = ClinicalBrain(
         modules=hparams["modules"],
         hparams=hparams,

@@ -1,0 +1,165 @@
+"""What a trained model says of recordings that nobody has rated."""
+
+import numpy as np
+import pandas as pd
+
+from local import dataio
+from local.formats import number
+from local.labels import flatten
+from local.operating_points import apply_operating_points, read_operating_points
+from local.predictions import predictions_table
+from local.tables import pipe_table
+from local.windows import split_long
+
+
+def predict_manifest(engine, experiment, manifest, recordings, hparams):
+    """Predict all labels of the recordings of a manifest.
+
+    Arguments
+    ---------
+    engine : engine.Engine
+        Of the experiment's brain.
+    experiment : experiment.Experiment
+    manifest : pandas.DataFrame
+        As `manifests.build_manifest` gives it.
+    recordings : recordings.FolderRecordings
+        Or anything like it.
+    hparams : dict
+        Of the experiment, for this run.
+
+    Returns
+    -------
+    dict
+        {"experiment_folder", "checkpoint", "recordings": [{"file", "duration_s",
+        "n_windows", "labels": {label: {"logit", "probability", "threshold",
+        "predicted"}}}]}. Of a score there is "score" only; "threshold" and
+        "predicted" are None where training found no threshold.
+    """
+    windows = split_long(manifest, hparams["max_duration"], hparams["window_overlap"])
+    logits = _logits(engine, windows, recordings, hparams)
+    names = flatten(hparams["label_groups"])
+    table = predictions_table(
+        pd.DataFrame({"uid": list(logits), "subject": "", "session": ""}),
+        names,
+        np.full((len(logits), len(names)), np.nan),
+        np.stack(list(logits.values())),
+        np.log(hparams["positive_weights"] or np.ones(len(names))),
+        "",
+        hparams["label_ranges"],
+    )
+    points = read_operating_points(experiment.folder)
+    table = apply_operating_points(table, points).set_index("uid")
+    return {
+        "experiment_folder": experiment.address,
+        "checkpoint": experiment.checkpoint,
+        "recordings": [
+            {
+                "file": row["ID"],
+                "duration_s": round(row["duration"], 3),
+                "n_windows": windows.counts.get(row["ID"], 1),
+                "labels": _of_recording(table.loc[[row["ID"]]], points),
+            }
+            for row in manifest.to_dict("records")
+        ],
+    }
+
+
+def _logits(engine, windows, recordings, hparams):
+    """Logits by recording, dict of str to [label]."""
+    dataset = dataio.build_dataset(
+        windows.manifest, [], recordings, hparams, hparams["eval_crop"], engine.features
+    )
+    loader_kwargs = dataio.scoring_loader_kwargs(
+        windows.manifest, hparams, engine.device.type
+    )
+    ids, values = [], []
+    for names, outputs in engine.run(dataset, loader_kwargs):
+        ids += names
+        values.append(outputs.logits.numpy())
+    return windows.pool(ids, np.concatenate(values), hparams["window_pooling"])
+
+
+def _of_recording(rows, points):
+    """One recording's rows of a table of predictions, as a dict by label."""
+    found = {}
+    for row in rows.to_dict("records"):
+        if np.isnan(row["probability"]):
+            found[row["label"]] = {"score": row["logit"]}
+            continue
+        threshold = points.get(row["label"], {}).get("threshold", {}).get("value")
+        found[row["label"]] = {
+            "logit": row["logit"],
+            "probability": row["probability"],
+            "threshold": threshold,
+            "predicted": None if threshold is None else int(row["predicted"]),
+        }
+    return found
+
+
+def format_predictions(predicted):
+    """A table to read: a row per file, a column per label.
+
+    A star stands where a probability reaches its label's threshold.
+
+    Arguments
+    ---------
+    predicted : dict
+        As `predict_manifest` gives it.
+
+    Returns
+    -------
+    str
+
+    Example
+    -------
+    >>> slow = {"logit": 1.0, "probability": 0.73, "threshold": 0.5, "predicted": 1}
+    >>> one = {"file": "a.wav", "labels": {"slow": slow, "severity": {"score": 37.5}}}
+    >>> print(format_predictions({"recordings": [one]}))
+    | file  |  slow | severity |
+    | :---- | ----: | -------: |
+    | a.wav | 0.73* |    37.50 |
+    <BLANKLINE>
+    * the label's threshold or above
+    """
+    labels = list(predicted["recordings"][0]["labels"])
+    rows = [["file", *labels]]
+    for recording in predicted["recordings"]:
+        cells = (_cell(recording["labels"][label]) for label in labels)
+        rows.append([recording["file"], *cells])
+    notes = ["", "* the label's threshold or above"]
+    entries = predicted["recordings"][0]["labels"]
+    without = [name for name, of in entries.items() if of.get("threshold", 0) is None]
+    if without:
+        notes.append(f"Without a threshold: {', '.join(without)}")
+    return "\n".join([pipe_table(rows), *notes])
+
+
+def _cell(entry):
+    if "score" in entry:
+        return number(entry["score"])
+    mark = "*" if entry["predicted"] else ""
+    return number(entry["probability"]) + mark
+
+
+def predictions_csv(predicted):
+    """A row per file and label.
+
+    Arguments
+    ---------
+    predicted : dict
+        As `predict_manifest` gives it.
+
+    Returns
+    -------
+    pandas.DataFrame
+        `file`, `label`, `logit`, `probability`, `threshold`, `predicted`, `score`.
+    """
+    columns = ("logit", "probability", "threshold", "predicted", "score")
+    return pd.DataFrame(
+        [
+            {"file": recording["file"], "label": label}
+            | {column: entry.get(column) for column in columns}
+            for recording in predicted["recordings"]
+            for label, entry in recording["labels"].items()
+        ]
+    ).astype({"predicted": "Int8"})

@@ -1,0 +1,133 @@
+"""Say which speech features a trained model hears in audio files.
+
+    python predict.py FILE_OR_FOLDER … --experiment_folder=DIR [--json]
+        [--output_file=FILE.json|FILE.csv]
+
+Any audio files, no metadata needed; of folders all audio files at any depth. Prints a
+table of probabilities, or JSON, which has all there is to say of each label.
+
+    --output_file=FILE   also into a file, JSON or a CSV with a row per file and label
+    --on_bad_recording=skip|stop   go on without files that can't be used (they are
+                         listed, status 3), or stop before anything is computed
+    --max_duration=S --window_overlap=S --window_pooling=mean|max
+                         of long recordings; the experiment's unless given
+    --num_workers=N      processes that decode; the experiment's unless given
+    --backend=auto|eager|compile|onnx      see hparams/extract_embeddings.yaml
+    --device=cpu|cuda    where to compute
+"""
+
+import argparse
+import json
+import logging
+import sys
+
+from local import cli
+from local.addresses import is_remote, local_path
+from local.audio import METADATA
+from local.audio_files import FileRecordings, find_audio
+from local.engine import Engine
+from local.errors import UserError
+from local.experiment import FREE_LATER, open_experiment
+from local.files import atomic_write, write_json
+from local.manifests import build_manifest, stop_on_failed, write_failed
+from local.prediction import format_predictions, predict_manifest, predictions_csv
+from local.windows import POOLINGS
+
+
+def main(argv):
+    """Find the files, open the experiment, predict, print, write."""
+    # standard output is for the predictions
+    logging.basicConfig(format="%(message)s", stream=sys.stderr, force=True)
+    logging.getLogger().handlers[0].setLevel(logging.WARNING)
+    options = _parse(argv)
+    output_file = options.output_file and _writable(options.output_file)
+    table = find_audio([local_path(path, "FILE_OR_FOLDER") for path in options.paths])
+    experiment = open_experiment(_experiment_options(options), _run_options(options))
+    hparams = experiment.hparams_for(_experiment_options(options))
+    recordings, notes = FileRecordings(), []
+    manifest, failed = build_manifest(
+        table, None, recordings, hparams, notes, "inspecting"
+    )
+    if options.on_bad_recording == "stop" or manifest.empty:
+        stop_on_failed(failed)
+    engine = Engine(experiment.brain, options.backend, manifest["duration"].sum())
+    predicted = predict_manifest(engine, experiment, manifest, recordings, hparams)
+    predicted["failed"] = [
+        {"file": row["uid"], "reason": row["reason"]} for row in failed
+    ]
+    as_json = json.dumps(predicted, indent=2, ensure_ascii=False)
+    print(as_json if options.json else format_predictions(predicted))
+    for note in notes:
+        if METADATA not in note:  # these files have none
+            print(note, file=sys.stderr)
+    for row in failed:
+        print(f"left out: {row['uid']}: {row['reason']}", file=sys.stderr)
+    if output_file:
+        _write(predicted, failed, output_file)
+    return cli.INCOMPLETE if failed else cli.OK
+
+
+def _parse(argv):
+    parser = argparse.ArgumentParser(
+        prog="predict.py",
+        allow_abbrev=False,
+        usage="predict.py FILE_OR_FOLDER … "
+        "--experiment_folder=DIR [--json] (--help tells all options)",
+    )
+    parser.add_argument("paths", nargs="+", metavar="FILE_OR_FOLDER")
+    parser.add_argument("--experiment_folder", required=True)
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--output_file")
+    parser.add_argument("--on_bad_recording", choices=("skip", "stop"), default="skip")
+    parser.add_argument("--max_duration", type=float)
+    parser.add_argument("--window_overlap", type=float)
+    parser.add_argument("--window_pooling", choices=POOLINGS)
+    parser.add_argument("--num_workers", type=int)
+    parser.add_argument(
+        "--backend", choices=("auto", "eager", "compile", "onnx"), default="auto"
+    )
+    parser.add_argument("--device")
+    options = parser.parse_args(argv)
+    remote = [path for path in options.paths if is_remote(path)]
+    if remote:
+        raise UserError(
+            "predict.py reads local files; evaluate.py and extract_embeddings.py read "
+            "from buckets. Found:",
+            remote,
+        )
+    return options
+
+
+def _experiment_options(options):
+    """What `open_experiment` and `hparams_for` read, as of a yaml."""
+    given = vars(options)
+    keys = {*FREE_LATER, "audio_cache", "audio_cache_gb", "gcs_project"}
+    return {key: given.get(key) for key in keys} | {
+        "experiment_folder": options.experiment_folder
+    }
+
+
+def _run_options(options):
+    return {"device": options.device} if options.device else {}
+
+
+def _writable(output_file):
+    path = local_path(output_file, "output_file")
+    if path.suffix not in (".json", ".csv") or path.is_dir():
+        raise UserError(
+            f"output_file must be a file that ends with .json or .csv, found {path}."
+        )
+    return path
+
+
+def _write(predicted, failed, path):
+    if path.suffix == ".json":
+        write_json(path, predicted)
+    else:
+        with atomic_write(path) as file:
+            predictions_csv(predicted).to_csv(file, index=False, lineterminator="\n")
+    write_failed(failed, path.with_name(f"{path.name}.failed.csv"))
+
+
+if __name__ == "__main__":
+    cli.run(main)
