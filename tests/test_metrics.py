@@ -439,6 +439,31 @@ def test_means_of_decisions_need_all_thresholds():
         assert found["macro"][name]["value"] == pytest.approx(value)
 
 
+def test_means_are_no_surer_than_the_least_sure_label():
+    """b has four positive subjects: a value, but no bounds; so has the mean."""
+    rng = np.random.default_rng(5)
+    targets = np.stack([np.arange(30) % 2, np.arange(30) < 4], axis=1).astype(float)
+    probabilities = np.clip(0.3 * targets + rng.uniform(0.1, 0.6, (30, 2)), 0.01, 0.99)
+    table = table_of(targets, probabilities, ["a", "b"])
+    given = {"operating_points": points(a=0.5, b=0.5)}
+    found = evaluate_predictions(table, [["a", "b"]], "x", **given)
+    for view in (found, found["subject_weighted"], found["per_subject"]):
+        a, b, macro = *view["labels"].values(), view["macro"]
+        assert "low" in a["auroc"] and b["auroc"]["low"] is None
+        few = f"b: {b['auroc']['reason']}"
+        assert few == "b: fewer than 5 subjects have positives: 4"
+        assert (macro["n_labels"], macro["left_out"]) == (2, {})
+        for name in (*RANKING, *DECISIONS):
+            mean = (a[name]["value"] + b[name]["value"]) / 2
+            assert a[name]["low"] <= a[name]["value"] <= a[name]["high"]
+            assert macro[name]["value"] == pytest.approx(mean)
+            bounds = {"low": None, "high": None, "reason": few}
+            assert {key: macro[name][key] for key in bounds} == bounds
+    alone = evaluate_predictions(table, [["a"]], "x", **given)
+    for name in (*RANKING, *DECISIONS):  # b apart there is nothing to be unsure of
+        assert alone["macro"][name] == alone["labels"]["a"][name]
+
+
 def test_no_operating_points():
     label = evaluated([0, 1], [0.4, 0.6])["labels"]["a"]
     assert label["threshold"]["value"] is None
