@@ -1,6 +1,7 @@
 """What a report says of the results: by label, beside baselines, by who counts."""
 
 from local.formats import listed, number, three_digits
+from local.metrics import TREAT_ALL
 from local.report.tables import Cell, Table, word
 
 #: Columns of the tables, by the names of metrics.json.
@@ -165,11 +166,12 @@ def _rule(table, threshold):
 
 
 def _decisions(labels, macro):
-    table = Table("Decisions at the threshold", ["label", *DECISIONS.values()])
-    for label, of in labels.items():
-        table.add(label, *(table.entry(of[name]) for name in DECISIONS))
-    means = [table.entry(macro[name]) for name in DECISIONS]
-    table.add(_mean_name(macro, labels), *means)
+    columns = [*DECISIONS.values(), "calling all positive"]
+    table = Table("Decisions at the threshold", ["label", *columns])
+    for label, of in (*labels.items(), (_mean_name(macro, labels), macro)):
+        entries = [table.entry(of[name]) for name in DECISIONS]
+        of_all = table.number(of[TREAT_ALL], of.get(f"{TREAT_ALL}_reason"))
+        table.add(label, *entries, of_all)
     return table
 
 
