@@ -33,6 +33,12 @@ DECISION_MEASURES = tuple(threshold_measures(0.5))
 #: What the net benefit is compared with. No interval: draws keep the classes' sizes.
 TREAT_ALL = "net_benefit_treat_all"
 
+#: What a small sample means, said of each label in metrics.json and once in a report.
+SMALL_SAMPLE = (
+    "95 % intervals then hold the true value less often than that, mostly because they "
+    "are too optimistic, and all but those of AUROC are too narrow."
+)
+
 #: With fewer subjects, or fewer of a class, `docs/intervals.md` has seen intervals
 #: miss the truth more often than they say.
 ENOUGH_SUBJECTS = 40
@@ -269,12 +275,7 @@ def _small_sample(label):
     classes = (
         " ({} with a positive, {} with a negative)".format(*counts) if counts else ""
     )
-    warning = (
-        f"Only {n} subjects{classes}: 95 % intervals then hold the true value less "
-        "often than that, mostly because they are too optimistic, and all but those of "
-        "AUROC are too narrow."
-    )
-    return {"small_sample": warning}
+    return {"small_sample": f"Only {n} subjects{classes}: {SMALL_SAMPLE}"}
 
 
 def _prediction_entries(label, seed, weighted=False):
