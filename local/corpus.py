@@ -234,10 +234,14 @@ class Exclusions:
 def find_exclusions(values, storage, notes, own_data=True):
     """Who is left out, by the files beside labels.txt and beside the data folder.
 
+    Where a `split_csv` is all that is known of a corpus, also by those beside it and
+    beside its folder.
+
     Arguments
     ---------
     values : dict
-        `labels_file` (may be None), `data_folder` and `split_folder`.
+        `labels_file` (may be None), `data_folder` and `split_folder`, and maybe
+        `split_csv`.
     storage : storage.Storage
     notes : list of str
         What could not be looked at is added to it.
@@ -258,6 +262,9 @@ def find_exclusions(values, storage, notes, own_data=True):
     folders = [
         parent(values[key]) for key in ("labels_file", "data_folder") if values[key]
     ]
+    if split_csv := values.get("split_csv"):
+        beside = parent(split_csv)
+        folders += [beside, parent(beside)]
     subjects = set()
     for folder in dict.fromkeys(folders):
         # who may read recordings must read who is not to be among them

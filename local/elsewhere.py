@@ -10,6 +10,7 @@ from local.addresses import absolute, joined, output_path
 from local.errors import UserError
 from local.evaluation import Scored
 from local.experiment import check_no_experiment
+from local.formats import counted
 from local.labels import LabelType
 from local.operating_points import fit_operating_points
 from local.predictions import read_predictions, scores_in
@@ -67,11 +68,8 @@ def prepare_predictions(options, command):
     described = _Described()
     if options["split_csv"] or options["split_folder"]:
         values = _values(options)
-        excluded = corpus.find_exclusions(values, storage, []).subjects
-        table = table[~table["subject"].isin(excluded)]
-        if validation is not None:
-            validation = validation[~validation["subject"].isin(excluded)]
-        described = _describe(_split_csv(options), values, storage, table, names)
+        table, validation = _without_excluded(table, validation, values, storage, notes)
+        described = _describe(values, storage, table, names)
     columns = [] if described.manifest is None else described.manifest.columns
     scored = Scored(
         split=table["split"].iloc[0] or Path(address).stem,
@@ -148,6 +146,23 @@ def _by_use(table, address):
     return None, _whole_decisions(scored, notes), notes
 
 
+def _without_excluded(table, validation, values, storage, notes):
+    """Both tables without those whose consent is withdrawn: not even to choose on."""
+    excluded = corpus.find_exclusions(values, storage, []).subjects
+    tables = [table] if validation is None else [table, validation]
+    found = excluded & set().union(*(of["subject"] for of in tables))
+    if not found:
+        return table, validation
+    notes.append(f"{counted(len(found), 'excluded subject')} left out")
+    kept = [of[~of["subject"].isin(excluded)] for of in tables]
+    if kept[0].empty:
+        raise UserError(
+            f"predictions_csv {values['predictions_csv']}: all subjects to be scored "
+            f"are in {corpus.EXCLUDED}."
+        )
+    return kept[0], None if validation is None else kept[1]
+
+
 def _whole_decisions(table, notes):
     """The table without decisions on a part of a label's rows."""
     given = table["predicted"].notna().groupby(table["label"])
@@ -209,6 +224,7 @@ def _values(options):
         **options,
         **_audio_settings(options),
         "data_folder": data_folder and absolute(data_folder, "data_folder"),
+        "split_csv": _split_csv(options),
         "derived_labels": {},
         "missing_values": [],
         "labels_file": None,
@@ -221,8 +237,9 @@ def _split_csv(options):
     return absolute(split_csv, "split_csv")
 
 
-def _describe(split_csv, values, storage, table, names):
+def _describe(values, storage, table, names):
     """What is known of the recordings of a table of predictions."""
+    split_csv = values["split_csv"]
     if values["data_folder"]:
         prepared = prepare.prepare_split(split_csv, values)
         rows, recordings = prepared.table, prepared.recordings

@@ -4,7 +4,7 @@ import dataclasses
 from pathlib import Path, PurePosixPath
 
 from local import labels, prepare
-from local.addresses import absolute, joined, output_path
+from local.addresses import absolute, joined, last_name, output_path, parent
 from local.config import plain_values
 from local.errors import UserError
 from local.evaluation import Scored, baseline_features
@@ -25,7 +25,7 @@ class EvaluationSplit:
     ----------
     name : str
     of_the_corpus : bool
-        Whether it is the experiment's own test split.
+        Whether it is one of the experiment's own splits.
     prepared : prepare.PreparedSplit
     subgroups : list of str
         Columns of its manifest.
@@ -70,15 +70,11 @@ def prepare_evaluation(experiment, options, hparams):
     names = labels.flatten(hparams["label_groups"])
     own_manifests = experiment.folder / MANIFESTS
     split_csv = _split_csv(options)
-    if split_csv is None:
-        name = "test"
-        if not (own_manifests / "test.csv").exists():
-            raise UserError(
-                f"{experiment.address} has no test split of its own "
-                f"({MANIFESTS / 'test.csv'}): give --split_csv=FILE."
-            )
-        saved = read_manifest(own_manifests / "test.csv", names)
-        prepared = prepare.inspect_again(saved, names, hparams)
+    saved = _saved_manifest(experiment, split_csv)
+    if saved is not None:
+        name = saved.stem
+        manifest = read_manifest(saved, names)
+        prepared = prepare.inspect_again(manifest, names, hparams)
     else:
         name = PurePosixPath(split_csv).stem
         own_data = hparams["data_folder"] == experiment.hparams["data_folder"]
@@ -102,7 +98,7 @@ def prepare_evaluation(experiment, options, hparams):
         )
     features = _features(options, own_manifests, prepared.manifest, names)
     return EvaluationSplit(
-        name, split_csv is None, prepared, columns, features, notes, output_folder
+        name, saved is not None, prepared, columns, features, notes, output_folder
     )
 
 
@@ -212,3 +208,22 @@ def _split_csv(options):
     if options["split_folder"]:
         return joined(absolute(options["split_folder"], "split_folder"), "test.csv")
     return None
+
+
+def _saved_manifest(experiment, split_csv):
+    """The experiment's own manifest that is meant; None for another CSV.
+
+    It is not read as a CSV of a corpus: its labels are targets, not ratings any more.
+    """
+    manifests = experiment.folder / MANIFESTS
+    if split_csv is None:
+        saved = manifests / "test.csv"
+        if not saved.exists():
+            raise UserError(
+                f"{experiment.address} has no test split of its own "
+                f"({MANIFESTS / 'test.csv'}): give --split_csv=FILE."
+            )
+        return saved
+    is_own = parent(split_csv) == joined(experiment.address, MANIFESTS.as_posix())
+    saved = manifests / last_name(split_csv)
+    return saved if is_own and saved.is_file() else None

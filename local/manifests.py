@@ -56,14 +56,17 @@ def build_manifest(table, targets, recordings, values, notes, title):
     manifest : pandas.DataFrame
         In the order of the table.
     failed : list of dict
-        `uid` and `reason` of those that can't be used.
+        `uid`, `reason` and, if known, `subject` of those that can't be used.
     """
     rows = table.to_dict("records")
     reports = _inspect_all(rows, recordings, values, title)
     usable, failed, kept, warned = [], [], [], {}
     for i, (row, report) in enumerate(zip(rows, reports, strict=True)):
         if isinstance(report, BadRecording):
-            failed.append({"uid": row["uid"], "reason": str(report)})
+            failed.append(
+                {key: row[key] for key in ("uid", "subject") if key in row}
+                | {"reason": str(report)}
+            )
             continue
         for warning in report.warnings:
             warned.setdefault(warning, []).append(row["uid"])

@@ -278,9 +278,25 @@ def net_benefit(targets, probabilities, weights, threshold):
     >>> net_benefit(targets, probabilities, np.ones((1, 4)), threshold=0.2).tolist()
     [0.1875]
     """
-    odds = threshold / (1 - threshold) if threshold < 1 else np.nan
-    gains = np.where(targets == 1, 1, -odds) * (probabilities >= threshold)
+    gains = np.where(targets == 1, 1, -_odds(threshold)) * (probabilities >= threshold)
     return _mean(gains, weights)
+
+
+def net_benefit_treat_all(prevalence, threshold):
+    """The net benefit of calling every recording positive; of calling none it is 0.
+
+    A model that has less than either should not decide anything.
+
+    Example
+    -------
+    >>> round(net_benefit_treat_all(prevalence=0.25, threshold=0.2), 6)
+    0.0625
+    """
+    return prevalence - (1 - prevalence) * _odds(threshold)
+
+
+def _odds(threshold):
+    return threshold / (1 - threshold) if threshold < 1 else np.nan
 
 
 # ---- scores: rated and predicted numbers

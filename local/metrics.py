@@ -20,6 +20,7 @@ from local.measures import (
     PROBABILITY_MEASURES,
     SCORE_MEASURES,
     WHY_UNDEFINED,
+    net_benefit_treat_all,
     quadratic_kappa,
     subject_weights,
     threshold_measures,
@@ -28,6 +29,15 @@ from local.predictions import rows_of_label, scores_in
 
 #: The measures of decisions, in the order of metrics.json.
 DECISION_MEASURES = tuple(threshold_measures(0.5))
+
+#: What the net benefit is compared with. No interval: draws keep the classes' sizes.
+TREAT_ALL = "net_benefit_treat_all"
+
+#: What a small sample means, said of each label in metrics.json and once in a report.
+SMALL_SAMPLE = (
+    "95 % intervals then hold the true value less often than that, mostly because they "
+    "are too optimistic, and all but those of AUROC are too narrow."
+)
 
 #: With fewer subjects, or fewer of a class, `docs/intervals.md` has seen intervals
 #: miss the truth more often than they say.
@@ -265,12 +275,7 @@ def _small_sample(label):
     classes = (
         " ({} with a positive, {} with a negative)".format(*counts) if counts else ""
     )
-    warning = (
-        f"Only {n} subjects{classes}: 95 % intervals then hold the true value less "
-        "often than that, mostly because they are too optimistic, and all but those of "
-        "AUROC are too narrow."
-    )
-    return {"small_sample": warning}
+    return {"small_sample": f"Only {n} subjects{classes}: {SMALL_SAMPLE}"}
 
 
 def _prediction_entries(label, seed, weighted=False):
@@ -304,11 +309,31 @@ def _why_too_few(ratings, weights):
 def _decision_entries(label, seed, weighted=False):
     """Entries of decisions; a net benefit needs the odds of a threshold."""
     if label.decided_on is None:
-        return _nothing(DECISION_MEASURES, label.threshold["reason"])
-    entries = bootstrap_intervals(**label.decision_question(weighted), seed=seed)
+        entries = _nothing(DECISION_MEASURES, label.threshold["reason"])
+    else:
+        entries = bootstrap_intervals(**label.decision_question(weighted), seed=seed)
     if label.threshold["value"] is None:
         entries |= _nothing(["net_benefit"], label.threshold["reason"])
-    return entries
+    return entries | _treat_all([(label, weighted)], entries["net_benefit"])
+
+
+def _treat_all(asked, net_benefit):
+    """The mean net benefit of calling all positive, beside that of the decisions.
+
+    asked : list of (_Label, whether subjects weigh the same)
+    net_benefit : dict
+        The entry of the decisions: where it has no value, neither has this.
+    """
+    if net_benefit["value"] is None:
+        return {TREAT_ALL: None, f"{TREAT_ALL}_reason": net_benefit["reason"]}
+    values = [
+        net_benefit_treat_all(
+            np.average(label.targets, weights=label.weights(weighted)),
+            label.threshold["value"],
+        )
+        for label, weighted in asked
+    ]
+    return {TREAT_ALL: float(np.mean(values))}
 
 
 def _nothing(names, reason):
@@ -331,6 +356,8 @@ def _macro(labels, found, seed, weighted=False):
         if labels and not binary:
             reason = "no label has two classes: all are scores"
         macro = _nothing((*PROBABILITY_MEASURES, *DECISION_MEASURES), reason)
+    asked = [(of, weighted) for of in kept.values()]
+    macro |= _treat_all(asked, macro["net_benefit"])
     macro |= {"n_labels": len(kept), "left_out": left_out}
     scores = {name: of for name, of in labels.items() if of.is_score}
     return macro | (_macro_scores(scores, found, seed, weighted) if scores else {})

@@ -7,6 +7,7 @@ import av
 import numpy as np
 import pytest
 import soundfile
+from parselmouth import praat
 
 from local import audio, inspection
 from local.errors import BadRecording
@@ -28,6 +29,15 @@ def sine(duration_s=1.0, rate=16000, channels=1, frequency_hz=440.0, amplitude=0
     time_s = np.arange(round(duration_s * rate)) / rate
     wave = amplitude * np.sin(2 * np.pi * frequency_hz * time_s)
     return wave[:, None] / np.arange(1, channels + 1)
+
+
+def speech(text, rate=16000):
+    """Synthetic speech, float64 [time], between the first and the last sound."""
+    voice = praat.call("Create SpeechSynthesizer", "English (America)", "Male1")
+    _, sound = praat.call(voice, "To Sound", text, "yes")
+    samples = sound.resample(rate).values[0]
+    heard = np.flatnonzero(np.abs(samples) > 0.02 * np.abs(samples).max())
+    return 0.3 * samples[heard[0] : heard[-1]] / np.abs(samples).max()
 
 
 def write_with_pyav(path, samples, rate, codec, container, bit_rate):

@@ -7,13 +7,13 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from parselmouth.praat import call
 from scipy.signal import butter, sosfilt
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
 from local.audit import audit_labels, capture, leakage, probes, report, silence
 from local.folds import draw_folds
+from tests.audio_files import speech
 
 RATE = 16000
 ROW = {
@@ -27,13 +27,7 @@ ROW = {
 
 @pytest.fixture(scope="module")
 def spoken():
-    """Speech, float64 [time] at 16 kHz, between the first and the last sound."""
-    synthesizer = call("Create SpeechSynthesizer", "English (America)", "Male1")
-    text = "My sister picked up a bag of sand in the park"
-    _, sound = call(synthesizer, "To Sound", text, "yes")
-    samples = sound.resample(RATE).values[0]
-    heard = np.flatnonzero(np.abs(samples) > 0.02 * np.abs(samples).max())
-    return 0.3 * samples[heard[0] : heard[-1]] / np.abs(samples).max()
+    return speech("My sister picked up a bag of sand in the park", RATE)
 
 
 def in_noise(spoken, before_s=1.0, after_s=1.0, noise=0.001):

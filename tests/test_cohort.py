@@ -50,8 +50,8 @@ def test_subjects_recordings_and_durations():
     assert cells(table_of(manifest())) == {
         "subjects": ["3"],
         "recordings": ["5"],
-        "recordings per subject": ["2 (1–2)"],
-        "seconds per recording": ["6 (2–16)"],
+        "recordings per subject, median (range)": ["2 (1–2)"],
+        "seconds per recording, median (range)": ["6 (2–16)"],
         "hours in all": ["0.01"],  # 36 s
     }
 
@@ -66,7 +66,7 @@ def test_labels_that_are_0_or_1_and_scores():
     assert cells(table, "strained")["positive recordings"] == ["3 (75 %)"]
     assert cells(table, "severity") == {
         "rated recordings": ["3"],
-        "rating": ["30 (10–80)"],
+        "rating, median (range)": ["30 (10–80)"],
     }
 
 
@@ -75,7 +75,7 @@ def test_what_is_not_known_is_a_dash_with_the_reason():
     table = table_of(frame)
     assert cells(table)["hours in all"] == ["–"]
     assert cells(table, "slow")["positive recordings"] == ["–"]
-    assert cells(table, "severity")["rating"] == ["–"]
+    assert cells(table, "severity")["rating, median (range)"] == ["–"]
     assert set(table.notes) == {cohort.NO_DURATIONS, cohort.NO_RATING}
 
 
@@ -103,14 +103,21 @@ def test_sex_in_codes_is_no_measurement():
 
 
 def test_age_is_of_subjects():
-    # ann is 40 and 42, so 41; bob 60; cy 81: not the median of five recordings, 60
+    # ann is 40 and 42, so 41; bob 60; cy 81: not the median of five recordings, 60.
+    # Quartiles are 50.5 and 70.5: nobody gave half a year, so none is shown.
     frame = manifest(age=["40", "42", "60", "", "81"])
     assert cells(table_of(frame), "age") == {
-        "median (quartiles)": ["60 (50.5–70.5)"],
+        "median (quartiles)": ["60 (51–71)"],
         "lowest and highest": ["41–81"],
         "several values": ["1"],
         "not given": ["0"],
     }
+
+
+def test_ages_that_are_given_in_parts_of_a_year_keep_them():
+    found = cells(table_of(manifest(age=["2.5", "2.5", "4", "", "6.25"])), "age")
+    assert found["median (quartiles)"] == ["4 (3.25–5.12)"]
+    assert found["lowest and highest"] == ["2.5–6.25"]
 
 
 def test_age_in_bands_is_counted():
@@ -138,14 +145,15 @@ def test_visits_are_counted_and_not_named():
     frame = manifest(session=["2024-05-01", "2024-06-01", "2024-05-03", "", ""])
     table = table_of(frame)
     # ann came twice, bob once, and of cy nothing is known
-    assert cells(table)["visits per subject"] == ["1.5 (1–2)"]
+    assert cells(table)["visits per subject, median (range)"] == ["1.5 (1–2)"]
     assert "2024" not in str(cells(table))
 
 
 def test_columns_that_are_empty_or_not_there_have_no_rows():
     table = table_of(manifest(session="", sex="", device=""))
     names = [row.name for row in table.rows]
-    assert not {"sex", "age", "device", "visits per subject"} & set(names)
+    assert not {"sex", "age", "device"} & set(names)
+    assert not any(name.startswith("visits") for name in names)
 
 
 def test_each_split_has_its_column():
@@ -167,9 +175,9 @@ def test_nobody_is_named_in_the_table():
 
 
 FAILED = [
-    {"uid": "r6", "reason": "waveform.wav is silent: every sample is 0"},
-    {"uid": "r7", "reason": "waveform.wav is silent: every sample is 0.5"},
-    {"uid": "r8", "reason": "there is no folder /data/r8"},
+    {"uid": "r6", "reason": "x.wav is silent: every sample is 0", "subject": "ann"},
+    {"uid": "r7", "reason": "x.wav is silent: every sample is 0.5", "subject": "dan"},
+    {"uid": "r8", "reason": "there is no folder /data/r8", "subject": "dan"},
     {"uid": "t2", "reason": "waveform.mp3 is something new", "split": "train"},
 ]
 
@@ -186,15 +194,17 @@ def flow(notes=(), failed=FAILED, **options):
     )
 
 
-def test_recordings_from_listed_to_rated():
+def test_recordings_and_subjects_from_listed_to_rated():
+    """Of t2 it is not known whose it is; ann and dan are counted once."""
     assert cells(flow().table) == {
-        "listed": ["2", "8"],
-        "left out: silent": ["0", "2"],
-        "left out: not there": ["0", "1"],
+        "listed": ["2", "8 (4 subjects)"],
+        "left out: silent": ["0", "2 (2 subjects)"],
+        "left out: not there": ["0", "1 (1 subject)"],
         "left out: another reason": ["1", "0"],
-        "used": ["1", "5"],
-        "of them rated for one label or more": ["1", "4"],  # r5 has strained only
-        "of them not rated": ["0", "1"],
+        "used": ["1 (1 subject)", "5 (3 subjects)"],
+        # r5, all that there is of cy, has strained only
+        "of them rated for one label or more": ["1 (1 subject)", "4 (2 subjects)"],
+        "of them not rated": ["0", "1 (1 subject)"],
     }
 
 
@@ -205,16 +215,16 @@ def test_without_recordings_there_are_notes_only():
 
 def test_what_was_left_out_of_another_split_may_be_unknown():
     found = flow(unknown={"train"})
-    assert cells(found.table)["listed"] == ["–", "8"]
-    assert cells(found.table)["left out: silent"] == ["–", "2"]
-    assert cells(found.table)["used"] == ["1", "5"]
+    assert cells(found.table)["listed"] == ["–", "8 (4 subjects)"]
+    assert cells(found.table)["left out: silent"] == ["–", "2 (2 subjects)"]
+    assert cells(found.table)["used"] == ["1 (1 subject)", "5 (3 subjects)"]
     assert list(found.table.notes) == [cohort.NOT_KNOWN]
 
 
 def test_a_recording_is_used_or_left_out_never_both():
     failed = [{"uid": "r5", "reason": "waveform.wav is silent: every sample is 0"}]
     found = cells(flow(failed=failed).table)
-    assert found["listed"] == ["1", "5"]
+    assert found["listed"] == ["1 (1 subject)", "5 (3 subjects)"]
     assert not any("left out" in name for name in found)
 
 

@@ -10,7 +10,10 @@ from scipy.special import expit
 from sklearn.metrics import roc_auc_score
 
 import evaluate
+from local.baselines import ACOUSTIC, PREVALENCE
 from local.errors import UserError
+from local.evaluation import NO_TRAINING
+from local.operating_points import fit_operating_points
 from local.predictions import write_predictions
 
 LABELS = ("slow", "loud")
@@ -152,6 +155,53 @@ def test_nothing_to_decide_with_is_said(tmp_path, both):
     of = metrics_of(folder)["labels"]["slow"]
     assert of["sensitivity"]["value"] is None and of["sensitivity"]["reason"]
     assert "no threshold" in of["threshold"]["reason"]
+
+
+def test_plain_baselines_are_not_made_up(tmp_path, both):
+    """They learn from training recordings, of which nothing is known here."""
+    test = both[1]
+    uids = test["uid"].unique()
+    write_csv(tmp_path / "rows.csv", [{"uid": u, "subject": u[:3]} for u in uids])
+    _, folder = run(tmp_path, both[0], f"--split_csv={tmp_path / 'rows.csv'}")
+    found = metrics_of(folder)["baselines"]
+    assert list(found) == [PREVALENCE, ACOUSTIC]
+    for of in found.values():
+        assert of["description"]
+        assert of["labels"] == {label: {"reason": NO_TRAINING} for label in LABELS}
+    page = (folder / "report.html").read_text()
+    assert NO_TRAINING in page and "acoustic statistics" in page
+
+
+def test_excluded_subjects_neither_count_nor_choose(tmp_path, both):
+    """Ten of the validation subjects, and two of the others, withdrew."""
+    table, test = both
+    validation = table[table["split"] == "valid"]
+    gone = [*sorted(validation["subject"].unique())[:10], "p00", "p07"]
+    splits = tmp_path / "corpus" / "splits"
+    rows = [{"uid": uid, "subject": uid[:3]} for uid in test["uid"].unique()]
+    write_csv(splits / "test.csv", rows)
+    kept = table[~table["subject"].isin(gone)]
+    expected = fit_operating_points(kept[kept["split"] == "valid"], LABELS)
+    everybody = fit_operating_points(validation, LABELS)
+    option = f"--split_csv={splits / 'test.csv'}"
+    for folder in (splits, splits.parent):  # beside the CSV, or beside its folder
+        path = folder / "excluded_subjects.txt"
+        path.write_text("\n".join(gone))
+        _, results = run(tmp_path, table, option)
+        found = metrics_of(results)
+        assert (found["n_subjects"], found["n_recordings"]) == (28, 56)
+        for label in LABELS:
+            threshold = found["labels"][label]["threshold"]
+            assert threshold == expected[label]["threshold"]
+            assert threshold != everybody[label]["threshold"]
+        assert "12 excluded subjects left out" in (results / "report.html").read_text()
+        assert not {row["subject"] for row in read_csv(results / "predictions.csv")} & {
+            *gone
+        }
+        path.unlink()
+    (splits / "excluded_subjects.txt").write_text("\n".join(test["subject"].unique()))
+    with pytest.raises(UserError, match="all subjects to be scored are in excluded"):
+        run(tmp_path, table, option)
 
 
 def test_a_csv_adds_subgroups_and_raters(tmp_path, both):

@@ -536,6 +536,7 @@ def test_audit(pair):
     assert words(panel) == ["not computable"]
     sides = [(p.get_x(), p.get_x() + p.get_width()) for p in panel.patches]
     np.testing.assert_allclose(sides, [(0, 0.35), (0.65, 1)])
+    assert "0.15 or more from 0.5" in names_below(sketch.figure)
     assert (
         "slow is flagged: capture probe 0.90; silence probe 0.66; model on silence not "
         "computable; behaviour probe 0.95."

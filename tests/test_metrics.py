@@ -149,6 +149,36 @@ def test_decisions_by_hand():
     assert values == pytest.approx(expected)
 
 
+def test_net_benefit_of_treating_all_by_hand():
+    """At 0.2 a false alarm costs a quarter. a: two of five recordings, b: one of four.
+
+    By subjects: p's two weigh 1/2 each, so a is 1.5 of 4, and b 1 of 3.
+    """
+    targets = [[1, 0], [0, 0], [1, 1], [0, NAN], [0, 0]]
+    probabilities = [[0.9, 0.1], [0.3, 0.3], [0.1, 0.8], [0.1, 0.1], [0.1, 0.1]]
+    table = table_of(targets, probabilities, ["a", "b"], list("ppqrs"))
+    given = points(a=0.2, b=0.2)
+    found = evaluate_predictions(table, [["a", "b"]], "x", None, given)
+    a, b = 2 / 5 - 3 / 5 / 4, 1 / 4 - 3 / 4 / 4
+    labels, macro = found["labels"], found["macro"]
+    assert labels["a"]["net_benefit"]["value"] == pytest.approx((1 - 1 / 4) / 5)
+    assert labels["a"]["net_benefit_treat_all"] == pytest.approx(a)
+    assert labels["b"]["net_benefit_treat_all"] == pytest.approx(b)
+    assert macro["net_benefit_treat_all"] == pytest.approx((a + b) / 2)
+    weighted = found["subject_weighted"]["labels"]
+    of_a, of_b = 1.5 / 4 - 2.5 / 4 / 4, 1 / 3 - 2 / 3 / 4
+    assert weighted["a"]["net_benefit_treat_all"] == pytest.approx(of_a)
+    assert weighted["b"]["net_benefit_treat_all"] == pytest.approx(of_b)
+
+
+@pytest.mark.parametrize("threshold", ["too few", 1.0])
+def test_treating_all_without_odds_has_a_reason(threshold):
+    found = evaluated([1, 0, 1], [0.9, 0.8, 0.1], operating_points=points(a=threshold))
+    for of in (found["labels"]["a"], found["macro"]):
+        assert of["net_benefit_treat_all"] is None
+        assert of["net_benefit_treat_all_reason"] == of["net_benefit"]["reason"]
+
+
 def test_against_scikit_learn():
     table = cohort()
     found = evaluate_predictions(
@@ -283,7 +313,8 @@ def test_keys_of_the_contract():
     assert (found["checkpoint"], found["n_recordings"]) == ("CKPT+x", 125)
     assert found["n_subjects"] == 30
     counts = ["n", "n_positive", "n_subjects", "n_positive_subjects", "prevalence"]
-    keys = [*counts, *RANKING, *CALIBRATION, "threshold", *DECISIONS, "small_sample"]
+    keys = [*counts, *RANKING, *CALIBRATION, "threshold", *DECISIONS]
+    keys += ["net_benefit_treat_all", "small_sample"]
     for view in (found, found["per_visit"], found["per_subject"]):
         assert list(view["labels"]) == ["a", "b"]
         for label in view["labels"].values():
@@ -294,7 +325,8 @@ def test_keys_of_the_contract():
                 type(label[name]) is float for name in CALIBRATION
             )
         macro = view["macro"]
-        assert list(macro) == [*RANKING, *DECISIONS, "n_labels", "left_out"]
+        counted = ["net_benefit_treat_all", "n_labels", "left_out"]
+        assert list(macro) == [*RANKING, *DECISIONS, *counted]
         assert all(is_entry(macro[name]) for name in (*RANKING, *DECISIONS))
     for name in ("per_visit", "per_subject"):
         assert list(found[name]) == ["n_cases", "labels", "macro", "n_varying"]
@@ -305,8 +337,8 @@ def test_keys_of_the_contract():
     weighted = found["subject_weighted"]
     assert list(weighted) == ["labels", "macro"]
     for label in weighted["labels"].values():
-        assert list(label) == [*RANKING, *DECISIONS]
-        assert all(is_entry(entry) for entry in label.values())
+        assert list(label) == [*RANKING, *DECISIONS, "net_benefit_treat_all"]
+        assert all(is_entry(label[name]) for name in (*RANKING, *DECISIONS))
     assert set(weighted["macro"]) == set(found["macro"])
     assert without_reasons(found) == []
 
@@ -437,6 +469,31 @@ def test_means_of_decisions_need_all_thresholds():
     for name in DECISIONS:
         value = found["labels"]["a"][name]["value"]
         assert found["macro"][name]["value"] == pytest.approx(value)
+
+
+def test_means_are_no_surer_than_the_least_sure_label():
+    """b has four positive subjects: a value, but no bounds; so has the mean."""
+    rng = np.random.default_rng(5)
+    targets = np.stack([np.arange(30) % 2, np.arange(30) < 4], axis=1).astype(float)
+    probabilities = np.clip(0.3 * targets + rng.uniform(0.1, 0.6, (30, 2)), 0.01, 0.99)
+    table = table_of(targets, probabilities, ["a", "b"])
+    given = {"operating_points": points(a=0.5, b=0.5)}
+    found = evaluate_predictions(table, [["a", "b"]], "x", **given)
+    for view in (found, found["subject_weighted"], found["per_subject"]):
+        a, b, macro = *view["labels"].values(), view["macro"]
+        assert "low" in a["auroc"] and b["auroc"]["low"] is None
+        few = f"b: {b['auroc']['reason']}"
+        assert few == "b: fewer than 5 subjects have positives: 4"
+        assert (macro["n_labels"], macro["left_out"]) == (2, {})
+        for name in (*RANKING, *DECISIONS):
+            mean = (a[name]["value"] + b[name]["value"]) / 2
+            assert a[name]["low"] <= a[name]["value"] <= a[name]["high"]
+            assert macro[name]["value"] == pytest.approx(mean)
+            bounds = {"low": None, "high": None, "reason": few}
+            assert {key: macro[name][key] for key in bounds} == bounds
+    alone = evaluate_predictions(table, [["a"]], "x", **given)
+    for name in (*RANKING, *DECISIONS):  # b apart there is nothing to be unsure of
+        assert alone["macro"][name] == alone["labels"]["a"][name]
 
 
 def test_no_operating_points():

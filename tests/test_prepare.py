@@ -345,7 +345,7 @@ def test_a_split_is_prepared_for_evaluation(damaged):
         damaged / "splits" / "test.csv", values, names=["low", "noisy"]
     )
     assert (len(split.table), len(split.manifest)) == (8, 7)
-    assert [entry["uid"] for entry in split.failed] == ["s11_0"]
+    assert [(e["uid"], e["subject"]) for e in split.failed] == [("s11_0", "s11")]
     assert split.manifest["ID"].tolist() == split.table["uid"].tolist()[1:]
     values["on_bad_recording"] = "stop"
     message = user_error(

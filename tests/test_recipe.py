@@ -1,6 +1,7 @@
 """The three scripts from end to end, as a user runs them."""
 
 import json
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -186,6 +187,51 @@ def test_evaluation_repeats_the_test_scores_and_changes_nothing(experiment):
     again = experiment / "evaluation" / "test"
     for name in ("predictions.csv", "metrics.json", "audit.json"):
         assert (again / name).read_bytes() == (experiment / name).read_bytes()
+
+
+@pytest.mark.parametrize("split", ["test", "val.csv", "manifest"])
+def test_no_threshold_is_judged_by_those_who_chose_it(
+    experiment, shared_corpus, tmp_path, split
+):
+    copy = tmp_path / "copy"
+    shutil.copytree(experiment, copy)
+    # three validation subjects are too few to choose one: here they have
+    file = copy / "save" / "operating_points.json"
+    points = json.loads(file.read_text())["labels"]
+    for point in points.values():
+        point["threshold"] = {
+            "value": 0.5,
+            "rule": "youden",
+            "source": "validation",
+            "n_positive_subjects": 3,
+        }
+    file.write_text(json.dumps({"labels": points}))
+    csv = {
+        "test": shared_corpus / "splits" / "test.csv",
+        "val.csv": shared_corpus / "splits" / "val.csv",
+        "manifest": copy / "save" / "manifests" / "valid.csv",
+    }
+    result = run_script(
+        "evaluate.py",
+        "hparams/evaluate.yaml",
+        f"--experiment_folder={copy}",
+        f"--split_csv={csv[split]}",
+        f"--output_folder={tmp_path / 'out'}",
+        "--audit=False",
+    )
+    succeeded(result)
+    found = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    rows = read_csv(tmp_path / "out" / "predictions.csv")
+    judged = split == "test"
+    assert found["n_subjects"] == (4 if judged else 3)
+    for of in found["labels"].values():
+        assert (of["threshold"]["value"] == 0.5) == judged
+        assert (of["specificity"]["value"] is not None) == judged
+        if not judged:
+            assert "chosen on 3 of these subjects" in of["threshold"]["reason"]
+    assert {row["predicted"] for row in rows} <= ({"0", "1"} if judged else {""})
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert ("3 of 3 subjects of this split were trained" in page) != judged
 
 
 def test_a_moved_experiment_scores_another_split_without_bad_recordings(

@@ -16,9 +16,10 @@ import pandas as pd
 import pytest
 
 from local import figures
+from local.baselines import ACOUSTIC
 from local.evidence import Evidence, Excerpt
 from local.labels import LabelType, flatten
-from local.metrics import evaluate_predictions
+from local.metrics import SMALL_SAMPLE, evaluate_predictions
 from local.predictions import predictions_table
 from local.raters import agreement, raters_on_roc
 from local.report import write_report
@@ -271,8 +272,8 @@ def test_headline_numbers(evidence):
     page = Page(render_html(dataclasses.replace(evidence, metrics=metrics), []))
     n_positive = str(slow["n_positive"])
     row = page.row("headline", "slow rate")
-    assert row[:3] == ["72", n_positive, "24"]
-    assert row[4:6] == ["0.83 (0.71 to >0.999)", "0.70a (–)"]
+    assert row[:2] == ["0.83 (0.71 to >0.999)", "0.70a (–)"]
+    assert row[3:6] == ["72", n_positive, "24"]
     assert "a too few" in page.words("headline")
     assert any("−0.10 (−0.20 to 0.05)" in row for row in page.rows)
     assert any("0.50a (0.25–0.75)" in row for row in page.rows)
@@ -354,11 +355,57 @@ def test_people_the_model_knows_are_told_at_the_top(evidence):
 def test_what_another_command_left_out_is_not_known(evidence):
     """24 subjects of 3 recordings, and one of the test split that can't be used."""
     listed = Page(render_html(evidence, [])).row("inclusion", "listed")
-    assert listed == ["–a", "73"]
+    assert listed == ["–a", "73"]  # of whom the one is, is not known
     provenance = {"command": "python train.py x.yaml", "versions": {}}
     training = dataclasses.replace(evidence, provenance=provenance)
     listed = Page(render_html(training, [])).row("inclusion", "listed")
-    assert listed == ["72", "73"]
+    assert listed == ["72 (24 subjects)", "73"]
+
+
+def test_small_samples_are_explained_once(evidence):
+    words = " ".join(Page(render_html(evidence, [])).text.values())
+    assert words.count(SMALL_SAMPLE) == 1
+    assert "slow rate and loud: only 24 subjects (24 with a positive, 24" in words
+    assert "explained under Results by label" in words  # of the score
+    scores = render_html(make_evidence([["severity"]], scores=("severity",)), [])
+    assert scores.count(SMALL_SAMPLE) == 1
+
+
+def test_plain_acoustics_that_reach_the_network_are_named_at_the_top(evidence):
+    labels = evidence.metrics["labels"]
+    value = labels["slow rate"]["auroc"]["value"]
+
+    def page(low, high):
+        auroc = {"value": 0.5, "low": low, "high": high}
+        found = {"slow rate": {"auroc": auroc}, "loud": {"reason": "too few"}}
+        acoustic = {"description": "x", "labels": found}
+        metrics = evidence.metrics | {"baselines": {ACOUSTIC: acoustic}}
+        return Page(render_html(dataclasses.replace(evidence, metrics=metrics), []))
+
+    said = "For slow rate plain acoustic statistics may be as good as the network"
+    assert said in page(0.3, value).words("brief")
+    assert said in page(value + 0.001, 1.0).words("brief")  # better, even
+    for bounds in ((0.3, value - 0.001), (None, None)):
+        assert "acoustic" not in page(*bounds).words("brief")
+
+
+def test_groups_that_are_all_too_small_take_a_line(evidence):
+    """Of 24 subjects all have both ratings: sexes of 12 have numbers, thirds none."""
+    found = json.loads(json.dumps(evidence.metrics["subgroups"]))
+    small = {"group": "north", "n": 9, "n_subjects": 3, "n_positive_subjects": 3}
+    small |= {"n_negative_subjects": 3, "reason": "too small"}
+    nothing = dict.fromkeys(("largest_gap", "largest_gap_by_chance", "p", "p_holm"))
+    site = nothing | {"groups": [small, small], "n_groups": 0, "reason": "too small"}
+    for of in found.values():
+        of["columns"]["site"] = of["columns"]["device"] = site
+    found["loud"]["columns"]["sex"] = site
+    metrics = evidence.metrics | {"subgroups": found}
+    page = Page(render_html(dataclasses.replace(evidence, metrics=metrics), []))
+    words = page.words("subgroups")
+    assert "All groups by site and device are too small for slow rate." in words
+    assert "All groups by sex, site and device are too small for loud." in words
+    assert page.row("subgroups", "f")[0] == "36"
+    assert not any(row[:2] == ["subgroups", "north"] for row in page.rows)
 
 
 def test_recordings_are_named_only_if_wanted(written, evidence):
@@ -451,6 +498,7 @@ onload = () => {{
     return {{
       width: inner.documentElement.clientWidth,
       scroll_width: inner.documentElement.scrollWidth,
+      result: inner.querySelector("#headline td")?.getBoundingClientRect().right,
       images: [...inner.images].map((image) => image.naturalWidth),
       requests: entries.map((entry) => entry.name),
     }};
@@ -513,6 +561,7 @@ def test_browser(written, variants, tmp_path):
     for answer, (_, width) in zip(answers, pages, strict=True):
         assert answer["width"] == answer["scroll_width"] == width
         assert answer["requests"] == []
+    assert answers[0]["result"] < 360  # AUROC is seen without scrolling sideways
     for answer in answers[:2]:
         assert len(answer["images"]) >= 8
         assert min(answer["images"]) > 0

@@ -1,6 +1,7 @@
 """What the confound audit found."""
 
 from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 
 from local.audit.report import LARGE
 from local.figures.drawing import (
@@ -16,6 +17,9 @@ from local.figures.rows import draw_point, rows_axis
 from local.labels import flatten
 
 RED = "#A80020"
+
+#: Where a label is flagged, if that is no chance.
+FAR = {"facecolor": "0.88", "edgecolor": "none"}
 
 #: What the audit computes of each label, and how it is called here.
 AUDITED = {
@@ -59,7 +63,7 @@ def draw_audit(evidence):
     figure, panels = panel_grid(len(audited), height, sharex=True, sharey=True)
     for panel, (label, of) in zip(panels, audited.items(), strict=True):
         for side in ((0, 0.5 - LARGE), (0.5 + LARGE, 1)):
-            panel.axvspan(*side, color="0.88", zorder=0)
+            panel.axvspan(*side, **FAR, zorder=0)
         for place, name in enumerate(AUDITED):
             marker, colour, _ = STATUSES.get(of[name]["status"], STATUSES[None])
             draw_point(panel, place, of[name], marker, colour, hollow=False)
@@ -87,6 +91,7 @@ def _legend(figure):
         Line2D([], [], marker=marker, color=colour, linestyle="", label=name)
         for marker, colour, name in STATUSES.values()
     ]
+    handles.append(Patch(**FAR, label=f"{LARGE} or more from 0.5"))
     legend_below(figure, handles)
 
 

@@ -1,5 +1,6 @@
 """The box at the top of a report: the main result, and what to be careful about."""
 
+from local.baselines import ACOUSTIC
 from local.formats import counted, interval, listed, number
 from local.report.results import binary_labels, score_labels
 
@@ -57,6 +58,18 @@ def _spoken(entry):
     return f"{number(entry['value'])} (95 % interval {bounds})"
 
 
+def _equalled(metrics):
+    """Labels on which the plain acoustic baseline may be as good as the network."""
+    baseline = metrics.get("baselines", {}).get(ACOUSTIC, {"labels": {}})["labels"]
+    return [
+        label
+        for label, of in binary_labels(metrics["labels"]).items()
+        if of["auroc"]["value"] is not None
+        and (high := baseline.get(label, {}).get("auroc", {}).get("high")) is not None
+        and of["auroc"]["value"] <= high
+    ]
+
+
 def _with_status(audit, status):
     return [label for label, of in audit["labels"].items() if of["status"] == status]
 
@@ -90,6 +103,12 @@ def _warnings(evidence):
         warnings.append(
             f"Small sample for {listed(small)}: with so few people the numbers are "
             "uncertain, and intervals may be too narrow."
+        )
+    if equalled := _equalled(evidence.metrics):
+        warnings.append(
+            f"For {listed(equalled)} plain acoustic statistics may be as good as the "
+            "network: their interval of AUROC reaches the network's value. That the "
+            "network is worth its trouble there has not been shown."
         )
     if unclear := _with_status(evidence.audit, "inconclusive"):
         warnings.append(f"The confound audit is inconclusive for {listed(unclear)}.")

@@ -170,6 +170,7 @@ def _findings(evidence):
         "ranking": headline.get("ranking"),
         "probabilities": headline.get("probabilities"),
         "small": headline.get("small", {}),
+        "small_means": headline.get("small_means"),
         "thresholds": decisions.get("thresholds"),
         "decisions": decisions.get("decisions"),
         "scores": (results.scores(evidence) or {}).get("table"),

@@ -36,7 +36,8 @@ def subgroups(evidence):
     ]
     return {
         "tests": _tests(found) if any(tested) else None,
-        "tables": {label: _groups(label, of) for label, of in found.items()},
+        "tables": [table for table in map(_groups, found, found.values()) if table],
+        "too_small": _too_small(found),
         "n_permutations": next(iter(found.values()))["n_permutations"],
     }
 
@@ -60,11 +61,28 @@ def _tests(found):
     return table
 
 
+def _are_too_small(tested):
+    return all("reason" in group for group in tested["groups"])
+
+
+def _too_small(found):
+    """Columns of which no group has numbers: {"column and column": "label, label"}."""
+    by_columns = {}
+    for label, of in found.items():
+        columns = [c for c, tested in of["columns"].items() if _are_too_small(tested)]
+        if columns:
+            by_columns.setdefault(listed(columns), []).append(label)
+    return {columns: listed(labels) for columns, labels in by_columns.items()}
+
+
 def _groups(label, of):
+    """A label's groups, of the columns that have any large enough; None without."""
     columns = ["recordings", "subjects", "with a positive", "with a negative", "AUROC"]
     columns += ["sensitivity", "specificity"]
     table = Table(label, ["group", *columns])
     for column, tested in of["columns"].items():
+        if _are_too_small(tested):
+            continue
         table.heading(column)
         for group in tested["groups"]:
             counts = ["n", "n_subjects", "n_positive_subjects", "n_negative_subjects"]
@@ -78,7 +96,7 @@ def _groups(label, of):
                     for name in measures
                 ),
             )
-    return table
+    return table if table.rows else None
 
 
 def audit(evidence):

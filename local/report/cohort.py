@@ -16,6 +16,9 @@ PERSONAL, TECHNICAL = ("sex", "age"), ("device", "site", "task")
 #: Of a column with more different values only their number is told.
 MAX_VALUES = 12
 
+#: What a row of `_median` says of its cells.
+SPREAD = ", median (range)"
+
 NO_DURATIONS = "it is not known how long the recordings are"
 NO_RATING = "no recording is rated"
 NOBODY = "it is given of nobody"
@@ -64,24 +67,27 @@ def table_one(manifests, labels, types):
     Returns
     -------
     tables.Table
-        A column per split. Behind a median is the range in brackets, behind a count
-        the share.
+        A column per split. What is in brackets, the name of the row says or a unit.
 
     Example
     -------
     >>> manifest = pd.DataFrame({"subject": ["p", "p", "q"], "sex": ["f", "f", "m"]})
     >>> table = table_one({"test": manifest}, [], {})
-    >>> [(row.name, row.cells[0].text) for row in table.rows[:3]]
-    [('subjects', '2'), ('recordings', '3'), ('recordings per subject', '1.5')]
+    >>> [(row.name, row.cells[0].text) for row in table.rows[:2]]
+    [('subjects', '2'), ('recordings', '3')]
     """
     table = Table("Who was recorded", ["", *manifests])
     frames = list(manifests.values())
     _add(table, frames, "subjects", lambda frame: frame["subject"].nunique())
     _add(table, frames, "recordings", len)
-    _add(table, frames, "recordings per subject", _recordings_per_subject)
+    _add(table, frames, f"recordings per subject{SPREAD}", _recordings_per_subject)
     if any(_given(frame, "session").notna().any() for frame in frames):
-        _add(table, frames, "visits per subject", lambda of: _visits(of, table))
-    _add(table, frames, "seconds per recording", lambda of: _seconds(of, table))
+        _add(
+            table, frames, f"visits per subject{SPREAD}", lambda of: _visits(of, table)
+        )
+    _add(
+        table, frames, f"seconds per recording{SPREAD}", lambda of: _seconds(of, table)
+    )
     _add(table, frames, "hours in all", lambda of: _hours(of, table))
     for label in labels:
         table.heading(label)
@@ -163,7 +169,7 @@ def _score_rows(label, table):
         ratings = frame[label].dropna()
         return _median(ratings) if len(ratings) else table.number(None, NO_RATING)
 
-    return {"rated recordings": rated, "rating": rating}
+    return {"rated recordings": rated, f"rating{SPREAD}": rating}
 
 
 def _given(frame, column):
@@ -209,18 +215,26 @@ def _personal_rows(table, frames, column):
 
 
 def _age_rows(table, of_subjects):
+    given = [float(age) for of in of_subjects for ages in of for age in ages]
+    # a median of years may be half of one, which nobody has said
+    form = _whole if all(age.is_integer() for age in given) else measured
     quartiles, ranges = [], []
     for of in of_subjects:
         ages = [np.median(np.array(given, dtype=float)) for given in of if given]
         if ages:
-            low, middle, high = map(measured, np.quantile(ages, [0.25, 0.5, 0.75]))
+            low, middle, high = map(form, np.quantile(ages, [0.25, 0.5, 0.75]))
             quartiles.append(Cell(middle, f"({low}{DASH}{high})"))
-            ranges.append(f"{measured(min(ages))}{DASH}{measured(max(ages))}")
+            ranges.append(f"{form(min(ages))}{DASH}{form(max(ages))}")
         else:
             quartiles.append(table.number(None, NOBODY))
             ranges.append(table.number(None, NOBODY))
     table.add("median (quartiles)", *quartiles)
     table.add("lowest and highest", *ranges)
+
+
+def _whole(value):
+    """A number without its fraction; half of one is rounded up."""
+    return f"{int(value + 0.5)}"
 
 
 def _technical_rows(table, frames, column):
@@ -268,12 +282,14 @@ def inclusion_flow(
 ):
     """Counts recordings that were listed, could not be used, were used and rated.
 
+    Behind them stands of how many subjects they are, where that is known of all.
+
     Arguments
     ---------
     manifests : dict of str to pandas.DataFrame
         Split → manifest, with `ID`, `subject` and the labels.
     failed : list of dict
-        `uid`, `reason` and maybe `split`.
+        `uid`, `reason` and maybe `subject` and `split`.
     notes : list of str
     labels : list of str
     split : str
@@ -304,11 +320,14 @@ def inclusion_flow(
     splits = list(dict.fromkeys([*manifests, *fates["split"]]))
     table = Table("Recordings that were listed, used and rated", ["", *splits])
     for name, belong in rows.items() if splits else ():
-        inside = fates["split"][fates["fate"].isin(belong)]
-        counts = {of: int((inside == of).sum()) for of in splits}
-        if not set(belong) <= set(USED):
-            counts |= dict.fromkeys(set(unknown) & set(splits))
-        cells = [table.number(n, NOT_KNOWN, "{:,}".format) for n in counts.values()]
+        inside = fates[fates["fate"].isin(belong)]
+        hidden = set() if set(belong) <= set(USED) else set(unknown)
+        cells = [
+            table.number(None, NOT_KNOWN)
+            if of in hidden
+            else _of_subjects(inside[inside["split"] == of])
+            for of in splits
+        ]
         table.add(name, *cells)
     if not show_uids:
         notes = [_anonymous(note, set(fates["uid"]), manifests) for note in notes]
@@ -316,21 +335,37 @@ def inclusion_flow(
 
 
 def _fates(manifests, failed, labels, split):
-    """What became of each recording: columns `split`, `uid` and `fate`."""
+    """What became of each recording: columns `split`, `uid`, `subject` and `fate`."""
     rows = [
-        (name, uid, USED[0] if is_rated else USED[1])
+        (name, uid, subject, USED[0] if is_rated else USED[1])
         for name, manifest in manifests.items()
-        for uid, is_rated in zip(
-            manifest["ID"], manifest[labels].notna().any(axis=1), strict=True
+        for uid, subject, is_rated in zip(
+            manifest["ID"],
+            manifest["subject"],
+            manifest[labels].notna().any(axis=1),
+            strict=True,
         )
     ]
     rows += [
-        (entry.get("split") or split, entry["uid"], _kind(entry["reason"]))
+        (
+            entry.get("split") or split,
+            entry["uid"],
+            entry.get("subject"),
+            _kind(entry["reason"]),
+        )
         for entry in failed
     ]
-    fates = pd.DataFrame(rows, columns=["split", "uid", "fate"])
+    fates = pd.DataFrame(rows, columns=["split", "uid", "subject", "fate"])
     # of predictions from elsewhere there may be some whose recording can't be read
     return fates.drop_duplicates(["split", "uid"])
+
+
+def _of_subjects(fates):
+    """How many recordings these are, and of how many subjects if all are known."""
+    if fates.empty or fates["subject"].isna().any():
+        return Cell(f"{len(fates):,}")
+    n = fates["subject"].nunique()
+    return Cell(f"{len(fates):,}", f"({counted(n, 'subject')})")
 
 
 def _kind(reason):

@@ -1,6 +1,7 @@
 """What a report says of the results: by label, beside baselines, by who counts."""
 
 from local.formats import listed, number, three_digits
+from local.metrics import SMALL_SAMPLE, TREAT_ALL
 from local.report.tables import Cell, Table, word
 
 #: Columns of the tables, by the names of metrics.json.
@@ -67,6 +68,7 @@ def headline(evidence):
         "ranking": _ranking(labels, metrics["macro"]),
         "probabilities": _probabilities(labels, metrics["macro"]),
         "small": _small(labels),
+        "small_means": SMALL_SAMPLE,
         "heads": [
             of for of in metrics["heads"] if of["top1_accuracy"]["value"] is not None
         ],
@@ -86,12 +88,13 @@ def decisions(evidence):
 
 
 def _small(labels):
-    """What is said of small samples: {sentence: "label and label"}."""
+    """The labels of few people, by how few: {"only …": "label and label"}."""
     groups = {}
     for label, of in labels.items():
         if sentence := of.get("small_sample"):
-            groups.setdefault(sentence, []).append(label)
-    return {sentence: listed(names) for sentence, names in groups.items()}
+            few = sentence.removesuffix(f": {SMALL_SAMPLE}")
+            groups.setdefault(few[0].lower() + few[1:], []).append(label)
+    return {few: listed(names) for few, names in groups.items()}
 
 
 def _mean_name(macro, labels):
@@ -99,8 +102,9 @@ def _mean_name(macro, labels):
 
 
 def _ranking(labels, macro):
-    columns = ["recordings", "of them positive", "subjects", "with a positive", "AUROC"]
-    columns += ["average precision", "prevalence"]
+    # the results first: on a phone the others are beyond the edge
+    columns = [*RANKING.values(), "prevalence", "recordings", "of them positive"]
+    columns += ["subjects", "with a positive"]
     table = Table("How well the model ranks recordings", ["label", *columns])
     for label, of in labels.items():
         counts = [
@@ -108,9 +112,9 @@ def _ranking(labels, macro):
         ]
         measures = [table.entry(of[name]) for name in RANKING]
         prevalence = table.number(of["prevalence"], "no recording is rated")
-        table.add(label, *counts, *measures, prevalence)
+        table.add(label, *measures, prevalence, *counts)
     measures = [table.entry(macro[name]) for name in RANKING]
-    table.add(_mean_name(macro, labels), "", "", "", "", *measures, "")
+    table.add(_mean_name(macro, labels), *measures, *[""] * 5)
     return table
 
 
@@ -165,11 +169,12 @@ def _rule(table, threshold):
 
 
 def _decisions(labels, macro):
-    table = Table("Decisions at the threshold", ["label", *DECISIONS.values()])
-    for label, of in labels.items():
-        table.add(label, *(table.entry(of[name]) for name in DECISIONS))
-    means = [table.entry(macro[name]) for name in DECISIONS]
-    table.add(_mean_name(macro, labels), *means)
+    columns = [*DECISIONS.values(), "calling all positive"]
+    table = Table("Decisions at the threshold", ["label", *columns])
+    for label, of in (*labels.items(), (_mean_name(macro, labels), macro)):
+        entries = [table.entry(of[name]) for name in DECISIONS]
+        of_all = table.number(of[TREAT_ALL], of.get(f"{TREAT_ALL}_reason"))
+        table.add(label, *entries, of_all)
     return table
 
 
@@ -278,4 +283,6 @@ def scores(evidence):
         table.add(label, of["n"], of["n_subjects"], *_cells(table, of, measures))
     name = f"mean of {macro['n_scores']} of {len(labels)} scores"
     table.add(name, "", "", *_cells(table, macro, measures))
-    return {"table": table, "small": _small(labels)}
+    said = bool(binary_labels(metrics["labels"]))  # in the section on these
+    means = None if said else SMALL_SAMPLE
+    return {"table": table, "small": _small(labels), "small_means": means}
