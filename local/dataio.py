@@ -1,4 +1,4 @@
-"""Manifests in, batches out: the dataset, its audio pipeline and the batch order."""
+"""From manifests to datasets, and their audio pipeline."""
 
 import contextlib
 import functools
@@ -185,60 +185,3 @@ def loader_kwargs(hparams):
         # of its own, so that workers don't draw from the global random state
         "generator": torch.Generator().manual_seed(hparams["seed"]),
     }
-
-
-class ShuffledBatches(torch.utils.data.Sampler):
-    """Batches in a fresh random order every epoch, never a batch of one.
-
-    ECAPA-TDNN's batch normalisation can't train on one recording, so a last batch
-    of one joins the batch before it. Under torchrun every process takes its share
-    of the batches; so that all have as many, the first few may come twice.
-
-    Arguments
-    ---------
-    n_recordings : int
-    batch_size : int
-    seed : int
-    rank, world_size : int
-        Which process this is, of how many.
-
-    Example
-    -------
-    >>> batches = ShuffledBatches(5, batch_size=2, seed=1)
-    >>> sorted(len(batch) for batch in batches)
-    [2, 3]
-    """
-
-    def __init__(self, n_recordings, batch_size, seed, rank=0, world_size=1):
-        if batch_size < 2 or n_recordings < 2:
-            raise ValueError(
-                "training needs batches of at least 2 recordings: batch_size is "
-                f"{batch_size}, recordings are {n_recordings}"
-            )
-        self.n_recordings = n_recordings
-        self.batch_size = batch_size
-        self.seed = seed
-        self.rank, self.world_size = rank, world_size
-        self.epoch = 0
-
-    def set_epoch(self, epoch):
-        """The epoch whose order comes next; `Brain.fit` calls this."""
-        self.epoch = epoch
-
-    def __iter__(self):
-        generator = keyed_generator("order", self.seed, self.epoch)
-        order = torch.randperm(self.n_recordings, generator=generator).tolist()
-        batches = [
-            order[i : i + self.batch_size]
-            for i in range(0, self.n_recordings, self.batch_size)
-        ]
-        if len(batches[-1]) == 1:
-            single = batches.pop()
-            batches[-1] += single
-        missing = -len(batches) % self.world_size
-        batches += [batches[i % len(batches)] for i in range(missing)]
-        return iter(batches[self.rank :: self.world_size])
-
-    def __len__(self):
-        full, rest = divmod(self.n_recordings, self.batch_size)
-        return -(-(full + (rest > 1)) // self.world_size)
