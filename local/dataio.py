@@ -7,7 +7,7 @@ import torch
 from speechbrain.dataio.dataset import DynamicItemDataset
 from speechbrain.utils.data_pipeline import provides, takes
 
-from local import audio
+from local import audio, decoded_cache
 from local.errors import BadRecording, RunError, UserError
 from local.gcs import RemoteError
 from local.manifests import segment
@@ -87,7 +87,8 @@ def build_dataset(manifest, labels, recordings, audio_settings, crop):
         Columns of the manifest that hold targets; may be empty.
     recordings : recordings.FolderRecordings or recordings.BucketRecordings
     audio_settings : dict
-        `sample_rate` (Hz), `audio_backend`, `mono`.
+        `sample_rate` (Hz), `audio_backend`, `mono`, `decoded_cache` (a folder, or
+        None or absent).
     crop : callable or None
         Takes waveform [time] and uid, gives a waveform; None leaves recordings whole.
 
@@ -97,6 +98,7 @@ def build_dataset(manifest, labels, recordings, audio_settings, crop):
         With `id`, `waveform` (float32, [time]) and `target` (float32, [label], NaN
         where not rated; only if there are labels).
     """
+    decoded = decoded_cache.open_cache(audio_settings.get("decoded_cache"))
     targets = manifest[labels].to_numpy(dtype="float32")
     data = {
         row["ID"]: {
@@ -119,7 +121,7 @@ def build_dataset(manifest, labels, recordings, audio_settings, crop):
     def read_waveform(uid, recording, metadata, part):
         """The recording, cropped in training: float32 [time]"""
         load = functools.partial(
-            audio.load_recording,
+            functools.partial(decoded.load, uid) if decoded else audio.load_recording,
             metadata=metadata,
             sample_rate=audio_settings["sample_rate"],
             backend=audio_settings["audio_backend"],

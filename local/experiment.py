@@ -16,7 +16,7 @@ from local.storage import Storage, told_as
 FREE_LATER = ("data_folder", "eval_batch_size", "num_workers", "on_bad_recording")
 
 #: Keys of this machine, which always replace the experiment's.
-OF_THIS_MACHINE = ("audio_cache", "audio_cache_gb", "gcs_project")
+OF_THIS_MACHINE = ("audio_cache", "audio_cache_gb", "gcs_project", "decoded_cache")
 
 MANIFESTS = Path("save") / "manifests"
 RUN_OPTIONS = Path("save") / "run_options.json"
