@@ -195,11 +195,14 @@ class Exclusions:
         name subjects.
     recordings : set of str
         Folders of the recordings that were left out.
+    left_out : set of str
+        Their uids.
     """
 
     subjects: set
     uids: set
     recordings: set = dataclasses.field(default_factory=set)
+    left_out: set = dataclasses.field(default_factory=set)
 
     def leave_out(self, table, targets, name, notes):
         """Leave out their recordings.
@@ -226,6 +229,7 @@ class Exclusions:
                 f"{name}: {(~kept).sum()} recordings of excluded subjects left out"
             )
             self.recordings.update(table["audio"][~kept])
+            self.left_out.update(table["uid"][~kept])
             table = table[kept].reset_index(drop=True)
             targets = None if targets is None else targets[kept].reset_index(drop=True)
         return table, targets

@@ -1,4 +1,4 @@
-"""Manifests in, batches out: the dataset, its audio pipeline and the batch order."""
+"""From manifests to datasets, and their audio pipeline."""
 
 import contextlib
 import functools
@@ -7,7 +7,8 @@ import torch
 from speechbrain.dataio.dataset import DynamicItemDataset
 from speechbrain.utils.data_pipeline import provides, takes
 
-from local import audio
+from local import audio, decoded_cache
+from local.batches import length_sorted_batches
 from local.errors import BadRecording, RunError, UserError
 from local.gcs import RemoteError
 from local.manifests import segment
@@ -93,7 +94,8 @@ def build_dataset(manifest, labels, recordings, audio_settings, crop, features=N
         Columns of the manifest that hold targets; may be empty.
     recordings : recordings.FolderRecordings or recordings.BucketRecordings
     audio_settings : dict
-        `sample_rate` (Hz), `audio_backend`, `mono`.
+        `sample_rate` (Hz), `audio_backend`, `mono`, `decoded_cache` (a folder, or
+        None or absent).
     crop : callable or None
         Takes waveform [time] and uid, gives a waveform; None leaves recordings whole.
     features : features.RecordingFeatures, optional
@@ -106,6 +108,7 @@ def build_dataset(manifest, labels, recordings, audio_settings, crop, features=N
         channel]), and `target` (float32, [label], NaN where not rated; only if there
         are labels).
     """
+    decoded = decoded_cache.open_cache(audio_settings.get("decoded_cache"))
     targets = manifest[labels].to_numpy(dtype="float32")
     data = {
         row["ID"]: {
@@ -128,7 +131,7 @@ def build_dataset(manifest, labels, recordings, audio_settings, crop, features=N
     def read_waveform(uid, recording, metadata, part):
         """The recording, cropped in training: float32 [time]"""
         load = functools.partial(
-            audio.load_recording,
+            functools.partial(decoded.load, uid) if decoded else audio.load_recording,
             metadata=metadata,
             sample_rate=audio_settings["sample_rate"],
             backend=audio_settings["audio_backend"],
@@ -226,41 +229,6 @@ def scoring_loader_kwargs(manifest, hparams, device_type):
     return {"batch_sampler": batches, **_workers(hparams)}
 
 
-def length_sorted_batches(lengths, max_recordings, max_padded):
-    """Batches of recordings that are about as long as each other, the longest first.
-
-    The longest first: if memory is too small, that shows at once.
-
-    Arguments
-    ---------
-    lengths : list of float
-        Of the recordings, in any unit.
-    max_recordings : int
-        In a batch.
-    max_padded : float
-        Length of a batch with its padding; a single recording may be longer.
-
-    Returns
-    -------
-    list of list of int
-        Positions in `lengths`.
-
-    Example
-    -------
-    >>> length_sorted_batches([1, 9, 2, 3, 3], max_recordings=3, max_padded=7)
-    [[1], [3, 4], [2, 0]]
-    """
-    batches, longest = [], 0
-    for i in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
-        n = len(batches[-1]) + 1 if batches else 0
-        if batches and n <= max_recordings and n * longest <= max_padded:
-            batches[-1].append(i)
-        else:
-            batches.append([i])
-            longest = lengths[i]
-    return batches
-
-
 def _workers(hparams):
     """Settings of the processes that decode."""
     return {
@@ -268,60 +236,3 @@ def _workers(hparams):
         # of its own, so that workers don't draw from the global random state
         "generator": torch.Generator().manual_seed(hparams["seed"]),
     }
-
-
-class ShuffledBatches(torch.utils.data.Sampler):
-    """Batches in a fresh random order every epoch, never a batch of one.
-
-    ECAPA-TDNN's batch normalisation can't train on one recording, so a last batch
-    of one joins the batch before it. Under torchrun every process takes its share
-    of the batches; so that all have as many, the first few may come twice.
-
-    Arguments
-    ---------
-    n_recordings : int
-    batch_size : int
-    seed : int
-    rank, world_size : int
-        Which process this is, of how many.
-
-    Example
-    -------
-    >>> batches = ShuffledBatches(5, batch_size=2, seed=1)
-    >>> sorted(len(batch) for batch in batches)
-    [2, 3]
-    """
-
-    def __init__(self, n_recordings, batch_size, seed, rank=0, world_size=1):
-        if batch_size < 2 or n_recordings < 2:
-            raise ValueError(
-                "training needs batches of at least 2 recordings: batch_size is "
-                f"{batch_size}, recordings are {n_recordings}"
-            )
-        self.n_recordings = n_recordings
-        self.batch_size = batch_size
-        self.seed = seed
-        self.rank, self.world_size = rank, world_size
-        self.epoch = 0
-
-    def set_epoch(self, epoch):
-        """The epoch whose order comes next; `Brain.fit` calls this."""
-        self.epoch = epoch
-
-    def __iter__(self):
-        generator = keyed_generator("order", self.seed, self.epoch)
-        order = torch.randperm(self.n_recordings, generator=generator).tolist()
-        batches = [
-            order[i : i + self.batch_size]
-            for i in range(0, self.n_recordings, self.batch_size)
-        ]
-        if len(batches[-1]) == 1:
-            single = batches.pop()
-            batches[-1] += single
-        missing = -len(batches) % self.world_size
-        batches += [batches[i % len(batches)] for i in range(missing)]
-        return iter(batches[self.rank :: self.world_size])
-
-    def __len__(self):
-        full, rest = divmod(self.n_recordings, self.batch_size)
-        return -(-(full + (rest > 1)) // self.world_size)

@@ -34,7 +34,7 @@ BEFORE = {
 }
 
 #: Keys of this machine, which always replace the experiment's.
-OF_THIS_MACHINE = ("audio_cache", "audio_cache_gb", "gcs_project")
+OF_THIS_MACHINE = ("audio_cache", "audio_cache_gb", "gcs_project", "decoded_cache")
 
 MANIFESTS = Path("save") / "manifests"
 RUN_OPTIONS = Path("save") / "run_options.json"

@@ -10,7 +10,7 @@ from pathlib import Path
 
 
 @contextmanager
-def atomic_write(path, mode="w"):
+def atomic_write(path, mode="w", durable=True):
     """Opens a new file that takes the place of `path` once all of it is on disk.
 
     The content goes to a temporary file in the same folder, which is renamed at
@@ -24,6 +24,9 @@ def atomic_write(path, mode="w"):
         The file to write.
     mode : str
         "w" for text (UTF-8, line ends as written) or "wb" for bytes.
+    durable : bool
+        Whether to wait for the disk first. If not, a power failure may leave half a
+        file: for what its reader checks and can make again.
 
     Yields
     ------
@@ -56,8 +59,9 @@ def atomic_write(path, mode="w"):
     try:
         with stream:
             yield stream
-            stream.flush()
-            os.fsync(stream.fileno())
+            if durable:
+                stream.flush()
+                os.fsync(stream.fileno())
         temporary.replace(path)
     except BaseException:  # a keyboard interrupt must not leave the file either
         temporary.unlink(missing_ok=True)

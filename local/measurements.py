@@ -70,7 +70,9 @@ def measure_split(manifest, recordings, hparams, title, on_silence=None):
         In the order of the manifest: `ID`, what `audit.extract` finds, with NaN where
         there is no silence or no speech, and what `acoustic_statistics` gives.
     """
-    dataset = dataio.build_dataset(manifest, [], recordings, hparams, crop=None)
+    # what equipment leaves in a recording may be below 16 bits
+    settings = {**hparams, "decoded_cache": None}
+    dataset = dataio.build_dataset(manifest, [], recordings, settings, crop=None)
     rows = {row["ID"]: row for row in manifest.to_dict("records")}
 
     @takes("id", "waveform")

@@ -36,6 +36,7 @@ FREE_ON_RESUME = (
     "audio_cache",
     "audio_cache_gb",
     "gcs_project",
+    "decoded_cache",
     "threshold_sensitivity",
     "cross_fitted_csv",
     "calibration",
@@ -136,6 +137,7 @@ def plan_training(arguments, use_statistics=True):
 
     run_options = {
         **_run_options(arguments.run_opts),
+        "recordings as int16": bool(values["decoded_cache"]),
         **{f"files in {key}": _listing(values[key]) for key in NOISE_FOLDERS},
     }
     preparation = None

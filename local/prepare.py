@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from local import corpus, labels, splits
+from local import corpus, decoded_cache, labels, splits
 from local.addresses import joined
 from local.errors import UserError
 from local.files import atomic_write, write_json
@@ -158,6 +158,9 @@ def _fetched(names, values, storage, excluded):
     """The recordings of these names, brought here at once if there is room."""
     recordings = storage.recordings(values["data_folder"], names)
     recordings.forget(excluded.recordings - set(names))
+    decoded = decoded_cache.open_cache(values.get("decoded_cache"))
+    if decoded:
+        decoded.forget(excluded.uids | excluded.left_out)
     recordings.fetch_all()
     return recordings
 

@@ -27,6 +27,7 @@ WHOLE_FROM = {
     "timem": 0,
     "noise_roll": 0,
     "batch_size": 2,  # batch normalisation can't train on one recording
+    "bucket_batches": 1,
     "eval_batch_frames": 1,
     "num_workers": 0,
     "number_of_epochs": 1,

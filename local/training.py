@@ -7,6 +7,7 @@ import torch
 from speechbrain.utils.distributed import get_rank
 
 from local import dataio, inventory, labels
+from local.batches import BucketedBatches, training_lengths
 from local.brain import ClinicalBrain
 from local.errors import UserError
 from local.evaluation import Scored, evaluate
@@ -101,10 +102,11 @@ def fit(brain, hparams, preparation):
         )
     brain.validates = valid is not None
     distributed = torch.distributed.is_initialized()
-    batches = dataio.ShuffledBatches(
-        len(manifests["train"]),
+    batches = BucketedBatches(
+        training_lengths(manifests["train"]["duration"], hparams["clip_length"]),
         hparams["batch_size"],
         hparams["seed"],
+        hparams["bucket_batches"],
         rank=get_rank() if distributed else 0,
         world_size=torch.distributed.get_world_size() if distributed else 1,
     )

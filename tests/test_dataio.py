@@ -1,4 +1,4 @@
-"""local.dataio: crops, the dataset's pipeline and the order of batches."""
+"""local.dataio: crops and the dataset's pipeline."""
 
 import json
 
@@ -129,57 +129,3 @@ def test_a_recording_that_vanished_is_named(folder, name):
     with pytest.raises(RunError, match="Recording 007 could be used when"):
         dataset[1]
     assert dataset[0]["id"] == "x"
-
-
-# Batches
-
-SIZES = [(n, size) for n in (2, 3, 7, 8, 9, 16, 17, 31) for size in (2, 3, 8, 50)]
-
-
-def batches(n, size, seed=1, epoch=1, **process):
-    sampler = dataio.ShuffledBatches(n, size, seed, **process)
-    sampler.set_epoch(epoch)
-    return list(sampler)
-
-
-@pytest.mark.parametrize(("n", "size"), SIZES)
-def test_every_recording_comes_once_and_never_alone(n, size):
-    found = batches(n, size)
-    assert sorted(i for batch in found for i in batch) == list(range(n))
-    assert all(2 <= len(batch) <= size + 1 for batch in found)
-    assert sum(len(batch) != size for batch in found) <= 1
-    assert len(dataio.ShuffledBatches(n, size, seed=1)) == len(found)
-
-
-@pytest.mark.parametrize(("n", "size"), SIZES)
-@pytest.mark.parametrize("world_size", [2, 3, 4])
-def test_processes_share_the_batches(n, size, world_size):
-    shares = [
-        batches(n, size, rank=rank, world_size=world_size) for rank in range(world_size)
-    ]
-    assert len({len(share) for share in shares}) == 1
-    sampler = dataio.ShuffledBatches(n, size, 1, rank=1, world_size=world_size)
-    assert len(sampler) == len(shares[0])
-    everything = {tuple(batch) for share in shares for batch in share}
-    assert everything == {tuple(batch) for batch in batches(n, size)}
-    n_extra = sum(map(len, shares)) - len(everything)
-    assert 0 <= n_extra < world_size
-
-
-def test_the_order_is_new_in_every_epoch_and_repeats_with_the_seed():
-    assert batches(30, 4) == batches(30, 4)
-    orders = [batches(30, 4, epoch=e, seed=s) for e, s in [(1, 1), (2, 1), (1, 2)]]
-    assert len({str(order) for order in orders}) == 3
-
-
-def test_the_order_does_not_depend_on_the_global_random_state():
-    torch.manual_seed(0)
-    first = batches(30, 4)
-    torch.manual_seed(1)
-    assert batches(30, 4) == first
-
-
-@pytest.mark.parametrize(("n", "size"), [(5, 1), (5, 0), (1, 8), (0, 8)])
-def test_batches_of_one_are_refused(n, size):
-    with pytest.raises(ValueError, match="at least 2 recordings"):
-        dataio.ShuffledBatches(n, size, seed=1)

@@ -165,6 +165,7 @@ INTENDED = {
         *("mono", "train_crop", "eval_crop", "augment", "mixup_equal_level", "mix"),
         *("n_mels", "compute_features", "embedding_model", "modules"),
         *("scheduler", "lr_scheduler", "max_grad_norm", "max_duration"),
+        *("bucket_batches",),  # clips of one length
     },
 }
 NORMALISED_OTHERWISE = {"mean_var_norm", "checkpointer", "spectrogram_mask"}
