@@ -9,7 +9,7 @@ import torch
 from speechbrain.utils.checkpoints import ckpt_recency
 from speechbrain.utils.distributed import ddp_broadcast, run_on_main
 
-from local import metrics, models
+from local import compilation, metrics, models
 from local.errors import RunError, UserError
 from local.labels import flatten
 from local.own_ends import OwnEnds
@@ -151,6 +151,8 @@ class ClinicalBrain(sb.Brain):
 
     def on_stage_start(self, stage, epoch=None):
         """Start an epoch's crops, or a fresh list of scores."""
+        if self.compile:
+            compilation.choose(stage)
         if stage == sb.Stage.TRAIN:
             self.epoch = epoch
             self.hparams.train_crop.epoch = epoch
@@ -308,6 +310,12 @@ class ClinicalBrain(sb.Brain):
         self.train_sampler = loader_kwargs["batch_sampler"]
         self.n_train_batches = len(self.train_sampler)
         return loader_kwargs
+
+    def _compile(self):
+        """Compile modules (`--compile`), if that is possible here."""
+        if self.compile:
+            self.compile = compilation.is_possible(self.device)
+        super()._compile()
 
     def _wrap_distributed(self):
         """Wrap modules for torchrun; on a CPU without SyncBatchNorm, which has none."""

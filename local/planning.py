@@ -249,6 +249,7 @@ def _run_options(run_opts):
     """Run options that the weights depend on and no yaml key tells of."""
     return {
         "precision": run_opts.precision,
+        "compile": bool(run_opts.compile),
         "grad_accumulation_factor": run_opts.grad_accumulation_factor,
         "processes": int(os.environ.get("WORLD_SIZE", 1)),
     }

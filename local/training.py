@@ -21,6 +21,7 @@ from local.measurements import (
     measure_split,
     save_measurements,
 )
+from local.memory import keep_freed_memory
 from local.operating_points import (
     apply_operating_points,
     fit_operating_points,
@@ -101,6 +102,8 @@ def fit(brain, hparams, preparation):
             RecordingFeatures(brain.modules),
         )
     brain.validates = valid is not None
+    if brain.device_type == "cpu":
+        keep_freed_memory()
     distributed = torch.distributed.is_initialized()
     batches = BucketedBatches(
         training_lengths(manifests["train"]["duration"], hparams["clip_length"]),

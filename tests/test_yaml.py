@@ -26,7 +26,11 @@ OTHER_NAMES = ("options",)
 CHOSEN_LATER = {*experiment.FREE_LATER, *experiment.OF_THIS_MACHINE}
 
 #: Keys that SpeechBrain itself reads, from the hparams that the Brain gets.
-READ_BY_SPEECHBRAIN = {"max_grad_norm"}
+READ_BY_SPEECHBRAIN = {
+    "max_grad_norm",
+    "compile_module_keys",
+    "compile_using_dynamic_shape_tracing",
+}
 
 #: What makes a model small and the tests quick; keys a yaml doesn't have are left out.
 SMALL = {

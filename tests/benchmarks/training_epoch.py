@@ -1,0 +1,219 @@
+"""How long an epoch of training takes, beside the way of the original script.
+
+    PYTHONPATH=. OMP_NUM_THREADS=2 python tests/benchmarks/training_epoch.py
+
+Makes 120 recordings (44.1 kHz, 1 to 15 s, 4 s on average) and trains on them with the
+network and optimiser of hparams/train.yaml, each epoch in one process:
+
+- original: every recording cut or padded to 10 s, decoded anew, its features computed
+  on its own where a dataset gives items, batches of 8 in random order;
+- here: recordings at their own length (10 s at most), similar ones in a batch, features
+  of the batch; decoded anew, and from a decoded_cache that is full.
+
+Each is a process of its own, and they take turns, so that a machine that slows down
+slows down all of them: nothing else should run beside it. A round takes about four
+minutes on two CPU cores, with `--n_recordings=48` a third of that.
+"""
+
+import argparse
+import json
+import multiprocessing
+import resource
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import soundfile
+import torch
+from speechbrain import Stage
+from speechbrain.dataio.dataloader import make_dataloader
+from speechbrain.utils.run_opts import RunOptions
+
+from local import audio, dataio, models, training
+from local.batches import BucketedBatches, training_lengths
+from local.config import load_hparams
+from local.memory import keep_freed_memory
+from local.original import OriginalClip
+from local.recordings import FolderRecordings
+
+YAML = Path(__file__).parents[2] / "hparams" / "train.yaml"
+RATE, LABELS = 44100, ["a", "b", "c", "d", "e"]
+
+
+def make_recordings(folder, n_recordings):
+    """Noise with the rhythm of syllables, log-normal lengths; their manifest."""
+    generator, rows = np.random.default_rng(1), []
+    for i in range(n_recordings):
+        duration_s = np.clip(generator.lognormal(np.log(4) - 0.18, 0.6), 1, 15)
+        time_s = np.arange(round(duration_s * RATE)) / RATE
+        syllables = np.square(np.sin(2 * np.pi * 2 * time_s))
+        samples = 0.1 * generator.standard_normal(len(time_s)) * syllables
+        place = folder / f"r{i}"
+        place.mkdir(parents=True)
+        soundfile.write(place / "waveform.wav", samples, RATE)
+        (place / "metadata.json").write_text(json.dumps({"encoding": "WAV"}))
+        rows.append({"ID": place.name, "recording": place.name, "duration": duration_s})
+    manifest = pd.DataFrame(rows).assign(start_s="", end_s="", channel="")
+    targets = generator.integers(0, 2, (n_recordings, len(LABELS)))
+    return manifest.assign(**dict(zip(LABELS, targets.T.astype(float), strict=True)))
+
+
+def new_brain(folder):
+    """The network of the yaml with its optimiser, untrained."""
+    hparams = load_hparams(
+        YAML, {"output_folder": str(folder / "out"), "label_groups": [LABELS]}
+    )
+    brain = training.build_brain({**hparams, "checkpointer": None}, RunOptions())
+    brain.n_train_batches = 1
+    brain.init_optimizers()
+    brain.modules.train()
+    return brain, hparams
+
+
+class Here:
+    """Epochs as train.py runs them."""
+
+    def __init__(self, folder, manifest, cache=False):
+        keep_freed_memory()
+        self.brain, hparams = new_brain(folder)
+        self.batches = BucketedBatches(
+            training_lengths(manifest["duration"], hparams["clip_length"]),
+            hparams["batch_size"],
+            hparams["seed"],
+            hparams["bucket_batches"],
+        )
+        dataset = dataio.build_dataset(
+            manifest,
+            LABELS,
+            FolderRecordings(folder / "audio"),
+            {**hparams, "decoded_cache": cache and str(folder / "cache")},
+            hparams["train_crop"],
+        )
+        if cache:
+            list(dataset)
+        self.loader = make_dataloader(dataset, batch_sampler=self.batches)
+
+    def epoch(self, number):
+        """Train for an epoch."""
+        self.batches.set_epoch(number)
+        self.brain.on_stage_start(Stage.TRAIN, number)
+        for batch in self.loader:
+            self.brain.step += 1
+            self.brain.fit_batch(batch)
+
+
+class OriginalDataset(torch.utils.data.Dataset):
+    """Features and targets of a recording, all made when it is asked for."""
+
+    def __init__(self, folder, manifest, front_end, clip):
+        self.folder, self.front_end, self.clip = folder, front_end, clip
+        self.names = manifest["recording"].tolist()
+        self.targets = torch.tensor(manifest[LABELS].to_numpy(), dtype=torch.float32)
+
+    def __len__(self):
+        return len(self.names)
+
+    def __getitem__(self, i):
+        files = audio.recording_files(self.folder / self.names[i])
+        waveform = audio.load_recording(files, audio.read_metadata(files))
+        waveform = self.clip(waveform, self.names[i])
+        return self.front_end(waveform.unsqueeze(0)).squeeze(0), self.targets[i]
+
+
+class Original:
+    """Epochs as the original script runs them, with the same network."""
+
+    def __init__(self, folder, manifest):
+        self.brain, hparams = new_brain(folder)
+        clip = OriginalClip(hparams["clip_length"], hparams["sample_rate"])
+        front_end = hparams["compute_features"]
+        dataset = OriginalDataset(folder / "audio", manifest, front_end, clip)
+        self.loader = torch.utils.data.DataLoader(
+            dataset, batch_size=hparams["batch_size"], shuffle=True
+        )
+        self.normalise, self.loss = hparams["mean_var_norm"], hparams["compute_loss"]
+
+    def epoch(self, number):
+        """Train for an epoch."""
+        for features, targets in self.loader:
+            lengths = torch.ones(len(features))
+            features = self.normalise(features, lengths)
+            outputs = models.classify(self.brain.modules, features, lengths)
+            self.loss(outputs.logits, targets).backward()
+            self.brain.optimizers_step()
+
+
+def computed_s(manifest, batches, clip_length):
+    """Seconds of audio and padding that an epoch computes: here, in the original."""
+    lengths = training_lengths(manifest["duration"], clip_length)
+    here = sum(len(batch) * lengths[batch].max() for batch in batches)
+    return here, clip_length * len(manifest), lengths.sum()
+
+
+def serve(name, folder, manifest, pipe):
+    """Train an epoch whenever its number comes; tell the seconds, and GB at most."""
+    run = Original(folder, manifest)
+    if name != "original":
+        run = Here(folder, manifest, cache=name == "here, cached")
+    pipe.send(None)
+    while (number := pipe.recv()) is not None:
+        begin = time.perf_counter()
+        run.epoch(number)
+        taken_s = time.perf_counter() - begin
+        peak_kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        pipe.send((taken_s, peak_kb / 1e6))
+
+
+def start(name, folder, manifest):
+    """A process that waits to train; the pipe to it."""
+    context = multiprocessing.get_context("spawn")
+    pipe, other = context.Pipe()
+    arguments = (name, folder, manifest, other)
+    context.Process(target=serve, args=arguments, daemon=True).start()
+    pipe.recv()
+    return pipe
+
+
+def main():
+    """Time the three, taking turns, and print ratios."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--n_recordings", type=int, default=120)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        manifest = make_recordings(folder / "audio", options.n_recordings)
+        batches = Here(folder, manifest).batches
+        padded, original, real = computed_s(manifest, batches, clip_length=10)
+        print(
+            f"{len(manifest)} recordings, {torch.get_num_threads()} threads. Audio: "
+            f"{real:.0f} s; with padding {padded:.0f} s here, {original:.0f} s in the "
+            f"original, a ratio of {original / padded:.2f}"
+        )
+        names = ("original", "here", "here, cached")
+        pipes = {name: start(name, folder, manifest) for name in names}
+        taken = {name: [] for name in names}
+        for number in range(1, options.rounds + 1):
+            for name, pipe in pipes.items():
+                pipe.send(number)
+                taken_s, peak_gb = pipe.recv()
+                taken[name].append(taken_s)
+                print(
+                    f"round {number}, {name}: {taken_s:.1f} s, {peak_gb:.1f} GB",
+                    flush=True,
+                )
+        for pipe in pipes.values():
+            pipe.send(None)
+    for name in names[1:]:
+        ratios = [a / b for a, b in zip(taken["original"], taken[name], strict=True)]
+        print(
+            f"original / {name}: {statistics.median(ratios):.2f} "
+            f"({min(ratios):.2f} to {max(ratios):.2f})"
+        )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,108 @@
+"""local.compilation: training with --compile, without the minutes a compiler takes."""
+
+import pytest
+import torch
+from speechbrain import Stage
+from test_brain import batch_of, dataset, small_brain, weights
+
+from local import compilation
+from local.batches import BucketedBatches
+
+LENGTHS = [0.2] * 8
+
+
+@pytest.fixture(autouse=True)
+def reset():
+    yield
+    torch.compiler.set_stance("default")
+    torch.compiler.reset()
+
+
+@pytest.fixture
+def compiled(monkeypatch):
+    """Shapes of what a compiled graph is called with; the graph is run as it is."""
+    shapes, original = [], torch.compile
+
+    def backend(graph, inputs):
+        def run(*args):
+            shapes.append([list(x.shape) for x in args if hasattr(x, "shape")])
+            return graph(*args)
+
+        return run
+
+    def compile_for_test(model, **options):
+        options.pop("mode", None)
+        return original(model, backend=backend, **options)
+
+    monkeypatch.setattr(torch, "compile", compile_for_test)
+    return shapes
+
+
+def fitted(folder, **run_opts):
+    """A brain after two epochs, with a validation split."""
+    brain = small_brain(folder, run_opts, number_of_epochs=2)
+    brain.fit(
+        brain.hparams.epoch_counter,
+        dataset(),
+        dataset(),
+        progressbar=False,
+        train_loader_kwargs={"batch_sampler": BucketedBatches(LENGTHS, 2, seed=1)},
+        valid_loader_kwargs={"batch_size": 4},
+    )
+    return brain
+
+
+def test_the_yaml_compiles_what_pays(tmp_path):
+    brain = small_brain(tmp_path, {"compile": True})
+    assert brain.compile_module_keys == ["embedding_model"]
+    assert brain.compile_using_dynamic_shape_tracing is True
+
+
+def test_checkpoints_and_weights_are_as_without(tmp_path, compiled):
+    plain = fitted(tmp_path / "plain")
+    assert compiled == []
+    brain = fitted(tmp_path / "compiled", compile=True)
+    assert len(compiled) > 8  # two epochs of four batches
+    assert hasattr(brain.modules["embedding_model"], "_orig_mod")
+    assert torch.allclose(weights(brain), weights(plain), atol=1e-6)
+
+    def saved(folder):
+        newest = max((folder / "save").glob("CKPT+*"))
+        return torch.load(newest / "embedding_model.ckpt", weights_only=True)
+
+    assert saved(tmp_path / "compiled").keys() == saved(tmp_path / "plain").keys()
+    # and it can be read where nothing is compiled
+    again = small_brain(tmp_path / "compiled")
+    again.load_best()
+    brain.load_best()
+    assert torch.equal(weights(again), weights(brain))
+
+
+def test_evaluation_runs_what_is_not_compiled(tmp_path, compiled):
+    brain = fitted(tmp_path, compile=True)
+    batch = batch_of(["a", "b", "c"])
+    compiled.clear()
+    brain.on_stage_start(Stage.VALID)
+    brain.modules.eval()
+    brain.compute_forward(batch, Stage.VALID)
+    assert compiled == []
+    brain.on_stage_start(Stage.TRAIN, epoch=1)
+    brain.modules.train()
+    brain.compute_forward(batch, Stage.TRAIN)
+    assert compiled
+
+
+def test_without_a_compiler_training_goes_on(tmp_path, monkeypatch):
+    messages = []
+
+    def fail(model, **options):
+        raise RuntimeError("No working C++ compiler found\nand a long traceback")
+
+    monkeypatch.setattr(torch, "compile", fail)
+    monkeypatch.setattr(
+        compilation.logger, "warning", lambda text, *args: messages.append(text % args)
+    )
+    brain = fitted(tmp_path, compile=True)
+    assert not hasattr(brain.modules["embedding_model"], "_orig_mod")
+    assert len(messages) == 1
+    assert messages[0].endswith("(g++) is needed: No working C++ compiler found")
