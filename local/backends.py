@@ -21,7 +21,7 @@ BACKENDS = ("auto", "eager", "compile", "onnx")
 TOLERANCE = 1e-5
 
 #: With less to do, in s of recordings, an export takes longer than it saves.
-WORTH_EXPORT_S = 3600
+WORTH_EXPORT_S = 7200
 
 #: Frames of the probes that a backend is tried with; the second is a new length.
 PROBE_FRAMES = (100, 233)

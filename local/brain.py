@@ -12,6 +12,7 @@ from speechbrain.utils.distributed import ddp_broadcast, run_on_main
 from local import compilation, metrics, models
 from local.errors import RunError, UserError
 from local.labels import flatten
+from local.lean import make_lean
 from local.own_ends import OwnEnds
 
 logger = logging.getLogger(__name__)
@@ -46,7 +47,7 @@ class ClinicalBrain(sb.Brain):
 
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
-        models.keep_pooling_in_fp32(self.modules["embedding_model"])
+        make_lean(self.modules["embedding_model"])
         self.own_ends = OwnEnds(self.modules["embedding_model"])
         self.epoch = None
         self.validates = True

@@ -9,6 +9,7 @@ import torch
 
 from local.backends import build_backend
 from local.features import RecordingFeatures
+from local.memory import keep_freed_memory
 from local.models import Outputs, unwrapped
 
 
@@ -35,6 +36,7 @@ class Engine:
     """
 
     def __init__(self, brain, backend="eager", duration_s=0.0):
+        keep_freed_memory()
         brain.modules.eval()
         self.brain = brain
         self.modules = unwrapped(brain.modules)

@@ -10,7 +10,6 @@ import functools
 import warnings
 
 import torch
-from speechbrain.utils.autocast import fwd_default_precision
 
 from local.features import frame_counts, raw_features
 
@@ -302,17 +301,3 @@ def unwrapped(modules):
         name: module.module if isinstance(module, wrapper) else module
         for name, module in modules.items()
     }
-
-
-def keep_pooling_in_fp32(embedding_model):
-    """Compute ECAPA-TDNN's pooling statistics in fp32 under mixed precision.
-
-    Sums over thousands of frames overflow in fp16 and lose digits in bf16.
-
-    Arguments
-    ---------
-    embedding_model : speechbrain.lobes.models.ECAPA_TDNN.ECAPA_TDNN
-        Changed in place; its weights and class stay as they are.
-    """
-    pooling = embedding_model.asp
-    pooling.forward = fwd_default_precision(pooling.forward, torch.float32)
