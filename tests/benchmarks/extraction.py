@@ -1,20 +1,20 @@
 """How fast embeddings are extracted, beside two other ways and the machine's limit.
 
     PYTHONPATH=. python tests/benchmarks/extraction.py [--n_recordings=120]
-        [--n_rounds=3] [--backends eager onnx] [--memory]
+        [--n_rounds=3] [--memory]
 
 The network of hparams/train.yaml, untrained, over recordings of noise (44.1 kHz wav, 1
-to 15 s, 4 s on average), all in one process, one way after the other in each round:
+to 15 s, 4 s on average). The ways take turns, each in a process of its own:
 
-1. ours: looking at the recordings, decoding, features, network, file;
+1. ours, by backend: looking at the recordings, decoding, features, network, file;
 2. the original project's: each cut or padded to 10 s, features one by one, batches of
    8;
 3. SpeechBrain's: one by one through `EncoderClassifier.encode_batch`.
 
-What takes place once (opening the model, an export) is not in it, and is printed
-beside. The limit is the network's arithmetic for these lengths, at the rate at which
-this machine multiplies large matrices. `--memory` compares peaks of 200 and 2,000
-recordings instead.
+What takes place once (opening the model, an export) is not in it. The limit is the
+arithmetic of SpeechBrain's network for these lengths, at the rate at which this machine
+multiplies large matrices, measured in each round. Nothing else should run beside it.
+`--memory` compares the peaks of 200 and 2,000 recordings instead.
 """
 
 import argparse
@@ -23,14 +23,14 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import time
+from functools import partial
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import soundfile
 import torch
 from speechbrain.inference.classifiers import EncoderClassifier
+from turns import make_recordings, print_ratio, take_turns
 
 from local import audio, embeddings
 from local.brain import ClinicalBrain
@@ -42,8 +42,9 @@ from local.recordings import FolderRecordings
 from local.windows import split_long
 
 ROOT = Path(__file__).parents[2]
-RATE, MODEL_RATE = 44100, 16000
+MODEL_RATE = 16000
 PT = embeddings.EmbeddingKind("pt")
+BACKENDS = ("eager", "onnx")
 
 
 def main():
@@ -51,7 +52,6 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--n_recordings", type=int, default=120)
     parser.add_argument("--n_rounds", type=int, default=3)
-    parser.add_argument("--backends", nargs="+", default=["eager", "onnx"])
     parser.add_argument("--memory", action="store_true")
     parser.add_argument("--peak_of", type=int, help="rows; what --memory runs twice")
     given = parser.parse_args()
@@ -67,89 +67,68 @@ def main():
 
 def print_speed(folder, given):
     """Print recordings per second of each way, and ratios."""
-    uids = make_recordings(folder, given.n_recordings)
-    brain = untrained(folder)
-    ways = {}
-    for backend in given.backends:
-        begin = time.perf_counter()
-        engine = Engine(brain, backend)
-        print(f"ours, {backend}: {time.perf_counter() - begin:.1f} s to get ready")
-        ways[f"ours, {backend}"] = lambda engine=engine: ours(folder, uids, engine)
-    ways["the original's"] = lambda: original(folder, uids, brain)
-    ways["SpeechBrain's"] = lambda: stock(folder, uids, brain)
-    ways["the limit"] = lambda: limit(folder, uids, brain)
-    seconds = {name: [] for name in ways}
-    for number in range(given.n_rounds + 1):
-        for name, way in ways.items():
-            begin = time.perf_counter()
-            took = way()
-            took = time.perf_counter() - begin if took is None else took
-            if number:  # the first round warms up
-                seconds[name].append(took)
-    for name, of in seconds.items():
-        rate = given.n_recordings / statistics.median(of)
-        print(f"{name}: {rate:.1f} recordings/s")
-    for name in list(ways)[: len(given.backends)]:
-        for other in list(ways)[len(given.backends) :]:
-            ratios = sorted(
-                b / a for a, b in zip(seconds[name], seconds[other], strict=True)
-            )
-            middle = statistics.median(ratios)
-            text = f"{middle:.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f})"
-            print(f"{name}: {text} times as fast as {other}")
-
-
-def make_recordings(folder, n):
-    """Write n recordings and give their uids."""
-    generator = np.random.default_rng(1)
-    durations = np.clip(generator.lognormal(np.log(3.4), 0.6, n), 1, 15)
-    uids = [f"r{i:04d}" for i in range(n)]
-    for uid, duration in zip(uids, durations, strict=True):
-        place = folder / "audio" / uid
-        place.mkdir(parents=True)
-        samples = 0.1 * generator.standard_normal(round(duration * RATE))
-        soundfile.write(place / "waveform.wav", samples, RATE)
-        (place / "metadata.json").write_text('{"encoding": "WAV"}')
-    print(f"{n} recordings, {durations.mean():.1f} s on average")
-    return uids
-
-
-def untrained(folder):
-    """A brain with the modules of hparams/train.yaml."""
-    overrides = {
-        "output_folder": str(folder / "e"),
-        "label_groups": [["a"], ["b"]],
-    }
-    hparams = load_hparams(ROOT / "hparams" / "train.yaml", overrides)
-    brain = ClinicalBrain(
-        modules=hparams["modules"],
-        hparams=hparams,
-        run_opts={"device": "cpu"},
-        checkpointer=hparams["checkpointer"],
+    manifest = make_recordings(folder / "audio", given.n_recordings)
+    uids, mean_s = manifest["ID"].tolist(), manifest["duration"].mean()
+    print(
+        f"{len(uids)} recordings of {mean_s:.1f} s, {torch.get_num_threads()} threads"
     )
-    brain.values = hparams
-    brain.modules.eval()
-    return brain
+    ways = {f"ours, {name}": partial(Ours, folder, uids, name) for name in BACKENDS}
+    ways["the original's"] = partial(Original, folder, uids)
+    ways["SpeechBrain's"] = partial(Stock, folder, uids)
+    ways["matrices"] = Matrices
+    taken = take_turns(ways, given.n_rounds)
+    n_frames = sum(1 + int(100 * s) for s in manifest["duration"])
+    limit_s = operations_per_frame(folder) * n_frames / Matrices.N_OPERATIONS
+    taken["the limit"] = [limit_s * s for s in taken.pop("matrices")]
+    for name, seconds in taken.items():
+        print(f"{name}: {len(uids) / statistics.median(seconds):.1f} recordings/s")
+    for name in BACKENDS:
+        for other in ("the original's", "SpeechBrain's", "the limit"):
+            print_ratio(taken, f"ours, {name}", other)
 
 
-def ours(folder, uids, engine):
+def hparams_of_the_yaml(folder):
+    """Modules and settings of hparams/train.yaml."""
+    overrides = {"output_folder": str(folder / "e"), "label_groups": [["a"], ["b"]]}
+    return load_hparams(ROOT / "hparams" / "train.yaml", overrides)
+
+
+class Ours:
     """From the recordings to the file."""
-    table = pd.DataFrame({"uid": uids, "audio": uids})
-    table = table.assign(start_s="", end_s="", channel="")
-    recordings, values = FolderRecordings(folder / "audio"), engine.brain.values
-    manifest, failed = build_manifest(table, None, recordings, values, [], "inspecting")
-    assert not failed
-    windows = split_long(manifest, values["max_duration"], values["window_overlap"])
-    parts = Parts(folder / "e.parquet", uids, 192, {}, "")
-    extract_parts(parts, engine, PT, windows, recordings, values)
-    parts.merge()
+
+    def __init__(self, folder, uids, backend):
+        self.folder, self.uids = folder, uids
+        self.hparams = hparams_of_the_yaml(folder)
+        brain = ClinicalBrain(
+            modules=self.hparams["modules"],
+            hparams=self.hparams,
+            run_opts={"device": "cpu"},
+        )
+        self.engine = Engine(brain, backend)
+
+    def __call__(self, number):
+        """Extract all."""
+        del number
+        table = pd.DataFrame({"uid": self.uids, "audio": self.uids})
+        table = table.assign(start_s="", end_s="", channel="")
+        recordings = FolderRecordings(self.folder / "audio")
+        settings = self.hparams
+        manifest, _ = build_manifest(table, None, recordings, settings, [], "looking")
+        windows = split_long(
+            manifest, settings["max_duration"], settings["window_overlap"]
+        )
+        parts = Parts(self.folder / "e.parquet", self.uids, 192, {}, "")
+        extract_parts(parts, self.engine, PT, windows, recordings, settings)
+        parts.merge()
 
 
-class TenSeconds(torch.utils.data.Dataset):
-    """Features of each recording's first 10 s, as the original project's dataset."""
+class Original(torch.utils.data.Dataset):
+    """Features of each recording's first 10 s, one by one; batches of 8."""
 
-    def __init__(self, folder, uids, brain):
-        self.folder, self.uids, self.modules = folder, uids, brain.modules
+    def __init__(self, folder, uids):
+        self.folder, self.uids = folder, uids
+        self.modules = hparams_of_the_yaml(folder)["modules"]
+        self.modules["embedding_model"].eval()
 
     def __len__(self):
         return len(self.uids)
@@ -163,65 +142,63 @@ class TenSeconds(torch.utils.data.Dataset):
         clip[:n] = waveform[:n]
         return self.modules["compute_features"](clip[None])[0]
 
+    @torch.no_grad()
+    def __call__(self, number):
+        """Extract all."""
+        del number
+        for features in torch.utils.data.DataLoader(self, batch_size=8):
+            self.modules["embedding_model"](features).numpy()
 
-@torch.no_grad()
-def original(folder, uids, brain):
-    """Batches of 8, all padded to 10 s."""
-    loader = torch.utils.data.DataLoader(TenSeconds(folder, uids, brain), batch_size=8)
-    for features in loader:
-        brain.modules["embedding_model"](features).numpy()
 
-
-def stock(folder, uids, brain):
+class Stock:
     """One by one through SpeechBrain's own inference class."""
-    classifier = EncoderClassifier(
-        modules=dict(brain.modules),
-        hparams={"label_encoder": None, "sample_rate": MODEL_RATE},
-        run_opts={"device": "cpu"},
-    )
-    for uid in uids:
-        waveform = classifier.load_audio(str(folder / "audio" / uid / "waveform.wav"))
-        with torch.no_grad():
-            classifier.encode_batch(waveform[None]).numpy()
 
-
-def limit(folder, uids, brain):
-    """Seconds that the network's multiplications would take at the machine's rate."""
-    counted = []
-    convolutions = [
-        module
-        for module in brain.modules["embedding_model"].modules()
-        if isinstance(module, torch.nn.Conv1d)
-    ]
-    hooks = [
-        module.register_forward_hook(
-            lambda module, _, out: counted.append(
-                2 * module.weight.numel() * out.shape[-1]
-            )
+    def __init__(self, folder, uids):
+        self.files = [str(folder / "audio" / uid / "waveform.wav") for uid in uids]
+        self.classifier = EncoderClassifier(
+            modules=dict(hparams_of_the_yaml(folder)["modules"]),
+            hparams={"label_encoder": None, "sample_rate": MODEL_RATE},
+            run_opts={"device": "cpu"},
         )
-        for module in convolutions
-    ]
-    n_frames = 0
-    for uid in uids:
-        info = soundfile.info(folder / "audio" / uid / "waveform.wav")
-        n_frames += 1 + int(info.duration * 100)
-    with torch.inference_mode():
-        brain.modules["embedding_model"](torch.zeros(1, 1000, 80))
-    for hook in hooks:
-        hook.remove()
-    return sum(counted) / 1000 * n_frames / matrix_rate()
+
+    @torch.no_grad()
+    def __call__(self, number):
+        """Extract all."""
+        del number
+        for file in self.files:
+            waveform = self.classifier.load_audio(file)
+            self.classifier.encode_batch(waveform[None]).numpy()
 
 
-def matrix_rate():
-    """fp32 operations per second of a large matrix product, the best of some."""
-    rates = []
-    for n in (1024, 2048):
-        a, b = torch.randn(n, n), torch.randn(n, n)
-        for _ in range(8):
-            begin = time.perf_counter()
+class Matrices:
+    """Products of large fp32 matrices."""
+
+    SIZE, N_PRODUCTS = 1024, 200
+    N_OPERATIONS = 2 * SIZE**3 * N_PRODUCTS
+
+    def __call__(self, number):
+        """Compute them."""
+        del number
+        a, b = torch.randn(2, self.SIZE, self.SIZE)
+        for _ in range(self.N_PRODUCTS):
             torch.mm(a, b)
-            rates.append(2 * n**3 / (time.perf_counter() - begin))
-    return max(rates)
+
+
+def operations_per_frame(folder):
+    """Multiplications and additions of SpeechBrain's network for 10 ms."""
+    counted = []
+
+    def count(module, inputs, output):
+        del inputs
+        counted.append(2 * module.weight.numel() * output.shape[-1])
+
+    network = hparams_of_the_yaml(folder)["modules"]["embedding_model"].eval()
+    for module in network.modules():
+        if isinstance(module, torch.nn.Conv1d):
+            module.register_forward_hook(count)
+    with torch.inference_mode():
+        network(torch.zeros(1, 1000, 80))
+    return sum(counted) / 1000
 
 
 def print_memory():
@@ -237,13 +214,12 @@ def print_memory():
 
 def peak_mb(folder, n_rows):
     """The peak memory of extracting n rows, of 100 recordings again and again."""
-    make_recordings(folder, 100)
+    place = folder / "audio"
+    uids = make_recordings(place, 100)["ID"].tolist()
     for i in range(100, n_rows):
-        (folder / "audio" / f"r{i:04d}").symlink_to(
-            folder / "audio" / f"r{i % 100:04d}"
-        )
-    uids = [f"r{i:04d}" for i in range(n_rows)]
-    ours(folder, uids, Engine(untrained(folder)))
+        uids.append(f"r{i:04d}")
+        (place / uids[-1]).symlink_to(place / uids[i % 100])
+    Ours(folder, uids, "eager")(0)
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 

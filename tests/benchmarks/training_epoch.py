@@ -10,27 +10,23 @@ network and optimiser of hparams/train.yaml, each epoch in one process:
 - here: recordings at their own length (10 s at most), similar ones in a batch, features
   of the batch; decoded anew, and from a decoded_cache that is full.
 
-Each is a process of its own, and they take turns, so that a machine that slows down
-slows down all of them: nothing else should run beside it. A round takes about four
-minutes on two CPU cores, with `--n_recordings=48` a third of that.
+Each is a process of its own, and they take turns; nothing else should run beside them.
+The first round warms up. A round takes some minutes on two CPU cores, with
+`--n_recordings=48` a third of that.
 """
 
 import argparse
-import json
-import multiprocessing
-import resource
-import statistics
 import tempfile
-import time
+import unittest.mock
+from functools import partial
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
-import soundfile
 import torch
 from speechbrain import Stage
 from speechbrain.dataio.dataloader import make_dataloader
 from speechbrain.utils.run_opts import RunOptions
+from turns import make_recordings, print_ratio, take_turns
 
 from local import audio, dataio, models, training
 from local.batches import BucketedBatches, training_lengths
@@ -40,24 +36,13 @@ from local.original import OriginalClip
 from local.recordings import FolderRecordings
 
 YAML = Path(__file__).parents[2] / "hparams" / "train.yaml"
-RATE, LABELS = 44100, ["a", "b", "c", "d", "e"]
+LABELS = ["a", "b", "c", "d", "e"]
 
 
-def make_recordings(folder, n_recordings):
-    """Noise with the rhythm of syllables, log-normal lengths; their manifest."""
-    generator, rows = np.random.default_rng(1), []
-    for i in range(n_recordings):
-        duration_s = np.clip(generator.lognormal(np.log(4) - 0.18, 0.6), 1, 15)
-        time_s = np.arange(round(duration_s * RATE)) / RATE
-        syllables = np.square(np.sin(2 * np.pi * 2 * time_s))
-        samples = 0.1 * generator.standard_normal(len(time_s)) * syllables
-        place = folder / f"r{i}"
-        place.mkdir(parents=True)
-        soundfile.write(place / "waveform.wav", samples, RATE)
-        (place / "metadata.json").write_text(json.dumps({"encoding": "WAV"}))
-        rows.append({"ID": place.name, "recording": place.name, "duration": duration_s})
-    manifest = pd.DataFrame(rows).assign(start_s="", end_s="", channel="")
-    targets = generator.integers(0, 2, (n_recordings, len(LABELS)))
+def make_corpus(folder, n_recordings):
+    """Recordings with random labels; their manifest."""
+    manifest = make_recordings(folder, n_recordings)
+    targets = np.random.default_rng(1).integers(0, 2, (n_recordings, len(LABELS)))
     return manifest.assign(**dict(zip(LABELS, targets.T.astype(float), strict=True)))
 
 
@@ -96,7 +81,7 @@ class Here:
             list(dataset)
         self.loader = make_dataloader(dataset, batch_sampler=self.batches)
 
-    def epoch(self, number):
+    def __call__(self, number):
         """Train for an epoch."""
         self.batches.set_epoch(number)
         self.brain.on_stage_start(Stage.TRAIN, number)
@@ -127,7 +112,9 @@ class Original:
     """Epochs as the original script runs them, with the same network."""
 
     def __init__(self, folder, manifest):
-        self.brain, hparams = new_brain(folder)
+        # SpeechBrain's network as it is
+        with unittest.mock.patch("local.brain.make_lean"):
+            self.brain, hparams = new_brain(folder)
         clip = OriginalClip(hparams["clip_length"], hparams["sample_rate"])
         front_end = hparams["compute_features"]
         dataset = OriginalDataset(folder / "audio", manifest, front_end, clip)
@@ -136,7 +123,7 @@ class Original:
         )
         self.normalise, self.loss = hparams["mean_var_norm"], hparams["compute_loss"]
 
-    def epoch(self, number):
+    def __call__(self, number):
         """Train for an epoch."""
         for features, targets in self.loader:
             lengths = torch.ones(len(features))
@@ -153,30 +140,6 @@ def computed_s(manifest, batches, clip_length):
     return here, clip_length * len(manifest), lengths.sum()
 
 
-def serve(name, folder, manifest, pipe):
-    """Train an epoch whenever its number comes; tell the seconds, and GB at most."""
-    run = Original(folder, manifest)
-    if name != "original":
-        run = Here(folder, manifest, cache=name == "here, cached")
-    pipe.send(None)
-    while (number := pipe.recv()) is not None:
-        begin = time.perf_counter()
-        run.epoch(number)
-        taken_s = time.perf_counter() - begin
-        peak_kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        pipe.send((taken_s, peak_kb / 1e6))
-
-
-def start(name, folder, manifest):
-    """A process that waits to train; the pipe to it."""
-    context = multiprocessing.get_context("spawn")
-    pipe, other = context.Pipe()
-    arguments = (name, folder, manifest, other)
-    context.Process(target=serve, args=arguments, daemon=True).start()
-    pipe.recv()
-    return pipe
-
-
 def main():
     """Time the three, taking turns, and print ratios."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -185,7 +148,7 @@ def main():
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        manifest = make_recordings(folder / "audio", options.n_recordings)
+        manifest = make_corpus(folder / "audio", options.n_recordings)
         batches = Here(folder, manifest).batches
         padded, original, real = computed_s(manifest, batches, clip_length=10)
         print(
@@ -193,26 +156,14 @@ def main():
             f"{real:.0f} s; with padding {padded:.0f} s here, {original:.0f} s in the "
             f"original, a ratio of {original / padded:.2f}"
         )
-        names = ("original", "here", "here, cached")
-        pipes = {name: start(name, folder, manifest) for name in names}
-        taken = {name: [] for name in names}
-        for number in range(1, options.rounds + 1):
-            for name, pipe in pipes.items():
-                pipe.send(number)
-                taken_s, peak_gb = pipe.recv()
-                taken[name].append(taken_s)
-                print(
-                    f"round {number}, {name}: {taken_s:.1f} s, {peak_gb:.1f} GB",
-                    flush=True,
-                )
-        for pipe in pipes.values():
-            pipe.send(None)
-    for name in names[1:]:
-        ratios = [a / b for a, b in zip(taken["original"], taken[name], strict=True)]
-        print(
-            f"original / {name}: {statistics.median(ratios):.2f} "
-            f"({min(ratios):.2f} to {max(ratios):.2f})"
-        )
+        ways = {
+            "the original": partial(Original, folder, manifest),
+            "here": partial(Here, folder, manifest),
+            "here, cached": partial(Here, folder, manifest, cache=True),
+        }
+        taken = take_turns(ways, options.rounds)
+    for name in ("here", "here, cached"):
+        print_ratio(taken, name, "the original")
 
 
 if __name__ == "__main__":
