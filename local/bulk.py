@@ -4,10 +4,10 @@ A part is a parquet file of some rows of the result, in the folder OUTPUT_FILE.p
 Each process of torchrun takes every n-th; at the end they are merged in order.
 """
 
+import contextlib
 import hashlib
 import json
 import logging
-import shutil
 
 import numpy as np
 import pyarrow as pa
@@ -103,7 +103,10 @@ class Parts:
             for number in range(len(self)):
                 table = pq.read_table(self._path(number))
                 writer.write_table(table.replace_schema_metadata(text))
-        shutil.rmtree(self.folder)
+        for path in self._files():
+            path.unlink()
+        with contextlib.suppress(OSError):  # what else is in it is not ours
+            self.folder.rmdir()
 
     def _path(self, number):
         return self.folder / f"part-{number:06d}.parquet"

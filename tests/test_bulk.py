@@ -114,6 +114,14 @@ def test_a_failed_merge_leaves_the_old_file_and_the_parts_alone(tmp_path, monkey
     assert pq.read_table(parts.output_file).num_rows == 70
 
 
+def test_files_of_others_are_left_alone(tmp_path):
+    parts = made_parts(tmp_path)
+    fill(parts, range(24))
+    (parts.folder / "notes.txt").write_text("mine")
+    parts.merge()
+    assert [path.name for path in parts.folder.iterdir()] == ["notes.txt"]
+
+
 def test_many_rows_are_parts_of_bounded_size(tmp_path):
     parts = made_parts(tmp_path, n=20_000)
     assert parts.part_size == 256 and len(parts) == 79  # 78.125
