@@ -109,7 +109,7 @@ class Zeroing(torch.nn.Module):
         )
 
 
-@pytest.mark.parametrize("name", ["Fbank", "KaldiFbank", "MFCC", "original fbank"])
+@pytest.mark.parametrize("name", ["KaldiFbank, cut", "MFCC"])  # Fbank: test_export
 def test_onnx_runtime(name, tmp_path):
     module = Zeroing(padded_front_end(FRONT_ENDS[name]))
     dynamic = torch.export.Dim.DYNAMIC
