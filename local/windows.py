@@ -104,12 +104,10 @@ def split_long(manifest, max_duration, window_overlap):
 
 def _cut(row, length_s, overlap_s):
     """The windows of a manifest's row, as rows."""
-    spare_s = row["duration"] - length_s
-    # less a rounding error, which should not cost a window
-    n = 1 + max(1, math.ceil(spare_s / (length_s - overlap_s) - 1e-6))
-    begin_s = float(row["start_s"] or 0)
-    for i in range(n):
-        start_s = begin_s + spare_s * i / (n - 1)
+    starts = window_starts(row["duration"], length_s, overlap_s)
+    begin_s, n = float(row["start_s"] or 0), len(starts)
+    for i, after_s in enumerate(starts):
+        start_s = begin_s + after_s
         yield row | {
             "ID": f"{row['ID']}, window {i + 1} of {n}",
             "duration": length_s,
@@ -117,6 +115,36 @@ def _cut(row, length_s, overlap_s):
             # the last one has what the rounding of a header's length may leave
             "end_s": start_s + length_s if i < n - 1 else row["end_s"],
         }
+
+
+def window_starts(duration_s, length_s, overlap_s):
+    """Where the windows of a recording begin.
+
+    Arguments
+    ---------
+    duration_s : float
+        Of the recording.
+    length_s : float
+        Of a window; 0 leaves all recordings whole.
+    overlap_s : float
+        That neighbours share, at least.
+
+    Returns
+    -------
+    list of float
+        s from the recording's begin; only 0 where it is one window.
+
+    Example
+    -------
+    >>> window_starts(25.0, 10.0, 2.0)
+    [0.0, 7.5, 15.0]
+    """
+    if not 0 < length_s < duration_s:
+        return [0.0]
+    spare_s = duration_s - length_s
+    # less a rounding error, which should not cost a window
+    n = 1 + max(1, math.ceil(spare_s / (length_s - overlap_s) - 1e-6))
+    return [spare_s * i / (n - 1) for i in range(n)]
 
 
 def check_windows(values):

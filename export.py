@@ -1,0 +1,47 @@
+"""Write a trained model to a folder that works without this recipe.
+
+    python export.py --experiment_folder=DIR --output_folder=OUT
+        [--audio_cache=DIR] [--gcs_project=NAME]
+
+The experiment is what train.py called output_folder, here or gs://bucket/…. OUT must
+not be there yet, or be empty. It gets weights, labels, thresholds, calibration, the
+model card and a README.md that says how to load it, with SpeechBrain or as model.onnx.
+All of it is loaded again and compared with the experiment first: if anything differs,
+nothing is left behind (status 1).
+"""
+
+import argparse
+import logging
+
+from speechbrain.utils.run_opts import RunOptions
+
+from local import cli
+from local.addresses import output_path
+from local.experiment import open_experiment
+from local.export.folder import check_output_folder, export
+
+logger = logging.getLogger(__name__)
+
+
+def main(argv):
+    """Open the experiment, export, check."""
+    options = _parse(argv)
+    output_folder = output_path(options.output_folder, "output_folder")
+    run_opts = RunOptions.from_dictionary({"device": "cpu"})
+    experiment = open_experiment(vars(options), run_opts)
+    check_output_folder(output_folder, experiment)
+    export(experiment, output_folder)
+    logger.info("the model is in %s; its README.md says how to use it", output_folder)
+
+
+def _parse(argv):
+    parser = argparse.ArgumentParser(prog="export.py", allow_abbrev=False)
+    parser.add_argument("--experiment_folder", required=True)
+    parser.add_argument("--output_folder", required=True)
+    parser.add_argument("--audio_cache", help="where copies of a bucket's objects go")
+    parser.add_argument("--gcs_project")
+    return parser.parse_args(argv)
+
+
+if __name__ == "__main__":
+    cli.run(main)

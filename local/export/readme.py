@@ -1,0 +1,110 @@
+"""README.md of an exported model: how to use it."""
+
+from local.labels import flatten
+
+TEXT = """\
+# A model for clinical speech
+
+What it was made with, how well it tells what, and what it is not for: `model_card.md`.
+It is no medical device. Embeddings can identify a speaker: treat them like recordings.
+
+Labels, in the order of the logits: {labels}.
+
+## Python
+
+    pip install -r requirements.txt
+
+    from speechbrain.inference.interfaces import foreign_class
+
+    model = foreign_class(
+        source="FOLDER", pymodule_file="custom.py", classname="ClinicalClassifier"
+    )
+    model.classify_file("recording.wav")    # per label: logit, probability, …
+    model.encode_file("recording.wav", kind="pt")    # or st, ft: [1, 1, size]
+    model.classify_batch(wavs, wav_lens)    # [batch, time] at {sample_rate} Hz
+    model.encode_batch(wavs, wav_lens, kind="ft", pooling_mode="sum")
+
+`probability` is without the class weight used in training, and calibrated if the
+experiment is; `predicted` is 1 from `threshold` on, and both are None where there were
+too few subjects to choose one. Of a label that is a score there is `score` instead.
+`st` is there if the model has a shared dense layer{has_st}. Recordings longer than
+{max_duration:g} s (0: none) are cut into windows, whose outputs are pooled.
+{crop}{stock}
+## ONNX
+
+`model.onnx` takes `waveforms`, float32 [batch, time] at {sample_rate} Hz, mono, and
+`lengths`, int64 [batch]: the samples of each recording, of which {min_samples} are the
+least; what lies behind them does not count. It gives `logits` [batch, label], the
+embeddings `pt`{st} [batch, size] and `ft` [batch, head, size], to be averaged or
+summed over the heads. It cuts no windows.
+
+    import numpy as np, onnxruntime
+
+    session = onnxruntime.InferenceSession("FOLDER/model.onnx")
+    inputs = {{"waveforms": waveform[None], "lengths": np.array([len(waveform)])}}
+    logits, pt, *others = session.run(None, inputs)
+
+`labels.json` has what makes a decision of a logit: with w = positive_weight, the
+probability is 1 / (1 + exp(-(slope · (logit - ln w) + intercept))), slope 1 and
+intercept 0 unless calibrated; positive from the threshold's value on. The file's
+metadata hold the same.
+
+## Files
+
+| | |
+|---|---|
+| `hyperparams.yaml` | the model, its settings, thresholds and calibration |
+| `embedding_model.ckpt`, `classifier.ckpt` | weights |
+| `labels.json` | labels with their heads, thresholds and calibration |
+| `labels.txt`, `label_encoder.ckpt` | labels: by head, and for SpeechBrain |
+| `custom.py`, `requirements.txt` | the Python class, and versions that it works with |
+| `model.onnx` | the same model for ONNX Runtime |
+"""
+
+STOCK = """
+SpeechBrain's own class loads the folder as well, without `custom.py`: `pt` of a single
+recording, mono at {sample_rate} Hz, and all logits of it.
+
+    from speechbrain.inference.classifiers import EncoderClassifier
+
+    model = EncoderClassifier.from_hparams(source="FOLDER")
+    pt = model.encode_batch(waveform)    # [1, 1, size]
+    logits = model.mods.classifier(pt)    # [1, 1, label]
+
+Its `classify_file` and `classify_batch` name the largest logit only; where several
+labels may hold at once, that is not what the model says. In padded batches its
+embeddings depend on the padding; those of `ClinicalClassifier` don't.
+"""
+
+CROP = """
+Of every recording the model sees what `eval_crop` in `hyperparams.yaml` leaves of it;
+`ClinicalClassifier` and `model.onnx` apply that.
+"""
+
+
+def readme_text(hparams, is_stock):
+    """Make the text.
+
+    Arguments
+    ---------
+    hparams : dict
+        Of the experiment.
+    is_stock : bool
+        Whether SpeechBrain's EncoderClassifier loads the folder.
+
+    Returns
+    -------
+    str
+        Markdown.
+    """
+    rate, has_st = hparams["sample_rate"], hparams["shared_dense"]
+    return TEXT.format(
+        labels=", ".join(flatten(hparams["label_groups"])),
+        sample_rate=rate,
+        max_duration=hparams["max_duration"],
+        min_samples=round(hparams["min_duration"] * rate),
+        has_st="" if has_st else ", which this one has not",
+        st=", `st`" if has_st else "",
+        crop=CROP if hparams["eval_crop"] else "",
+        stock=STOCK.format(sample_rate=rate) if is_stock else "",
+    )

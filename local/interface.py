@@ -1,0 +1,81 @@
+"""The trained model as a SpeechBrain interface, from an experiment or an export.
+
+    from local.interface import ClinicalClassifier
+
+    model = ClinicalClassifier.from_hparams(source="results/mine")
+    model.classify_file("recording.wav")["strained"]["probability"]
+    model.encode_file("recording.wav", kind="pt")
+
+Elsewhere, without this recipe, an exported folder's `custom.py` has the same class.
+"""
+
+from pathlib import Path
+
+from speechbrain.utils.run_opts import RunOptions
+
+from local import inference
+from local.experiment import open_experiment
+from local.operating_points import read_operating_points
+
+
+class ClinicalClassifier(inference.ClinicalClassifier):
+    """What a trained model says of recordings.
+
+    Its methods are those of `inference.ClinicalClassifier`: `classify_file`,
+    `classify_batch`, `encode_file`, `encode_batch`, `load_audio`.
+    """
+
+    @classmethod
+    def from_hparams(cls, source, hparams_file="hyperparams.yaml", **kwargs):
+        """Load a model.
+
+        Arguments
+        ---------
+        source : str or Path
+            What train.py called output_folder, here or ``gs://…``, or a folder that
+            export.py wrote.
+        hparams_file : str
+            Of an exported folder.
+        **kwargs
+            `run_opts`, as {"device": "cuda:0"}, and of an exported folder all that
+            SpeechBrain's `pretrained_from_hparams` takes.
+
+        Returns
+        -------
+        ClinicalClassifier
+
+        Raises
+        ------
+        UserError
+            If the source is an experiment that can't be used.
+        """
+        source = str(source)
+        exported = (
+            Path(source, hparams_file).is_file() and not Path(source, "save").exists()
+        )
+        if exported:
+            return super().from_hparams(source, hparams_file, **kwargs)
+        run_opts = kwargs.pop("run_opts", None) or {}
+        if isinstance(run_opts, dict):
+            run_opts = RunOptions.from_dictionary(run_opts)
+        experiment = open_experiment({"experiment_folder": source}, run_opts)
+        return cls.of_experiment(experiment, run_opts=run_opts, **kwargs)
+
+    @classmethod
+    def of_experiment(cls, experiment, **kwargs):
+        """The model of an experiment that is open already.
+
+        Arguments
+        ---------
+        experiment : experiment.Experiment
+        **kwargs
+            As for `speechbrain.inference.interfaces.Pretrained`.
+
+        Returns
+        -------
+        ClinicalClassifier
+        """
+        points = read_operating_points(experiment.folder)
+        hparams = {**experiment.hparams, "operating_points": points}
+        modules = dict(experiment.brain.modules.items())
+        return cls(modules=modules, hparams=hparams, **kwargs)
