@@ -13,11 +13,11 @@ from local.audio import decode, resample, to_mono
 from local.calibration import apply_calibration
 from local.errors import BadRecording
 from local.features import RecordingFeatures
+from local.lean import make_lean
 from local.models import (
     POOLING_MODES,
     Outputs,
     classify_recordings,
-    keep_pooling_in_fp32,
 )
 from local.own_ends import OwnEnds
 from local.stacked_heads import StackedHeads
@@ -65,7 +65,7 @@ class ClinicalClassifier(Pretrained):
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
         self.labels = [label for group in self.hparams.label_groups for label in group]
-        keep_pooling_in_fp32(self.mods["embedding_model"])
+        make_lean(self.mods["embedding_model"])
         self._own_ends = OwnEnds(self.mods["embedding_model"])
         self._features = RecordingFeatures(self.mods)
         heads = self.mods["classifier"]

@@ -10,6 +10,7 @@ import torch
 from speechbrain.nnet.CNN import Conv1d
 
 from local.export.onnx_features import before_end, padded_crop, padded_front_end
+from local.lean import make_lean
 
 #: Loggers that tell of every step of an export.
 CHATTY = ("onnx_ir", "onnxscript", "torch.onnx")
@@ -50,8 +51,9 @@ class OnnxModel(torch.nn.Module):
         self.front_end = padded_front_end(modules["compute_features"])
         self.normalization = modules["mean_var_norm"]
         self.embedding_model = modules["embedding_model"]
-        # models.keep_pooling_in_fp32's, which leads back to what was copied
+        # the one that was copied leads back to the original's weights
         vars(self.embedding_model.asp).pop("forward", None)
+        make_lean(self.embedding_model)
         self.shared_dense = modules["shared_dense"]
         self.classifier = modules["classifier"]
         self.output_names = ["logits", "pt", *(["st"] if has_st else []), "ft"]
