@@ -9,6 +9,8 @@
 Elsewhere, without this recipe, an exported folder's `custom.py` has the same class.
 """
 
+import contextlib
+import sys
 from pathlib import Path
 
 from speechbrain.utils.run_opts import RunOptions
@@ -50,11 +52,9 @@ class ClinicalClassifier(inference.ClinicalClassifier):
             If the source is an experiment that can't be used.
         """
         source = str(source)
-        exported = (
-            Path(source, hparams_file).is_file() and not Path(source, "save").exists()
-        )
-        if exported:
-            return super().from_hparams(source, hparams_file, **kwargs)
+        if Path(source, "custom.py").is_file():
+            with _importable(source):
+                return super().from_hparams(source, hparams_file, **kwargs)
         run_opts = kwargs.pop("run_opts", None) or {}
         if isinstance(run_opts, dict):
             run_opts = RunOptions.from_dictionary(run_opts)
@@ -79,3 +79,14 @@ class ClinicalClassifier(inference.ClinicalClassifier):
         hparams = {**experiment.hparams, "operating_points": points}
         modules = dict(experiment.brain.modules.items())
         return cls(modules=modules, hparams=hparams, **kwargs)
+
+
+@contextlib.contextmanager
+def _importable(folder):
+    """Let hyperparams.yaml find what it needs of the folder's own custom.py."""
+    sys.modules.pop("custom", None)  # another model's
+    sys.path.insert(0, folder)
+    try:
+        yield
+    finally:
+        sys.path.remove(folder)

@@ -12,9 +12,10 @@ from local.recordings import BucketRecordings, FolderRecordings
 #: Where copies of a bucket's objects are kept unless `audio_cache` says otherwise.
 DEFAULT_CACHE = "audio_cache"
 
-#: Of a trained experiment, what evaluation needs (names below its folder).
+#: Of a trained experiment, what evaluation and export need (names below its folder).
 EXPERIMENT_FILES = (
     "hyperparams.yaml",
+    "model_card.md",
     "train_log.txt",
     "save/run_options.json",
     "save/operating_points.json",
@@ -151,7 +152,7 @@ class Storage:
                     raise
 
     def experiment(self, address):
-        """A local copy of what evaluation needs of an experiment's folder.
+        """A local copy of what evaluation and export need of an experiment's folder.
 
         Arguments
         ---------
@@ -199,7 +200,7 @@ def _was_replaced(error):
 
 
 def _is_of_experiment(name):
-    """Whether a file of an experiment's folder is needed to evaluate it."""
+    """Whether a file of an experiment's folder is needed to evaluate or export it."""
     return (
         name in EXPERIMENT_FILES
         or name.startswith(("save/manifests/", "save/measurements/"))

@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+import types
 from pathlib import Path
 
 import numpy as np
@@ -116,6 +117,18 @@ def difference(found, expected):
     found, expected = np.asarray(found), np.asarray(expected)
     assert found.shape == expected.shape
     return np.linalg.norm(found - expected) / np.linalg.norm(expected)
+
+
+def assert_same(found, expected):
+    """Decisions by label, the numbers in them but for rounding."""
+    assert list(found) == list(expected)
+    for label, said in expected.items():
+        numbers = {key: of for key, of in said.items() if of is not None}
+        assert {key for key, of in found[label].items() if of is not None} == set(
+            numbers
+        )
+        for key, number in numbers.items():
+            assert found[label][key] == pytest.approx(number, rel=1e-5, abs=1e-5)
 
 
 @pytest.fixture(scope="module")
@@ -232,8 +245,7 @@ def test_the_recipe_loads_it_too(exported):
         found = theirs.encode_batch(waveform, kind=kind)
         assert difference(found, ours.encode_batch(waveform, kind=kind)) < 1e-5
     found, expected = (of.classify_batch(waveform)[0] for of in (theirs, ours))
-    for label, said in expected.items():
-        assert found[label] == pytest.approx(said, abs=1e-5)
+    assert_same(found, expected)
 
 
 CUSTOM = """
@@ -258,7 +270,7 @@ def test_other_front_ends_load_with_custom_py(yaml, overrides, tmp_path, monkeyp
     monkeypatch.setattr(folder, "write_and_check_onnx", lambda *_: None)
     experiment = make_experiment(tmp_path / "experiment", yaml, **overrides)
     folder.export(opened(experiment), tmp_path / "out")
-    model = reference(experiment)
+    model, again = reference(experiment), reference(tmp_path / "out")
     for length_s in (0.3, 1.6):
         waveform = speech(length_s, 3)
         (tmp_path / "waveform.json").write_text(json.dumps(waveform.tolist()))
@@ -266,9 +278,17 @@ def test_other_front_ends_load_with_custom_py(yaml, overrides, tmp_path, monkeyp
         pt, said = elsewhere(
             CUSTOM, tmp_path / "out", tmp_path / "waveform.json", cwd=tmp_path / "empty"
         )
-        assert difference(pt, model.encode_batch(waveform)[0, 0]) < 1e-5
-        for label, expected in model.classify_batch(waveform)[0].items():
-            assert said[0][label] == pytest.approx(expected, abs=1e-5)
+        expected = model.encode_batch(waveform)
+        assert difference(pt, expected[0, 0]) < 1e-5
+        assert difference(again.encode_batch(waveform), expected) < 1e-5
+        assert_same(said[0], model.classify_batch(waveform)[0])
+
+
+def test_probes_are_no_shorter_than_recordings_may_be():
+    hparams = types.SimpleNamespace(sample_rate=RATE, min_duration=2.0)
+    model = types.SimpleNamespace(hparams=hparams)
+    lengths = [len(check._noise(of, 1, model)) for of in (None, 1.0, 3.0)]
+    assert lengths == [2 * RATE, 2 * RATE, 3 * RATE]
 
 
 def empty(module, path):

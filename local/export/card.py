@@ -1,12 +1,9 @@
 """The model card of an exported model."""
 
-from local.addresses import joined
 from local.config import plain_values
 from local.files import atomic_write
-from local.gcs import Missing
 from local.labels import flatten
 from local.report import described
-from local.storage import Storage
 
 CARD = "model_card.md"
 
@@ -33,18 +30,10 @@ def write_card(experiment, path):
     experiment : experiment.Experiment
     path : Path
     """
-    text = _own_card(experiment)
+    own = experiment.folder / CARD  # that evaluation left
+    text = own.read_text("utf-8") if own.is_file() else _short_card(experiment)
     with atomic_write(path) as stream:
-        stream.write(_short_card(experiment) if text is None else text)
-
-
-def _own_card(experiment):
-    """The card that evaluation left in the experiment; None without one."""
-    try:
-        file = Storage.of({}).file(joined(experiment.address, CARD))
-    except Missing:
-        return None
-    return file.read_text(encoding="utf-8") if file.is_file() else None
+        stream.write(text)
 
 
 def _short_card(experiment):
