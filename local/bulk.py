@@ -19,8 +19,9 @@ from local.files import atomic_write
 
 logger = logging.getLogger(__name__)
 
-#: Rows of a part, and parts that there should be at least, for processes to share.
-PART_SIZE, N_PARTS = 256, 32
+#: Rows of a part, at least and at most; parts that there should be for processes to
+#: share. A part's end has nothing to be computed beside it, so there are not many.
+SMALLEST, LARGEST, N_PARTS = 16, 256, 16
 
 
 class Parts:
@@ -45,7 +46,7 @@ class Parts:
         self.output_file, self.uids, self.size = output_file, uids, size
         self.metadata = metadata
         self.folder = output_file.with_name(f"{output_file.name}.parts")
-        self.part_size = min(PART_SIZE, max(1, -(-len(uids) // N_PARTS)))
+        self.part_size = min(LARGEST, max(SMALLEST, -(-len(uids) // N_PARTS)))
         described = json.dumps([uids, metadata, state, self.part_size])
         self.fingerprint = hashlib.sha256(described.encode()).hexdigest()
 

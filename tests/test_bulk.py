@@ -32,6 +32,13 @@ HPARAMS = {
 PT = EmbeddingKind("pt")
 
 
+@pytest.fixture(autouse=True)
+def small_parts(monkeypatch):
+    """So that few rows have many."""
+    monkeypatch.setattr(bulk, "SMALLEST", 1)
+    monkeypatch.setattr(bulk, "N_PARTS", 32)
+
+
 def vector(*values):
     return np.array(values, dtype=np.float32)
 
