@@ -1,5 +1,7 @@
 # make demo    install, make the demo corpus, train, evaluate, extract, show results
 # make test    install, check the style, run all tests
+# make benchmark   how fast training and extraction are, beside other ways; a quarter
+#              of an hour in which nothing else should run
 # Needs Python 3.11, make and gcc. PYTHON=… names another Python.
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
@@ -12,7 +14,7 @@ RESULTS := results/demo
 DEMO_OPTIONS := --channels=[256,256,256,256,768] --number_of_epochs=8 \
 	--batch_size=16 --clip_length=3 --scheduler=onecycle --max_lr=0.001 --freqm=10
 
-.PHONY: demo test lint install clean
+.PHONY: demo test benchmark lint install clean
 
 demo: install
 	$(PY) recipes/demo/prepare.py --corpus_folder=$(CORPUS)
@@ -29,6 +31,11 @@ demo: install
 test: install lint
 	OMP_NUM_THREADS=1 $(PY) -m pytest -m "not alone" --numprocesses=2 --dist=loadscope
 	OMP_NUM_THREADS=1 $(PY) -m pytest -m alone
+
+benchmark: install
+	PYTHONPATH=. $(PY) tests/benchmarks/extraction.py
+	PYTHONPATH=. $(PY) tests/benchmarks/extraction.py --memory
+	PYTHONPATH=. $(PY) tests/benchmarks/training_epoch.py
 
 lint: install
 	$(PY) -m ruff check .
