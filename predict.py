@@ -27,7 +27,7 @@ from local.audio import METADATA
 from local.audio_files import FileRecordings, find_audio
 from local.engine import Engine
 from local.errors import UserError
-from local.experiment import FREE_LATER, open_experiment
+from local.experiment import FREE_LATER, OF_THIS_MACHINE, open_experiment
 from local.files import atomic_write, write_json
 from local.manifests import build_manifest, stop_on_failed, write_failed
 from local.prediction import format_predictions, predict_manifest, predictions_csv
@@ -101,7 +101,7 @@ def _parse(argv):
 def _experiment_options(options):
     """What `open_experiment` and `hparams_for` read, as of a yaml."""
     given = vars(options)
-    keys = {*FREE_LATER, "audio_cache", "audio_cache_gb", "gcs_project"}
+    keys = {*FREE_LATER, *OF_THIS_MACHINE}
     return {key: given.get(key) for key in keys} | {
         "experiment_folder": options.experiment_folder
     }

@@ -17,7 +17,7 @@ from sklearn.metrics import (
 from sklearn.model_selection import StratifiedGroupKFold
 
 from local import baselines
-from local.embeddings import write_embeddings
+from local.bulk import embeddings_table
 from local.errors import UserError
 
 N_SUBJECTS, N_EACH, N_FEATURES = 40, 5, 6
@@ -290,7 +290,7 @@ def test_embeddings_come_back_by_split_in_order(tmp_path):
     uids = ["a", "b", "gone", "c", "d"]
     embeddings = vectors(uids)
     del embeddings["gone"]
-    write_embeddings(path, uids, embeddings, {"embedding_type": "pt"})
+    pq.write_table(embeddings_table(uids, embeddings, 3), path)
     found = baselines.read_features(path, {"train": ["d", "a"], "test": ["c"]})
     assert found["train"].tolist() == [[4, 5, 6], [0, 1, 2]]
     assert found["test"].tolist() == [[3, 4, 5]]
@@ -312,7 +312,7 @@ def refusal(path, uids):
 def test_recordings_without_an_embedding_are_counted_and_named(tmp_path):
     path = tmp_path / "e.parquet"
     there = vectors(["a", "b"])
-    write_embeddings(path, ["a", "b", "null"], there, {})
+    pq.write_table(embeddings_table(["a", "b", "null"], there, 3), path)
     absent = [f"x{i}" for i in range(9)]
     text = refusal(path, {"train": ["a", *absent], "test": ["b", "null"]})
     assert "train: no embedding of 9 recordings: x0, x1, x2, x3, x4, …" in text
