@@ -53,7 +53,9 @@ def main(argv):
     split_csv = absolute(options["split_csv"], "split_csv")
     own_data = hparams["data_folder"] == experiment.hparams["data_folder"]
     split = run_on_main(
-        prepare_split, [split_csv, hparams, ("uid",)], {"own_data": own_data}
+        prepare_split,
+        [split_csv, hparams, ("uid",)],
+        {"own_data": own_data, "may_be_empty": True},
     )
     for note in split.notes:
         logger.info(note)
@@ -90,7 +92,14 @@ def _parts(output_file, split, windows, kind, experiment, engine, hparams):
         uids,
         kind.size_in(engine.modules),
         embeddings.describe(kind, experiment, engine.backend.name, windowed),
-        state=f"{hparams['data_folder']}\n{split.manifest.to_csv(index=False)}",
+        state="\n".join(
+            [
+                hparams["data_folder"],
+                str(hparams["decoded_cache"]),
+                f"{engine.device} {experiment.brain.eval_precision}",
+                split.manifest.to_csv(index=False),
+            ]
+        ),
     )
 
 

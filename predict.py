@@ -21,8 +21,10 @@ import json
 import logging
 import sys
 
+import torch
+
 from local import cli
-from local.addresses import is_remote, local_path
+from local.addresses import is_remote, local_path, output_path
 from local.audio import METADATA
 from local.audio_files import FileRecordings, find_audio
 from local.engine import Engine
@@ -39,6 +41,8 @@ def main(argv):
     # standard output is for the predictions
     logging.basicConfig(format="%(message)s", stream=sys.stderr, force=True)
     logging.getLogger().handlers[0].setLevel(logging.WARNING)
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="backslashreplace")  # names that are not UTF-8
     options = _parse(argv)
     output_file = options.output_file and _writable(options.output_file)
     table = find_audio([local_path(path, "FILE_OR_FOLDER") for path in options.paths])
@@ -49,7 +53,7 @@ def main(argv):
         table, None, recordings, hparams, notes, "inspecting"
     )
     if options.on_bad_recording == "stop" or manifest.empty:
-        stop_on_failed(failed)
+        stop_on_failed(failed, are_all=manifest.empty)
     engine = Engine(experiment.brain, options.backend, manifest["duration"].sum())
     predicted = predict_manifest(engine, experiment, manifest, recordings, hparams)
     predicted["failed"] = [
@@ -108,7 +112,10 @@ def _experiment_options(options):
 
 
 def _run_options(options):
-    return {"device": options.device} if options.device else {}
+    device = options.device or ""
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        raise UserError("--device=cuda: there is no GPU that PyTorch can use here.")
+    return {"device": device} if device else {}
 
 
 def _writable(output_file):
@@ -117,6 +124,12 @@ def _writable(output_file):
         raise UserError(
             f"output_file must be a file that ends with .json or .csv, found {path}."
         )
+    if (path.parent / "hyperparams.yaml").exists():
+        raise UserError(
+            f"output_file {path} lies in an experiment's folder, whose files stay as "
+            "they are: give another one."
+        )
+    output_path(path.parent, "output_file")
     return path
 
 

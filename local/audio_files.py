@@ -32,6 +32,10 @@ class FileRecordings(FolderRecordings):
     def read(self, name, use):
         """What `use` makes of a recording's files; see `FolderRecordings.read`."""
         path = Path(name)
+        try:
+            name.encode()
+        except UnicodeEncodeError:
+            raise BadRecording("its name is not UTF-8: rename it") from None
         if not path.is_file():
             raise BadRecording(f"there is no file {path}")
         files = {f"waveform{path.suffix}": path, METADATA: Path(self._metadata.name)}

@@ -15,13 +15,14 @@ import pyarrow.parquet as pq
 from tqdm import tqdm
 
 from local import dataio
+from local.errors import RunError
 from local.files import atomic_write
 
 logger = logging.getLogger(__name__)
 
 #: Rows of a part, at least and at most; parts that there should be for processes to
 #: share. A part's end has nothing to be computed beside it, so there are not many.
-SMALLEST, LARGEST, N_PARTS = 16, 256, 16
+SMALLEST, LARGEST, N_PARTS = 4, 256, 16
 
 
 class Parts:
@@ -102,9 +103,15 @@ class Parts:
             pq.ParquetWriter(file, schema) as writer,
         ):
             for number in range(len(self)):
+                if not self._is_mine(self._path(number)):
+                    raise RunError(
+                        f"{self._path(number)} was made by another run, which goes on "
+                        "at the same time: give each an output_file of its own."
+                    )
                 table = pq.read_table(self._path(number))
                 writer.write_table(table.replace_schema_metadata(text))
-        for path in self._files():
+        # with what a kill left of one that was being written
+        for path in [*self._files(), *self.folder.glob(".*.tmp")]:
             path.unlink()
         with contextlib.suppress(OSError):  # what else is in it is not ours
             self.folder.rmdir()
@@ -173,13 +180,14 @@ def extract_parts(parts, engine, kind, windows, recordings, hparams, share=(0, 1
     manifests = dict(iter(windows.manifest.groupby(of_window.to_numpy())))
     if len(missing) < len(own):
         logger.info("%d of %d parts are there", len(own) - len(missing), len(own))
-    total = sum(len(parts.rows(number)) for number in own)
-    done = total - sum(len(parts.rows(number)) for number in missing)
+    sizes = {number: len(manifest) for number, manifest in manifests.items()}
+    total = sum(sizes.get(number, 0) for number in own)
+    done = total - sum(sizes.get(number, 0) for number in missing)
     with tqdm(
         total=total,
         initial=done,
         desc="extracting",
-        unit="rec",
+        unit="window" if windows.counts else "rec",
         disable=True if rank else None,
     ) as bar:
         for number in missing:
@@ -192,6 +200,20 @@ def extract_parts(parts, engine, kind, windows, recordings, hparams, share=(0, 1
             parts.write(number, embeddings)
 
 
+def _refuse_not_finite(ids, vectors):
+    """Raise RunError if any of the vectors [n, size] has no finite numbers."""
+    broken = [name for name, of in zip(ids, vectors, strict=True) if not _finite(of)]
+    if broken:
+        raise RunError(
+            "The network's output is not a finite number for these recordings; leave "
+            f"them out of the CSV: {', '.join(broken)}"
+        )
+
+
+def _finite(vector):
+    return bool(np.isfinite(vector).all())
+
+
 def _embed(engine, kind, manifest, recordings, hparams, bar):
     """Names and embeddings [n, size] of a manifest's windows."""
     dataset = dataio.build_dataset(
@@ -202,5 +224,6 @@ def _embed(engine, kind, manifest, recordings, hparams, bar):
     for ids, outputs in engine.run(dataset, loader_kwargs):
         names += ids
         vectors.append(kind.of(outputs).numpy())
+        _refuse_not_finite(ids, vectors[-1])
         bar.update(len(ids))
     return names, np.concatenate(vectors)

@@ -114,6 +114,7 @@ def build_dataset(manifest, labels, recordings, audio_settings, crop, features=N
         row["ID"]: {
             "recording": row["recording"],
             "segment": segment(row),
+            "owner": row.get("owner", row["ID"]),
             "ratings": targets[i],
         }
         for i, row in enumerate(manifest.to_dict("records"))
@@ -126,12 +127,12 @@ def build_dataset(manifest, labels, recordings, audio_settings, crop, features=N
         with _naming(uid):
             return recordings.read(recording, audio.read_metadata)
 
-    @takes("id", "recording", "metadata", "segment")
+    @takes("id", "owner", "recording", "metadata", "segment")
     @provides("waveform")
-    def read_waveform(uid, recording, metadata, part):
+    def read_waveform(uid, owner, recording, metadata, part):
         """The recording, cropped in training: float32 [time]"""
         load = functools.partial(
-            functools.partial(decoded.load, uid) if decoded else audio.load_recording,
+            functools.partial(decoded.load, owner) if decoded else audio.load_recording,
             metadata=metadata,
             sample_rate=audio_settings["sample_rate"],
             backend=audio_settings["audio_backend"],

@@ -45,6 +45,11 @@ class Engine:
         # autocast's state is one for all threads
         parallel = self.device.type == "cpu" and brain.eval_precision == "fp32"
         self.n_streams = torch.get_num_threads() if parallel else 1
+        if brain.eval_precision != "fp32" and backend == "auto":
+            backend = "eager"  # ONNX Runtime would compute in fp32
+        if brain.eval_precision == "fp32":  # and not in TF32, to about 1e-3
+            torch.backends.cuda.matmul.allow_tf32 = False
+            torch.backends.cudnn.allow_tf32 = False
         noise = torch.randn(16000, generator=torch.Generator().manual_seed(0))
         with _threads(1 if self.n_streams > 1 else None):
             self.backend = build_backend(

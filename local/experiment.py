@@ -8,9 +8,8 @@ from local.brain import ClinicalBrain
 from local.config import load_hparams
 from local.errors import UserError
 from local.gcs import Address
-from local.settings import check_values
+from local.settings import check_later
 from local.storage import Storage, told_as
-from local.windows import check_windows
 
 #: Keys of evaluate.yaml and extract_embeddings.yaml that replace the experiment's
 #: own: where the data are and how the work is done, never what shapes the input.
@@ -81,13 +80,12 @@ class Experiment:
         UserError
             For a choice that is none.
         """
-        check_values(options, {})
         chosen = {key: options[key] for key in FREE_LATER if options[key] is not None}
         if "data_folder" in chosen:
             chosen["data_folder"] = absolute(chosen["data_folder"], "data_folder")
         chosen |= {key: options[key] for key in OF_THIS_MACHINE}
         hparams = {**self.hparams, **chosen}
-        check_windows(hparams)
+        check_later(options | {key: hparams[key] for key in FREE_LATER})
         return hparams
 
     @property

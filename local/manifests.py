@@ -30,6 +30,9 @@ MEASURED = (
     "silent_share",
 )
 
+#: Which part of a recording a row means.
+SEGMENT = ("start_s", "end_s", "channel")
+
 #: Columns of a manifest, and of a CSV, that have a meaning of their own.
 RESERVED = ("ID", "duration", "recording", "uid", *splits.OPTIONAL_COLUMNS, *MEASURED)
 
@@ -73,7 +76,8 @@ def build_manifest(table, targets, recordings, values, notes, title):
         usable.append(_manifest_row(row, report, targets))
         kept.append(i)
     notes += [_grouped(warning, uids) for warning, uids in warned.items()]
-    manifest = pd.DataFrame(usable)
+    columns = None if usable else ["ID", "duration", *SEGMENT, "recording"]
+    manifest = pd.DataFrame(usable, columns=columns)
     if targets is not None and kept:
         manifest = pd.concat(
             [manifest, targets.iloc[kept].reset_index(drop=True)], axis=1
@@ -218,24 +222,29 @@ def positive_weights(manifest, names, label_ranges=None):
     ]
 
 
-def stop_on_failed(failed):
+def stop_on_failed(failed, are_all=False):
     """Raise what can't be used as one error, if there is any.
 
     Arguments
     ---------
     failed : list of dict
         `uid`, `reason`.
+    are_all : bool
+        Whether there is no other recording.
 
     Raises
     ------
     UserError
     """
     if failed:
-        raise UserError(
+        message = (
             f"{len(failed)} recordings can't be used. Mend or remove them, or go on "
-            "without them with --on_bad_recording=skip:",
-            [f"{entry['uid']}: {entry['reason']}" for entry in failed],
+            "without them with --on_bad_recording=skip:"
         )
+        if are_all:
+            message = f"None of the {len(failed)} recordings can be used:"
+        reasons = [f"{entry['uid']}: {entry['reason']}" for entry in failed]
+        raise UserError(message, reasons)
 
 
 def write_failed(failed, path):

@@ -1,4 +1,4 @@
-"""How memory is asked for in training on a CPU."""
+"""How memory is asked for."""
 
 import ctypes
 

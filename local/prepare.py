@@ -239,7 +239,12 @@ class PreparedSplit:
 
 
 def prepare_split(
-    split_csv, values, required=("uid", "subject"), names=None, own_data=True
+    split_csv,
+    values,
+    required=("uid", "subject"),
+    names=None,
+    own_data=True,
+    may_be_empty=False,
 ):
     """Prepare the recordings of one CSV for a trained model.
 
@@ -255,6 +260,8 @@ def prepare_split(
         Labels to read; None where the CSV needs none.
     own_data : bool
         Whether `data_folder` is the one that the model was trained on.
+    may_be_empty : bool
+        Whether to go on if no recording can be used.
 
     Returns
     -------
@@ -276,18 +283,22 @@ def prepare_split(
     )
     if problems:
         raise UserError(f"{split_csv} can't be used as it is:", problems)
-    return _inspected(table, targets, values, storage, excluded, notes, file.stem)
+    return _inspected(
+        table, targets, values, storage, excluded, notes, file.stem, may_be_empty
+    )
 
 
-def _inspected(table, targets, values, storage, excluded, notes, title):
+def _inspected(
+    table, targets, values, storage, excluded, notes, title, may_be_empty=False
+):
     """The PreparedSplit of a table."""
     names = table["audio"].unique().tolist()
     recordings = _fetched(names, values, storage, excluded)
     manifest, failed = build_manifest(
         table, targets, recordings, values, notes, f"inspecting {title}"
     )
-    if values["on_bad_recording"] == "stop" or manifest.empty:
-        stop_on_failed(failed)
+    if values["on_bad_recording"] == "stop" or (manifest.empty and not may_be_empty):
+        stop_on_failed(failed, are_all=manifest.empty)
     return PreparedSplit(table, manifest, failed, notes, recordings)
 
 

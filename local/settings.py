@@ -28,6 +28,7 @@ WHOLE_FROM = {
     "noise_roll": 0,
     "batch_size": 2,  # batch normalisation can't train on one recording
     "bucket_batches": 1,
+    "eval_batch_size": 1,
     "eval_batch_frames": 1,
     "num_workers": 0,
     "number_of_epochs": 1,
@@ -162,13 +163,7 @@ def check_numbers(values):
     UserError
         Naming all that is wrong.
     """
-    problems = []
-    for key, lowest in {**WHOLE_FROM, **NUMBER_FROM}.items():
-        value = values.get(key, lowest)
-        if not _is_finite(value) or value < lowest:
-            problems.append(f"{key} must be {lowest} or more, found {value!r}")
-        elif key in WHOLE_FROM and not isinstance(value, int):
-            problems.append(f"{key} must be a whole number, found {value!r}")
+    problems = _out_of_range(values)
     problems += [
         f"{key} must lie in 0 to 1, found {values[key]!r}"
         for key in PROBABILITIES
@@ -184,14 +179,45 @@ def check_numbers(values):
         for key in ("reverb", "background")
         if values[key] and not values[f"{key}_folder"]
     ]
-    if values["eval_batch_size"] is not None and values["eval_batch_size"] < 1:
-        found = values["eval_batch_size"]
-        problems.append(f"eval_batch_size must be 1 or more, or null, found {found!r}")
     if not problems:
         problems = _too_short(values)
     if problems:
         raise UserError("These settings can't be:", problems)
     check_windows(values)
+
+
+def check_later(values):
+    """Check what a later run may choose anew.
+
+    Arguments
+    ---------
+    values : dict
+        Some keys of a training yaml, `max_duration` and `window_overlap` among them.
+
+    Raises
+    ------
+    UserError
+        Naming all that is wrong.
+    """
+    check_values(values, {})
+    problems = _out_of_range(values)
+    if problems:
+        raise UserError("These settings can't be:", problems)
+    check_windows(values)
+
+
+def _out_of_range(values):
+    """What is no number, too small, or no whole number; keys may be missing."""
+    problems = []
+    for key, lowest in {**WHOLE_FROM, **NUMBER_FROM}.items():
+        value = values.get(key, lowest)
+        if key == "eval_batch_size" and value is None:
+            continue  # as many as the device is good for
+        if not _is_finite(value) or value < lowest:
+            problems.append(f"{key} must be {lowest} or more, found {value!r}")
+        elif key in WHOLE_FROM and not isinstance(value, int):
+            problems.append(f"{key} must be a whole number, found {value!r}")
+    return problems
 
 
 def _is_finite(value):

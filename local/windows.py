@@ -23,7 +23,7 @@ class Windows:
     ----------
     manifest : pandas.DataFrame
         A row per recording or, where it is long, per window: `ID` names the window,
-        `duration` (s), `start_s` and `end_s` are its own.
+        `duration` (s), `start_s` and `end_s` are its own, `owner` is the recording.
     owners : dict of str to str
         `ID` → uid of the recording.
     counts : dict of str to int
@@ -91,15 +91,16 @@ def split_long(manifest, max_duration, window_overlap):
     """
     rows, owners, counts = [], {}, {}
     for row in manifest.to_dict("records"):
-        own = [row]
+        own = [row | {"owner": row["ID"]}]
         if 0 < max_duration < row["duration"]:
-            own = list(_cut(row, max_duration, window_overlap))
+            own = list(_cut(own[0], max_duration, window_overlap))
             counts[row["ID"]] = len(own)
         rows += own
         owners |= {part["ID"]: row["ID"] for part in own}
     if not counts:
         return Windows(manifest, owners, counts)
-    return Windows(pd.DataFrame(rows, columns=manifest.columns), owners, counts)
+    columns = [*manifest.columns, "owner"]
+    return Windows(pd.DataFrame(rows, columns=columns), owners, counts)
 
 
 def _cut(row, length_s, overlap_s):
@@ -163,7 +164,7 @@ def check_windows(values):
     if length_s and length_s < SHORTEST_S:
         raise UserError(
             f"max_duration must be {SHORTEST_S:g} s or more, or 0 for none; found "
-            f" {length_s:g}."
+            f"{length_s:g}."
         )
     if length_s and not 0 <= overlap_s < length_s:
         raise UserError(

@@ -7,16 +7,19 @@ import struct
 import zlib
 
 import numpy as np
+import pandas as pd
 import pytest
 import soundfile
 import torch
 from audio_files import pcm_wav, sine, write_metadata
 from running import succeeded, train
 
-from local import audio, decoded_cache, prepare
+from local import audio, dataio, decoded_cache, prepare
 from local.config import plain_values
 from local.decoded_cache import DecodedCache, step_exponent
 from local.errors import BadRecording, UserError
+from local.recordings import FolderRecordings
+from local.windows import split_long
 
 SETTINGS = {"sample_rate": 8000, "backend": "soundfile", "mono": "mean"}
 
@@ -349,6 +352,25 @@ def test_excluded_subjects_leave_it(corpus, tmp_path):
         if not any(cache._entries(uid).glob("*"))  # no one else can tell
     ]
     assert gone == ["s00_0", "s00_1", "s11_0", "s11_1"]
+
+
+def test_windows_of_a_long_recording_are_forgotten_with_it(cache, tmp_path):
+    recording(tmp_path / "long", pcm_wav(np.arange(16000) % 1000))
+    row = {"ID": "long", "recording": "long", "duration": 2.0}
+    row |= dict.fromkeys(("start_s", "end_s", "channel"), "")
+    windows = split_long(pd.DataFrame([row]), 1.0, 0.0)
+    settings = {"sample_rate": 8000, "audio_backend": "soundfile", "mono": "mean"}
+    dataset = dataio.build_dataset(
+        windows.manifest,
+        [],
+        FolderRecordings(tmp_path),
+        settings | {"decoded_cache": str(cache.folder)},
+        None,
+    )
+    assert [len(item["waveform"]) for item in dataset] == [8000, 8000]
+    assert len(entries(cache)) == 2
+    cache.forget(["long"])
+    assert not entries(cache)
 
 
 def test_a_bucket_is_no_cache():

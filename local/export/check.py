@@ -1,6 +1,7 @@
 """An export counts once it was loaded again and gives what the experiment gives."""
 
 import json
+import math
 import subprocess
 import sys
 import tempfile
@@ -143,7 +144,7 @@ def padded_batch(waveforms, n_more=1000):
 def _noise(length_s, seed, model):
     """Noise that comes and goes, with some digital silence: float32 [time]"""
     rate = model.hparams.sample_rate
-    n = round(rate * max(length_s or 0.0, model.hparams.min_duration))
+    n = math.ceil(rate * max(length_s or 0.0, model.hparams.min_duration))
     generator = torch.Generator().manual_seed(seed)
     time_s = torch.arange(n) / rate
     envelope = 0.01 + torch.sin(12 * time_s + seed + 1).clamp(min=0)

@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import math
 from importlib import metadata
 from pathlib import Path
 
@@ -25,7 +26,7 @@ logger = logging.getLogger(__name__)
 
 INTERFACE = ("local.inference", "ClinicalClassifier")
 
-#: Always in custom.py where it is needed at all: Python loads only one file of that
+#: Always in custom.py: Python loads only one file of that
 #: name per process, so that of one model has to do for another.
 FRONT_ENDS = (
     ("local.features", "KaldiFbank"),
@@ -35,7 +36,10 @@ FRONT_ENDS = (
 )
 
 #: What custom.py imports, as packages; torch comes with SpeechBrain.
-PACKAGES = ("speechbrain", "torch", "torchaudio", "soundfile", "soxr", "av", "librosa")
+PACKAGES = (
+    *("speechbrain", "torch", "torchaudio", "numpy", "scipy", "soundfile", "soxr"),
+    *("av", "librosa"),
+)
 
 
 def export(experiment, output_folder):
@@ -98,11 +102,12 @@ def write_folder(folder, experiment, model, nodes):
     origin = f"{Path(experiment.address).name}, {experiment.checkpoint}"
     text = yaml_text(nodes, hparams, points, layers, loadables, origin)
     _write(folder / "hyperparams.yaml", text)
-    front_ends = sorted({*FRONT_ENDS, *nodes.own_classes}) if nodes.own_classes else []
+    front_ends = sorted({*FRONT_ENDS, *nodes.own_classes})
     _write(folder / "custom.py", standalone_source([INTERFACE, *front_ends]))
     groups = "\n".join(",".join(group) for group in hparams["label_groups"])
     _write(folder / "labels.txt", groups + "\n")
-    versions = [f"{name}=={metadata.version(name)}" for name in PACKAGES]
+    # without "+cpu", which package indexes don't have
+    versions = [f"{name}=={metadata.version(name).split('+')[0]}" for name in PACKAGES]
     _write(folder / "requirements.txt", "\n".join(versions) + "\n")
     labels = describe_labels(hparams, points)
     write_json(folder / "labels.json", {"labels": labels})
@@ -178,7 +183,7 @@ def write_and_check_onnx(path, experiment, model, labels):
     about = {
         "sample_rate": hparams["sample_rate"],
         "lengths": "samples of each recording, int64; what lies behind does not count",
-        "min_samples": round(hparams["min_duration"] * hparams["sample_rate"]),
+        "min_samples": math.ceil(hparams["min_duration"] * hparams["sample_rate"]),
         "labels": labels,
         "checkpoint": experiment.checkpoint,
         "not_for": "diagnosis, triage or any decision about a person",
@@ -207,6 +212,10 @@ def check_output_folder(folder, experiment):
     ------
     UserError
     """
+    if folder.is_symlink() or folder.is_mount():
+        raise UserError(  # nothing can take its place
+            f"output_folder {folder} is a link or a mount point: give a folder in it."
+        )
     if folder.exists() and any(folder.iterdir()):
         raise UserError(
             f"output_folder {folder} is not empty: give one that is not there yet."

@@ -82,7 +82,9 @@ class OnnxModel(torch.nn.Module):
             As `output_names` has them: logits [batch, label], pt and st [batch, size],
             ft [batch, head, size].
         """
-        waveforms = waveforms * before_end(waveforms.shape[1], lengths)
+        # chosen, not multiplied: there may be NaN behind an end
+        inside = before_end(waveforms.shape[1], lengths)
+        waveforms = torch.where(inside, waveforms, 0.0)
         if self.crop is not None:
             waveforms, lengths = self.crop(waveforms, lengths)
         features, n_frames = self.front_end(waveforms, lengths)

@@ -1,5 +1,7 @@
 """README.md of an exported model: how to use it."""
 
+import math
+
 from local.labels import flatten
 
 TEXT = """\
@@ -102,7 +104,7 @@ def readme_text(hparams, is_stock):
         labels=", ".join(flatten(hparams["label_groups"])),
         sample_rate=rate,
         max_duration=hparams["max_duration"],
-        min_samples=round(hparams["min_duration"] * rate),
+        min_samples=math.ceil(hparams["min_duration"] * rate),
         has_st="" if has_st else ", which this one has not",
         st=", `st`" if has_st else "",
         crop=CROP if hparams["eval_crop"] else "",
