@@ -2,6 +2,8 @@
 # make test    install, check the style, run all tests
 # make benchmark   how fast training and extraction are, beside other ways; a quarter
 #              of an hour in which nothing else should run
+# make test-faults   kill, stop and fill the disk at all moments of all stages, start
+#              again and compare; hours: FAULTS="--every=10 --stages=training" is less
 # Needs Python 3.11, make and gcc. PYTHON=… names another Python.
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
@@ -14,7 +16,7 @@ RESULTS := results/demo
 DEMO_OPTIONS := --channels=[256,256,256,256,768] --number_of_epochs=8 \
 	--batch_size=16 --clip_length=3 --scheduler=onecycle --max_lr=0.001 --freqm=10
 
-.PHONY: demo test benchmark lint install clean
+.PHONY: demo test test-faults benchmark lint install clean
 
 demo: install
 	$(PY) recipes/demo/prepare.py --corpus_folder=$(CORPUS)
@@ -36,6 +38,9 @@ benchmark: install
 	PYTHONPATH=. $(PY) tests/benchmarks/extraction.py
 	PYTHONPATH=. $(PY) tests/benchmarks/extraction.py --memory
 	PYTHONPATH=. $(PY) tests/benchmarks/training_epoch.py
+
+test-faults: install
+	OMP_NUM_THREADS=1 PYTHONPATH=. $(PY) tests/faults/matrix.py $(FAULTS)
 
 lint: install
 	$(PY) -m ruff check .

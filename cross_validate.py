@@ -14,8 +14,9 @@ import sys
 from pathlib import Path
 
 from local import cli
+from local.claims import claimed
 from local.fold_results import collect_results, format_cross_validation
-from local.fold_runs import claimed, plan_cross_validation, run_fold, write_plan
+from local.fold_runs import plan_cross_validation, run_fold, write_plan
 
 logger = logging.getLogger(__name__)
 

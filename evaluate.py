@@ -10,6 +10,7 @@ Without a split it scores the experiment's own test split. The experiment's file
 stay as they are.
 """
 
+import contextlib
 import logging
 
 from speechbrain.utils.distributed import (
@@ -19,6 +20,7 @@ from speechbrain.utils.distributed import (
 )
 
 from local import cli, publishing
+from local.claims import claimed
 from local.config import load_hparams, plain_values
 from local.elsewhere import prepare_predictions
 from local.errors import UserError
@@ -42,16 +44,24 @@ def main(argv):
     )
     publishing.check_no_experiment(upload_to)
     command = ["python", "evaluate.py", *argv]
+    with contextlib.ExitStack() as stack:
+        return run(arguments, options, command, upload_to, stack)
+
+
+def run(arguments, options, command, upload_to, stack):
+    """Get the predictions, evaluate them; the exit status."""
     if options["predictions_csv"]:
         brain = None
         scored, folder = run_on_main(prepare_predictions, [options, command])
+        claim(folder, stack)
     elif options["experiment_folder"]:
         experiment = open_experiment(options, arguments.run_opts)
         brain = experiment.brain
         hparams = experiment.hparams_for(options)
         split = run_on_main(prepare_evaluation, [experiment, options, hparams])
-        scored = score(experiment, hparams, split, options, command)
         folder = split.output_folder
+        claim(folder, stack)
+        scored = score(experiment, hparams, split, options, command)
     else:
         raise UserError("Give --experiment_folder=DIR or --predictions_csv=FILE.")
     # the other processes need not wait for what can take long
@@ -60,6 +70,12 @@ def main(argv):
     if options["audit"] and scored.recordings:
         scored = measured(scored, scored.audio_settings, brain)
     return report(scored, folder, upload_to)
+
+
+def claim(folder, stack):
+    """Keep other runs from the folder until the stack is left."""
+    if if_main_process():
+        stack.enter_context(claimed(folder))
 
 
 def report(scored, folder, upload_to):

@@ -9,14 +9,21 @@ The CSV needs a column `uid` only. Rows of recordings that can't be used stay, w
 a null embedding, and are listed in FILE.parquet.failed.csv.
 """
 
+import contextlib
 import logging
 
 import torch
-from speechbrain.utils.distributed import ddp_barrier, ddp_init_group, run_on_main
+from speechbrain.utils.distributed import (
+    ddp_barrier,
+    ddp_init_group,
+    if_main_process,
+    run_on_main,
+)
 
 from local import cli, embeddings, publishing
 from local.addresses import absolute, local_path, output_path
 from local.bulk import Parts, extract_parts
+from local.claims import claimed
 from local.config import load_hparams
 from local.engine import Engine
 from local.errors import UserError
@@ -65,14 +72,16 @@ def main(argv):
     duration_s = windows.manifest["duration"].sum()
     engine = Engine(experiment.brain, options["backend"], duration_s)
     parts = _parts(output_file, split, windows, kind, experiment, engine, hparams)
-    run_on_main(parts.discard_others)
-    extract_parts(
-        parts, engine, kind, windows, split.recordings, hparams, _share_of_work()
-    )
-    ddp_barrier()
-    run_on_main(parts.merge)
     failed_file = output_file.with_name(f"{output_file.name}.failed.csv")
-    run_on_main(write_failed, [split.failed, failed_file])
+    with claimed(parts.folder) if if_main_process() else contextlib.nullcontext():
+        run_on_main(parts.discard_others)
+        extract_parts(
+            parts, engine, kind, windows, split.recordings, hparams, _share_of_work()
+        )
+        ddp_barrier()
+        run_on_main(write_failed, [split.failed, failed_file])
+        run_on_main(parts.merge)
+    run_on_main(parts.remove_folder)
     logger.info("%d embeddings in %s", len(split.manifest), output_file)
     problems = upload_to and run_on_main(
         publishing.publish_files,

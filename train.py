@@ -9,6 +9,7 @@ Any key of the yaml can be given as --key=value, as can SpeechBrain's run option
 same command is given again.
 """
 
+import contextlib
 import logging
 from pathlib import Path
 
@@ -20,46 +21,51 @@ from speechbrain.utils.distributed import (
 )
 
 from local import cli, prepare, publishing, training
+from local.claims import claimed
 from local.config import load_hparams
-from local.experiment import MANIFESTS, RUN_OPTIONS
+from local.experiment import MANIFESTS, RUN_OPTIONS, save_hparams
 from local.files import write_json
-from local.planning import plan_training
+from local.planning import output_folder, plan_training
 
 logger = logging.getLogger(__name__)
 
 
 def main(argv):
-    """Prepare, train, evaluate."""
+    """Prepare, train, evaluate, while no other run works in the output folder."""
     arguments = cli.parse_arguments(argv)
     ddp_init_group(arguments.run_opts)
+    with contextlib.ExitStack() as stack:
+        if if_main_process():
+            stack.enter_context(claimed(output_folder(arguments)))
+        return run(arguments, ["python", "train.py", *argv])
+
+
+def run(arguments, command):
+    """Prepare, train, evaluate; the exit status."""
     plan = run_on_main(plan_training, [arguments])
     preparation = plan.preparation
-    output_folder = Path(plan.values["output_folder"])
+    folder = Path(plan.values["output_folder"])
     status = cli.INCOMPLETE if preparation.failed else cli.OK
     if plan.values["check_only"]:
-        run_on_main(training.report_data, [preparation, output_folder])
+        run_on_main(training.report_data, [preparation, folder])
         return status
 
     hparams = load_hparams(arguments.hparams_file, plan.overrides)
     brain = training.build_brain(hparams, arguments.run_opts)
-    sb.create_experiment_directory(
-        experiment_directory=str(output_folder),
-        hyperparams_to_save=str(arguments.hparams_file),
-        overrides=plan.overrides,
-    )
+    sb.create_experiment_directory(experiment_directory=str(folder))
+    run_on_main(save_hparams, [arguments.hparams_file, plan.overrides, folder])
     for note in plan.notes:
         logger.info(note)
-    run_on_main(prepare.save_preparation, [preparation, output_folder / MANIFESTS])
-    run_on_main(write_json, [output_folder / RUN_OPTIONS, plan.run_options])
+    run_on_main(prepare.save_preparation, [preparation, folder / MANIFESTS])
+    run_on_main(write_json, [folder / RUN_OPTIONS, plan.run_options])
     if plan.upload_to:
-        publication = publishing.ExperimentPublication(output_folder, plan.upload_to)
+        publication = publishing.ExperimentPublication(folder, plan.upload_to)
         run_on_main(publication.begin)
         brain.on_new_best = publication.update
     training.fit(brain, hparams, preparation)
     tables = training.score_splits(brain, hparams, preparation)
     # the others need not wait for what can take long
     if if_main_process():
-        command = ["python", "train.py", *argv]
         training.evaluate_test_split(brain, hparams, plan, tables, command)
         if plan.upload_to and publication.finish():
             status = cli.INCOMPLETE

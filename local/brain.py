@@ -9,7 +9,7 @@ import torch
 from speechbrain.utils.checkpoints import ckpt_recency
 from speechbrain.utils.distributed import ddp_broadcast, run_on_main
 
-from local import compilation, metrics, models
+from local import compilation, metrics, models, stopping
 from local.errors import RunError, UserError
 from local.labels import flatten
 from local.lean import make_lean
@@ -42,6 +42,44 @@ class Scores:
     targets: np.ndarray
 
 
+class SinceStep:
+    """What happened since the optimiser's last step, in case the next is skipped.
+
+    Arguments
+    ---------
+    modules : torch.nn.Module
+    """
+
+    def __init__(self, modules):
+        self.statistics = [
+            statistic
+            for module in modules.modules()
+            if isinstance(module, torch.nn.modules.batchnorm._BatchNorm)
+            for statistic in module.buffers()
+        ]
+        self.clear()
+
+    def clear(self):
+        """Begin anew, after a step."""
+        self.uids, self.loss_is_finite, self.kept = [], True, []
+
+    def begin(self, uids):
+        """Note a batch's recordings, and keep the running statistics before the first.
+
+        Batch normalisation changes them in the forward pass: one that gave no numbers
+        would stay in them, though its step is skipped.
+        """
+        if not self.uids:
+            self.kept = [statistic.clone() for statistic in self.statistics]
+        self.uids += uids
+
+    @torch.no_grad()
+    def restore_statistics(self):
+        """Bring back what the batches since the last step have changed."""
+        for statistic, kept in zip(self.statistics, self.kept, strict=False):
+            statistic.copy_(kept)
+
+
 class ClinicalBrain(sb.Brain):
     """Trains and evaluates several classifier heads over a shared embedding."""
 
@@ -55,6 +93,9 @@ class ClinicalBrain(sb.Brain):
         self.lr_scheduler = None
         self.n_train_batches = None
         self.skipped_batches = 0
+        self.since_step = SinceStep(self.modules)
+        self.trained = None
+        self.stops = False
         self.scores = None
 
     # From a batch to a loss
@@ -91,6 +132,10 @@ class ClinicalBrain(sb.Brain):
             targets = self.hparams.mix.mix_targets(targets, batch.id, self.epoch)
         else:
             self.scores.append((batch.id, predictions.logits.float(), targets))
+        if stage == sb.Stage.VALID and self._is_asked_to_stop():
+            # an epoch's training is done: it is not to be repeated
+            self.step, self.avg_train_loss = self.trained
+            self._save_intra_epoch_ckpt()
         return self.hparams.compute_loss(predictions.logits, targets)
 
     # Optimisation
@@ -105,18 +150,26 @@ class ClinicalBrain(sb.Brain):
 
     def fit_batch(self, batch):
         """One training step; gradients of an epoch's last batches are not dropped."""
-        should_step = (
-            self.step % self.grad_accumulation_factor == 0
-            or self.step == self.n_train_batches
-        )
-        with self.no_sync(not should_step):
+        self.since_step.begin(batch.id)
+        with self.no_sync(not self._is_step):
             with self.training_ctx:
                 outputs = self.compute_forward(batch, sb.Stage.TRAIN)
                 loss = self.compute_objectives(outputs, batch, sb.Stage.TRAIN)
             self.scaler.scale(loss / self.grad_accumulation_factor).backward()
-        if should_step:
+        loss = loss.detach().cpu()
+        self.since_step.loss_is_finite &= bool(torch.isfinite(loss))
+        if self._is_step:
             self.optimizers_step()
-        return loss.detach().cpu()
+            self.since_step.clear()
+        return loss
+
+    @property
+    def _is_step(self):
+        """Whether the optimiser steps after this batch."""
+        return (
+            self.step % self.grad_accumulation_factor == 0
+            or self.step == self.n_train_batches
+        )
 
     def optimizers_step(self):
         """Clip the norm over all weights and step; skip gradients that are no numbers.
@@ -128,9 +181,13 @@ class ClinicalBrain(sb.Brain):
             self.modules.parameters(),
             self.max_grad_norm if self.max_grad_norm > 0 else float("inf"),
         )
-        if torch.isfinite(norm) or self.scaler.is_enabled():
+        # float16's scaler tries scales that are too large, which is no sign of trouble
+        fine = torch.isfinite(norm) or self.scaler.is_enabled()
+        if fine:
             self.scaler.step(self.optimizer)
-        else:
+        if not torch.isfinite(norm):
+            self.since_step.restore_statistics()
+        if not (fine and self.since_step.loss_is_finite):
             self._count_skipped()
         self.scaler.update()
         self.optimizer.zero_grad(set_to_none=True)
@@ -140,13 +197,44 @@ class ClinicalBrain(sb.Brain):
 
     def _count_skipped(self):
         self.skipped_batches += 1
-        logger.warning("Gradients that are no finite numbers: this step is skipped.")
+        logger.warning(
+            "Loss or gradients are no finite numbers: this step is skipped, the %d. "
+            "of this epoch",
+            self.skipped_batches,
+        )
         if self.skipped_batches > self.nonfinite_patience:
             raise RunError(
-                f"{self.skipped_batches} steps of this epoch had gradients that are "
-                "no finite numbers (--nonfinite_patience). A lower lr or "
-                "max_grad_norm may help."
+                f"{self.skipped_batches} steps of epoch {self.epoch} had a loss or "
+                "gradients that are no finite numbers (more than "
+                "--nonfinite_patience). A lower lr or max_grad_norm may help, if it is "
+                f"no recording of the last batch: {', '.join(self.since_step.uids)}"
             )
+
+    # Stopping
+
+    def _is_asked_to_stop(self):
+        """Whether this process is to stop, or any other one of this run."""
+        asked = stopping.asked()
+        if torch.distributed.is_initialized():
+            flag = torch.tensor(float(asked), device=self.device)
+            torch.distributed.all_reduce(flag, torch.distributed.ReduceOp.MAX)
+            asked = bool(flag)
+        self.stops = asked
+        return asked
+
+    def _should_save_intra_epoch_ckpt(self, last_ckpt_time, steps_since_ckpt):
+        """At the run options' intervals, and before stopping; but not between steps.
+
+        Gradients that are gathered over several batches are in no checkpoint.
+        """
+        stops = self._is_asked_to_stop()
+        due = super()._should_save_intra_epoch_ckpt(last_ckpt_time, steps_since_ckpt)
+        return (stops or due) and self._is_step
+
+    def _save_intra_epoch_ckpt(self):
+        super()._save_intra_epoch_ckpt()
+        if self.stops:
+            stopping.stop()
 
     # Stages
 
@@ -165,6 +253,7 @@ class ClinicalBrain(sb.Brain):
         """At the end of an epoch: log, tell the early stopper, save."""
         if stage == sb.Stage.TRAIN:
             self.train_loss = stage_loss
+            self.trained = self.step, self.avg_train_loss
             if not self.validates:
                 # as `fit` does right after this, but before they are saved
                 self.step, self.avg_train_loss = 0, 0.0

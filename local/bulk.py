@@ -113,7 +113,11 @@ class Parts:
         # with what a kill left of one that was being written
         for path in [*self._files(), *self.folder.glob(".*.tmp")]:
             path.unlink()
-        with contextlib.suppress(OSError):  # what else is in it is not ours
+        self.remove_folder()
+
+    def remove_folder(self):
+        """Remove their folder, unless something else is in it."""
+        with contextlib.suppress(OSError):
             self.folder.rmdir()
 
     def _path(self, number):

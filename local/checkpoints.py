@@ -1,5 +1,6 @@
 """Checkpoints that survive a kill, and the random state that goes into them."""
 
+import contextlib
 import logging
 import os
 import random
@@ -17,6 +18,8 @@ from speechbrain.utils.checkpoints import (
 )
 from speechbrain.utils.distributed import ddp_barrier, if_main_process
 from speechbrain.utils.epoch_loop import EpochCounterWithStopper
+
+from local.errors import RunError
 
 logger = logging.getLogger(__name__)
 
@@ -44,11 +47,48 @@ class AtomicCheckpointer(sb_checkpoints.Checkpointer):
         """Save under a partial name, write it out, rename; see the base class."""
         self._remove_partial()
         kwargs["verbosity"] = logging.DEBUG  # it would name the partial folder
-        checkpoint = super().save_checkpoint(*args, **kwargs)
-        if checkpoint is not None:  # None on other processes than the main one
-            checkpoint = self._finish(checkpoint)
+        try:
+            checkpoint = super().save_checkpoint(*args, **kwargs)
+            if checkpoint is not None:  # None on other processes than the main one
+                checkpoint = self._finish(checkpoint)
+        except (OSError, RuntimeError) as error:  # torch raises the latter
+            with contextlib.suppress(OSError):  # what failed first is what to tell
+                self._remove_partial()
+            raise RunError(
+                f"No checkpoint can be saved in {self.checkpoints_dir}: "
+                f"{str(error).splitlines()[0]}. Those that are there are whole: once "
+                "it can be written to, the same command goes on from the newest."
+            ) from error
         ddp_barrier()  # before another process lists the checkpoints
         return checkpoint
+
+    def delete_checkpoints(
+        self,
+        *,
+        num_to_keep=1,
+        min_keys=None,
+        max_keys=None,
+        importance_keys=(sb_checkpoints.ckpt_recency,),
+        ckpt_predicate=None,
+        verbosity=logging.DEBUG,
+    ):
+        """Delete all but the most important ones, as the base class does.
+
+        Each loses its name first: a kill leaves none that is half there.
+        """
+        orders = [{"min_key": key} for key in min_keys or ()]
+        orders += [{"max_key": key} for key in max_keys or ()]
+        orders += [{"importance_key": key} for key in importance_keys]
+        found, kept = set(), set()
+        for order in orders:
+            order["ckpt_predicate"] = ckpt_predicate
+            found.update(self.find_checkpoints(**order))
+            kept.update(self.find_checkpoints(max_num_checkpoints=num_to_keep, **order))
+        ddp_barrier()  # before another process lists them
+        for checkpoint in found - kept if if_main_process() else ():
+            shutil.rmtree(checkpoint.path.rename(self._partial(checkpoint.path)))
+            logger.log(verbosity, "Deleted the checkpoint %s", checkpoint.path.name)
+        ddp_barrier()
 
     @staticmethod
     def _finish(checkpoint):

@@ -10,6 +10,7 @@ import difflib
 import logging
 import os
 import re
+import signal
 import sys
 import tempfile
 import traceback
@@ -20,6 +21,7 @@ import speechbrain as sb
 import torch
 from speechbrain.utils.run_opts import HELP_TEXTS, RunOptions
 
+from local import stopping
 from local.config import parse_value
 from local.errors import RunError, UserError
 
@@ -31,6 +33,17 @@ OK, RUN_FAILED, BAD_INPUT, INCOMPLETE = 0, 1, 2, 3
 TEXT_KEY = re.compile(
     r"(_folder|_file|_csv|_to|_name|_cache|_project)$|^(study|features)$"
 )
+
+
+#: What torch says, and what it means.
+EXPLAINED = {
+    "DataLoader worker": "A process that decodes recordings was killed, maybe for lack "
+    "of memory: try a lower --num_workers (0: none of them). The same command goes on "
+    "from what is finished.",
+    "out of memory": "The GPU has not enough memory: try a lower --batch_size, "
+    "--clip_length or --eval_batch_frames. The same command goes on from what is "
+    "finished.",
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -221,24 +234,26 @@ def run(main):
     Notes
     -----
     0: all done. 1: the run failed. 2: the input or configuration is wrong.
-    3: finished, but some recordings failed. 130: stopped by the user. Status 1 and
-    2 come with one message on standard error; the traceback of an unexpected error
-    is kept in a file that the message names, for a bug report.
+    3: finished, but some recordings failed. 130 and 143: stopped by the user or by
+    SIGTERM. Status 1 and 2 come with one message on standard error; the traceback of
+    an unexpected error is kept in a file that the message names, for a bug report.
     """
     if {"-h", "--help"} & set(sys.argv[1:]):
         print(sys.modules["__main__"].__doc__)
         sys.exit(OK)
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
+    stopping.install()
     try:
         status = main(sys.argv[1:]) or OK
     except UserError as error:
         status = _fail(error, BAD_INPUT)
     except (RunError, OSError) as error:
         status = _fail(_told_by_worker(error), RUN_FAILED)
-    except KeyboardInterrupt:
-        status = _fail("Stopped.", 130)
+    except KeyboardInterrupt as error:
+        number = getattr(error, "number", signal.SIGINT)
+        status = _fail("Stopped. The same command goes on from here.", 128 + number)
     except Exception as error:
-        status = _fail(_unexpected(error), RUN_FAILED)
+        status = _fail(_explained(error) or _unexpected(error), RUN_FAILED)
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         if status in (OK, INCOMPLETE):
             torch.distributed.destroy_process_group()
@@ -261,6 +276,12 @@ def _told_by_worker(error):
 def _fail(message, status):
     print(f"error: {message}", file=sys.stderr)
     return status
+
+
+def _explained(error):
+    """What a user can do about an error of torch's; None of others."""
+    found = [told for said, told in EXPLAINED.items() if said in str(error)]
+    return found[0] if isinstance(error, RuntimeError) and found else None
 
 
 def _unexpected(error):

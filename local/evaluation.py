@@ -22,6 +22,7 @@ from local.predictions import rows_of_label, scores_in, write_predictions
 from local.recordings import BucketRecordings, FolderRecordings
 from local.report import write_report
 from local.report.provenance import provenance
+from local.staging import replaced_together
 from local.subgroups import subgroup_report
 
 #: What `report: False` leaves out.
@@ -199,17 +200,13 @@ def measured(scored, hparams, brain=None):
 
 
 def _write(evidence, with_report, output_folder):
-    # what vouches for the others is gone while they are not all of one evaluation
-    (output_folder / "metrics.json").unlink(missing_ok=True)
-    write_predictions(evidence.table, output_folder / "predictions.csv")
-    write_json(output_folder / "audit.json", evidence.audit)
-    if with_report:
-        write_report(evidence, output_folder)
-    else:  # there may be an older evaluation's
-        for name in REPORT:
-            (output_folder / name).unlink(missing_ok=True)
-    write_failed(evidence.failed, output_folder / "failed.csv")
-    write_json(output_folder / "metrics.json", evidence.metrics)
+    with replaced_together(output_folder, OUTPUTS) as folder:
+        write_predictions(evidence.table, folder / "predictions.csv")
+        write_json(folder / "audit.json", evidence.audit)
+        if with_report:
+            write_report(evidence, folder)
+        write_failed(evidence.failed, folder / "failed.csv")
+        write_json(folder / "metrics.json", evidence.metrics)
 
 
 def _manifests(scored):

@@ -1,12 +1,14 @@
 """Opening an experiment folder that training left."""
 
 import dataclasses
+import datetime
 from pathlib import Path
 
 from local.addresses import absolute, is_remote, joined
 from local.brain import ClinicalBrain
-from local.config import load_hparams
+from local.config import load_hparams, resolved_yaml
 from local.errors import UserError
+from local.files import atomic_write
 from local.gcs import Address
 from local.settings import check_later
 from local.storage import Storage, told_as
@@ -149,6 +151,25 @@ def open_experiment(options, run_opts):
     brain.checkpointer.checkpoints_dir = save_folder
     checkpoint = _load_best(brain, address)
     return Experiment(address, folder, hparams, brain, checkpoint.path.name)
+
+
+def save_hparams(hparams_file, overrides, folder):
+    """Write hyperparams.yaml as SpeechBrain does, but whole or not at all.
+
+    Arguments
+    ---------
+    hparams_file : Path
+    overrides : dict
+    folder : Path
+        The experiment's.
+    """
+    text = resolved_yaml(hparams_file, overrides)
+    with atomic_write(folder / "hyperparams.yaml") as file:
+        file.write(
+            f"# Generated {datetime.date.today()} from:\n"
+            f"# {Path(hparams_file).absolute()}\n"
+            f"# yamllint disable\n{text}"
+        )
 
 
 def check_no_experiment(folder):

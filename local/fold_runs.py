@@ -4,9 +4,7 @@ Folds are drawn from all recordings of train.csv and val.csv, and written as spl
 their own: test.csv holds the fold, train.csv the others.
 """
 
-import contextlib
 import dataclasses
-import fcntl
 import json
 import os
 import signal
@@ -16,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from local import corpus
+from local import corpus, stopping
 from local.addresses import output_path
 from local.config import plain_values
 from local.errors import UserError
@@ -42,9 +40,6 @@ REFUSED = {
     "give it to train.py, when the folds are done",
     "check_only": "python train.py … --check_only=True looks at the data",
 }
-
-#: Signals that are handed on to the run of a fold.
-STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -312,38 +307,6 @@ def write_plan(plan):
                     plan.table[rows].to_csv(stream, index=False)
 
 
-@contextlib.contextmanager
-def claimed(folder):
-    """Keep a folder for one cross-validation at a time.
-
-    Arguments
-    ---------
-    folder : Path
-        Made if it is not there.
-
-    Yields
-    ------
-    file object
-        A fold's run inherits it, so that the folder stays claimed while that goes on,
-        even if what started it was killed.
-
-    Raises
-    ------
-    UserError
-        If another process has claimed it.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".claimed").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise UserError(
-                f"Another process works in {folder}, maybe a fold of a run that was "
-                "killed: wait for its end or stop it."
-            ) from error
-        yield file
-
-
 def run_fold(command, claim):
     """Run a command to its end, which gets the signals that would stop this one.
 
@@ -351,7 +314,7 @@ def run_fold(command, claim):
     ---------
     command : list of str
     claim : file object
-        As `claimed` gives it.
+        As `claims.claimed` gives it.
 
     Returns
     -------
@@ -368,7 +331,7 @@ def run_fold(command, claim):
     )
     ours = {
         number: signal.signal(number, lambda number, _: child.send_signal(number))
-        for number in STOPPING
+        for number in stopping.SIGNALS
         if signal.getsignal(number) is not signal.SIG_IGN  # nohup
     }
     try:

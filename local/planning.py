@@ -106,15 +106,9 @@ def plan_training(arguments, use_statistics=True):
         For wrong settings or data, recordings that can't be used unless these are
         to be skipped, or an output folder that holds another experiment.
     """
-    hparams_file, overrides = arguments.hparams_file, dict(arguments.overrides)
-    derived = [f"--{key}" for key in DERIVED if key in overrides]
-    if derived:
-        raise UserError(f"{', '.join(derived)}: filled by train.py, not to be given.")
-    values = plain_values(hparams_file, overrides)
-    check_values(values, plain_values(hparams_file))
+    hparams_file, overrides, values = _settled(arguments)
     check_numbers(values)
     threshold_rule(values["threshold_sensitivity"])
-    overrides |= _places(values, hparams_file)
     upload_to = publishing.destination(
         values["upload_to"], values["gcs_project"], arguments.run_opts
     )
@@ -129,10 +123,8 @@ def plan_training(arguments, use_statistics=True):
         overrides |= found.values
     else:
         found = None
-    if arguments.run_opts.debug and not arguments.run_opts.debug_persistently:
-        # the outputs of two batches must not replace those of a real run
-        folder /= "debug"
-        overrides["output_folder"] = str(folder)
+    folder = output_folder(arguments)
+    overrides["output_folder"] = str(folder)
     values |= overrides
 
     run_options = {
@@ -160,6 +152,42 @@ def plan_training(arguments, use_statistics=True):
     return TrainingPlan(
         overrides, values, preparation, cross_fitted, upload_to, run_options, notes
     )
+
+
+def output_folder(arguments):
+    """Where a training run writes; nothing is read but the yaml.
+
+    Arguments
+    ---------
+    arguments : cli.Arguments
+
+    Returns
+    -------
+    Path
+
+    Raises
+    ------
+    UserError
+        For values of a wrong kind, addresses that are none, or a file of that name.
+    """
+    _, overrides, _ = _settled(arguments)
+    folder = Path(overrides["output_folder"])
+    if arguments.run_opts.debug and not arguments.run_opts.debug_persistently:
+        # the outputs of two batches must not replace those of a real run
+        folder /= "debug"
+    return folder
+
+
+def _settled(arguments):
+    """The yaml, overrides with all places filled in, and the values given so far."""
+    hparams_file, overrides = arguments.hparams_file, dict(arguments.overrides)
+    derived = [f"--{key}" for key in DERIVED if key in overrides]
+    if derived:
+        raise UserError(f"{', '.join(derived)}: filled by train.py, not to be given.")
+    values = plain_values(hparams_file, overrides)
+    check_values(values, plain_values(hparams_file))
+    overrides |= _places(values, hparams_file)
+    return hparams_file, overrides, values
 
 
 def _places(values, hparams_file):

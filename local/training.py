@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 from speechbrain.utils.distributed import get_rank
 
-from local import dataio, inventory, labels
+from local import dataio, inventory, labels, stopping
 from local.batches import BucketedBatches, training_lengths
 from local.brain import ClinicalBrain
 from local.errors import UserError
@@ -120,6 +120,12 @@ def fit(brain, hparams, preparation):
         hparams,
         hparams["train_crop"],
     )
+    with stopping.deferred():
+        _fit(brain, hparams, train, valid, batches, manifests)
+
+
+def _fit(brain, hparams, train, valid, batches, manifests):
+    """Train on two datasets."""
     brain.fit(
         hparams["epoch_counter"],
         train,

@@ -277,8 +277,45 @@ def test_more_such_steps_than_the_patience_end_the_run(tmp_path):
             set_gradients(brain, NAN)
             brain.optimizers_step()
     set_gradients(brain, NAN)
-    with pytest.raises(RunError, match="3 steps of this epoch"):
+    with pytest.raises(RunError, match="3 steps of epoch 2"):
         brain.optimizers_step()
+
+
+@pytest.mark.parametrize("factor", [1, 2])
+def test_a_batch_without_numbers_leaves_no_trace(tmp_path, factor):
+    brain = optimised(tmp_path, {"grad_accumulation_factor": factor})
+    brain.on_stage_start(Stage.TRAIN, 1)
+    brain.modules.train()
+    batches = [batch_of(UIDS[k : k + 2]) for k in range(0, 8, 2)]
+    broken = batches[1]
+    broken.waveform.data[0] = NAN
+    everything = brain.modules.state_dict
+    for brain.step in range(1, factor + 1):
+        brain.fit_batch(batches[0])
+    before = {name: value.clone() for name, value in everything().items()}
+    for brain.step in range(factor + 1, 2 * factor + 1):
+        brain.fit_batch(broken if brain.step == 2 * factor else batches[2])
+    assert brain.skipped_batches == 1
+    for name, value in everything().items():
+        assert torch.equal(value, before[name]), name
+    for brain.step in range(2 * factor + 1, 3 * factor + 1):
+        brain.fit_batch(batches[3])
+    assert brain.skipped_batches == 1
+    after = everything()
+    assert all(value.isfinite().all() for value in after.values())
+    assert any(not torch.equal(after[name], before[name]) for name in before)
+
+
+def test_the_message_names_the_recordings_of_the_batch(tmp_path):
+    brain = optimised(tmp_path, {"nonfinite_patience": 0})
+    brain.on_stage_start(Stage.TRAIN, 1)
+    brain.step = 1
+    brain.fit_batch(batch_of(UIDS[:2]))
+    broken = batch_of(UIDS[2:4])
+    broken.waveform.data[0] = math.inf
+    brain.step = 2
+    with pytest.raises(RunError, match=r"1 steps of epoch 1 had .*: z, a$"):
+        brain.fit_batch(broken)
 
 
 # Early stopping

@@ -229,7 +229,11 @@ def test_status_of_what_ends_well(monkeypatch, capsys, returned, expected):
         (cli.RunError("diverged"), 1, "error: diverged\n"),
         (OSError(28, "disk full"), 1, "error: [Errno 28] disk full\n"),
         (UserError("Wrong:", ["a", "b"]), 2, "error: Wrong:\n  - a\n  - b\n"),
-        (KeyboardInterrupt(), 130, "error: Stopped.\n"),
+        (
+            KeyboardInterrupt(),
+            130,
+            "error: Stopped. The same command goes on from here.\n",
+        ),
     ],
 )
 def test_status_of_errors(monkeypatch, capsys, raised, expected, message):

@@ -17,10 +17,11 @@ from running import ROOT, SMALL, failed, run_script
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 import cross_validate
+from local.claims import claimed
 from local.config import plain_values
 from local.errors import UserError
 from local.fold_results import format_cross_validation
-from local.fold_runs import claimed, run_fold
+from local.fold_runs import run_fold
 from local.predictions import COLUMNS, read_predictions
 
 pytest_plugins = ["gcs_server"]
@@ -583,7 +584,8 @@ def test_a_folder_is_claimed_by_one(run, shared_corpus, tmp_path):
 def test_a_fold_keeps_the_claim_of_a_parent_that_was_killed(tmp_path):
     """Else its run would be started a second time beside it."""
     parent = (
-        "import sys, pathlib; from local.fold_runs import claimed, run_fold\n"
+        "import sys, pathlib; from local.claims import claimed\n"
+        "from local.fold_runs import run_fold\n"
         "with claimed(pathlib.Path(sys.argv[1])) as claim:\n"
         "    run_fold([sys.executable, '-c', 'import os, time; print(os.getpid(), "
         "flush=True); time.sleep(20)'], claim)\n"

@@ -13,7 +13,6 @@ gives the recordings' rate where the original left it alone (resample_rate 0),
 import argparse
 import contextlib
 import dataclasses
-import datetime
 import hashlib
 import logging
 import sys
@@ -32,10 +31,10 @@ from local.config import (  # noqa: E402
     load_hparams,
     parse_value,
     plain_values,
-    resolved_yaml,
 )
 from local.corpus import check_dataset_name  # noqa: E402
 from local.errors import UserError  # noqa: E402
+from local.experiment import save_hparams  # noqa: E402
 from local.files import folder_beside, write_json  # noqa: E402
 from local.labels import flatten, parse_label_types  # noqa: E402
 from local.settings import check_numbers, check_window  # noqa: E402
@@ -211,13 +210,7 @@ def write_experiment(folder, final, imported):
         brain.checkpointer.save_checkpoint(
             meta={"epoch": overrides.get("number_of_epochs", 0), SELECTION: 0.0}
         )
-    header = (
-        f"# Generated {datetime.date.today()} from:\n"
-        f"# {HPARAMS_FILE}\n"
-        "# yamllint disable\n"
-    )  # as speechbrain.create_experiment_directory writes it
-    text = header + resolved_yaml(HPARAMS_FILE, overrides)
-    (folder / "hyperparams.yaml").write_text(text, encoding="utf-8")
+    save_hparams(HPARAMS_FILE, overrides, folder)
 
 
 @contextlib.contextmanager

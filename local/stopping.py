@@ -1,0 +1,108 @@
+"""Stopping when asked to, by Ctrl-C or by a machine that is taken away (SIGTERM).
+
+Most work stops at once, as if Ctrl-C raised KeyboardInterrupt: what was begun is
+removed, and what was finished stays. Training goes on until it has saved a checkpoint.
+"""
+
+import contextlib
+import os
+import signal
+import sys
+import threading
+
+#: What stops a run.
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+#: Seconds that a process which decodes recordings goes on after SIGTERM, so that the
+#: main process, which may have got it as well, still gets the batch it waits for.
+GRACE_S = 20
+
+
+SAID = (
+    b"\nAsked to stop: a checkpoint is saved first. Asked once more, the run stops at "
+    b"once, and can go on from the checkpoint before.\n"
+)
+
+
+class Stopped(KeyboardInterrupt):
+    """The run was asked to stop.
+
+    Arguments
+    ---------
+    number : int
+        The signal.
+    """
+
+    def __init__(self, number):
+        self.number = number
+        super().__init__(f"stopped by {signal.Signals(number).name}")
+
+
+class _State:
+    """Of this process: who it is, whether it may finish something, who asked."""
+
+    main_pid = None
+    is_deferred = False
+    asked = None
+
+
+def install():
+    """Take over the signals that stop a run, except those that are ignored (nohup)."""
+    if threading.current_thread() is not threading.main_thread():
+        return
+    _State.main_pid = os.getpid()
+    for number in SIGNALS:
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, _handle)
+
+
+def _handle(number, _frame):
+    if os.getpid() != _State.main_pid:
+        if number != signal.SIGINT:  # Ctrl-C reaches the main process too
+            signal.alarm(GRACE_S)
+        return
+    if not _State.is_deferred or _State.asked is not None:
+        raise Stopped(number)
+    _State.asked = number
+    # no logging: the signal may have come in the middle of it
+    os.write(sys.stderr.fileno(), SAID)
+
+
+def asked():
+    """Whether this process was asked to stop, while that was deferred.
+
+    Returns
+    -------
+    bool
+    """
+    return _State.asked is not None
+
+
+def stop():
+    """Stop here: this process, or another one of the same run, was asked to.
+
+    Raises
+    ------
+    Stopped
+    """
+    raise Stopped(_State.asked or signal.SIGTERM)
+
+
+@contextlib.contextmanager
+def deferred():
+    """Let the block decide when it stops: it looks at `asked`, and ends.
+
+    A second signal stops it at once.
+
+    Raises
+    ------
+    Stopped
+        At the end of the block, if the process was asked to.
+    """
+    _State.is_deferred = True
+    try:
+        yield
+        if asked():
+            stop()
+    finally:
+        _State.is_deferred, _State.asked = False, None

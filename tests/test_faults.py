@@ -1,0 +1,53 @@
+"""One fault at every stage; `make test-faults` has all of them at all moments."""
+
+import pytest
+from running import succeeded, train
+
+from tests.faults.stages import STAGES, Place
+
+
+@pytest.fixture(scope="module")
+def experiment(shared_corpus, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("faults") / "experiment"
+    succeeded(train(shared_corpus, folder))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def place(shared_corpus, experiment, tmp_path_factory):
+    """Makes the place of a stage, or gives it again."""
+    places = {}
+
+    def make(stage):
+        if stage not in places:
+            folder = tmp_path_factory.mktemp(stage)
+            places[stage] = Place(folder, STAGES[stage], shared_corpus, experiment)
+        return places[stage]
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("stage", "fault", "share"),
+    [
+        ("training", "kill", 0.1),  # preparation
+        ("training", "kill", 0.5),  # a checkpoint
+        ("training", "full", 0.45),
+        ("evaluation", "kill", 0.9),
+        ("extraction", "kill", 0.5),
+        ("extraction", "term", 0.3),
+    ],
+)
+def test_nothing_is_lost(place, stage, fault, share):
+    there = place(stage)
+    there.renew()
+    there.disturb(fault, max(1, round(share * there.n_changes)))
+    there.check_end()
+
+
+def test_a_killed_export_leaves_no_half_folder(place, tmp_path):
+    """At its last change but one the whole folder is there, under another name."""
+    there = place("export")
+    there.renew()
+    there.disturb("kill", there.n_changes - 1)
+    assert not there.contents()
