@@ -1,10 +1,14 @@
 """local.checkpoints: whole checkpoints or none, and the random state in them."""
 
 import random
+import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 import torch
+from running import ROOT
 from speechbrain.utils.checkpoints import (
     ckpt_recency,
     mark_as_loader,
@@ -147,3 +151,50 @@ def test_the_random_state_restores_every_draw(tmp_path):
     assert draw() != expected
     state.load(tmp_path / "state", end_of_epoch=True)
     assert draw() == expected
+
+
+def test_a_full_disk_ends_with_a_message_and_an_older_checkpoint(tmp_path):
+    """In a process of its own, whose files may not grow beyond 100 kB."""
+    script = """
+import resource, sys
+import torch
+from local.checkpoints import AtomicCheckpointer
+from local.errors import RunError
+
+small, large = torch.nn.Linear(10, 10), torch.nn.Linear(500, 500)
+AtomicCheckpointer(sys.argv[1], {"layer": small}).save_checkpoint()
+resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+try:
+    AtomicCheckpointer(sys.argv[1], {"layer": large}).save_checkpoint()
+except RunError as error:
+    print(error)
+"""
+    result = subprocess.run(
+        [sys.executable, "-c", script, str(tmp_path)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert f"No checkpoint can be saved in {tmp_path}" in result.stdout
+    (left,) = tmp_path.iterdir()
+    assert torch.load(left / "layer.ckpt", weights_only=True)["weight"].shape[0] == 10
+
+
+def test_a_deleted_checkpoint_loses_its_name_first(tmp_path, layer, monkeypatch):
+    """So that a kill in the middle of it leaves none that can't be loaded."""
+    checkpointer = AtomicCheckpointer(tmp_path, {"layer": layer})
+    first = checkpointer.save_checkpoint()
+
+    def killed(path, **_):
+        (path / "layer.ckpt").unlink()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(shutil, "rmtree", killed)
+    with pytest.raises(KeyboardInterrupt):
+        checkpointer.save_and_keep_only(num_to_keep=1)
+    monkeypatch.undo()
+    (kept,) = checkpointer.list_checkpoints()
+    assert kept.path != first.path and (kept.path / "layer.ckpt").exists()
+    checkpointer.save_and_keep_only(num_to_keep=1)
+    assert len(list(tmp_path.iterdir())) == 1
