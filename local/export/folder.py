@@ -33,6 +33,7 @@ FRONT_ENDS = (
     ("local.features", "FeatureNormalization"),
     ("local.original", "OriginalFrontEnd"),
     ("local.original", "OriginalClip"),
+    ("local.original", "n_features"),
 )
 
 #: What custom.py imports, as packages; torch comes with SpeechBrain.
