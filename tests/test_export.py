@@ -254,12 +254,12 @@ def test_the_recipe_loads_it_too(exported):
 CUSTOM = """
 import json, sys, torch
 from speechbrain.inference.interfaces import foreign_class
-waveform = torch.tensor(json.load(open(sys.argv[1])))
+waveforms = [torch.tensor(of) for of in json.load(open(sys.argv[1]))]
 models = [foreign_class(source=source, pymodule_file="custom.py",
     classname="ClinicalClassifier", run_opts={"device": "cpu"})
     for source in sys.argv[2:]]
-print(json.dumps([[model.encode_batch(waveform)[0, 0].tolist(),
-    model.classify_batch(waveform)[0]] for model in models]))
+print(json.dumps([[[model.encode_batch(waveform)[0, 0].tolist(),
+    model.classify_batch(waveform)[0]] for waveform in waveforms] for model in models]))
 """
 
 
@@ -279,14 +279,15 @@ def test_other_front_ends_load_with_custom_py_beside_another_model(
     model, again = reference(experiment), reference(tmp_path / "out")
     sources, models = (exported[1], tmp_path / "out"), (reference(exported[0]), model)
     (tmp_path / "empty").mkdir()
-    for length_s in (0.3, 1.6):
-        waveform = speech(length_s, 3)
-        (tmp_path / "waveform.json").write_text(json.dumps(waveform.tolist()))
-        arguments = (tmp_path / "waveform.json", *sources)
-        found = elsewhere(CUSTOM, *arguments, cwd=tmp_path / "empty")
-        for (pt, said), expected in zip(found, models, strict=True):
+    waveforms = [speech(0.3, 3), speech(1.6, 3)]
+    file = tmp_path / "waveforms.json"
+    file.write_text(json.dumps([waveform.tolist() for waveform in waveforms]))
+    found = elsewhere(CUSTOM, file, *sources, cwd=tmp_path / "empty")
+    for said_of_all, expected in zip(found, models, strict=True):
+        for waveform, (pt, said) in zip(waveforms, said_of_all, strict=True):
             assert difference(pt, expected.encode_batch(waveform)[0, 0]) < 1e-5
             assert_same(said, expected.classify_batch(waveform)[0])
+    for waveform in waveforms:
         expected = model.encode_batch(waveform)
         assert difference(again.encode_batch(waveform), expected) < 1e-5
 
