@@ -1,14 +1,26 @@
 # make demo    install, make the demo corpus, train, evaluate, extract, show results
-# make test    install, check the style, run all tests
+# make test    install, check the style, run all tests, report their coverage of local/
 # make benchmark   how fast training and extraction are, beside other ways; a quarter
 #              of an hour in which nothing else should run
 # make test-faults   kill, stop and fill the disk at all moments of all stages, start
 #              again and compare; hours: FAULTS="--every=10 --stages=training" is less
-# Needs Python 3.11, make and gcc. PYTHON=… names another Python.
+# make lock    pin all packages anew in requirements.lock, with hashes
+# make audit   look the pinned packages up in a database of known vulnerabilities
+# Needs Python 3.11, make and gcc. PYTHON=… names another Python; LOCKED=1 installs what
+# requirements.lock pins, and nothing else.
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 PY := $(VENV)/bin/python
+TOOLS := $(VENV)-tools/bin
+ifeq ($(LOCKED),1)
+INSTALLED := $(VENV)/installed-locked
+# no package is built here: what a build needs would come without hashes
+PACKAGES := --require-hashes --only-binary=:all: -r requirements.lock
+else
+INSTALLED := $(VENV)/installed
+PACKAGES := -r requirements-dev.txt
+endif
 CORPUS := corpora/demo
 RESULTS := results/demo
 
@@ -16,7 +28,7 @@ RESULTS := results/demo
 DEMO_OPTIONS := --channels=[256,256,256,256,768] --number_of_epochs=8 \
 	--batch_size=16 --clip_length=3 --scheduler=onecycle --max_lr=0.001 --freqm=10
 
-.PHONY: demo test test-faults benchmark lint install clean
+.PHONY: demo test test-faults benchmark lint install lock audit clean
 
 demo: install
 	$(PY) recipes/demo/prepare.py --corpus_folder=$(CORPUS)
@@ -31,8 +43,12 @@ demo: install
 		--experiment_folder=$(RESULTS)
 
 test: install lint
-	OMP_NUM_THREADS=1 $(PY) -m pytest -m "not alone" --numprocesses=2 --dist=loadscope
+	rm -rf .coverage
+	OMP_NUM_THREADS=1 $(PY) -m coverage run -m \
+		pytest -m "not alone" --numprocesses=2 --dist=loadscope
 	OMP_NUM_THREADS=1 $(PY) -m pytest -m alone
+	$(PY) -m coverage combine --quiet
+	$(PY) -m coverage report
 
 benchmark: install
 	PYTHONPATH=. $(PY) tests/benchmarks/extraction.py
@@ -46,14 +62,30 @@ lint: install
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 
-install: $(VENV)/installed
+install: $(INSTALLED)
 
 $(VENV)/installed: requirements.txt requirements-dev.txt
+$(VENV)/installed-locked: requirements.lock
+$(VENV)/installed $(VENV)/installed-locked:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11) and \
 		"Python 3.11 is needed, found %s: make PYTHON=…" % sys.version.split()[0])'
-	$(PYTHON) -m venv $(VENV)
-	$(PY) -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	$(PYTHON) -m venv $(if $(filter 1,$(LOCKED)),--clear) $(VENV)
+	rm -f $(VENV)/installed $(VENV)/installed-locked
+	$(PY) -m pip install --quiet --disable-pip-version-check $(PACKAGES)
 	touch $@
 
+lock: $(TOOLS)/uv
+	$(TOOLS)/uv pip compile --quiet --upgrade --universal --python-version 3.11 \
+		--generate-hashes --no-annotate --custom-compile-command "make lock" \
+		--output-file requirements.lock requirements-dev.txt
+
+# strict: a package that is not found in the database is no package without faults
+audit: $(TOOLS)/uv
+	$(TOOLS)/pip-audit --strict --require-hashes --disable-pip -r requirements.lock
+
+$(TOOLS)/uv:
+	$(PYTHON) -m venv $(VENV)-tools
+	$(TOOLS)/python -m pip install --quiet --disable-pip-version-check uv pip-audit
+
 clean:
-	rm -rf $(VENV)
+	rm -rf $(VENV) $(VENV)-tools

@@ -26,7 +26,7 @@ import torch
 from local import cli
 from local.addresses import is_remote, local_path, output_path
 from local.audio import METADATA
-from local.audio_files import FileRecordings, find_audio
+from local.audio_files import FileRecordings, files_table, find_audio
 from local.engine import Engine
 from local.errors import UserError
 from local.experiment import FREE_LATER, OF_THIS_MACHINE, open_experiment
@@ -45,12 +45,12 @@ def main(argv):
         stream.reconfigure(errors="backslashreplace")  # names that are not UTF-8
     options = _parse(argv)
     output_file = options.output_file and _writable(options.output_file)
-    table = find_audio([local_path(path, "FILE_OR_FOLDER") for path in options.paths])
+    files = find_audio([local_path(path, "FILE_OR_FOLDER") for path in options.paths])
     experiment = open_experiment(_experiment_options(options), _run_options(options))
     hparams = experiment.hparams_for(_experiment_options(options))
-    recordings, notes = FileRecordings(), []
+    recordings, notes = FileRecordings(files), []
     manifest, failed = build_manifest(
-        table, None, recordings, hparams, notes, "inspecting"
+        files_table(files), None, recordings, hparams, notes, "inspecting"
     )
     if options.on_bad_recording == "stop" or manifest.empty:
         stop_on_failed(failed, are_all=manifest.empty)

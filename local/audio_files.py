@@ -19,23 +19,27 @@ SUFFIXES = (
 
 
 class FileRecordings(FolderRecordings):
-    """Recordings that are files; a recording's name is its path.
+    """Recordings that are files.
 
     Keeps a file for what a folder's metadata.json would say, which is nothing.
+
+    Arguments
+    ---------
+    paths : dict of str to Path
+        By the recording's name, as `find_audio` gives them.
     """
 
-    def __init__(self):
+    def __init__(self, paths):
+        self._paths = paths
         self._metadata = tempfile.NamedTemporaryFile("w", suffix=".json")  # noqa: SIM115
         json.dump({"encoding": "any"}, self._metadata)
         self._metadata.flush()
 
     def read(self, name, use):
         """What `use` makes of a recording's files; see `FolderRecordings.read`."""
-        path = Path(name)
-        try:
-            name.encode()
-        except UnicodeEncodeError:
-            raise BadRecording("its name is not UTF-8: rename it") from None
+        path = self._paths[name]
+        if name != str(path):
+            raise BadRecording("its name is not UTF-8: rename it")
         if not path.is_file():
             raise BadRecording(f"there is no file {path}")
         files = {f"waveform{path.suffix}": path, METADATA: Path(self._metadata.name)}
@@ -51,9 +55,8 @@ def find_audio(paths):
 
     Returns
     -------
-    pandas.DataFrame
-        `uid` and `audio` (both the path as text), and empty `start_s`, `end_s` and
-        `channel`, as `manifests.build_manifest` takes it.
+    dict of str to Path
+        By name: the path as text, without what is not UTF-8.
 
     Raises
     ------
@@ -63,7 +66,7 @@ def find_audio(paths):
     found, problems = {}, []
     for path in paths:
         inside = _files(path)
-        found |= dict.fromkeys(map(str, inside))
+        found |= {_name(file): file for file in inside}
         if not path.exists():
             problems.append(f"{path}: there is no such file or folder")
         elif not inside:
@@ -74,7 +77,27 @@ def find_audio(paths):
             f"{' '.join(SUFFIXES)}):",
             problems,
         )
-    table = pd.DataFrame({"uid": list(found), "audio": list(found)})
+    return found
+
+
+def _name(path):
+    """The path as text that can be written anywhere."""
+    return str(path).encode(errors="backslashreplace").decode()
+
+
+def files_table(names):
+    """The files as a table that `manifests.build_manifest` takes.
+
+    Arguments
+    ---------
+    names : iterable of str
+
+    Returns
+    -------
+    pandas.DataFrame
+        `uid` and `audio` (both the name), and empty `start_s`, `end_s` and `channel`.
+    """
+    table = pd.DataFrame({"uid": list(names), "audio": list(names)})
     return table.assign(start_s="", end_s="", channel="")
 
 

@@ -46,6 +46,7 @@ def build_backend(name, embedding_model, own_ends, n_channels, device, duration_
     Returns
     -------
     callable
+        The same in all processes of torchrun.
     """
     eager = Eager(embedding_model, own_ends)
     if name == "auto":
@@ -53,6 +54,16 @@ def build_backend(name, embedding_model, own_ends, n_channels, device, duration_
         name = "onnx" if much else "eager"
     if name == "eager":
         return eager
+    backend = _tried(name, embedding_model, own_ends, n_channels, eager, device)
+    if not _everywhere(backend is not None):
+        if backend is not None:
+            logger.warning("backend %s can't be used by all processes: eager is", name)
+        return eager
+    return backend
+
+
+def _tried(name, embedding_model, own_ends, n_channels, eager, device):
+    """A backend that gives what PyTorch does, or None and a warning."""
     begin = time.perf_counter()
     probes = [torch.randn(1, n, n_channels, device=device) for n in PROBE_FRAMES]
     try:
@@ -65,15 +76,24 @@ def build_backend(name, embedding_model, own_ends, n_channels, device, duration_
     except Exception as error:
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         logger.warning("backend %s can't be used, eager is: %s", name, reason)
-        return eager
+        return None
     if not difference <= TOLERANCE:
         logger.warning(
             "backend %s differs by %.1e, expected at most %.0e: eager is used",
             *(name, difference, TOLERANCE),
         )
-        return eager
+        return None
     logger.info("backend %s is ready after %.0f s", name, time.perf_counter() - begin)
     return backend
+
+
+def _everywhere(is_possible):
+    """Whether something is possible in all processes of torchrun."""
+    if not torch.distributed.is_initialized():
+        return is_possible
+    said = [None] * torch.distributed.get_world_size()
+    torch.distributed.all_gather_object(said, is_possible)
+    return all(said)
 
 
 def _difference(backend, eager, features):

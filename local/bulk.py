@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from tqdm import tqdm
 
 from local import dataio
+from local.engine import refuse_not_finite
 from local.errors import RunError
 from local.files import atomic_write
 
@@ -204,20 +205,6 @@ def extract_parts(parts, engine, kind, windows, recordings, hparams, share=(0, 1
             parts.write(number, embeddings)
 
 
-def _refuse_not_finite(ids, vectors):
-    """Raise RunError if any of the vectors [n, size] has no finite numbers."""
-    broken = [name for name, of in zip(ids, vectors, strict=True) if not _finite(of)]
-    if broken:
-        raise RunError(
-            "The network's output is not a finite number for these recordings; leave "
-            f"them out of the CSV: {', '.join(broken)}"
-        )
-
-
-def _finite(vector):
-    return bool(np.isfinite(vector).all())
-
-
 def _embed(engine, kind, manifest, recordings, hparams, bar):
     """Names and embeddings [n, size] of a manifest's windows."""
     dataset = dataio.build_dataset(
@@ -228,6 +215,6 @@ def _embed(engine, kind, manifest, recordings, hparams, bar):
     for ids, outputs in engine.run(dataset, loader_kwargs):
         names += ids
         vectors.append(kind.of(outputs).numpy())
-        _refuse_not_finite(ids, vectors[-1])
+        refuse_not_finite(ids, vectors[-1])
         bar.update(len(ids))
     return names, np.concatenate(vectors)

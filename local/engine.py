@@ -4,10 +4,12 @@ import contextlib
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
 import speechbrain as sb
 import torch
 
 from local.backends import build_backend
+from local.errors import RunError
 from local.features import RecordingFeatures
 from local.memory import keep_freed_memory
 from local.models import Outputs, unwrapped
@@ -106,6 +108,31 @@ class Engine:
             logits = self.modules["classifier"].output(hidden)
         outputs = (values.float().cpu() for values in (pt, st, logits, hidden))
         return batch.id, Outputs(*outputs)
+
+
+def refuse_not_finite(ids, values):
+    """Refuse outputs that are no finite numbers.
+
+    Arguments
+    ---------
+    ids : list of str
+        Recordings, or windows of them.
+    values : np.ndarray [recording, size]
+
+    Raises
+    ------
+    RunError
+        Naming those that have such.
+    """
+    finite = np.isfinite(values).all(axis=1)
+    broken = [
+        name for name, is_finite in zip(ids, finite, strict=True) if not is_finite
+    ]
+    if broken:
+        raise RunError(
+            "The network's output is not a finite number for these recordings; leave "
+            f"them out: {', '.join(broken)}"
+        )
 
 
 @contextlib.contextmanager

@@ -21,7 +21,7 @@ from local.models import (
 )
 from local.own_ends import OwnEnds
 from local.stacked_heads import StackedHeads
-from local.windows import window_starts
+from local.windows import pool_windows, window_starts
 
 #: Embeddings: ECAPA-TDNN's output, after the shared dense layer, first layer of heads.
 KINDS = ("pt", "st", "ft")
@@ -255,11 +255,7 @@ class ClinicalClassifier(Pretrained):
     def _pooled(self, windows, choose):
         """What is said of a recording, float32 [size], from its windows [time]."""
         said = [choose(self.outputs([window])).numpy()[0] for window in windows]
-        if len(said) == 1:
-            return said[0]
-        # sorted, as in evaluation: a mean depends on the order in its last digits
-        pool = np.mean if self.hparams.window_pooling == "mean" else np.max
-        return pool(np.sort(said, axis=0), axis=0)
+        return pool_windows(said, self.hparams.window_pooling)
 
     def _embedding(self, kind, pooling_mode):
         """What takes an embedding [batch, size] out of Outputs."""
@@ -280,16 +276,14 @@ class ClinicalClassifier(Pretrained):
 
     def _decisions(self, logits):
         """As `classify_file` gives it: logits [label] → dict."""
-        n = len(self.labels)
-        ranges = self.hparams.label_ranges or [None] * n
-        weights = self.hparams.positive_weights or [1.0] * n
-        rows = zip(self.labels, logits.tolist(), weights, ranges, strict=True)
-        return {
-            label: decision(
-                logit, weight, bounds, self.hparams.operating_points.get(label)
-            )
-            for label, logit, weight, bounds in rows
-        }
+        hparams = self.hparams
+        return decisions(
+            logits,
+            self.labels,
+            hparams.positive_weights,
+            hparams.label_ranges,
+            hparams.operating_points,
+        )
 
     # From files and batches to windows
 
@@ -344,6 +338,34 @@ class ClinicalClassifier(Pretrained):
             raise BadRecording(f"{name} holds samples that are NaN or infinite")
         if float(mono.min()) == float(mono.max()):
             raise BadRecording(f"{name} is silent: every sample is {float(mono[0]):g}")
+
+
+def decisions(logits, labels, positive_weights, label_ranges, points):
+    """What is made of all outputs of the network for a recording.
+
+    Arguments
+    ---------
+    logits : np.ndarray [label]
+    labels : list of str
+    positive_weights : list of float or None
+        See `decision`; None: there are none.
+    label_ranges : list of (list of float or None) or None
+        See `decision`; None: there are no scores.
+    points : dict of str to dict
+        Threshold and calibration of the labels that have them.
+
+    Returns
+    -------
+    dict of str to dict
+        By label, as `decision` gives it.
+    """
+    weights = positive_weights or [1.0] * len(labels)
+    ranges = label_ranges or [None] * len(labels)
+    rows = zip(labels, logits.tolist(), weights, ranges, strict=True)
+    return {
+        label: decision(logit, weight, bounds, points.get(label))
+        for label, logit, weight, bounds in rows
+    }
 
 
 def decision(logit, positive_weight, bounds, point):

@@ -4,10 +4,11 @@ import numpy as np
 import pandas as pd
 
 from local import dataio
+from local.engine import refuse_not_finite
 from local.formats import number
+from local.inference import decisions
 from local.labels import flatten
-from local.operating_points import apply_operating_points, read_operating_points
-from local.predictions import predictions_table
+from local.operating_points import read_operating_points
 from local.tables import pipe_table
 from local.windows import split_long
 
@@ -37,18 +38,7 @@ def predict_manifest(engine, experiment, manifest, recordings, hparams):
     """
     windows = split_long(manifest, hparams["max_duration"], hparams["window_overlap"])
     logits = _logits(engine, windows, recordings, hparams)
-    names = flatten(hparams["label_groups"])
-    table = predictions_table(
-        pd.DataFrame({"uid": list(logits), "subject": "", "session": ""}),
-        names,
-        np.full((len(logits), len(names)), np.nan),
-        np.stack(list(logits.values())),
-        np.log(hparams["positive_weights"] or np.ones(len(names))),
-        "",
-        hparams["label_ranges"],
-    )
     points = read_operating_points(experiment.folder)
-    table = apply_operating_points(table, points).set_index("uid")
     return {
         "experiment_folder": experiment.address,
         "checkpoint": experiment.checkpoint,
@@ -57,7 +47,7 @@ def predict_manifest(engine, experiment, manifest, recordings, hparams):
                 "file": row["ID"],
                 "duration_s": round(row["duration"], 3),
                 "n_windows": windows.counts.get(row["ID"], 1),
-                "labels": _of_recording(table.loc[[row["ID"]]], points),
+                "labels": _said(logits[row["ID"]], hparams, points),
             }
             for row in manifest.to_dict("records")
         ],
@@ -76,24 +66,26 @@ def _logits(engine, windows, recordings, hparams):
     for names, outputs in engine.run(dataset, loader_kwargs):
         ids += names
         values.append(outputs.logits.numpy())
+        refuse_not_finite(names, values[-1])
     return windows.pool(ids, np.concatenate(values), hparams["window_pooling"])
 
 
-def _of_recording(rows, points):
-    """One recording's rows of a table of predictions, as a dict by label."""
-    found = {}
-    for row in rows.to_dict("records"):
-        if np.isnan(row["probability"]):
-            found[row["label"]] = {"score": row["logit"]}
-            continue
-        threshold = points.get(row["label"], {}).get("threshold", {}).get("value")
-        found[row["label"]] = {
-            "logit": row["logit"],
-            "probability": row["probability"],
-            "threshold": threshold,
-            "predicted": None if threshold is None else int(row["predicted"]),
-        }
-    return found
+def _said(logits, hparams, points):
+    """One recording's entries by label: logits [label] → dict."""
+    said = decisions(
+        logits,
+        flatten(hparams["label_groups"]),
+        hparams["positive_weights"],
+        hparams["label_ranges"],
+        points,
+    )
+    keys = ("logit", "probability", "threshold", "predicted")
+    return {
+        label: {"score": of["score"]}
+        if of["score"] is not None
+        else {key: of[key] for key in keys}
+        for label, of in said.items()
+    }
 
 
 def format_predictions(predicted):

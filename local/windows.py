@@ -53,12 +53,33 @@ class Windows:
         groups = {}
         for name, value in zip(ids, values, strict=True):
             groups.setdefault(self.owners[name], []).append(value)
-        pool = np.mean if pooling == "mean" else np.max
-        # sorted: a mean depends on the order in its last digits
-        return {
-            uid: group[0] if len(group) == 1 else pool(np.sort(group, axis=0), axis=0)
-            for uid, group in groups.items()
-        }
+        return {uid: pool_windows(group, pooling) for uid, group in groups.items()}
+
+
+def pool_windows(values, pooling):
+    """What is said of a recording, from what is said of its windows.
+
+    Arguments
+    ---------
+    values : list of np.ndarray [size]
+        Of each window, in any order.
+    pooling : str
+        One of `POOLINGS`.
+
+    Returns
+    -------
+    np.ndarray [size]
+
+    Example
+    -------
+    >>> pool_windows([np.array([1.0, 6.0]), np.array([3.0, 2.0])], "max").tolist()
+    [3.0, 6.0]
+    """
+    if len(values) == 1:
+        return values[0]
+    pool = np.mean if pooling == "mean" else np.max
+    # sorted: a mean depends on the order in its last digits
+    return pool(np.sort(values, axis=0), axis=0)
 
 
 def split_long(manifest, max_duration, window_overlap):

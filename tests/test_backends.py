@@ -1,6 +1,8 @@
 """local.backends, local.engine: other ways to compute, which give the same."""
 
 import logging
+import multiprocessing
+from functools import partial
 
 import numpy as np
 import pytest
@@ -93,6 +95,39 @@ def test_compiled(brain, monkeypatch):
         np.testing.assert_allclose(
             compiled(features, n_frames), eager(features, n_frames), atol=1e-6
         )
+
+
+def built_in_a_process(rank, folder, can_compile, send):
+    """What `build_backend` gives in one of two processes, the compiler left out."""
+    store = f"file://{folder / 'store'}"
+    torch.distributed.init_process_group("gloo", store, rank=rank, world_size=2)
+    compiled = partial(torch.compile, backend="eager")
+    torch.compile = compiled if can_compile else unavailable
+    brain = small_brain(folder / str(rank))
+    brain.modules.eval()
+    send.put((rank, build("compile", brain).name))
+    torch.distributed.barrier()
+
+
+@pytest.mark.parametrize(
+    ("can_compile", "expected"),
+    [([True, True], "compile"), ([True, False], "eager"), ([False, True], "eager")],
+)
+def test_processes_of_torchrun_compute_alike(tmp_path, can_compile, expected):
+    context = multiprocessing.get_context("fork")
+    found = context.Queue()
+    processes = [
+        context.Process(
+            target=built_in_a_process, args=(rank, tmp_path, can_compile[rank], found)
+        )
+        for rank in range(2)
+    ]
+    for process in processes:
+        process.start()
+    names = dict(found.get(timeout=100) for _ in processes)
+    for process in processes:
+        process.join()
+    assert names == {0: expected, 1: expected}
 
 
 # Streams

@@ -10,13 +10,17 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+import torch
 from conftest import read_csv, write_csv
 from running import ROOT, SMALL, failed, run_script, succeeded, train
 from speechbrain.utils.run_opts import RunOptions
 
+import export
 from local import cli
 from local.errors import UserError
 from local.experiment import MANIFESTS, open_experiment
+from local.export import folder as export_folder
+from local.interface import ClinicalClassifier
 from local.planning import plan_training
 from local.prepare import save_preparation
 
@@ -116,6 +120,24 @@ def below(gcs, bucket, prefix):
 
 
 # From end to end
+
+
+def test_an_experiment_in_a_bucket_is_exported(gcs, local_run, tmp_path, monkeypatch):
+    """All but model.onnx, which takes half a minute."""
+    monkeypatch.setattr(export_folder, "write_and_check_onnx", lambda *_: None)
+    gcs.put("results", local_run, "runs/1")
+    place = "gs://results/runs/1"
+    options = [f"--experiment_folder={place}", f"--audio_cache={tmp_path / 'cache'}"]
+    export.main([*options, f"--output_folder={tmp_path / 'out'}"])
+    assert place not in (tmp_path / "out" / "hyperparams.yaml").read_text()
+    options = {"run_opts": {"device": "cpu"}}
+    theirs, ours = (
+        ClinicalClassifier.from_hparams(folder, **options)
+        for folder in (tmp_path / "out", local_run)
+    )
+    waveform = torch.randn(8000, generator=torch.Generator().manual_seed(1))
+    found, expected = (of.encode_batch(waveform) for of in (theirs, ours))
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
 
 
 def test_everything_in_buckets_gives_what_local_files_give(

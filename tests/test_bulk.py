@@ -1,6 +1,11 @@
 """local.bulk: parts of an embeddings file, and what becomes of them."""
 
 import json
+import os
+import re
+import sys
+import termios
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -10,6 +15,7 @@ import pytest
 import torch
 from conftest import write_recording
 from test_brain import small_brain
+from tqdm import tqdm
 
 from local import bulk
 from local.bulk import Parts, embeddings_table, extract_parts
@@ -212,6 +218,21 @@ def test_numbers_that_are_none_end_the_run(tmp_path, recordings, monkeypatch):
     monkeypatch.setattr(EmbeddingKind, "of", spoiled)
     with pytest.raises(RunError, match=r"not a finite number .* u0$"):
         extract(tmp_path, recordings)
+
+
+def test_a_terminal_shows_the_speed_and_the_time_left(
+    tmp_path, recordings, monkeypatch
+):
+    terminal, theirs = os.openpty()
+    termios.tcsetwinsize(theirs, (24, 80))
+    monkeypatch.setattr(bulk, "tqdm", partial(tqdm, mininterval=0))  # every step
+    with os.fdopen(theirs, "w") as stream, monkeypatch.context() as patch:
+        patch.setattr(sys, "stderr", stream)
+        extract(tmp_path, recordings)
+        shown = os.read(terminal, 2**16).decode()
+    os.close(terminal)
+    steps = re.findall(r"(\d+)/10 \[\d+:\d+<\d+:\d+, +[\d.]+(?:rec/s|s/rec)\]", shown)
+    assert sorted(set(map(int, steps))) == list(range(1, 11)), shown
 
 
 def test_several_processes_make_the_same_file(tmp_path, recordings):

@@ -12,14 +12,13 @@ LENGTHS = [0.2] * 8
 
 
 @pytest.fixture(autouse=True)
-def reset():
+def any_stance():
     yield
     torch.compiler.set_stance("default")
-    torch.compiler.reset()
 
 
-@pytest.fixture
-def compiled(monkeypatch):
+@pytest.fixture(scope="module")
+def compiled():
     """Shapes of what a compiled graph is called with; the graph is run as it is."""
     shapes, original = [], torch.compile
 
@@ -34,8 +33,26 @@ def compiled(monkeypatch):
         options.pop("mode", None)
         return original(model, backend=backend, **options)
 
-    monkeypatch.setattr(torch, "compile", compile_for_test)
-    return shapes
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch, "compile", compile_for_test)
+        yield shapes
+    torch.compiler.reset()
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory):
+    """A brain that was trained, and its folder."""
+    folder = tmp_path_factory.mktemp("plain")
+    return fitted(folder), folder
+
+
+@pytest.fixture(scope="module")
+def trained(plain, compiled, tmp_path_factory):
+    """The same with `--compile`, and how many times a compiled graph was called."""
+    assert compiled == []
+    folder = tmp_path_factory.mktemp("compiled")
+    brain = fitted(folder, compile=True)
+    return brain, folder, len(compiled)
 
 
 def fitted(folder, **run_opts):
@@ -58,28 +75,26 @@ def test_the_yaml_compiles_what_pays(tmp_path):
     assert brain.compile_using_dynamic_shape_tracing is True
 
 
-def test_checkpoints_and_weights_are_as_without(tmp_path, compiled):
-    plain = fitted(tmp_path / "plain")
-    assert compiled == []
-    brain = fitted(tmp_path / "compiled", compile=True)
-    assert len(compiled) > 8  # two epochs of four batches
+def test_checkpoints_and_weights_are_as_without(plain, trained):
+    brain, folder, n_calls = trained
+    assert n_calls > 8  # two epochs of four batches
     assert hasattr(brain.modules["embedding_model"], "_orig_mod")
-    assert torch.allclose(weights(brain), weights(plain), atol=1e-6)
+    assert torch.allclose(weights(brain), weights(plain[0]), atol=1e-6)
 
     def saved(folder):
         newest = max((folder / "save").glob("CKPT+*"))
         return torch.load(newest / "embedding_model.ckpt", weights_only=True)
 
-    assert saved(tmp_path / "compiled").keys() == saved(tmp_path / "plain").keys()
+    assert saved(folder).keys() == saved(plain[1]).keys()
     # and it can be read where nothing is compiled
-    again = small_brain(tmp_path / "compiled")
+    again = small_brain(folder)
     again.load_best()
     brain.load_best()
     assert torch.equal(weights(again), weights(brain))
 
 
-def test_evaluation_runs_what_is_not_compiled(tmp_path, compiled):
-    brain = fitted(tmp_path, compile=True)
+def test_evaluation_runs_what_is_not_compiled(trained, compiled):
+    brain, *_ = trained
     batch = batch_of(["a", "b", "c"])
     compiled.clear()
     brain.on_stage_start(Stage.VALID)

@@ -28,7 +28,7 @@ from local.export.standalone import standalone_source
 from local.interface import ClinicalClassifier
 
 ROOT = Path(__file__).parents[1]
-RATE = 8000  # Hz
+RATE = 11025  # Hz, at which no frame begins at a whole sample
 POINT = {
     "threshold": {
         "value": 3e-05,
@@ -164,6 +164,8 @@ def test_what_is_written(exported):
     text = (output / "hyperparams.yaml").read_text()
     assert "!new:local" not in text and "!new:custom" not in text
     assert str(output.parent) not in text
+    readme = (output / "README.md").read_text()
+    assert "## ONNX" in readme and "| `model.onnx` |" in readme
     for name in ("embedding_model.ckpt", "classifier.ckpt"):
         assert torch.load(output / name, weights_only=True)
     labels = json.loads((output / "labels.json").read_text())["labels"]
@@ -232,7 +234,8 @@ def test_onnx_says_what_pytorch_says(exported, lengths_s, n_more):
 def test_onnx_tells_what_it_needs(exported):
     written = onnx.load(exported[1] / "model.onnx")
     about = {entry.key: entry.value for entry in written.metadata_props}
-    assert about["sample_rate"] == str(RATE) and about["min_samples"] == "800"
+    # 0.1 s or more: 1102.5 samples
+    assert about["sample_rate"] == "11025" and about["min_samples"] == "1103"
     labels = [of["label"] for of in json.loads(about["labels"])]
     assert labels == ["yes", "null", GROUPS[1][0]]
 
@@ -251,11 +254,12 @@ def test_the_recipe_loads_it_too(exported):
 CUSTOM = """
 import json, sys, torch
 from speechbrain.inference.interfaces import foreign_class
-model = foreign_class(source=sys.argv[1], pymodule_file="custom.py",
+waveforms = [torch.tensor(of) for of in json.load(open(sys.argv[1]))]
+models = [foreign_class(source=source, pymodule_file="custom.py",
     classname="ClinicalClassifier", run_opts={"device": "cpu"})
-waveform = torch.tensor(json.load(open(sys.argv[2])))
-pt = model.encode_batch(waveform)[0, 0].tolist()
-print(json.dumps([pt, model.classify_batch(waveform)]))
+    for source in sys.argv[2:]]
+print(json.dumps([[[model.encode_batch(waveform)[0, 0].tolist(),
+    model.classify_batch(waveform)[0]] for waveform in waveforms] for model in models]))
 """
 
 
@@ -266,22 +270,26 @@ print(json.dumps([pt, model.classify_batch(waveform)]))
         ("train_original", {"clip_length": 1.0, "n_mfcc": 20, "n_mels": 24}),
     ],
 )
-def test_other_front_ends_load_with_custom_py(yaml, overrides, tmp_path, monkeypatch):
+def test_other_front_ends_load_with_custom_py_beside_another_model(
+    yaml, overrides, exported, tmp_path, monkeypatch
+):
     monkeypatch.setattr(folder, "write_and_check_onnx", lambda *_: None)
     experiment = make_experiment(tmp_path / "experiment", yaml, **overrides)
     folder.export(opened(experiment), tmp_path / "out")
     model, again = reference(experiment), reference(tmp_path / "out")
-    for length_s in (0.3, 1.6):
-        waveform = speech(length_s, 3)
-        (tmp_path / "waveform.json").write_text(json.dumps(waveform.tolist()))
-        (tmp_path / "empty").mkdir(exist_ok=True)
-        pt, said = elsewhere(
-            CUSTOM, tmp_path / "out", tmp_path / "waveform.json", cwd=tmp_path / "empty"
-        )
+    sources, models = (exported[1], tmp_path / "out"), (reference(exported[0]), model)
+    (tmp_path / "empty").mkdir()
+    waveforms = [speech(0.3, 3), speech(1.6, 3)]
+    file = tmp_path / "waveforms.json"
+    file.write_text(json.dumps([waveform.tolist() for waveform in waveforms]))
+    found = elsewhere(CUSTOM, file, *sources, cwd=tmp_path / "empty")
+    for said_of_all, expected in zip(found, models, strict=True):
+        for waveform, (pt, said) in zip(waveforms, said_of_all, strict=True):
+            assert difference(pt, expected.encode_batch(waveform)[0, 0]) < 1e-5
+            assert_same(said, expected.classify_batch(waveform)[0])
+    for waveform in waveforms:
         expected = model.encode_batch(waveform)
-        assert difference(pt, expected[0, 0]) < 1e-5
         assert difference(again.encode_batch(waveform), expected) < 1e-5
-        assert_same(said[0], model.classify_batch(waveform)[0])
 
 
 def test_probes_are_no_shorter_than_recordings_may_be():
@@ -353,6 +361,8 @@ def test_a_front_end_without_onnx_is_told(exported, tmp_path, monkeypatch, caplo
     folder.export(opened(exported[0]), tmp_path / "out")
     assert "no model.onnx is written: there is no such front end" in caplog.text
     assert not (tmp_path / "out" / "model.onnx").exists()
+    text = (tmp_path / "out" / "README.md").read_text()
+    assert "onnx" not in text.lower() and "| `custom.py`" in text
 
 
 def test_wrong_folders_are_refused(exported, tmp_path):

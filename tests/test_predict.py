@@ -1,6 +1,7 @@
 """predict.py: any audio files, as a table or JSON."""
 
 import json
+import os
 import shutil
 
 import numpy as np
@@ -68,21 +69,25 @@ def test_probabilities_are_those_of_the_evaluation(experiment, corpus, tmp_path)
 def test_bad_files_are_listed_and_the_others_predicted(experiment, corpus, tmp_path):
     (tmp_path / "empty.wav").write_bytes(b"")
     (tmp_path / "notes.txt").write_text("no audio")
+    shutil.copy(
+        corpus / "audio/s11_0/waveform.wav", tmp_path / os.fsdecode(b"\xe9.wav")
+    )
     good = corpus / "audio" / "s11_0"
     output_file = tmp_path / "predicted.json"
     paths = (tmp_path, good, tmp_path / "notes.txt", f"--output_file={output_file}")
     result = predict(experiment, *paths)
     assert result.returncode == 3
     lines = result.stdout.splitlines()
-    assert (
-        lines[0].split("|")[2:5] == [" low ", " loud ", " noisy "] or "low" in lines[0]
-    )
+    assert [cell.strip() for cell in lines[0].split("|")[2:5]] == LABELS
     assert "s11_0" in lines[2] and "threshold" in result.stdout
+    assert "udce9.wav: its name is not UTF-8" in result.stderr
     assert "empty.wav is empty" in result.stderr and "notes.txt" in result.stderr
     written = json.loads(output_file.read_text())
     assert [of["file"].split("/")[-2] for of in written["recordings"]] == ["s11_0"]
-    assert len(written["failed"]) == 2
-    assert len(read_csv(tmp_path / "predicted.json.failed.csv")) == 2
+    assert len(written["failed"]) == 3
+    reasons = [row["reason"] for row in read_csv(f"{output_file}.failed.csv")]
+    assert reasons == [row["reason"] for row in written["failed"]]
+    assert "its name is not UTF-8: rename it" in reasons
     stopped = failed(predict(experiment, *paths, "--on_bad_recording=stop"))
     assert "empty.wav" in stopped and "notes.txt" in stopped
 
@@ -118,10 +123,12 @@ def test_long_files_are_windows(experiment, corpus, tmp_path):
         (["gs://bucket/x.wav"], "local files"),
         (["."], "no audio file"),
         (["nowhere", "--output_file=x.txt"], ".json or .csv"),
+        (["nowhere", "--output_file={}/x.csv"], "lies in an experiment's folder"),
         (["nowhere", "--max_duration=0.2"], "max_duration"),
     ],
 )
 def test_mistakes(experiment, arguments, message, tmp_path):
+    arguments = [of.format(experiment) for of in arguments]
     if "." in arguments:
         arguments = [tmp_path]
     if "max_duration" in message:

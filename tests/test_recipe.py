@@ -299,6 +299,29 @@ def test_embeddings_come_in_the_order_of_the_csv(
     assert [row["uid"] for row in failed_rows] == ["nowhere"]
 
 
+def test_a_csv_of_bad_recordings_only_becomes_a_file_of_nulls(
+    experiment, shared_corpus, tmp_path
+):
+    uids = ["nowhere", "neither"]
+    write_csv(tmp_path / "wanted.csv", [{"uid": uid} for uid in uids])
+    file = tmp_path / "embeddings.parquet"
+    result = run_script(
+        "extract_embeddings.py",
+        "hparams/extract_embeddings.yaml",
+        f"--experiment_folder={experiment}",
+        f"--split_csv={tmp_path / 'wanted.csv'}",
+        f"--data_folder={shared_corpus / 'audio'}",
+        f"--output_file={file}",
+    )
+    failed(result, status=3)
+    table = pq.read_table(file)
+    assert table.schema.field("embedding").type == pa.list_(pa.float32(), 12)
+    assert table.to_pydict() == {"uid": uids, "embedding": [None, None]}
+    left_out = read_csv(f"{file}.failed.csv")
+    assert [row["uid"] for row in left_out] == uids
+    assert all("no folder" in row["reason"] for row in left_out), left_out
+
+
 def test_batches_give_the_embeddings_of_single_recordings(
     experiment, shared_corpus, tmp_path
 ):

@@ -33,6 +33,7 @@ FRONT_ENDS = (
     ("local.features", "FeatureNormalization"),
     ("local.original", "OriginalFrontEnd"),
     ("local.original", "OriginalClip"),
+    ("local.original", "n_features"),
 )
 
 #: What custom.py imports, as packages; torch comes with SpeechBrain.
@@ -64,12 +65,15 @@ def export(experiment, output_folder):
         is_stock = not nodes.own_classes
         difference = check_folder(partial, model, is_stock)
         logger.info("loaded again: differs by at most %.1e", difference)
-        write_and_check_onnx(partial / "model.onnx", experiment, model, labels)
+        onnx_file = partial / "model.onnx"
+        write_and_check_onnx(onnx_file, experiment, model, labels)
+        text = readme_text(experiment.hparams, is_stock, onnx_file.exists())
+        _write(partial / "README.md", text)
         partial.rename(output_folder)
 
 
 def write_folder(folder, experiment, model, nodes):
-    """Write all but model.onnx.
+    """Write all but model.onnx and README.md.
 
     Arguments
     ---------
@@ -112,7 +116,6 @@ def write_folder(folder, experiment, model, nodes):
     labels = describe_labels(hparams, points)
     write_json(folder / "labels.json", {"labels": labels})
     write_card(experiment, folder / "model_card.md")
-    _write(folder / "README.md", readme_text(hparams, not nodes.own_classes))
     return labels
 
 

@@ -31,7 +31,25 @@ experiment is; `predicted` is 1 from `threshold` on, and both are None where the
 too few subjects to choose one. Of a label that is a score there is `score` instead.
 `st` is there if the model has a shared dense layer{has_st}. Recordings longer than
 {max_duration:g} s (0: none) are cut into windows, whose outputs are pooled.
-{crop}{stock}
+{crop}{stock}{onnx}
+## Decisions
+
+`labels.json` has what makes a decision of a logit: with w = positive_weight, the
+probability is 1 / (1 + exp(-(slope · (logit - ln w) + intercept))), slope 1 and
+intercept 0 unless calibrated; positive from the threshold's value on.
+
+## Files
+
+| | |
+|---|---|
+| `hyperparams.yaml` | the model, its settings, thresholds and calibration |
+| `embedding_model.ckpt`, `classifier.ckpt` | weights |
+| `labels.json` | labels with their heads, thresholds and calibration |
+| `labels.txt`, `label_encoder.ckpt` | labels: by head, and for SpeechBrain |
+| `custom.py`, `requirements.txt` | the Python class, and versions that it works with |
+{onnx_file}"""
+
+ONNX = """
 ## ONNX
 
 `model.onnx` takes `waveforms`, float32 [batch, time] at {sample_rate} Hz, mono, and
@@ -46,20 +64,10 @@ summed over the heads. It cuts no windows.
     inputs = {{"waveforms": waveform[None], "lengths": np.array([len(waveform)])}}
     logits, pt, *others = session.run(None, inputs)
 
-`labels.json` has what makes a decision of a logit: with w = positive_weight, the
-probability is 1 / (1 + exp(-(slope · (logit - ln w) + intercept))), slope 1 and
-intercept 0 unless calibrated; positive from the threshold's value on. The file's
-metadata hold the same.
+Its metadata hold what `labels.json` does.
+"""
 
-## Files
-
-| | |
-|---|---|
-| `hyperparams.yaml` | the model, its settings, thresholds and calibration |
-| `embedding_model.ckpt`, `classifier.ckpt` | weights |
-| `labels.json` | labels with their heads, thresholds and calibration |
-| `labels.txt`, `label_encoder.ckpt` | labels: by head, and for SpeechBrain |
-| `custom.py`, `requirements.txt` | the Python class, and versions that it works with |
+ONNX_FILE = """\
 | `model.onnx` | the same model for ONNX Runtime |
 """
 
@@ -80,11 +88,11 @@ embeddings depend on the padding; those of `ClinicalClassifier` don't.
 
 CROP = """
 Of every recording the model sees what `eval_crop` in `hyperparams.yaml` leaves of it;
-`ClinicalClassifier` and `model.onnx` apply that.
+`ClinicalClassifier`{and_onnx} that.
 """
 
 
-def readme_text(hparams, is_stock):
+def readme_text(hparams, is_stock, has_onnx):
     """Make the text.
 
     Arguments
@@ -93,6 +101,8 @@ def readme_text(hparams, is_stock):
         Of the experiment.
     is_stock : bool
         Whether SpeechBrain's EncoderClassifier loads the folder.
+    has_onnx : bool
+        Whether there is a model.onnx.
 
     Returns
     -------
@@ -100,13 +110,19 @@ def readme_text(hparams, is_stock):
         Markdown.
     """
     rate, has_st = hparams["sample_rate"], hparams["shared_dense"]
+    onnx = ONNX.format(
+        sample_rate=rate,
+        min_samples=math.ceil(hparams["min_duration"] * rate),
+        st=", `st`" if has_st else "",
+    )
+    crop = CROP.format(and_onnx=" and `model.onnx` apply" if has_onnx else " applies")
     return TEXT.format(
         labels=", ".join(flatten(hparams["label_groups"])),
         sample_rate=rate,
         max_duration=hparams["max_duration"],
-        min_samples=math.ceil(hparams["min_duration"] * rate),
         has_st="" if has_st else ", which this one has not",
-        st=", `st`" if has_st else "",
-        crop=CROP if hparams["eval_crop"] else "",
+        crop=crop if hparams["eval_crop"] else "",
         stock=STOCK.format(sample_rate=rate) if is_stock else "",
+        onnx=onnx if has_onnx else "",
+        onnx_file=ONNX_FILE if has_onnx else "",
     )

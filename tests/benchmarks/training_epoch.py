@@ -12,7 +12,8 @@ network and optimiser of hparams/train.yaml, each epoch in one process:
 
 Each is a process of its own, and they take turns; nothing else should run beside them.
 The first round warms up. A round takes some minutes on two CPU cores, with
-`--n_recordings=48` a third of that.
+`--n_recordings=48` a third of that. `--compile` adds a way: what train.py's `--compile`
+brings, whose first round takes many minutes.
 """
 
 import argparse
@@ -46,12 +47,17 @@ def make_corpus(folder, n_recordings):
     return manifest.assign(**dict(zip(LABELS, targets.T.astype(float), strict=True)))
 
 
-def new_brain(folder):
+def new_brain(folder, **run_opts):
     """The network of the yaml with its optimiser, untrained."""
     hparams = load_hparams(
         YAML, {"output_folder": str(folder / "out"), "label_groups": [LABELS]}
     )
-    brain = training.build_brain({**hparams, "checkpointer": None}, RunOptions())
+    keys = ("compile_module_keys", "compile_using_dynamic_shape_tracing")
+    run_opts |= {key: hparams[key] for key in keys}
+    brain = training.build_brain(
+        {**hparams, "checkpointer": None}, RunOptions.from_dictionary(run_opts)
+    )
+    brain._compile()  # as `fit` does
     brain.n_train_batches = 1
     brain.init_optimizers()
     brain.modules.train()
@@ -61,9 +67,9 @@ def new_brain(folder):
 class Here:
     """Epochs as train.py runs them."""
 
-    def __init__(self, folder, manifest, cache=False):
+    def __init__(self, folder, manifest, cache=False, **run_opts):
         keep_freed_memory()
-        self.brain, hparams = new_brain(folder)
+        self.brain, hparams = new_brain(folder, **run_opts)
         self.batches = BucketedBatches(
             training_lengths(manifest["duration"], hparams["clip_length"]),
             hparams["batch_size"],
@@ -141,10 +147,11 @@ def computed_s(manifest, batches, clip_length):
 
 
 def main():
-    """Time the three, taking turns, and print ratios."""
+    """Time them, taking turns, and print ratios."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--n_recordings", type=int, default=120)
+    parser.add_argument("--compile", action="store_true")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -161,9 +168,13 @@ def main():
             "here": partial(Here, folder, manifest),
             "here, cached": partial(Here, folder, manifest, cache=True),
         }
+        if options.compile:
+            ways["here, compiled"] = partial(Here, folder, manifest, compile=True)
         taken = take_turns(ways, options.rounds)
     for name in ("here", "here, cached"):
         print_ratio(taken, name, "the original")
+    if options.compile:
+        print_ratio(taken, "here, compiled", "here")
 
 
 if __name__ == "__main__":
