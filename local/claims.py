@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 from local.errors import UserError
+from local.files import remove_unfinished
 
 logger = logging.getLogger(__name__)
 
@@ -19,7 +20,7 @@ def claimed(folder):
 
     The claim is a lock of the operating system's: whatever ends the process ends it,
     SIGKILL included. Processes that decode recordings don't hold it, nor does it
-    outlast the run that they belong to.
+    outlast the run that they belong to. What a killed run was writing is removed.
 
     Arguments
     ---------
@@ -54,6 +55,8 @@ def claimed(folder):
     try:
         with _locked(folder / CLAIM) as file:
             try:
+                for place in (folder, *(folder / "save").glob("**/")):
+                    remove_unfinished(place)
                 yield file
             finally:
                 (folder / CLAIM).unlink(missing_ok=True)

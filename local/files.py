@@ -2,11 +2,15 @@
 
 import json
 import os
+import re
 import secrets
 import shutil
 import tempfile
 from contextlib import contextmanager
 from pathlib import Path
+
+#: Names of files that are being written.
+UNFINISHED = re.compile(r"\.[0-9a-f]{16}\.tmp")
 
 
 @contextmanager
@@ -66,6 +70,19 @@ def atomic_write(path, mode="w", durable=True):
     except BaseException:  # a keyboard interrupt must not leave the file either
         temporary.unlink(missing_ok=True)
         raise
+
+
+def remove_unfinished(folder):
+    """Removes what a kill left of files that were being written.
+
+    Arguments
+    ---------
+    folder : str or pathlib.Path
+        Which nobody else writes to.
+    """
+    for path in Path(folder).glob(".*.tmp"):
+        if UNFINISHED.fullmatch(path.name):
+            path.unlink(missing_ok=True)
 
 
 def write_json(path, data):

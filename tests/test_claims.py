@@ -74,6 +74,18 @@ def test_nothing_is_left_behind(tmp_path):
     assert [path.name for path in tmp_path.rglob("*")] == ["new", "folder", "result"]
 
 
+def test_what_killed_runs_were_writing_is_removed(tmp_path):
+    unfinished, other = f".{'0' * 16}.tmp", (".notes.tmp", f"other/.{'0' * 16}.tmp")
+    ours = [tmp_path / name for name in (unfinished, f"save/manifests/{unfinished}")]
+    theirs = [tmp_path / name for name in other]
+    for path in (*ours, *theirs):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    with claimed(tmp_path):
+        assert not any(path.exists() for path in ours)
+    assert all(path.exists() for path in theirs)
+
+
 def test_a_link_is_not_followed(tmp_path):
     (tmp_path / "precious").write_text("data")
     (tmp_path / "out").mkdir()

@@ -3,7 +3,8 @@
     python tests/faults/inject.py FAULT N FOLDER SCRIPT [ARGUMENT …]
 
 FAULT is kill (SIGKILL), term (SIGTERM), int (SIGINT), full (from then on nothing can be
-written: no space left) or none. A change is a file opened for writing, renamed or
+written: no space left), readonly (nothing can be changed), gone (the folder is removed)
+or none. A change is a file opened for writing, renamed or
 removed, or a folder made or removed, in the main process, below FOLDER; the fault comes
 before it. The number of changes is written to FOLDER.changes.
 """
@@ -11,6 +12,7 @@ before it. The number of changes is written to FOLDER.changes.
 import errno
 import os
 import runpy
+import shutil
 import signal
 import sys
 from pathlib import Path
@@ -35,6 +37,12 @@ class Injector:
         self.count += 1
         if self.fault == "full" and self.count >= self.number and event in NEEDS_ROOM:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        if self.fault == "readonly" and self.count >= self.number:
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+        if self.fault == "gone" and self.count == self.number:
+            self.is_busy = True
+            shutil.rmtree(self.folder)
+            self.is_busy = False
         if self.fault in SIGNALS and self.count == self.number:
             os.kill(self.pid, SIGNALS[self.fault])
 
