@@ -1,7 +1,7 @@
 """Write a trained model to a folder that works without this recipe.
 
     python export.py --experiment_folder=DIR --output_folder=OUT
-        [--audio_cache=DIR] [--gcs_project=NAME]
+        [--audio_cache=DIR] [--gcs_project=NAME] [--trust_experiment=True]
 
 The experiment is what train.py called output_folder, here or gs://bucket/…. OUT must
 not be there yet, or be empty. It gets weights, labels, thresholds, calibration, the
@@ -40,6 +40,7 @@ def _parse(argv):
     parser.add_argument("--output_folder", required=True)
     parser.add_argument("--audio_cache", help="where copies of a bucket's objects go")
     parser.add_argument("--gcs_project")
+    cli.add_trust_option(parser)
     return parser.parse_args(argv)
 
 

@@ -14,6 +14,7 @@ table of probabilities, or JSON, which has all there is to say of each label.
     --num_workers=N      processes that decode; the experiment's unless given
     --backend=auto|eager|compile|onnx      see hparams/extract_embeddings.yaml
     --device=cpu|cuda    where to compute
+    --trust_experiment=True    open it whatever Python its hyperparams.yaml names
 """
 
 import argparse
@@ -81,6 +82,7 @@ def _parse(argv):
     parser.add_argument("paths", nargs="+", metavar="FILE_OR_FOLDER")
     parser.add_argument("--experiment_folder", required=True)
     parser.add_argument("--json", action="store_true")
+    cli.add_trust_option(parser)
     parser.add_argument("--output_file")
     parser.add_argument("--on_bad_recording", choices=("skip", "stop"), default="skip")
     parser.add_argument("--max_duration", type=float)
@@ -107,7 +109,7 @@ def _experiment_options(options):
     given = vars(options)
     keys = {*FREE_LATER, *OF_THIS_MACHINE}
     return {key: given.get(key) for key in keys} | {
-        "experiment_folder": options.experiment_folder
+        key: given[key] for key in ("experiment_folder", "trust_experiment")
     }
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import yaml
 from speechbrain.utils import checkpoints as sb_checkpoints
 from speechbrain.utils.checkpoints import (
     Checkpoint,
@@ -19,7 +20,7 @@ from speechbrain.utils.checkpoints import (
 from speechbrain.utils.distributed import ddp_barrier, if_main_process
 from speechbrain.utils.epoch_loop import EpochCounterWithStopper
 
-from local.errors import RunError
+from local.errors import RunError, UserError
 
 logger = logging.getLogger(__name__)
 
@@ -61,6 +62,43 @@ class AtomicCheckpointer(sb_checkpoints.Checkpointer):
             ) from error
         ddp_barrier()  # before another process lists the checkpoints
         return checkpoint
+
+    def load_checkpoint(self, checkpoint):
+        """Load a checkpoint; see the base class.
+
+        Raises
+        ------
+        UserError
+            If a file of it is damaged, or of another model.
+        """
+        # with it torch.load would execute what a file says
+        os.environ.pop("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", None)
+        try:
+            return super().load_checkpoint(checkpoint)
+        except Exception as error:  # whatever reading damaged files may raise
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+            raise UserError(
+                f"The checkpoint {checkpoint.path} is damaged or does not fit its "
+                f"hyperparams.yaml: {reason} Deleting that folder leaves the older "
+                "checkpoint, if there is one."
+            ) from error
+
+    def list_checkpoints(self):
+        """The checkpoints that are there; see the base class.
+
+        Raises
+        ------
+        UserError
+            If one has no readable CKPT.yaml.
+        """
+        try:
+            return super().list_checkpoints()
+        except (OSError, ValueError, TypeError, yaml.YAMLError) as error:
+            reason = " ".join(str(error).split())
+            raise UserError(
+                f"A CKPT.yaml in {self.checkpoints_dir} is damaged ({reason}). "
+                "Deleting its folder leaves the other checkpoints."
+            ) from error
 
     def delete_checkpoints(
         self,

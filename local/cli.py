@@ -198,6 +198,24 @@ def _run_options(hparams_file, run_arguments):
     return dataclasses.replace(run_opts, optimizer_step_limit=int(limit))
 
 
+def add_trust_option(parser):
+    """Give an argument parser the option `--trust_experiment[=True|False]`.
+
+    Arguments
+    ---------
+    parser : argparse.ArgumentParser
+    """
+    parser.add_argument(
+        "--trust_experiment",
+        nargs="?",
+        choices=(True, False),
+        const=True,
+        default=False,
+        type=lambda text: {"true": True, "false": False}.get(text.lower(), text),
+        help="open it whatever Python its hyperparams.yaml names",
+    )
+
+
 def top_level_keys(hparams_file):
     """Names of the top-level keys of a hyperpyyaml file, nothing constructed.
 

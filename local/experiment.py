@@ -12,6 +12,7 @@ from local.files import atomic_write
 from local.gcs import Address
 from local.settings import check_later
 from local.storage import Storage, told_as
+from local.trust import check_trusted
 
 #: Keys of evaluate.yaml and extract_embeddings.yaml that replace the experiment's
 #: own: where the data are and how the work is done, never what shapes the input.
@@ -105,8 +106,8 @@ def open_experiment(options, run_opts):
     Arguments
     ---------
     options : dict
-        Of evaluate.yaml or extract_embeddings.yaml: `experiment_folder`, and what
-        `storage.Storage.of` reads.
+        Of evaluate.yaml or extract_embeddings.yaml: `experiment_folder`, what
+        `storage.Storage.of` reads and, if it is there, `trust_experiment`.
     run_opts : speechbrain.utils.run_opts.RunOptions
 
     Returns
@@ -117,7 +118,8 @@ def open_experiment(options, run_opts):
     ------
     UserError
         If it is no experiment folder, holds no checkpoint, or its checkpoint does
-        not fit its hyperparams.yaml.
+        not fit its hyperparams.yaml; if that could run any program, and is not to be
+        trusted.
     """
     address = absolute(options["experiment_folder"], "experiment_folder")
     folder = Storage.of(options).experiment(address)
@@ -139,7 +141,10 @@ def open_experiment(options, run_opts):
         # for training only; its folders of noise and rooms may be elsewhere
         "augment": None,
     }
-    with told_as(joined(address, hparams_file.name), hparams_file):
+    told_path = joined(address, hparams_file.name)
+    if not options.get("trust_experiment"):
+        check_trusted(hparams_file, told_path, overrides)
+    with told_as(told_path, hparams_file):
         hparams = BEFORE | load_hparams(hparams_file, overrides)
     brain = ClinicalBrain(
         modules=hparams["modules"],
@@ -149,7 +154,7 @@ def open_experiment(options, run_opts):
     )
     # --debug has moved the checkpointer to an empty folder
     brain.checkpointer.checkpoints_dir = save_folder
-    checkpoint = _load_best(brain, address)
+    checkpoint = brain.load_best()
     return Experiment(address, folder, hparams, brain, checkpoint.path.name)
 
 
@@ -188,17 +193,3 @@ def check_no_experiment(folder):
             f"output_folder {folder} holds an experiment, whose files stay as they "
             "are: give another one."
         )
-
-
-def _load_best(brain, address):
-    """Load the best checkpoint of the experiment at an address."""
-    try:
-        return brain.load_best()
-    except UserError:
-        raise
-    except Exception as error:  # whatever reading damaged files may raise
-        raise UserError(
-            f"The best checkpoint in {joined(address, 'save')} is damaged or does not "
-            f"fit its hyperparams.yaml: {error}. Deleting its folder there leaves the "
-            "older one."
-        ) from error

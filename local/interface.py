@@ -28,7 +28,9 @@ class ClinicalClassifier(inference.ClinicalClassifier):
     """
 
     @classmethod
-    def from_hparams(cls, source, hparams_file="hyperparams.yaml", **kwargs):
+    def from_hparams(
+        cls, source, hparams_file="hyperparams.yaml", trust_experiment=False, **kwargs
+    ):
         """Load a model.
 
         Arguments
@@ -37,7 +39,10 @@ class ClinicalClassifier(inference.ClinicalClassifier):
             What train.py called output_folder, here or ``gs://…``, or a folder that
             export.py wrote.
         hparams_file : str
-            Of an exported folder.
+            Of an exported folder, which runs its own custom.py: load only those of
+            people whose programs you would run.
+        trust_experiment : bool
+            Whether to open an experiment whatever Python its yaml names.
         **kwargs
             `run_opts`, as {"device": "cuda:0"}, and of an exported folder all that
             SpeechBrain's `pretrained_from_hparams` takes.
@@ -58,7 +63,8 @@ class ClinicalClassifier(inference.ClinicalClassifier):
         run_opts = kwargs.pop("run_opts", None) or {}
         if isinstance(run_opts, dict):
             run_opts = RunOptions.from_dictionary(run_opts)
-        experiment = open_experiment({"experiment_folder": source}, run_opts)
+        options = {"experiment_folder": source, "trust_experiment": trust_experiment}
+        experiment = open_experiment(options, run_opts)
         return cls.of_experiment(experiment, run_opts=run_opts, **kwargs)
 
     @classmethod

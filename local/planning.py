@@ -310,7 +310,13 @@ def _check_same_experiment(hparams_file, overrides, run_options, folder):
     if plain_values(hparams_file, overrides)["sample_rate"] == 0:
         free["sample_rate"] = saved["sample_rate"]  # the one that was found
     new = plain_values(hparams_file, {**overrides, **free})
-    saved |= json.loads((folder / RUN_OPTIONS).read_text(encoding="utf-8"))
+    try:
+        saved |= json.loads((folder / RUN_OPTIONS).read_text(encoding="utf-8"))
+    except (OSError, ValueError, TypeError) as error:
+        raise UserError(
+            f"{folder / RUN_OPTIONS} is damaged ({error}): it can't be told what the "
+            "checkpoints there were trained with. Give another --output_folder."
+        ) from error
     new |= run_options
     different = [
         key for key in dict.fromkeys([*saved, *new]) if saved.get(key) != new.get(key)

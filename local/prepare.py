@@ -442,22 +442,29 @@ def saved_preparation(folder, values):
     record = Path(folder) / "preparation.json"
     if not record.exists():
         return None
-    saved = json.loads(record.read_text(encoding="utf-8"))
+    try:
+        saved = json.loads(record.read_text(encoding="utf-8"))
+        names = labels.flatten(saved["label_groups"])
+        manifests = {
+            split: read_manifest(Path(folder) / f"{split}.csv", names)
+            for split in saved.pop("splits")
+        }
+        fingerprint = saved["fingerprint"]
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+        raise UserError(
+            f"What {folder} keeps of the preparation is damaged ({error}). Deleting "
+            "that folder has the data prepared again; checkpoints stay."
+        ) from error
     storage, notes = Storage.of(values), []
     files = [*corpus.split_files(values, storage).values()]
     files.append(storage.file(values["labels_file"]))
     excluded = corpus.find_exclusions(values, storage, notes)
-    if _fingerprint(values, files, excluded) != saved["fingerprint"]:
+    if _fingerprint(values, files, excluded) != fingerprint:
         raise UserError(
             f"{folder} was prepared from other CSVs, labels or settings than these. "
             "Give another --output_folder to train on the new ones, or restore the "
             "old ones to continue."
         )
-    names = labels.flatten(saved["label_groups"])
-    manifests = {
-        split: read_manifest(Path(folder) / f"{split}.csv", names)
-        for split in saved.pop("splits")
-    }
     names = pd.concat(manifests.values())["recording"].unique().tolist()
     recordings = _fetched(names, values, storage, excluded)
     _check_still_there(manifests.values(), recordings)
