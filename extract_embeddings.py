@@ -73,7 +73,7 @@ def main(argv):
     run_on_main(parts.merge)
     failed_file = output_file.with_name(f"{output_file.name}.failed.csv")
     run_on_main(write_failed, [split.failed, failed_file])
-    logger.info("%d embeddings in %s", len(split.manifest), output_file)
+    run_on_main(print, [f"{len(split.manifest)} embeddings in {output_file}"])
     problems = upload_to and run_on_main(
         publishing.publish_files,
         [output_file.parent, [failed_file.name, output_file.name], upload_to],

@@ -323,7 +323,9 @@ def inspect_again(manifest, names, values):
     UserError
         For unusable recordings if these are to stop the run.
     """
-    table = manifest.drop(columns=["duration", *MEASURED, *names])
+    # older manifests have no warnings
+    measured = ["duration", *MEASURED, *names]
+    table = manifest.drop(columns=measured, errors="ignore")
     table = table.rename(columns={"ID": "uid", "recording": "audio"})
     storage, notes, title = Storage.of(values), [], "the test split"
     excluded = corpus.find_exclusions(values, storage, notes)

@@ -219,7 +219,7 @@ def evaluate_test_split(brain, hparams, plan, tables, command):
     result = evaluate(scored, output_folder)
     table = format_results(result)
     logger.info("Test split, %s:\n%s", result["checkpoint"], table)
-    logger.info("Everything is in %s", output_folder)
+    print(f"Everything is in {output_folder}")  # no path in log.txt
 
 
 def measure_splits(preparation, hparams, silences, output_folder):
