@@ -27,7 +27,7 @@ OK, RUN_FAILED, BAD_INPUT, INCOMPLETE = 0, 1, 2, 3
 
 #: Keys whose value is text whatever it looks like: a folder may be called 2024.
 TEXT_KEY = re.compile(
-    r"(_folder|_file|_csv|_to|_name|_cache|_project)$|^(study|features)$"
+    r"(_folder|_file|_csv|_to|_name|_cache|_project|_key)$|^(study|features)$"
 )
 
 

@@ -19,6 +19,7 @@ from local.measurements import (
 )
 from local.operating_points import apply_operating_points
 from local.predictions import rows_of_label, scores_in, write_predictions
+from local.pseudonyms import Pseudonyms
 from local.recordings import BucketRecordings, FolderRecordings
 from local.report import write_report
 from local.report.provenance import provenance
@@ -95,6 +96,8 @@ class Scored:
         Whether to make report.html, the model card and the figures.
     show_uids : bool
         Whether the report may name recordings.
+    pseudonyms : pseudonyms.Pseudonyms or None
+        Of recordings and subjects, for all that is written.
     """
 
     split: str
@@ -120,6 +123,7 @@ class Scored:
     train_log: Path | None = None
     report: bool = True
     show_uids: bool = False
+    pseudonyms: Pseudonyms | None = None
 
 
 def evaluate(scored, output_folder):
@@ -168,6 +172,8 @@ def evaluate(scored, output_folder):
         provenance=provenance(scored.command),
         show_uids=scored.show_uids,
     )
+    if scored.pseudonyms:
+        evidence = scored.pseudonyms.hidden(evidence)
     _write(evidence, scored.report, Path(output_folder))
     return found
 
@@ -237,7 +243,9 @@ def _baselines(scored):
             of.features().filter(like="acoustic_") for of in (train, own)
         )
     if scored.features:
-        read = baseline_features(scored.features, train.manifest, scored.manifest)
+        read = baseline_features(
+            scored.features, train.manifest, scored.manifest, scored.pseudonyms
+        )
         features[scored.features.stem] = read
     results, _ = baselines.baseline_results(
         train.manifest,
@@ -250,7 +258,7 @@ def _baselines(scored):
     return results
 
 
-def baseline_features(path, training, scored):
+def baseline_features(path, training, scored, pseudonyms=None):
     """Embeddings of the recordings of two manifests, for a baseline.
 
     Arguments
@@ -259,6 +267,8 @@ def baseline_features(path, training, scored):
         Parquet as `extract_embeddings.py` writes it.
     training, scored : pandas.DataFrame
         Manifests of n_train and n recordings.
+    pseudonyms : pseudonyms.Pseudonyms, optional
+        By which the file may name recordings.
 
     Returns
     -------
@@ -276,7 +286,7 @@ def baseline_features(path, training, scored):
             "the file."
         )
     uids = {"training": training["ID"], "this split": scored["ID"]}
-    return tuple(baselines.read_features(path, uids).values())
+    return tuple(baselines.read_features(path, uids, pseudonyms).values())
 
 
 def _subgroups(scored, table):

@@ -215,6 +215,7 @@ def evaluate_test_split(brain, hparams, plan, tables, command):
         train_log=Path(hparams["train_log"]),
         report=values["report"],
         show_uids=values["show_uids"],
+        pseudonyms=plan.pseudonyms,
     )
     result = evaluate(scored, output_folder)
     table = format_results(result)
