@@ -82,7 +82,7 @@ def prepare_predictions(options, command):
         split=table["split"].iloc[0] or Path(address).stem,
         table=table.reset_index(drop=True),
         label_groups=[names],
-        types=_types(table, names),
+        types=types_of(table, names),
         points=_points(validation, names, options),
         command=command,
         seed=options["seed"],
@@ -200,8 +200,21 @@ def _points(validation, names, options):
     return {}
 
 
-def _types(table, names):
-    """The type of each label; of a score the range is that of its numbers."""
+def types_of(table, names):
+    """The type of each label of predictions of which nothing else is known.
+
+    Arguments
+    ---------
+    table : pandas.DataFrame
+        A table of predictions.
+    names : list of str
+        Its labels.
+
+    Returns
+    -------
+    dict of str to labels.LabelType
+        Of a score the range is that of its numbers.
+    """
     types = {}
     for name in names:
         types[name] = LabelType()

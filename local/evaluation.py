@@ -53,7 +53,7 @@ class Scored:
     split : str
         The split's name.
     table : pandas.DataFrame
-        Its table of predictions, not calibrated yet.
+        Its table of predictions, not calibrated yet unless it `is_decided`.
     label_groups : list of list of str
         The labels of each head.
     types : dict of str to labels.LabelType
@@ -98,6 +98,8 @@ class Scored:
         Whether the report may name recordings.
     pseudonyms : pseudonyms.Pseudonyms or None
         Of recordings and subjects, for all that is written.
+    is_decided : bool
+        Whether the table is that of an earlier evaluation, calibrated and decided.
     """
 
     split: str
@@ -124,6 +126,13 @@ class Scored:
     report: bool = True
     show_uids: bool = False
     pseudonyms: Pseudonyms | None = None
+    is_decided: bool = False
+
+    def decided(self):
+        """The table of predictions, calibrated and decided."""
+        if self.is_decided:
+            return self.table
+        return apply_operating_points(self.table, self.points)
 
 
 def evaluate(scored, output_folder):
@@ -140,7 +149,7 @@ def evaluate(scored, output_folder):
     dict
         The content of metrics.json.
     """
-    table = apply_operating_points(scored.table, scored.points)
+    table = scored.decided()
     found = metrics.evaluate_predictions(
         table,
         scored.label_groups,
@@ -196,8 +205,7 @@ def measured(scored, hparams, brain=None):
     """
     failed = {entry["uid"] for entry in scored.failed}
     manifest = scored.manifest[~scored.manifest["ID"].isin(failed)]
-    decided = apply_operating_points(scored.table, scored.points)
-    silences = Silences(decided, hparams["sample_rate"], brain)
+    silences = Silences(scored.decided(), hparams["sample_rate"], brain)
     frame = measure_split(
         manifest, scored.recordings, hparams, f"measuring {scored.split}", silences
     )

@@ -95,12 +95,7 @@ def prepare_evaluation(experiment, options, hparams):
         for subject in read_manifest(file, names)["subject"]
     }
     subjects = set(prepared.manifest["subject"])
-    seen, notes = trained & subjects, list(prepared.notes)
-    if seen:
-        notes.append(
-            f"{len(seen)} of {len(subjects)} subjects of this split were trained or "
-            "validated on: these results are not of unseen subjects."
-        )
+    notes = [*prepared.notes, *seen_notes(trained, subjects)]
     features = _features(options, own_manifests, prepared.manifest, names, pseudonyms)
     return EvaluationSplit(
         name,
@@ -112,6 +107,26 @@ def prepare_evaluation(experiment, options, hparams):
         output_folder,
         pseudonyms,
     )
+
+
+def seen_notes(trained, subjects):
+    """What a reader must know if subjects of a split were learned from.
+
+    Arguments
+    ---------
+    trained, subjects : set of str
+        That were trained or validated on; of the split.
+
+    Returns
+    -------
+    list of str
+    """
+    if not (seen := trained & subjects):
+        return []
+    return [
+        f"{len(seen)} of {len(subjects)} subjects of this split were trained or "
+        "validated on: these results are not of unseen subjects."
+    ]
 
 
 def score(experiment, hparams, split, options, command):

@@ -445,6 +445,12 @@ def saved_preparation(folder, values):
     if not record.exists():
         return None
     saved = json.loads(record.read_text(encoding="utf-8"))
+    if saved.pop("withdrawn", None):
+        raise UserError(
+            f"Consent was withdrawn of subjects that {folder} was prepared with "
+            "(withdraw.py), so this training does not go on. Give another "
+            "--output_folder to train without them."
+        )
     storage, notes = Storage.of(values), []
     files = [*corpus.split_files(values, storage).values()]
     files.append(storage.file(values["labels_file"]))
