@@ -25,6 +25,7 @@ from pathlib import Path
 from local import cli, corpus, rebuilding, withdrawal
 from local.addresses import absolute, is_remote, local_path
 from local.errors import UserError
+from local.formats import counted
 from local.pseudonyms import read_pseudonyms
 
 #: Options that take several values.
@@ -137,14 +138,14 @@ def _clean(units, person, options):
                 places = withdrawal.data_folders(units, options.corpus_folder)
                 places = withdrawal.remote(places)
                 n = withdrawal.clean_audio_cache(folder, person, places, dry_run)
-            done[str(folder)] = f"audio of {n} recordings"
+            done[str(folder)] = f"audio of {counted(n, 'recording')}"
     for file in options.embeddings:
         done |= withdrawal.clean_embeddings(file, person, dry_run)
     for unit in units:
         done |= unit.clean(person, dry_run)
     print("Nothing was changed; to be removed:" if dry_run else "Removed:")
     for name, what in done.items():
-        print(f"  {name}: {f'{what} rows' if isinstance(what, int) else what}")
+        print(f"  {name}: {counted(what, 'row') if isinstance(what, int) else what}")
     failed = rebuilding.REMOVED in done.values()
     return cli.INCOMPLETE if failed else cli.OK
 

@@ -1,6 +1,8 @@
 """After a withdrawal nothing of a person is left, and results are without them."""
 
 import json
+import math
+import re
 import shutil
 import signal
 
@@ -11,12 +13,15 @@ import pytest
 from conftest import LABELS, make_corpus, read_csv, write_csv
 from running import failed, run_script, succeeded, train
 
-from local import metrics, withdrawal
+from local import evaluation, metrics, rebuilding, withdrawal
 from local.bulk import embeddings_table
 from local.decoded_cache import DecodedCache
+from local.errors import UserError
+from local.fold_results import collect_results
 from local.gcs import Address, Cache, RemoteObject
 from local.operating_points import read_operating_points
-from local.predictions import read_predictions
+from local.predictions import read_predictions, write_predictions
+from local.pseudonyms import Pseudonyms
 from local.withdrawal import Person
 
 #: Of the training split, of validation, of test.
@@ -84,12 +89,20 @@ def everything(folder, *others):
 
 
 def files_naming(folder, names):
-    """Files below a folder that hold one of these names, as text."""
+    """Files below a folder that hold one of these names, whole words outside base64."""
+    words = "|".join(map(re.escape, names))
+    pattern = re.compile(rf"(?<![A-Za-z0-9+/])(?:{words})(?![A-Za-z0-9+/])")
     return {
         str(file.relative_to(folder))
         for file in folder.rglob("*")
-        if file.is_file() and any(name.encode() in file.read_bytes() for name in names)
+        if file.is_file() and pattern.search(text_of(file))
     }
+
+
+def text_of(file):
+    if file.suffix == ".parquet":  # compressed
+        return str(pq.read_table(file).to_pylist())
+    return file.read_bytes().decode("utf-8", "replace")
 
 
 def content(folder):
@@ -313,3 +326,94 @@ def test_an_older_log_is_blanked(tmp_path):
     person = Person({"12"}, uids={"r01"})
     assert withdrawal.clean_log(log, person, dry_run=False) == 1
     assert log.read_text() == "…, r02 and 5 more: clipped\n12 of 81 subjects\nr011\n"
+
+
+# Results of which no experiment is known
+
+
+def predicted(subjects, split, pseudonyms=None):
+    """A table of predictions: two recordings and one label of each subject."""
+    rows = [
+        {
+            "uid": f"{subject}_{take}",
+            "subject": subject,
+            "label": "slow",
+            "target": take,
+            "logit": take - 0.25 * n,
+            "probability": 1 / (1 + math.exp(0.25 * n - take)),
+            "session": "",
+            "split": split,
+            "predicted": None,
+        }
+        for n, subject in enumerate(subjects)
+        for take in (0, 1)
+    ]
+    table = pd.DataFrame(rows).astype({"predicted": "Int8", "target": float})
+    if pseudonyms:
+        table["uid"] = table["uid"].map(pseudonyms.uid)
+        table["subject"] = table["subject"].map(pseudonyms.subject)
+    return table
+
+
+def test_a_cross_validation_is_put_together_again(tmp_path):
+    folds = (["ann", "bob"], ["cy", "dee"])
+    (tmp_path / "cross_validation.json").write_text("{}")
+    for number, subjects in enumerate(folds, start=1):
+        folder = tmp_path / f"repeat_1/fold_{number}"
+        folder.mkdir(parents=True)
+        write_predictions(predicted(subjects, "test"), folder / "predictions.csv")
+        (folder / "metrics.json").write_text('{"labels": {"slow": {}}}')
+        rows = [{"uid": f"{of}_0", "subject": of} for fold in folds for of in fold]
+        write_csv(tmp_path / f"splits/repeat_1_fold_{number}/train.csv", rows)
+    unit, person = withdrawal.Unit(tmp_path), Person({"bob"})
+    collect_results(unit.runs(), ["slow"], tmp_path)
+    assert withdrawal.learn_experiment(person, tmp_path) > 0
+    unit.clean(person, dry_run=False)
+    assert files_naming(tmp_path, ("bob", "bob_0", "bob_1")) == set()
+    merged = read_predictions(tmp_path / "predictions.csv")
+    assert list(dict.fromkeys(merged["subject"])) == ["ann", "cy", "dee"]
+    found = json.loads((tmp_path / "metrics.json").read_text())
+    assert (found["n_recordings"], found["n_subjects"]) == (6, 3)
+    assert [fold["n_subjects"] for fold in found["folds"]] == [1, 2]
+    unit.clean(Person({"ann"}, uids={"ann_0", "ann_1"}), dry_run=False)
+    assert not (tmp_path / "metrics.json").exists()  # a fold has nobody left
+
+
+def test_pseudonymised_results_need_the_key(tmp_path):
+    pseudonyms = Pseudonyms(bytes(range(16)))
+    table = predicted(["ann", "bob"], "test", pseudonyms)
+    write_predictions(table, tmp_path / "predictions.csv")
+    unit, person = withdrawal.Unit(tmp_path), Person({"bob"})
+    with pytest.raises(UserError, match="--pseudonymise_key"):
+        withdrawal.check_readable(person, [tmp_path], [])
+    person = Person({"bob"}, pseudonyms)
+    withdrawal.check_readable(person, [tmp_path], [])
+    assert withdrawal.learn_experiment(person, tmp_path) == 2
+    unit.clean(person, dry_run=False)
+    left = read_predictions(tmp_path / "predictions.csv")
+    assert left["subject"].unique().tolist() == [pseudonyms.subject("ann")]
+
+
+def test_an_evaluation_of_nobody_else_is_removed(tmp_path):
+    write_predictions(predicted(["bob"], "test"), tmp_path / "predictions.csv")
+    (tmp_path / "report.html").write_text("bob")
+    (tmp_path / "metrics.json").write_text("{}")
+    done = withdrawal.Unit(tmp_path).clean(Person({"bob"}), dry_run=False)
+    assert list(done.values()) == [rebuilding.EMPTY]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_report_that_can_not_be_rebuilt_is_removed(tmp_path, monkeypatch):
+    """The disk is full when the report is written."""
+
+    def fails(*_):
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(evaluation, "write_report", fails)
+    write_predictions(predicted(["ann", "bob"], "test"), tmp_path / "predictions.csv")
+    (tmp_path / "report.html").write_text("bob")
+    (tmp_path / "metrics.json").write_text("{}")
+    done = withdrawal.Unit(tmp_path).clean(Person({"bob"}), dry_run=False)
+    assert list(done.values()) == [rebuilding.REMOVED]
+    assert [file.name for file in tmp_path.iterdir()] == ["predictions.csv"]
+    assert files_naming(tmp_path, ("bob", "bob_0")) == set()
