@@ -26,7 +26,9 @@ from local import cli, corpus, rebuilding, withdrawal
 from local.addresses import absolute, is_remote, local_path
 from local.errors import UserError
 from local.formats import counted
+from local.person import Person
 from local.pseudonyms import read_pseudonyms
+from local.result_folders import ResultFolder
 
 #: Options that take several values.
 LISTS = ("--experiment_folder", "--embeddings", "--audio_cache", "--decoded_cache")
@@ -35,10 +37,8 @@ LISTS = ("--experiment_folder", "--embeddings", "--audio_cache", "--decoded_cach
 def main(argv):
     """Find the person, remove them, say what is left to do."""
     options = _parse(argv)
-    units = [withdrawal.Unit(folder) for folder in options.experiment_folder]
-    person = withdrawal.Person(
-        options.subject, read_pseudonyms(options.pseudonymise_key)
-    )
+    units = [ResultFolder(folder) for folder in options.experiment_folder]
+    person = Person(options.subject, read_pseudonyms(options.pseudonymise_key))
     if not _find(person, options):
         print("They are excluded already, and nothing of them is left.")
         return cli.OK
@@ -97,7 +97,7 @@ def _find(person, options):
         if not is_remote(folder):
             excluded = corpus.excluded_subjects(Path(folder) / corpus.EXCLUDED)
     for subject in sorted(person.subjects):
-        alone = withdrawal.Person({subject}, person.pseudonyms)
+        alone = Person({subject}, person.pseudonyms)
         listed = withdrawal.learn_corpus(alone, folder, storage) if folder else 0
         kept = sum(
             withdrawal.learn_experiment(alone, of) for of in options.experiment_folder

@@ -73,7 +73,7 @@ def rebuild(folder, experiment, person):
         With a predictions.csv, and whatever evaluation wrote beside it.
     experiment : Experiment or None
         Whose network made the predictions; None where that can't be opened.
-    person : withdrawal.Person
+    person : person.Person
 
     Returns
     -------

@@ -5,7 +5,6 @@ experiments keep of it. That is removed last, manifests at the very end: until t
 withdrawal that was killed can be run again, and knows whom to look for.
 """
 
-import dataclasses
 import json
 import re
 import shutil
@@ -18,106 +17,20 @@ import pyarrow.parquet as pq
 
 from local import corpus, splits
 from local.addresses import is_remote, joined
-from local.config import plain_values
 from local.decoded_cache import TAG, DecodedCache
 from local.errors import UserError
-from local.experiment import MANIFESTS
-from local.files import atomic_write, write_json
-from local.fold_results import collect_results
-from local.fold_runs import RECORD, FoldRun
+from local.files import atomic_write
+from local.fold_runs import RECORD
 from local.gcs import Address, Cache
-from local.predictions import read_predictions
-from local.pseudonyms import Pseudonyms, are_pseudonyms
-from local.rebuilding import opened, rebuild
+from local.person import uid_column
+from local.pseudonyms import are_pseudonyms
 from local.storage import DEFAULT_CACHE, Storage
 
 #: What an evaluation leaves in its folder.
 RESULTS = ("predictions.csv", "failed.csv")
 
-#: Splits that a network is trained on or chosen by, and how.
-LEARNED_FROM = {
-    "train": "trained on them",
-    "valid": "not trained on them, but its best epoch was chosen with them",
-}
-
 #: Names that are shorter could be anything in a log.
 SHORTEST_NAME = 3
-
-
-@dataclasses.dataclass
-class Person:
-    """Whose consent is withdrawn, and what their recordings are called.
-
-    Attributes
-    ----------
-    subjects : set of str
-    pseudonyms : pseudonyms.Pseudonyms or None
-        By which results may name them.
-    uids, recordings : set of str
-        Their recordings, and the folders of these below a data folder.
-    """
-
-    subjects: set
-    pseudonyms: Pseudonyms | None = None
-    uids: set = dataclasses.field(default_factory=set)
-    recordings: set = dataclasses.field(default_factory=set)
-
-    def has(self, table):
-        """Which rows of a table are theirs.
-
-        Arguments
-        ---------
-        table : pandas.DataFrame
-            With `subject`, or `uid` or `ID`; the subject decides where there is one.
-
-        Returns
-        -------
-        pandas.Series of bool
-        """
-        column = _uid_column(table.columns)
-        theirs = pd.Series(False, index=table.index)
-        if column:
-            theirs = table[column].isin(self.shown(self.uids))
-        if "subject" in table:
-            subjects = set(self.subjects)
-            if self.pseudonyms:
-                subjects |= set(map(self.pseudonyms.subject, self.subjects))
-            named = table["subject"].fillna("") != ""
-            theirs = table["subject"].isin(subjects) | (theirs & ~named)
-        return theirs
-
-    def shown(self, uids):
-        """Names of recordings as results may show them, set of str."""
-        hidden = map(self.pseudonyms.uid, uids) if self.pseudonyms else ()
-        return {*uids, *hidden}
-
-    def learn(self, table):
-        """Take note of their recordings in a table; how many there are."""
-        rows = table[self.has(table)]
-        column = _uid_column(table.columns)
-        if column and "subject" in table and not are_pseudonyms(rows[column]):
-            self.uids |= set(rows[column])
-            for folder in {"recording", "audio"} & set(rows):
-                self.recordings |= set(rows[folder])
-        return len(rows)
-
-    def left_in(self, split):
-        """A `measurements.MeasuredSplit` without them."""
-        theirs = self.has(split.manifest)
-        measured = split.measurements
-        if measured is not None:
-            measured = measured[~measured["ID"].isin(split.manifest["ID"][theirs])]
-        manifest = split.manifest[~theirs].reset_index(drop=True)
-        return dataclasses.replace(split, manifest=manifest, measurements=measured)
-
-    def left_of(self, failed):
-        """A list of dict with `uid` and maybe `subject`, without theirs."""
-        theirs = self.has(pd.DataFrame(failed)) if failed else ()
-        return [of for of, own in zip(failed, theirs, strict=True) if not own]
-
-
-def _uid_column(columns):
-    return next((name for name in ("uid", "ID") if name in columns), None)
 
 
 # Finding them
@@ -169,10 +82,10 @@ def tables_of(folder):
     """
     for file in sorted(folder.rglob("*.csv")):
         try:
-            table = pd.read_csv(file, dtype=str, keep_default_na=False)
+            table = read_cells(file)
         except (OSError, ValueError, pd.errors.ParserError):
             continue
-        if _uid_column(table.columns) or "subject" in table:
+        if uid_column(table.columns) or "subject" in table:
             yield file, table
 
 
@@ -212,7 +125,7 @@ def learn_experiment(person, folder):
     """
     found = sum(person.learn(table) for _, table in tables_of(folder))
     for record in folder.rglob("preparation.json"):
-        failed = _read_json(record).get("failed", [])
+        failed = read_json(record).get("failed", [])
         if failed:
             found += person.learn(pd.DataFrame(failed, columns=["uid", "subject"]))
     return found
@@ -237,11 +150,11 @@ def check_readable(person, folders, embeddings):
         str(file)
         for folder in folders
         for file, table in tables_of(folder)
-        if are_pseudonyms(table[_uid_column(table.columns) or "subject"])
+        if are_pseudonyms(table[uid_column(table.columns) or "subject"])
     ]
     hidden += [
         str(file)
-        for file in _parquets(folders, embeddings)
+        for file in parquets_of(folders, embeddings)
         if are_pseudonyms(_names(pq.read_table(file)).to_pylist())
     ]
     if hidden:
@@ -252,11 +165,17 @@ def check_readable(person, folders, embeddings):
         )
 
 
-def _read_json(path):
+def read_json(path):
+    """The content of a JSON file; UserError if it is damaged."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise UserError(f"{path} can't be read: {error}") from error
+
+
+def read_cells(path):
+    """A CSV as it is, every cell text, pandas.DataFrame."""
+    return pd.read_csv(path, dtype=str, keep_default_na=False)
 
 
 # Files without them
@@ -325,17 +244,17 @@ def _recounted(windowed, theirs):
 
 def _names(table):
     """The names of recordings in a table of parquet, as text."""
-    return table[_uid_column(table.column_names)].cast(pa.string())
+    return table[uid_column(table.column_names)].cast(pa.string())
 
 
-def _parquets(folders, embeddings):
+def parquets_of(folders, embeddings):
     """Every parquet file that names recordings: given, unfinished, in a folder."""
     files = [file for file in embeddings if file.is_file()]
     for file in embeddings:
         files += sorted(_parts_of(file).glob("*.parquet"))
     for folder in folders:
         files += sorted(folder.rglob("*.parquet"))
-    return [file for file in files if _uid_column(pq.read_schema(file).names)]
+    return [file for file in files if uid_column(pq.read_schema(file).names)]
 
 
 def _parts_of(file):
@@ -357,11 +276,11 @@ def clean_embeddings(file, person, dry_run):
         Rows that were removed, by file.
     """
     found = {
-        str(of): clean_parquet(of, person, dry_run) for of in _parquets([], [file])
+        str(of): clean_parquet(of, person, dry_run) for of in parquets_of([], [file])
     }
     failed = file.with_name(f"{file.name}.failed.csv")
     if failed.is_file():
-        table = pd.read_csv(failed, dtype=str, keep_default_na=False)
+        table = read_cells(failed)
         found[str(failed)] = clean_csv(failed, table, person, dry_run)
     return found
 
@@ -428,189 +347,6 @@ def clean_audio_cache(folder, person, data_folders, dry_run):
         cache.sweep()
         shutil.rmtree(folder / "snapshots", ignore_errors=True)
     return len(kept)
-
-
-# Experiments
-
-
-@dataclasses.dataclass(frozen=True)
-class Trained:
-    """A checkpoint, and what the person was to it."""
-
-    checkpoint: Path
-    how: str
-
-
-class Unit:
-    """A folder of results: an experiment, a cross-validation, or an evaluation.
-
-    Arguments
-    ---------
-    folder : Path
-    """
-
-    def __init__(self, folder):
-        self.folder = folder
-        files = sorted(folder.rglob("hyperparams.yaml"))
-        self.experiments = [file.parent for file in files]
-
-    @property
-    def values(self):
-        """Plain values of each experiment's yaml, list of dict."""
-        return [plain_values(of / "hyperparams.yaml") for of in self.experiments]
-
-    def trained(self, person):
-        """The checkpoints that learned from a person, list of Trained."""
-        found = []
-        for folder in self.experiments:
-            for split, how in LEARNED_FROM.items():
-                file = folder / MANIFESTS / f"{split}.csv"
-                if file.is_file() and person.has(_cells(file)).any():
-                    checkpoints = sorted((folder / "save").glob("CKPT*"))
-                    found += [Trained(path, how) for path in checkpoints]
-        return found
-
-    def evaluations(self):
-        """Folders with an evaluation, each with the experiment it is of or None."""
-        merged = {self.folder, *self.folder.glob("repeat_*")} if self.is_folds else ()
-        for file in sorted(self.folder.rglob("predictions.csv")):
-            if file.parent not in merged:
-                above = [file.parent, *file.parent.parents]
-                owner = next((of for of in above if of in self.experiments), None)
-                yield file.parent, owner
-
-    @property
-    def is_folds(self):
-        """Whether it is a cross-validation."""
-        return (self.folder / RECORD).is_file()
-
-    def runs(self):
-        """The folds of a cross-validation, by repeat, list of (list of FoldRun)."""
-        found = {}
-        for folder in self.folder.glob("repeat_*/fold_*"):
-            numbers = [
-                int(part.name.rpartition("_")[2]) for part in (folder.parent, folder)
-            ]
-            found.setdefault(numbers[0], []).append(
-                FoldRun(*numbers, 0, folder, Path())
-            )
-        return [sorted(of, key=lambda run: run.fold) for _, of in sorted(found.items())]
-
-    def clean(self, person, dry_run):
-        """Remove a person, memory last.
-
-        Arguments
-        ---------
-        person : Person
-        dry_run : bool
-
-        Returns
-        -------
-        dict of str to (int or str)
-            By file the number of rows, by evaluation how it was rebuilt.
-        """
-        done, held = {}, self.holds(person)
-        experiments = {None: None}
-        for folder, owner in self.evaluations():
-            # one without it is of a withdrawal that was stopped
-            if not (held or not (folder / "metrics.json").exists()):
-                continue
-            done[str(folder)] = "to be rebuilt"
-            if dry_run:
-                continue
-            if owner not in experiments:
-                experiments[owner] = opened(owner)
-            done[str(folder)] = rebuild(folder, experiments[owner], person)
-        if not held:
-            return done
-        return done | self._clean_others(person, dry_run)
-
-    def holds(self, person):
-        """Whether anything of a person is in it."""
-        tables = (person.has(table).any() for _, table in tables_of(self.folder))
-        records = (self._failed_of(folder, person) for folder in self.experiments)
-        parquets = _parquets([self.folder], [])
-        return (
-            any(tables)
-            or any(records)
-            or any(clean_parquet(file, person, dry_run=True) for file in parquets)
-        )
-
-    @staticmethod
-    def _failed_of(folder, person):
-        """How many of their recordings an experiment could not use."""
-        path = folder / MANIFESTS / "preparation.json"
-        failed = _read_json(path)["failed"] if path.is_file() else []
-        return len(failed) - len(person.left_of(failed))
-
-    def _clean_others(self, person, dry_run):
-        """Remove a person from all that no evaluation has written."""
-        done = {}
-        if self.is_folds and (self.folder / "predictions.csv").exists():
-            done[str(self.folder)] = "to be put together again"
-            if not dry_run:
-                done[str(self.folder)] = self._collect()
-        for file in _parquets([self.folder], []):
-            done[str(file)] = clean_parquet(file, person, dry_run)
-        for file in (*self.folder.rglob("*.txt"), *self.folder.rglob("*.log")):
-            done[str(file)] = clean_log(file, person, dry_run)
-        for file in self.folder.rglob("inventory.json"):
-            done[str(file)] = "removed (--check_only=True counts again)"
-            if not dry_run:
-                file.unlink()
-        for folder in self.experiments:
-            done |= self._mark(folder, person, dry_run)
-        results = {folder for folder, _ in self.evaluations()}
-        results |= {self.folder} if self.is_folds else set()
-        # the person is found by the manifests: they are the last
-        tables = sorted(tables_of(self.folder), key=lambda of: _is_manifest(of[0]))
-        for file, table in tables:
-            if file.parent not in results or file.name not in RESULTS or dry_run:
-                done[str(file)] = clean_csv(file, table, person, dry_run)
-        return {name: of for name, of in done.items() if of}
-
-    def _collect(self):
-        """Put the results of a cross-validation together again."""
-        runs = self.runs()
-        finished = [[run for run in of if run.is_finished] for of in runs]
-        if finished != runs:
-            for name in ("metrics.json", "predictions.csv", "failed.csv"):
-                (self.folder / name).unlink(missing_ok=True)
-            return "removed: a fold has nobody left"
-        table = read_predictions(runs[0][0].folder / "predictions.csv")
-        names = list(dict.fromkeys(table["label"]))
-        collect_results(runs, names, self.folder)
-        return "put together again"
-
-    def _mark(self, folder, person, dry_run):
-        """Let the record of an experiment's preparation say that it was changed."""
-        path = folder / MANIFESTS / "preparation.json"
-        manifests = [_cells(file) for file in path.parent.glob("*.csv")]
-        listed = any(person.has(manifest).any() for manifest in manifests)
-        if not path.is_file() or not (listed or self._failed_of(folder, person)):
-            return {}
-        record = _read_json(path)
-        left = person.left_of(record["failed"])
-        names = person.uids | person.subjects
-        notes = [of for of in record["notes"] if not _names_any(of, names)]
-        if not dry_run:
-            changed = {"failed": left, "notes": notes, "withdrawn": True}
-            write_json(path, record | changed)
-        return {str(path): len(record["failed"]) - len(left)}
-
-
-def _names_any(note, names):
-    """Whether a note of an older version names one of these."""
-    words = [re.escape(name) for name in names if not name.isdecimal()]
-    return bool(words) and bool(re.search(rf"(?<!\w)(?:{'|'.join(words)})(?!\w)", note))
-
-
-def _is_manifest(path):
-    return path.parent.name == MANIFESTS.name
-
-
-def _cells(path):
-    return pd.read_csv(path, dtype=str, keep_default_na=False)
 
 
 def known_caches(units, key):

@@ -20,9 +20,10 @@ from local.errors import UserError
 from local.fold_results import collect_results
 from local.gcs import Address, Cache, RemoteObject
 from local.operating_points import read_operating_points
+from local.person import Person
 from local.predictions import read_predictions, write_predictions
 from local.pseudonyms import Pseudonyms
-from local.withdrawal import Person
+from local.result_folders import ResultFolder
 
 #: Of the training split, of validation, of test.
 TRAINED, VALIDATED, TESTED = "s00", "s09", "s12"
@@ -365,7 +366,7 @@ def test_a_cross_validation_is_put_together_again(tmp_path):
         (folder / "metrics.json").write_text('{"labels": {"slow": {}}}')
         rows = [{"uid": f"{of}_0", "subject": of} for fold in folds for of in fold]
         write_csv(tmp_path / f"splits/repeat_1_fold_{number}/train.csv", rows)
-    unit, person = withdrawal.Unit(tmp_path), Person({"bob"})
+    unit, person = ResultFolder(tmp_path), Person({"bob"})
     collect_results(unit.runs(), ["slow"], tmp_path)
     assert withdrawal.learn_experiment(person, tmp_path) > 0
     unit.clean(person, dry_run=False)
@@ -383,7 +384,7 @@ def test_pseudonymised_results_need_the_key(tmp_path):
     pseudonyms = Pseudonyms(bytes(range(16)))
     table = predicted(["ann", "bob"], "test", pseudonyms)
     write_predictions(table, tmp_path / "predictions.csv")
-    unit, person = withdrawal.Unit(tmp_path), Person({"bob"})
+    unit, person = ResultFolder(tmp_path), Person({"bob"})
     with pytest.raises(UserError, match="--pseudonymise_key"):
         withdrawal.check_readable(person, [tmp_path], [])
     person = Person({"bob"}, pseudonyms)
@@ -398,7 +399,7 @@ def test_an_evaluation_of_nobody_else_is_removed(tmp_path):
     write_predictions(predicted(["bob"], "test"), tmp_path / "predictions.csv")
     (tmp_path / "report.html").write_text("bob")
     (tmp_path / "metrics.json").write_text("{}")
-    done = withdrawal.Unit(tmp_path).clean(Person({"bob"}), dry_run=False)
+    done = ResultFolder(tmp_path).clean(Person({"bob"}), dry_run=False)
     assert list(done.values()) == [rebuilding.EMPTY]
     assert list(tmp_path.iterdir()) == []
 
@@ -413,7 +414,7 @@ def test_a_report_that_can_not_be_rebuilt_is_removed(tmp_path, monkeypatch):
     write_predictions(predicted(["ann", "bob"], "test"), tmp_path / "predictions.csv")
     (tmp_path / "report.html").write_text("bob")
     (tmp_path / "metrics.json").write_text("{}")
-    done = withdrawal.Unit(tmp_path).clean(Person({"bob"}), dry_run=False)
+    done = ResultFolder(tmp_path).clean(Person({"bob"}), dry_run=False)
     assert list(done.values()) == [rebuilding.REMOVED]
     assert [file.name for file in tmp_path.iterdir()] == ["predictions.csv"]
     assert files_naming(tmp_path, ("bob", "bob_0")) == set()
