@@ -34,7 +34,7 @@ def main(argv, train=TRAIN):
             if run.is_finished:
                 logger.info("%s is finished", run.name)
                 continue
-            logger.info("%s: %s", run.name, run.folder)
+            print(f"{run.name}: {run.folder}", flush=True)
             status = run_fold([*train, *argv, *plan.command_line(run)], claim)
             if status not in (cli.OK, cli.INCOMPLETE):
                 return _stopped(run, status)

@@ -85,7 +85,7 @@ def report(scored, folder, upload_to):
     result = evaluate(scored, folder)
     made_by = result["checkpoint"] or "predictions from elsewhere"
     logger.info("%s, %s:\n%s", scored.split, made_by, format_results(result))
-    logger.info("Everything is in %s", folder)
+    print(f"Everything is in {folder}")
     problems = upload_to and publishing.publish_files(folder, OUTPUTS, upload_to)
     return cli.INCOMPLETE if scored.failed or problems else cli.OK
 

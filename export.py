@@ -11,7 +11,6 @@ nothing is left behind (status 1).
 """
 
 import argparse
-import logging
 
 from speechbrain.utils.run_opts import RunOptions
 
@@ -19,8 +18,6 @@ from local import cli
 from local.addresses import output_path
 from local.experiment import open_experiment
 from local.export.folder import check_output_folder, export
-
-logger = logging.getLogger(__name__)
 
 
 def main(argv):
@@ -31,7 +28,7 @@ def main(argv):
     experiment = open_experiment(vars(options), run_opts)
     check_output_folder(output_folder, experiment)
     export(experiment, output_folder)
-    logger.info("the model is in %s; its README.md says how to use it", output_folder)
+    print(f"the model is in {output_folder}; its README.md says how to use it")
 
 
 def _parse(argv):

@@ -30,6 +30,7 @@ from local.errors import UserError
 from local.experiment import open_experiment
 from local.manifests import write_failed
 from local.prepare import prepare_split
+from local.pseudonyms import read_pseudonyms
 from local.windows import split_long
 
 logger = logging.getLogger(__name__)
@@ -40,12 +41,7 @@ def main(argv):
     arguments = cli.parse_arguments(argv)
     ddp_init_group(arguments.run_opts)
     options = load_hparams(arguments.hparams_file, arguments.overrides)
-    output_file = local_path(options["output_file"], "output_file")
-    if output_file.suffix != ".parquet":
-        raise UserError(f"output_file must end in .parquet, found {output_file}.")
-    if output_file.is_dir():
-        raise UserError(f"output_file {output_file} is a folder: name a file.")
-    output_path(output_file.parent, "output_file")
+    output_file = _output_file(options)
     upload_to = publishing.destination(
         options["upload_to"], options["gcs_project"], arguments.run_opts
     )
@@ -56,6 +52,7 @@ def main(argv):
         options["embedding_type"], options["pooling_mode"] or hparams["pooling_mode"]
     )
     embeddings.check_available(kind, experiment.brain.modules)
+    pseudonyms = read_pseudonyms(hparams["pseudonymise_key"])
 
     split_csv = absolute(options["split_csv"], "split_csv")
     own_data = hparams["data_folder"] == experiment.hparams["data_folder"]
@@ -71,18 +68,22 @@ def main(argv):
     )
     duration_s = windows.manifest["duration"].sum()
     engine = Engine(experiment.brain, options["backend"], duration_s)
-    parts = _parts(output_file, split, windows, kind, experiment, engine, hparams)
+    parts = _parts(
+        output_file, split, windows, kind, experiment, engine, hparams, pseudonyms
+    )
     failed_file = output_file.with_name(f"{output_file.name}.failed.csv")
+    failed = split.failed
+    failed = pseudonyms.hidden_failures(failed) if pseudonyms else failed
     with claimed(parts.folder) if if_main_process() else contextlib.nullcontext():
         run_on_main(parts.discard_others)
         extract_parts(
             parts, engine, kind, windows, split.recordings, hparams, _share_of_work()
         )
         ddp_barrier()
-        run_on_main(write_failed, [split.failed, failed_file])
+        run_on_main(write_failed, [failed, failed_file])
         run_on_main(parts.merge)
     run_on_main(parts.remove_folder)
-    logger.info("%d embeddings in %s", len(split.manifest), output_file)
+    run_on_main(print, [f"{len(split.manifest)} embeddings in {output_file}"])
     problems = upload_to and run_on_main(
         publishing.publish_files,
         [output_file.parent, [failed_file.name, output_file.name], upload_to],
@@ -90,17 +91,31 @@ def main(argv):
     return cli.INCOMPLETE if split.failed or problems else cli.OK
 
 
-def _parts(output_file, split, windows, kind, experiment, engine, hparams):
+def _output_file(options):
+    """The path of the file to be written."""
+    output_file = local_path(options["output_file"], "output_file")
+    if output_file.suffix != ".parquet":
+        raise UserError(f"output_file must end in .parquet, found {output_file}.")
+    if output_file.is_dir():
+        raise UserError(f"output_file {output_file} is a folder: name a file.")
+    output_path(output_file.parent, "output_file")
+    return output_file
+
+
+def _parts(output_file, split, windows, kind, experiment, engine, hparams, pseudonyms):
     """The parts of the file, and all that they depend on."""
     uids = split.table["uid"].tolist()
     how = ("max_duration", "window_overlap", "window_pooling")
     windowed = {key: hparams[key] for key in how}
     windowed["rows"] = [row for row, uid in enumerate(uids) if uid in windows.counts]
+    about = embeddings.describe(kind, experiment, engine.backend.name, windowed)
+    if pseudonyms:
+        about["pseudonyms"] = pseudonyms.fingerprint
     return Parts(
         output_file,
         uids,
         kind.size_in(engine.modules),
-        embeddings.describe(kind, experiment, engine.backend.name, windowed),
+        about,
         state="\n".join(
             [
                 hparams["data_folder"],
@@ -109,6 +124,7 @@ def _parts(output_file, split, windows, kind, experiment, engine, hparams):
                 split.manifest.to_csv(index=False),
             ]
         ),
+        pseudonyms=pseudonyms,
     )
 
 

@@ -32,7 +32,12 @@ from local.engine import Engine
 from local.errors import UserError
 from local.experiment import FREE_LATER, OF_THIS_MACHINE, open_experiment
 from local.files import atomic_write, write_json
-from local.manifests import build_manifest, stop_on_failed, write_failed
+from local.manifests import (
+    BETWEEN_WARNINGS,
+    build_manifest,
+    stop_on_failed,
+    write_failed,
+)
 from local.prediction import format_predictions, predict_manifest, predictions_csv
 from local.windows import POOLINGS
 
@@ -49,9 +54,9 @@ def main(argv):
     files = find_audio([local_path(path, "FILE_OR_FOLDER") for path in options.paths])
     experiment = open_experiment(_experiment_options(options), _run_options(options))
     hparams = experiment.hparams_for(_experiment_options(options))
-    recordings, notes = FileRecordings(files), []
+    recordings = FileRecordings(files)
     manifest, failed = build_manifest(
-        files_table(files), None, recordings, hparams, notes, "inspecting"
+        files_table(files), None, recordings, hparams, [], "inspecting"
     )
     if options.on_bad_recording == "stop" or manifest.empty:
         stop_on_failed(failed, are_all=manifest.empty)
@@ -62,9 +67,8 @@ def main(argv):
     ]
     as_json = json.dumps(predicted, indent=2, ensure_ascii=False)
     print(as_json if options.json else format_predictions(predicted))
-    for note in notes:
-        if METADATA not in note:  # these files have none
-            print(note, file=sys.stderr)
+    for line in _warnings(manifest):
+        print(line, file=sys.stderr)
     for row in failed:
         print(f"left out: {row['uid']}: {row['reason']}", file=sys.stderr)
     if output_file:
@@ -102,6 +106,14 @@ def _parse(argv):
             remote,
         )
     return options
+
+
+def _warnings(manifest):
+    """What is odd about files, except that they have no metadata."""
+    for name, text in zip(manifest["ID"], manifest["warnings"], strict=True):
+        for warning in text.split(BETWEEN_WARNINGS) if text else ():
+            if METADATA not in warning:
+                yield f"{name}: {warning}"
 
 
 def _experiment_options(options):

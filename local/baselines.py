@@ -226,7 +226,7 @@ def _cross_validation(targets, subjects, seed):
 # Features from a file
 
 
-def read_features(path, uids):
+def read_features(path, uids, pseudonyms=None):
     """Reads embeddings of recordings, from a file as `extract_embeddings.py` writes it.
 
     Arguments
@@ -236,6 +236,8 @@ def read_features(path, uids):
         length). Rows of other recordings are left alone.
     uids : dict of str to (sequence of str)
         By split those of its recordings.
+    pseudonyms : pseudonyms.Pseudonyms, optional
+        By which the file may name recordings.
 
     Returns
     -------
@@ -250,6 +252,9 @@ def read_features(path, uids):
     """
     wanted = {uid for of_split in uids.values() for uid in of_split}
     table = _read_table(path)
+    if pseudonyms:
+        names = pseudonyms.uids_restored(table["uid"].to_pylist(), wanted)
+        table = table.set_column(0, "uid", pa.array(names, pa.string()))
     table = table.filter(pc.is_in(table["uid"], pa.array(wanted, pa.string())))
     given = table.filter(pc.is_valid(table["embedding"]))
     names = given["uid"].to_pandas()

@@ -42,11 +42,13 @@ class Parts:
     state : str
         What the embeddings depend on beside `uids` and `metadata`: parts of another
         state are of no use.
+    pseudonyms : pseudonyms.Pseudonyms, optional
+        Of the uids, for what is written.
     """
 
-    def __init__(self, output_file, uids, size, metadata, state):
+    def __init__(self, output_file, uids, size, metadata, state, pseudonyms=None):
         self.output_file, self.uids, self.size = output_file, uids, size
-        self.metadata = metadata
+        self.metadata, self.pseudonyms = metadata, pseudonyms
         self.folder = output_file.with_name(f"{output_file.name}.parts")
         self.part_size = min(LARGEST, max(SMALLEST, -(-len(uids) // N_PARTS)))
         described = json.dumps([uids, metadata, state, self.part_size])
@@ -87,6 +89,9 @@ class Parts:
             float32 [size]; rows that are not in it get a null embedding.
         """
         table = embeddings_table(self.rows(number), embeddings, self.size)
+        if self.pseudonyms:
+            names = pa.array(map(self.pseudonyms.uid, self.rows(number)), pa.string())
+            table = table.set_column(0, "uid", names)
         own = {"fingerprint": self.fingerprint}
         with atomic_write(self._path(number), "wb") as file:
             pq.write_table(table.replace_schema_metadata(own), file)

@@ -135,7 +135,7 @@ class AtomicCheckpointer(sb_checkpoints.Checkpointer):
         _write_out(partial)
         partial.rename(final)
         _fsync(final.parent)
-        logger.info("Saved a checkpoint in %s", final)
+        logger.info("Saved the checkpoint %s", final.name)
         files = {
             name: final / file.name for name, file in checkpoint.paramfiles.items()
         }

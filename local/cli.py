@@ -25,13 +25,11 @@ from local import stopping
 from local.config import parse_value
 from local.errors import RunError, UserError
 
-logger = logging.getLogger(__name__)
-
 OK, RUN_FAILED, BAD_INPUT, INCOMPLETE = 0, 1, 2, 3
 
 #: Keys whose value is text whatever it looks like: a folder may be called 2024.
 TEXT_KEY = re.compile(
-    r"(_folder|_file|_csv|_to|_name|_cache|_project)$|^(study|features)$"
+    r"(_folder|_file|_csv|_to|_name|_cache|_project|_key)$|^(study|features)$"
 )
 
 
@@ -261,6 +259,7 @@ def run(main):
         sys.exit(OK)
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
     stopping.install()
+    _keep_paths_out_of_logs()
     try:
         status = main(sys.argv[1:]) or OK
     except UserError as error:
@@ -281,6 +280,22 @@ def run(main):
             sys.stderr.flush()
             os._exit(status)
     sys.exit(status)
+
+
+def _keep_paths_out_of_logs():
+    """What libraries log names neither folders nor objects: they may name people."""
+    for name in ("speechbrain.core", "speechbrain.utils.checkpoints"):
+        logging.getLogger(name).addFilter(_without_folder)
+    # at level debug, which log.txt has, it tells the address of every request
+    logging.getLogger("urllib3").setLevel(logging.INFO)
+
+
+def _without_folder(record):
+    """Leaves only the last part of a path that a message ends with."""
+    head, slash, path = record.getMessage().partition("/")
+    if slash:
+        record.msg, record.args = head + path.rpartition("/")[2], ()
+    return True
 
 
 def _told_by_worker(error):
@@ -304,7 +319,6 @@ def _explained(error):
 
 def _unexpected(error):
     """Keep the traceback in a file; return the message that names it."""
-    logger.debug("unexpected error", exc_info=error)
     with tempfile.NamedTemporaryFile(
         "w", prefix="traceback-", suffix=".txt", delete=False, encoding="utf-8"
     ) as file:

@@ -13,6 +13,7 @@ from local.entries import measure, too_few_subjects, why_one_class, with_holm
 from local.errors import UserError
 from local.intervals import MIN_SUBJECTS
 from local.measures import auroc
+from local.pseudonyms import are_pseudonyms
 from local.tables import pipe_table
 
 #: Draws of subjects for the intervals, and exchanges of subjects for the p-values.
@@ -92,6 +93,12 @@ def compare(first, second, seed, names=("A", "B"), n_draws=N_DRAWS):
 
 def _refuse_mismatch(first, second, names):
     tables = dict(zip(names, (first, second), strict=True))
+    hidden = [name for name, of in tables.items() if are_pseudonyms(of["uid"])]
+    if len(hidden) == 1:
+        raise UserError(
+            f"{hidden[0]} names recordings by pseudonyms and the other one does not: "
+            "both must be made with the same --pseudonymise_key, or without."
+        )
     problems = [f"{name} has no rows" for name, of in tables.items() if of.empty]
     for column in ("uid", "label"):
         a, b = set(first[column]), set(second[column])

@@ -319,7 +319,7 @@ def excluded_subjects(path):
 
 def _uids_of(subjects, split_folder, storage):
     """Recordings of these subjects, by the corpus's own CSVs."""
-    folder = storage.folder(split_folder, _is_csv)
+    folder = storage.folder(split_folder, is_csv)
     uids = set()
     for file in folder.glob("*.csv"):
         table, _ = splits.read_split(file)
@@ -328,5 +328,6 @@ def _uids_of(subjects, split_folder, storage):
     return uids
 
 
-def _is_csv(name):
+def is_csv(name):
+    """Whether a name is that of a CSV file right in a folder."""
     return name.endswith(".csv") and "/" not in name

@@ -157,12 +157,18 @@ class DecodedCache:
     def forget(self, uids):
         """Delete what is kept of recordings, whatever was made of them.
 
+        The recordings themselves need not be there any more.
+
         Arguments
         ---------
         uids : iterable of str
         """
         for uid in uids:
             shutil.rmtree(self._entries(uid), ignore_errors=True)
+
+    def keeps(self, uid):
+        """Whether there is anything of a recording."""
+        return self._entries(uid).exists()
 
     def _entries(self, uid):
         """The folder of a recording; its name may be any text, or a patient's."""

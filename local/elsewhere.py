@@ -14,6 +14,7 @@ from local.formats import counted
 from local.labels import LabelType
 from local.operating_points import fit_operating_points
 from local.predictions import read_predictions, scores_in
+from local.pseudonyms import are_pseudonyms, read_pseudonyms
 from local.recordings import BucketRecordings, FolderRecordings
 from local.storage import Storage, told_as
 from local.subgroups import group_columns
@@ -56,6 +57,7 @@ def prepare_predictions(options, command):
         the recordings of the predictions.
     """
     _check_options(options)
+    pseudonyms = read_pseudonyms(options["pseudonymise_key"])
     storage = Storage.of(options)
     address = absolute(options["predictions_csv"], "predictions_csv")
     file = storage.file(address)
@@ -68,14 +70,19 @@ def prepare_predictions(options, command):
     described = _Described()
     if options["split_csv"] or options["split_folder"]:
         values = _values(options)
-        table, validation = _without_excluded(table, validation, values, storage, notes)
+        if pseudonyms:
+            rows = _read_rows(values["split_csv"], values, storage)
+            table = pseudonyms.restored(table, rows["uid"], rows["subject"])
+        table, validation = _without_excluded(
+            table, validation, values, storage, notes, pseudonyms
+        )
         described = _describe(values, storage, table, names)
     columns = [] if described.manifest is None else described.manifest.columns
     scored = Scored(
         split=table["split"].iloc[0] or Path(address).stem,
         table=table.reset_index(drop=True),
         label_groups=[names],
-        types=_types(table, names),
+        types=types_of(table, names),
         points=_points(validation, names, options),
         command=command,
         seed=options["seed"],
@@ -83,6 +90,7 @@ def prepare_predictions(options, command):
         subgroups=group_columns(columns, options["subgroups"]),
         report=options["report"],
         show_uids=options["show_uids"],
+        pseudonyms=pseudonyms,
         manifest=described.manifest,
         recordings=described.recordings,
         failed=described.failed,
@@ -146,9 +154,11 @@ def _by_use(table, address):
     return None, _whole_decisions(scored, notes), notes
 
 
-def _without_excluded(table, validation, values, storage, notes):
+def _without_excluded(table, validation, values, storage, notes, pseudonyms):
     """Both tables without those whose consent is withdrawn: not even to choose on."""
     excluded = corpus.find_exclusions(values, storage, []).subjects
+    if pseudonyms:
+        excluded = excluded | set(map(pseudonyms.subject, excluded))
     tables = [table] if validation is None else [table, validation]
     found = excluded & set().union(*(of["subject"] for of in tables))
     if not found:
@@ -190,8 +200,21 @@ def _points(validation, names, options):
     return {}
 
 
-def _types(table, names):
-    """The type of each label; of a score the range is that of its numbers."""
+def types_of(table, names):
+    """The type of each label of predictions of which nothing else is known.
+
+    Arguments
+    ---------
+    table : pandas.DataFrame
+        A table of predictions.
+    names : list of str
+        Its labels.
+
+    Returns
+    -------
+    dict of str to labels.LabelType
+        Of a score the range is that of its numbers.
+    """
     types = {}
     for name in names:
         types[name] = LabelType()
@@ -277,6 +300,12 @@ def _check_described(rows, table, split_csv):
     subjects = rows.set_index("ID")["subject"]
     own = table.drop_duplicates("uid").set_index("uid")["subject"]
     absent = own.index.difference(subjects.index)
+    if are_pseudonyms(absent):
+        raise UserError(
+            "The predictions name recordings by pseudonyms, and these are none of the "
+            f"recordings in split_csv {split_csv}: give the key that they were made "
+            "with, --pseudonymise_key=FILE."
+        )
     common = own.index.intersection(subjects.index)
     other = common[own[common].to_numpy() != subjects[common].to_numpy()]
     problems = [f"uid {uid!r} is not in it" for uid in absent]

@@ -19,6 +19,7 @@ from local.measurements import (
 )
 from local.operating_points import apply_operating_points
 from local.predictions import rows_of_label, scores_in, write_predictions
+from local.pseudonyms import Pseudonyms
 from local.recordings import BucketRecordings, FolderRecordings
 from local.report import write_report
 from local.report.provenance import provenance
@@ -53,7 +54,7 @@ class Scored:
     split : str
         The split's name.
     table : pandas.DataFrame
-        Its table of predictions, not calibrated yet.
+        Its table of predictions, not calibrated yet unless it `is_decided`.
     label_groups : list of list of str
         The labels of each head.
     types : dict of str to labels.LabelType
@@ -96,6 +97,10 @@ class Scored:
         Whether to make report.html, the model card and the figures.
     show_uids : bool
         Whether the report may name recordings.
+    pseudonyms : pseudonyms.Pseudonyms or None
+        Of recordings and subjects, for all that is written.
+    is_decided : bool
+        Whether the table is that of an earlier evaluation, calibrated and decided.
     """
 
     split: str
@@ -121,6 +126,14 @@ class Scored:
     train_log: Path | None = None
     report: bool = True
     show_uids: bool = False
+    pseudonyms: Pseudonyms | None = None
+    is_decided: bool = False
+
+    def decided(self):
+        """The table of predictions, calibrated and decided."""
+        if self.is_decided:
+            return self.table
+        return apply_operating_points(self.table, self.points)
 
 
 def evaluate(scored, output_folder):
@@ -137,7 +150,7 @@ def evaluate(scored, output_folder):
     dict
         The content of metrics.json.
     """
-    table = apply_operating_points(scored.table, scored.points)
+    table = scored.decided()
     found = metrics.evaluate_predictions(
         table,
         scored.label_groups,
@@ -169,6 +182,8 @@ def evaluate(scored, output_folder):
         provenance=provenance(scored.command),
         show_uids=scored.show_uids,
     )
+    if scored.pseudonyms:
+        evidence = scored.pseudonyms.hidden(evidence)
     _write(evidence, scored.report, Path(output_folder))
     return found
 
@@ -191,8 +206,7 @@ def measured(scored, hparams, brain=None):
     """
     failed = {entry["uid"] for entry in scored.failed}
     manifest = scored.manifest[~scored.manifest["ID"].isin(failed)]
-    decided = apply_operating_points(scored.table, scored.points)
-    silences = Silences(decided, hparams["sample_rate"], brain)
+    silences = Silences(scored.decided(), hparams["sample_rate"], brain)
     frame = measure_split(
         manifest, scored.recordings, hparams, f"measuring {scored.split}", silences
     )
@@ -234,7 +248,9 @@ def _baselines(scored):
             of.features().filter(like="acoustic_") for of in (train, own)
         )
     if scored.features:
-        read = baseline_features(scored.features, train.manifest, scored.manifest)
+        read = baseline_features(
+            scored.features, train.manifest, scored.manifest, scored.pseudonyms
+        )
         features[scored.features.stem] = read
     results, _ = baselines.baseline_results(
         train.manifest,
@@ -247,7 +263,7 @@ def _baselines(scored):
     return results
 
 
-def baseline_features(path, training, scored):
+def baseline_features(path, training, scored, pseudonyms=None):
     """Embeddings of the recordings of two manifests, for a baseline.
 
     Arguments
@@ -256,6 +272,8 @@ def baseline_features(path, training, scored):
         Parquet as `extract_embeddings.py` writes it.
     training, scored : pandas.DataFrame
         Manifests of n_train and n recordings.
+    pseudonyms : pseudonyms.Pseudonyms, optional
+        By which the file may name recordings.
 
     Returns
     -------
@@ -273,7 +291,7 @@ def baseline_features(path, training, scored):
             "the file."
         )
     uids = {"training": training["ID"], "this split": scored["ID"]}
-    return tuple(baselines.read_features(path, uids).values())
+    return tuple(baselines.read_features(path, uids, pseudonyms).values())
 
 
 def _subgroups(scored, table):

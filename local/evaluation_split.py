@@ -12,6 +12,7 @@ from local.experiment import MANIFESTS, check_no_experiment
 from local.manifests import read_manifest
 from local.measurements import seen_splits
 from local.operating_points import read_operating_points, without_own_choices
+from local.pseudonyms import Pseudonyms, read_pseudonyms
 from local.scoring import score_split, scored_rows
 from local.storage import Storage, told_as
 from local.subgroups import group_columns
@@ -34,6 +35,8 @@ class EvaluationSplit:
     notes : list of str
         Those of the preparation, and of whom the experiment has seen.
     output_folder : Path
+    pseudonyms : pseudonyms.Pseudonyms or None
+        For all that results name.
     """
 
     name: str
@@ -43,6 +46,7 @@ class EvaluationSplit:
     features: Path | None
     notes: list
     output_folder: Path
+    pseudonyms: Pseudonyms | None
 
 
 def prepare_evaluation(experiment, options, hparams):
@@ -69,6 +73,7 @@ def prepare_evaluation(experiment, options, hparams):
     """
     names = labels.flatten(hparams["label_groups"])
     own_manifests = experiment.folder / MANIFESTS
+    pseudonyms = read_pseudonyms(hparams["pseudonymise_key"])
     split_csv = _split_csv(options)
     saved = _saved_manifest(experiment, split_csv)
     if saved is not None:
@@ -90,16 +95,38 @@ def prepare_evaluation(experiment, options, hparams):
         for subject in read_manifest(file, names)["subject"]
     }
     subjects = set(prepared.manifest["subject"])
-    seen, notes = trained & subjects, list(prepared.notes)
-    if seen:
-        notes.append(
-            f"{len(seen)} of {len(subjects)} subjects of this split were trained or "
-            "validated on: these results are not of unseen subjects."
-        )
-    features = _features(options, own_manifests, prepared.manifest, names)
+    notes = [*prepared.notes, *seen_notes(trained, subjects)]
+    features = _features(options, own_manifests, prepared.manifest, names, pseudonyms)
     return EvaluationSplit(
-        name, saved is not None, prepared, columns, features, notes, output_folder
+        name,
+        saved is not None,
+        prepared,
+        columns,
+        features,
+        notes,
+        output_folder,
+        pseudonyms,
     )
+
+
+def seen_notes(trained, subjects):
+    """What a reader must know if subjects of a split were learned from.
+
+    Arguments
+    ---------
+    trained, subjects : set of str
+        That were trained or validated on; of the split.
+
+    Returns
+    -------
+    list of str
+    """
+    if not (seen := trained & subjects):
+        return []
+    return [
+        f"{len(seen)} of {len(subjects)} subjects of this split were trained or "
+        "validated on: these results are not of unseen subjects."
+    ]
 
 
 def score(experiment, hparams, split, options, command):
@@ -160,10 +187,11 @@ def score(experiment, hparams, split, options, command):
         train_log=train_log if train_log.is_file() else None,
         report=options["report"],
         show_uids=options["show_uids"],
+        pseudonyms=split.pseudonyms,
     )
 
 
-def _features(options, own_manifests, manifest, names):
+def _features(options, own_manifests, manifest, names, pseudonyms):
     """A local copy of the file of features, which must do for the baseline."""
     if not options["features"]:
         return None
@@ -176,7 +204,7 @@ def _features(options, own_manifests, manifest, names):
         )
     with told_as(address, path):
         training = read_manifest(own_manifests / "train.csv", names)
-        baseline_features(path, training, manifest)
+        baseline_features(path, training, manifest, pseudonyms)
     return path
 
 

@@ -25,6 +25,7 @@ FREE_LATER = (
     "window_pooling",
     "num_workers",
     "on_bad_recording",
+    "pseudonymise_key",
 )
 
 #: What experiments have that were made before there were these keys.
@@ -33,6 +34,7 @@ BEFORE = {
     "max_duration": 0.0,
     "window_overlap": 5.0,
     "window_pooling": "mean",
+    "pseudonymise_key": None,
 }
 
 #: Keys of this machine, which always replace the experiment's.

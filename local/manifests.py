@@ -6,6 +6,7 @@ like, whose it is, the targets (empty = not rated), and the CSV's other columns.
 
 import itertools
 import os
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from tqdm import tqdm
 from local import inspection, splits
 from local.errors import BadRecording, UserError
 from local.files import atomic_write
+from local.formats import counted
 from local.labels import score_labels
 
 #: What is measured of a recording (fields of `inspection.RecordingReport`).
@@ -28,7 +30,14 @@ MEASURED = (
     "level_dbfs",
     "clipped_share",
     "silent_share",
+    "warnings",
 )
+
+#: Those of them that are text.
+MEASURED_TEXT = ("waveform", "format", "codec", "warnings")
+
+#: Between the warnings about one recording.
+BETWEEN_WARNINGS = "; "
 
 #: Which part of a recording a row means.
 SEGMENT = ("start_s", "end_s", "channel")
@@ -50,7 +59,8 @@ def build_manifest(table, targets, recordings, values, notes, title):
     values : dict
         `sample_rate`, `audio_backend`, `mono`, `min_duration`.
     notes : list of str
-        Warnings about recordings are added to it.
+        How many recordings have which warning is added to it; the manifest's column
+        `warnings` says which.
     title : str
         What the progress bar says.
 
@@ -63,7 +73,7 @@ def build_manifest(table, targets, recordings, values, notes, title):
     """
     rows = table.to_dict("records")
     reports = _inspect_all(rows, recordings, values, title)
-    usable, failed, kept, warned = [], [], [], {}
+    usable, failed, kept, warned = [], [], [], Counter()
     for i, (row, report) in enumerate(zip(rows, reports, strict=True)):
         if isinstance(report, BadRecording):
             failed.append(
@@ -71,11 +81,10 @@ def build_manifest(table, targets, recordings, values, notes, title):
                 | {"reason": str(report)}
             )
             continue
-        for warning in report.warnings:
-            warned.setdefault(warning, []).append(row["uid"])
+        warned.update(report.warnings)
         usable.append(_manifest_row(row, report, targets))
         kept.append(i)
-    notes += [_grouped(warning, uids) for warning, uids in warned.items()]
+    notes += [f"{counted(n, 'recording')}: {what}" for what, n in warned.items()]
     columns = None if usable else ["ID", "duration", *SEGMENT, "recording"]
     manifest = pd.DataFrame(usable, columns=columns)
     if targets is not None and kept:
@@ -83,12 +92,6 @@ def build_manifest(table, targets, recordings, values, notes, title):
             [manifest, targets.iloc[kept].reset_index(drop=True)], axis=1
         )
     return manifest, failed
-
-
-def _grouped(warning, uids):
-    """One note for all recordings of the same warning, naming a few."""
-    more = f" and {len(uids) - 3} more" if len(uids) > 3 else ""
-    return f"{', '.join(uids[:3])}{more}: {warning}"
 
 
 def _inspect_all(rows, recordings, values, title):
@@ -158,6 +161,7 @@ def _manifest_row(row, report, targets):
         "recording": row["audio"],
         **{key: row[key] for key in ("start_s", "end_s", "channel")},
         **{key: getattr(report, key) for key in MEASURED},
+        "warnings": BETWEEN_WARNINGS.join(report.warnings),
     }
     label_columns = () if targets is None else targets.columns
     for column, cell in row.items():
@@ -185,8 +189,8 @@ def read_manifest(path, names):
         Targets, `duration` and measurements are numbers, everything else is text.
     """
     manifest = pd.read_csv(path, dtype=str, keep_default_na=False)
-    text = ("waveform", "format", "codec")
-    for column in ("duration", *names, *(key for key in MEASURED if key not in text)):
+    numbers = [key for key in MEASURED if key not in MEASURED_TEXT]
+    for column in ("duration", *names, *numbers):
         if column in manifest.columns:
             manifest[column] = pd.to_numeric(manifest[column])
     return manifest

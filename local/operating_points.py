@@ -179,7 +179,7 @@ def without_own_choices(points, chosen_on, scored):
     return left
 
 
-def read_cross_fitted(path, names, training, held_out):
+def read_cross_fitted(path, names, training, held_out, pseudonyms=None):
     """Reads cross-fitted predictions (`cross_fitted_csv`) and checks whose they are.
 
     Arguments
@@ -192,6 +192,8 @@ def read_cross_fitted(path, names, training, held_out):
         Subjects that the experiment is trained or validated on.
     held_out : set of str
         Those that it is tested on.
+    pseudonyms : pseudonyms.Pseudonyms, optional
+        By which the predictions may name them.
 
     Returns
     -------
@@ -204,6 +206,8 @@ def read_cross_fitted(path, names, training, held_out):
         threshold must not be chosen on whom it is judged by.
     """
     table = read_predictions(path)
+    if pseudonyms:
+        table = pseudonyms.restored(table, (), training | held_out)
     subjects, problems = set(table["subject"]), []
     absent = [name for name in names if name not in set(table["label"])]
     if absent:

@@ -15,6 +15,7 @@ from local.errors import UserError
 from local.experiment import MANIFESTS, RUN_OPTIONS
 from local.manifests import positive_weights, stop_on_failed
 from local.operating_points import read_cross_fitted
+from local.pseudonyms import Pseudonyms, read_pseudonyms
 from local.settings import check_numbers, check_values, check_window
 from local.storage import Storage, told_as
 from local.subgroups import group_columns
@@ -44,6 +45,7 @@ FREE_ON_RESUME = (
     "audit",
     "report",
     "show_uids",
+    "pseudonymise_key",
 )
 
 #: Keys that preparation fills; its own record tells whether the data changed.
@@ -69,6 +71,8 @@ class TrainingPlan:
     preparation : prepare.Preparation
     cross_fitted : pandas.DataFrame or None
         Predictions of the training subjects, for thresholds (`cross_fitted_csv`).
+    pseudonyms : pseudonyms.Pseudonyms or None
+        For all that results name.
     upload_to : str or None
         Where results are copied to.
     run_options : dict
@@ -81,6 +85,7 @@ class TrainingPlan:
     values: dict
     preparation: prepare.Preparation
     cross_fitted: pd.DataFrame | None
+    pseudonyms: Pseudonyms | None
     upload_to: str | None
     run_options: dict
     notes: list
@@ -109,6 +114,7 @@ def plan_training(arguments, use_statistics=True):
     hparams_file, overrides, values = _settled(arguments)
     check_numbers(values)
     threshold_rule(values["threshold_sensitivity"])
+    pseudonyms = read_pseudonyms(values["pseudonymise_key"])
     upload_to = publishing.destination(
         values["upload_to"], values["gcs_project"], arguments.run_opts
     )
@@ -141,7 +147,7 @@ def plan_training(arguments, use_statistics=True):
     if values["on_bad_recording"] == "stop" and not values["check_only"]:
         stop_on_failed(preparation.failed)
     group_columns(preparation.manifests["test"].columns, values["subgroups"])
-    cross_fitted = _cross_fitted(values, preparation)
+    cross_fitted = _cross_fitted(values, preparation, pseudonyms)
     overrides |= _filled(values, preparation)
     values = plain_values(hparams_file, overrides)
     check_window(values)
@@ -150,7 +156,14 @@ def plan_training(arguments, use_statistics=True):
         found.check_made_with(statistics.made_with(values, preparation))
         notes.append(f"dataset_mean and dataset_std from {statistics.FILE_NAME}")
     return TrainingPlan(
-        overrides, values, preparation, cross_fitted, upload_to, run_options, notes
+        overrides,
+        values,
+        preparation,
+        cross_fitted,
+        pseudonyms,
+        upload_to,
+        run_options,
+        notes,
     )
 
 
@@ -201,6 +214,9 @@ def _places(values, hparams_file):
     if values["cross_fitted_csv"]:
         key = "cross_fitted_csv"
         addresses[key] = absolute(values[key], key)
+    if values["pseudonymise_key"]:
+        key = "pseudonymise_key"
+        addresses[key] = str(local_path(values[key], key))
     for key in NOISE_FOLDERS:
         if values[key]:
             addresses[key] = str(local_path(values[key], key))
@@ -214,7 +230,7 @@ def _places(values, hparams_file):
     }
 
 
-def _cross_fitted(values, preparation):
+def _cross_fitted(values, preparation, pseudonyms):
     """The predictions of `cross_fitted_csv`, None if it is not given."""
     address = values["cross_fitted_csv"]
     if not address:
@@ -227,7 +243,11 @@ def _cross_fitted(values, preparation):
     file = Storage.of(values).file(address)
     with told_as(address, file):
         return read_cross_fitted(
-            file, preparation.labels, set().union(*subjects.values()), held_out
+            file,
+            preparation.labels,
+            set().union(*subjects.values()),
+            held_out,
+            pseudonyms,
         )
 
 

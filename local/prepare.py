@@ -323,7 +323,9 @@ def inspect_again(manifest, names, values):
     UserError
         For unusable recordings if these are to stop the run.
     """
-    table = manifest.drop(columns=["duration", *MEASURED, *names])
+    # older manifests have no warnings
+    measured = ["duration", *MEASURED, *names]
+    table = manifest.drop(columns=measured, errors="ignore")
     table = table.rename(columns={"ID": "uid", "recording": "audio"})
     storage, notes, title = Storage.of(values), [], "the test split"
     excluded = corpus.find_exclusions(values, storage, notes)
@@ -455,6 +457,12 @@ def saved_preparation(folder, values):
             f"What {folder} keeps of the preparation is damaged ({error}). Deleting "
             "that folder has the data prepared again; checkpoints stay."
         ) from error
+    if saved.pop("withdrawn", None):
+        raise UserError(
+            f"Consent was withdrawn of subjects that {folder} was prepared with "
+            "(withdraw.py), so this training does not go on. Give another "
+            "--output_folder to train without them."
+        )
     storage, notes = Storage.of(values), []
     files = [*corpus.split_files(values, storage).values()]
     files.append(storage.file(values["labels_file"]))

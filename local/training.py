@@ -221,11 +221,12 @@ def evaluate_test_split(brain, hparams, plan, tables, command):
         train_log=Path(hparams["train_log"]),
         report=values["report"],
         show_uids=values["show_uids"],
+        pseudonyms=plan.pseudonyms,
     )
     result = evaluate(scored, output_folder)
     table = format_results(result)
     logger.info("Test split, %s:\n%s", result["checkpoint"], table)
-    logger.info("Everything is in %s", output_folder)
+    print(f"Everything is in {output_folder}")  # no path in log.txt
 
 
 def measure_splits(preparation, hparams, silences, output_folder):

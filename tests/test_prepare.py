@@ -137,8 +137,17 @@ def test_what_a_manifest_holds(preparation):
 
 
 def test_a_note_about_many_recordings_is_one_line(preparation):
-    (note,) = (note for note in preparation.notes if "s00_0" in note)
-    assert note.startswith("s00_0, s00_1, s01_0 and 13 more: recorded at 8000 Hz")
+    notes = [note for note in preparation.notes if "recorded at 8000 Hz" in note]
+    counts = {split: len(of) for split, of in preparation.manifests.items()}
+    assert [note.partition(":")[0] for note in notes] == [
+        f"{counts[split]} recordings" for split in counts
+    ]
+
+
+def test_a_note_names_no_recording_and_the_manifest_does(preparation):
+    assert not [note for note in preparation.notes if "s00" in note]
+    manifest = preparation.manifests["train"].set_index("ID")
+    assert manifest["warnings"]["s00_0"].startswith("recorded at 8000 Hz")
 
 
 def test_a_csv_may_have_columns_named_like_the_manifests(corpus):

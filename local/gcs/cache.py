@@ -150,6 +150,15 @@ class Cache:
         """
         shutil.rmtree(self._copies(folder), ignore_errors=True)
 
+    def keeps(self, folder):
+        """Whether there is a copy of anything right in a folder, an Address."""
+        return self._copies(folder).exists()
+
+    def sweep(self):
+        """Delete what killed downloads left."""
+        with self._locked():
+            self._in_flight()
+
     def holds(self, remote):
         """Whether an object's copy is there.
 
@@ -192,8 +201,7 @@ class Cache:
         missing = [(r, path) for r, path in pairs.items() if not _used_now(path, r)]
         if not missing:
             return
-        with self._locked():
-            self._in_flight()  # sweeps also where there is no limit
+        self.sweep()  # also where there is no limit
         kept = frozenset(map(str, pairs.values()))
         fetch = functools.partial(self._download, kept)
         download_many(missing, progress=progress, fetch=fetch)

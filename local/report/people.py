@@ -34,6 +34,6 @@ def inclusion(evidence):
 def _not_prepared(evidence):
     """The splits whose recordings an earlier command looked at, and not this one."""
     words = shlex.split(evidence.provenance.get("command") or "")
-    if "evaluate.py" not in {Path(word).name for word in words}:
+    if not {"evaluate.py", "withdraw.py"} & {Path(word).name for word in words}:
         return set()
     return set(evidence.manifests) - {evidence.split}

@@ -1,0 +1,420 @@
+"""After a withdrawal nothing of a person is left, and results are without them."""
+
+import json
+import math
+import re
+import shutil
+import signal
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from conftest import LABELS, make_corpus, read_csv, write_csv
+from running import failed, run_script, succeeded, train
+
+from local import evaluation, metrics, rebuilding, withdrawal
+from local.bulk import embeddings_table
+from local.decoded_cache import DecodedCache
+from local.errors import UserError
+from local.fold_results import collect_results
+from local.gcs import Address, Cache, RemoteObject
+from local.operating_points import read_operating_points
+from local.person import Person
+from local.predictions import read_predictions, write_predictions
+from local.pseudonyms import Pseudonyms
+from local.result_folders import ResultFolder
+
+#: Of the training split, of validation, of test.
+TRAINED, VALIDATED, TESTED = "s00", "s09", "s12"
+
+
+def withdraw(*options, **kwargs):
+    return run_script("withdraw.py", *options, **kwargs)
+
+
+def extract(folder, *options):
+    return run_script(
+        "extract_embeddings.py",
+        "hparams/extract_embeddings.yaml",
+        f"--experiment_folder={folder / 'experiment'}",
+        f"--data_folder={folder / 'corpus/audio'}",
+        *options,
+    )
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """All that commands leave: an experiment with reports, a cache, embeddings."""
+    folder = tmp_path_factory.mktemp("withdrawal")
+    corpus = make_corpus(folder / "corpus")
+    (corpus / "audio/s12_1/waveform.wav").write_bytes(b"")
+    trained = train(
+        corpus,
+        folder / "experiment",
+        f"--decoded_cache={folder / 'cache'}",
+        "--on_bad_recording=skip",
+        "--audit=True",
+        "--report=True",
+        "--show_uids=True",
+        "--number_of_epochs=1",
+    )
+    assert trained.returncode == 3, trained.stderr[-3000:]
+    own = f"--experiment_folder={folder / 'experiment'}"
+    valid = f"--split_csv={folder / 'experiment/save/manifests/valid.csv'}"
+    script = ("evaluate.py", "hparams/evaluate.yaml")
+    succeeded(run_script(*script, own, valid, "--audit=False", "--report=False"))
+    csv = f"--split_csv={corpus / 'splits/test.csv'}"
+    file = folder / "experiment/embeddings.parquet"
+    assert extract(folder, csv, f"--output_file={file}").returncode == 3
+    return folder
+
+
+@pytest.fixture
+def own(made, tmp_path):
+    """A copy of all that, to be changed."""
+    shutil.copytree(made, tmp_path / "own")
+    folder = tmp_path / "own"
+    for name in ("hyperparams.yaml", "save/manifests/preparation.json"):
+        file = folder / "experiment" / name
+        file.write_text(file.read_text().replace(str(made), str(folder)))
+    return folder
+
+
+def everything(folder, *others):
+    return (
+        f"--corpus_folder={folder / 'corpus'}",
+        f"--experiment_folder={folder / 'experiment'}",
+        *others,
+    )
+
+
+def files_naming(folder, names):
+    """Files below a folder that hold one of these names, whole words outside base64."""
+    words = "|".join(map(re.escape, names))
+    pattern = re.compile(rf"(?<![A-Za-z0-9+/])(?:{words})(?![A-Za-z0-9+/])")
+    return {
+        str(file.relative_to(folder))
+        for file in folder.rglob("*")
+        if file.is_file() and pattern.search(text_of(file))
+    }
+
+
+def text_of(file):
+    if file.suffix == ".parquet":  # compressed
+        return str(pq.read_table(file).to_pylist())
+    return file.read_bytes().decode("utf-8", "replace")
+
+
+def content(folder):
+    return {
+        file.relative_to(folder): file.read_bytes()
+        for file in sorted(folder.rglob("*"))
+        if file.is_file()
+    }
+
+
+def test_a_tested_person_leaves_nothing_and_results_are_without_them(own):
+    experiment, names = own / "experiment", (TESTED, f"{TESTED}_0", f"{TESTED}_1")
+    before = read_predictions(experiment / "predictions.csv")
+    decoded = DecodedCache(own / "cache")
+    assert decoded.keeps("s12_0") and decoded.keeps("s11_0")
+    held = files_naming(experiment, names)
+    assert {"predictions.csv", "failed.csv", "report.html"} <= held
+    assert {"embeddings.parquet", "save/measurements/test.parquet"} <= held
+    shutil.rmtree(own / "corpus/audio/s12_0")  # its owner was faster
+
+    result = succeeded(withdraw(f"--subject={TESTED}", *everything(own)))
+
+    assert files_naming(experiment, names) == set()
+    assert "No checkpoint in these folders learned from them." in result.stdout
+    assert not decoded.keeps("s12_0") and decoded.keeps("s11_0")
+    excluded = own / "corpus/excluded_subjects.txt"
+    assert excluded.read_text() == f"{TESTED}\n"
+    assert (own / "corpus/audio/s12_1").is_dir()  # recordings are left to people
+    assert f"{own / 'corpus/audio/s12_1'}: the recording itself" in result.stdout
+
+    after = read_predictions(experiment / "predictions.csv")
+    kept = before[before["subject"] != TESTED].reset_index(drop=True)
+    pd.testing.assert_frame_equal(after, kept)
+    found = json.loads((experiment / "metrics.json").read_text())
+    again = metrics.evaluate_predictions(
+        kept,
+        LABELS,
+        found["checkpoint"],
+        operating_points=read_operating_points(experiment),
+        seed=1986,
+    )
+    for key in ("n_recordings", "n_subjects", "labels", "macro", "per_subject"):
+        assert found[key] == json.loads(json.dumps(again[key])), key
+    audit = json.loads((experiment / "audit.json").read_text())
+    assert audit["label_shares"]["test"]["low"]["n"] == 6  # of s11, s13 and s14
+    assert audit["labels"]["low"]["status"]  # the recordings were heard again
+    assert (experiment / "report.html").stat().st_size > 10_000
+
+
+def test_those_that_were_learned_from_are_listed_and_training_does_not_go_on(own):
+    experiment = own / "experiment"
+    (checkpoint,) = (experiment / "save").glob("CKPT*")
+    weights = content(checkpoint)
+    result = succeeded(
+        withdraw(f"--subject={TRAINED},{VALIDATED}", *everything(own))
+    ).stdout
+    assert f"{checkpoint}: trained on them" in result
+    assert f"{checkpoint}: not trained on them, but its best epoch" in result
+    assert "save/operating_points.json (thresholds)" in result
+    assert content(checkpoint) == weights
+    names = [f"{of}_{take}" for of in (TRAINED, VALIDATED) for take in (0, 1)]
+    assert files_naming(experiment, names) == set()
+    rows = read_csv(experiment / "evaluation/valid/predictions.csv")
+    assert {row["subject"] for row in rows} == {"s08", "s10"}
+    assert not (experiment / "evaluation/valid/report.html").exists()
+    # the split that is scored was not theirs, and is what it was
+    assert {row["subject"] for row in read_csv(experiment / "predictions.csv")} == {
+        *("s11", "s12", "s13", "s14")
+    }
+    # what is left of the experiment still works
+    script = ("evaluate.py", "hparams/evaluate.yaml", "--report=False")
+    succeeded(run_script(*script, f"--experiment_folder={experiment}", "--audit=False"))
+    message = failed(
+        train(
+            own / "corpus",
+            experiment,
+            "--on_bad_recording=skip",
+            "--audit=True",
+            "--report=True",
+            "--show_uids=True",
+            f"--decoded_cache={own / 'cache'}",
+            "--number_of_epochs=1",
+        )
+    )
+    assert "Consent was withdrawn" in message and "--output_folder" in message
+
+
+def test_a_dry_run_changes_nothing_and_a_second_run_finds_nothing(own):
+    before = content(own)
+    options = (f"--subject={TESTED}", *everything(own))
+    told = succeeded(withdraw(*options, "--dry_run")).stdout
+    assert content(own) == before
+    assert "Nothing was changed" in told and "predictions.csv: 3 rows" in told
+    succeeded(withdraw(*options))
+    after = content(own)
+    again = succeeded(withdraw(*options)).stdout
+    assert content(own) == after and "rebuilt" not in again
+
+
+#: withdraw.py, killed when it has removed the old results of an evaluation.
+KILLED = """
+import os, signal, sys
+import withdraw
+from local import evaluation
+
+def deadly(*_):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+evaluation.write_report = deadly
+withdraw.main(sys.argv[1:])
+"""
+
+
+def test_a_withdrawal_that_was_killed_goes_on(own):
+    options = (f"--subject={TESTED}", *everything(own))
+    result = run_script(*options, launcher=("-c", KILLED))
+    assert result.returncode == -signal.SIGKILL
+    experiment, names = own / "experiment", (TESTED, f"{TESTED}_0", f"{TESTED}_1")
+    assert not (experiment / "metrics.json").exists()
+    assert "save/manifests/test.csv" in files_naming(experiment, names)
+    succeeded(withdraw(*options))
+    assert files_naming(experiment, names) == set()
+    assert (experiment / "metrics.json").exists()
+    assert (experiment / "report.html").exists()
+
+
+def test_without_the_others_recordings_and_without_the_corpus(own):
+    """Recordings and checkpoint are gone: predictions alone tell."""
+    experiment = own / "experiment"
+    shutil.rmtree(own / "corpus")
+    shutil.rmtree(next((experiment / "save").glob("CKPT*")))
+    result = withdraw(f"--subject={TESTED}", f"--experiment_folder={experiment}")
+    assert "rebuilt from the predictions alone" in succeeded(result).stdout
+    assert files_naming(experiment, (TESTED,)) == set()
+    found = json.loads((experiment / "metrics.json").read_text())
+    assert (found["n_recordings"], found["n_subjects"]) == (6, 3)
+
+
+def test_whom_nobody_knows(own):
+    before = content(own)
+    message = failed(withdraw("--subject=s99", *everything(own)))
+    assert "'s99' was found" in message and str(own / "experiment") in message
+    message = failed(
+        withdraw(
+            f"--subject={TESTED}",
+            *everything(own, str(own / "cache")),
+            f"--embeddings={own / 'none.parquet'}",
+        )
+    )
+    assert f"{own / 'cache'} is no experiment" in message
+    assert f"{own / 'none.parquet'} is no embeddings file" in message
+    assert content(own) == before
+
+
+# Parts
+
+
+def test_embeddings_lose_rows_and_count_the_others_anew(tmp_path):
+    """Of five recordings the second and the last were cut into windows."""
+    uids = ["a", "b", "c", "d", "e"]
+    vectors = {uid: [i, i] for i, uid in enumerate(uids) if uid != "d"}
+    table = embeddings_table(uids, vectors, 2)
+    about = {"checkpoint": "CKPT", "windowed": json.dumps({"rows": [1, 4], "x": 5})}
+    file = tmp_path / "e.parquet"
+    pq.write_table(table.replace_schema_metadata(about), file)
+    (tmp_path / "e.parquet.parts").mkdir()
+    part = tmp_path / "e.parquet.parts/part-000000.parquet"
+    pq.write_table(table, part)
+    write_csv(tmp_path / "e.parquet.failed.csv", [{"uid": "d", "reason": "silent"}])
+    person = Person({"p"}, uids={"a", "d"})
+    found = withdrawal.clean_embeddings(file, person, dry_run=False)
+    assert list(found.values()) == [2, 2, 1]
+    left = pq.read_table(file)
+    assert left["uid"].to_pylist() == ["b", "c", "e"]
+    assert left["embedding"].to_pylist() == [[1, 1], [2, 2], [4, 4]]
+    assert left.schema.field("embedding").type == pa.list_(pa.float32(), 2)
+    assert left.schema.metadata[b"checkpoint"] == b"CKPT"
+    assert json.loads(left.schema.metadata[b"windowed"]) == {"rows": [0, 2], "x": 5}
+    assert pq.read_table(part)["uid"].to_pylist() == ["b", "c", "e"]
+    assert read_csv(tmp_path / "e.parquet.failed.csv") == []
+
+
+def test_copies_of_a_bucket_go_by_their_folder(tmp_path):
+    """Of an object that is in no bucket any more, and of a snapshot of CSVs."""
+    cache = Cache(tmp_path / "cache")
+    for name in ("r1", "r2"):
+        remote = RemoteObject("clinic", f"audio/{name}/waveform.wav", 7, 1, "AAAAAA==")
+        cache.path(remote).parent.mkdir(parents=True)
+        cache.path(remote).write_bytes(b"x")
+    (cache.folder / "snapshots/1").mkdir(parents=True)
+    (cache.folder / "snapshots/1/train.csv").write_text("uid,subject\nr1,p1\n")
+    person = Person({"p1"}, uids={"u1"}, recordings={"r1", "never copied"})
+    places = ["gs://clinic/audio"]
+    for dry_run in (True, False):
+        n = withdrawal.clean_audio_cache(cache.folder, person, places, dry_run)
+        assert n == 1
+    audio = Address.parse("gs://clinic/audio")
+    assert not cache.keeps(audio / "r1") and cache.keeps(audio / "r2")
+    assert files_naming(cache.folder, ("p1",)) == set()
+
+
+def test_the_subject_decides_where_a_table_names_it():
+    """Another corpus may have called somebody else's recording the same."""
+    person = Person({"p1"}, uids={"r1"})
+    table = pd.DataFrame({"uid": ["r1", "r1", "r2"], "subject": ["p2", "", "p1"]})
+    assert person.has(table).tolist() == [False, True, True]
+    assert person.has(table[["uid"]]).tolist() == [True, True, False]
+
+
+def test_a_list_of_exclusions_keeps_its_lines(tmp_path):
+    path = tmp_path / "excluded_subjects.txt"
+    path.write_bytes("\ufeffp1\r\np2".encode())
+    assert withdrawal.exclude(tmp_path, {"p2", "p3"}, dry_run=True) == ["p3"]
+    assert withdrawal.exclude(tmp_path, {"p2", "p3"}, dry_run=False) == ["p3"]
+    assert path.read_text() == "p1\np2\np3\n"
+
+
+def test_an_older_log_is_blanked(tmp_path):
+    log = tmp_path / "log.txt"
+    log.write_text("r01, r02 and 5 more: clipped\n12 of 81 subjects\nr011\n")
+    person = Person({"12"}, uids={"r01"})
+    assert withdrawal.clean_log(log, person, dry_run=False) == 1
+    assert log.read_text() == "…, r02 and 5 more: clipped\n12 of 81 subjects\nr011\n"
+
+
+# Results of which no experiment is known
+
+
+def predicted(subjects, split, pseudonyms=None):
+    """A table of predictions: two recordings and one label of each subject."""
+    rows = [
+        {
+            "uid": f"{subject}_{take}",
+            "subject": subject,
+            "label": "slow",
+            "target": take,
+            "logit": take - 0.25 * n,
+            "probability": 1 / (1 + math.exp(0.25 * n - take)),
+            "session": "",
+            "split": split,
+            "predicted": None,
+        }
+        for n, subject in enumerate(subjects)
+        for take in (0, 1)
+    ]
+    table = pd.DataFrame(rows).astype({"predicted": "Int8", "target": float})
+    if pseudonyms:
+        table["uid"] = table["uid"].map(pseudonyms.uid)
+        table["subject"] = table["subject"].map(pseudonyms.subject)
+    return table
+
+
+def test_a_cross_validation_is_put_together_again(tmp_path):
+    folds = (["ann", "bob"], ["cy", "dee"])
+    (tmp_path / "cross_validation.json").write_text("{}")
+    for number, subjects in enumerate(folds, start=1):
+        folder = tmp_path / f"repeat_1/fold_{number}"
+        folder.mkdir(parents=True)
+        write_predictions(predicted(subjects, "test"), folder / "predictions.csv")
+        (folder / "metrics.json").write_text('{"labels": {"slow": {}}}')
+        rows = [{"uid": f"{of}_0", "subject": of} for fold in folds for of in fold]
+        write_csv(tmp_path / f"splits/repeat_1_fold_{number}/train.csv", rows)
+    unit, person = ResultFolder(tmp_path), Person({"bob"})
+    collect_results(unit.runs(), ["slow"], tmp_path)
+    assert withdrawal.learn_experiment(person, tmp_path) > 0
+    unit.clean(person, dry_run=False)
+    assert files_naming(tmp_path, ("bob", "bob_0", "bob_1")) == set()
+    merged = read_predictions(tmp_path / "predictions.csv")
+    assert list(dict.fromkeys(merged["subject"])) == ["ann", "cy", "dee"]
+    found = json.loads((tmp_path / "metrics.json").read_text())
+    assert (found["n_recordings"], found["n_subjects"]) == (6, 3)
+    assert [fold["n_subjects"] for fold in found["folds"]] == [1, 2]
+    unit.clean(Person({"ann"}, uids={"ann_0", "ann_1"}), dry_run=False)
+    assert not (tmp_path / "metrics.json").exists()  # a fold has nobody left
+
+
+def test_pseudonymised_results_need_the_key(tmp_path):
+    pseudonyms = Pseudonyms(bytes(range(16)))
+    table = predicted(["ann", "bob"], "test", pseudonyms)
+    write_predictions(table, tmp_path / "predictions.csv")
+    unit, person = ResultFolder(tmp_path), Person({"bob"})
+    with pytest.raises(UserError, match="--pseudonymise_key"):
+        withdrawal.check_readable(person, [tmp_path], [])
+    person = Person({"bob"}, pseudonyms)
+    withdrawal.check_readable(person, [tmp_path], [])
+    assert withdrawal.learn_experiment(person, tmp_path) == 2
+    unit.clean(person, dry_run=False)
+    left = read_predictions(tmp_path / "predictions.csv")
+    assert left["subject"].unique().tolist() == [pseudonyms.subject("ann")]
+
+
+def test_an_evaluation_of_nobody_else_is_removed(tmp_path):
+    write_predictions(predicted(["bob"], "test"), tmp_path / "predictions.csv")
+    (tmp_path / "report.html").write_text("bob")
+    (tmp_path / "metrics.json").write_text("{}")
+    done = ResultFolder(tmp_path).clean(Person({"bob"}), dry_run=False)
+    assert list(done.values()) == [rebuilding.EMPTY]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_report_that_can_not_be_rebuilt_is_removed(tmp_path, monkeypatch):
+    """The disk is full when the report is written."""
+
+    def fails(*_):
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(evaluation, "write_report", fails)
+    write_predictions(predicted(["ann", "bob"], "test"), tmp_path / "predictions.csv")
+    (tmp_path / "report.html").write_text("bob")
+    (tmp_path / "metrics.json").write_text("{}")
+    done = ResultFolder(tmp_path).clean(Person({"bob"}), dry_run=False)
+    assert list(done.values()) == [rebuilding.REMOVED]
+    assert [file.name for file in tmp_path.iterdir()] == ["predictions.csv"]
+    assert files_naming(tmp_path, ("bob", "bob_0")) == set()
