@@ -13,6 +13,7 @@ from local.manifests import read_manifest
 from local.measurements import seen_splits
 from local.operating_points import read_operating_points, without_own_choices
 from local.scoring import score_split, scored_rows
+from local.splits import alike
 from local.storage import Storage, told_as
 from local.subgroups import group_columns
 
@@ -84,13 +85,14 @@ def prepare_evaluation(experiment, options, hparams):
     columns = group_columns(prepared.manifest.columns, options["subgroups"])
     output_folder = _output_folder(experiment, options, name)
     trained = {
-        subject
+        alike(subject)
         for file in own_manifests.glob("*.csv")
         if file.stem != "test"
         for subject in read_manifest(file, names)["subject"]
     }
     subjects = set(prepared.manifest["subject"])
-    seen, notes = trained & subjects, list(prepared.notes)
+    seen = {subject for subject in subjects if alike(subject) in trained}
+    notes = list(prepared.notes)
     if seen:
         notes.append(
             f"{len(seen)} of {len(subjects)} subjects of this split were trained or "
