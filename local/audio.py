@@ -9,6 +9,7 @@ expected and what was found.
 import functools
 import json
 import math
+import unicodedata
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ import torchaudio
 
 from local.decoding import blocks, probe, reasons_named
 from local.errors import BadRecording
+from local.files import file_size
 
 MIXES = ("mean", "sum")
 
@@ -54,16 +56,21 @@ def recording_files(folder):
     Raises
     ------
     BadRecording
-        If there is no such folder.
+        If there is no such folder, or it can't be read.
     """
     folder = Path(folder)
-    if not folder.is_dir():
-        raise BadRecording(f"there is no folder {folder}")
-    return {
-        path.name: path
-        for path in sorted(folder.iterdir())
-        if is_recording_file(path.name) and path.is_file()
-    }
+    with reasons_named(folder):
+        # A name that looks the same may be written in two ways: macOS takes "é" for
+        # two characters, most others for one.
+        forms = [unicodedata.normalize(form, folder.name) for form in ("NFC", "NFD")]
+        for name in (folder.name, *forms):
+            if folder.with_name(name).is_dir():
+                return {
+                    path.name: path
+                    for path in sorted(folder.with_name(name).iterdir())
+                    if is_recording_file(path.name)
+                }
+    raise BadRecording(f"there is no folder {folder}")
 
 
 def read_metadata(files):
@@ -89,7 +96,7 @@ def read_metadata(files):
     if path is None:
         raise BadRecording("metadata.json is missing")
     with reasons_named(path):
-        if path.stat().st_size > MAX_METADATA_BYTES:
+        if file_size(path) > MAX_METADATA_BYTES:
             raise BadRecording(
                 f"metadata.json should be a few lines, but has more than "
                 f"{MAX_METADATA_BYTES} bytes"
@@ -136,9 +143,13 @@ def find_waveform(files, metadata):
     """
     named = f"waveform.{metadata['encoding'].strip().lower()}"
     # Names are compared, never joined: an encoding of "/../x" finds nothing.
-    found = {name: path for name, path in files.items() if name != METADATA}
-    if named in found:
-        return found[named]
+    if named in files:
+        return files[named]
+    found = {
+        name: path
+        for name, path in files.items()
+        if name != METADATA and not path.is_dir()
+    }
     if len(found) == 1:
         return next(iter(found.values()))
     if not found:
@@ -302,8 +313,13 @@ def load_recording(
         As `find_waveform`, `decode` and `to_mono` do.
     """
     path = find_waveform(files, metadata)
-    waveform, rate = decode(path, backend, start_s, end_s)
-    return resample(to_mono(waveform, channel, mono), rate, sample_rate)
+    # Mixed block by block, so that many channels need no more memory than one.
+    decoded = [
+        (to_mono(torch.from_numpy(samples), channel, mono), rate)
+        for _, samples, rate in blocks(path, probe(path), backend, start_s, end_s)
+    ]
+    waveform = torch.cat([samples for samples, _ in decoded])
+    return resample(waveform, decoded[0][1], sample_rate)
 
 
 def channels_used(n_channels, channel):
