@@ -27,6 +27,8 @@ METADATA = "metadata.json"
 MAX_METADATA_BYTES = 1_000_000
 #: Above this, torchaudio's resampling kernel takes over 32 MB and many seconds.
 MAX_KERNEL_SIZE = 1 << 22
+#: Samples that torchaudio resamples at a time: it needs many times their memory.
+RESAMPLED_BLOCK = 1 << 22
 
 
 def is_recording_file(name):
@@ -260,7 +262,7 @@ def resample(waveform, orig_rate, new_rate):
     if new_rate in (0, orig_rate):
         return waveform
     if _kernel_size(orig_rate, new_rate) <= MAX_KERNEL_SIZE:
-        return _resampler(orig_rate, new_rate)(waveform)
+        return _resample_in_blocks(waveform, orig_rate, new_rate)
     n_samples = -(-waveform.shape[-1] * new_rate // orig_rate)
     rows = waveform.reshape(-1, waveform.shape[-1]).numpy()
     resampled = soxr.resample(rows.T, orig_rate, new_rate, quality="HQ").T
@@ -361,9 +363,31 @@ def _resampler(orig_rate, new_rate):
     return torchaudio.transforms.Resample(orig_rate, new_rate)
 
 
-def _kernel_size(orig_rate, new_rate):
-    """Numbers in torchaudio's resampling kernel, from its defaults."""
+def _resample_in_blocks(waveform, orig_rate, new_rate):
+    """torchaudio's, of [..., samples], each block with all that its kernel sees."""
+    resampler = _resampler(orig_rate, new_rate)
+    orig, new, width = _kernel_shape(orig_rate, new_rate)
+    length = max(1, RESAMPLED_BLOCK // orig) * orig
+    margin = (width // orig + 2) * orig
+    blocks_of_output = []
+    for start in range(0, waveform.shape[-1], length):
+        first = max(0, start - margin)
+        resampled = resampler(waveform[..., first : start + length + margin])
+        begin = (start - first) // orig * new
+        blocks_of_output.append(resampled[..., begin : begin + length // orig * new])
+    if len(blocks_of_output) == 1:
+        return blocks_of_output[0]
+    return torch.cat(blocks_of_output, dim=-1)
+
+
+def _kernel_shape(orig_rate, new_rate):
+    """The rates without their common divisor, and the kernel's reach to each side."""
     divisor = math.gcd(orig_rate, new_rate)
     orig, new = orig_rate // divisor, new_rate // divisor
-    width = math.ceil(6 * orig / (min(orig, new) * 0.99))
+    return orig, new, math.ceil(6 * orig / (min(orig, new) * 0.99))
+
+
+def _kernel_size(orig_rate, new_rate):
+    """Numbers in torchaudio's resampling kernel, from its defaults."""
+    orig, new, width = _kernel_shape(orig_rate, new_rate)
     return new * (2 * width + orig)

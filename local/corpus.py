@@ -133,7 +133,7 @@ def split_files(values, storage):
     absent += [
         joined(values["split_folder"], file.name)
         for file in files.values()
-        if not file.is_file()
+        if not file.exists()
     ]
     if absent:
         raise UserError(

@@ -406,8 +406,9 @@ def _check_chunks(path, info):
             "found none"
         )
     # another chunk may follow, or zeros to the end of a recorder's sector
-    is_chunk = len(beyond) < 8 or all(0x20 <= byte < 0x7F for byte in beyond[:4])
-    if promised and not is_chunk and any(beyond):
+    is_chunk = all(0x20 <= byte < 0x7F for byte in beyond[:4]) or not any(beyond)
+    is_more = (present - promised) * found_s > LENGTH_SLACK_S * promised
+    if is_more and not is_chunk:
         raise BadRecording(
             f"{path.name} is damaged: its header tells of {promised} bytes of samples, "
             f"{found_s:.2f} s, and {present - promised} more bytes follow"
