@@ -1,5 +1,6 @@
 # make demo    install, make the demo corpus, train, evaluate, extract, show results
 # make test    install, check the style, run all tests
+# make fuzz    ten minutes of damaged recordings: does any get through
 # make benchmark   how fast training and extraction are, beside other ways; a quarter
 #              of an hour in which nothing else should run
 # Needs Python 3.11, make and gcc. PYTHON=… names another Python.
@@ -14,7 +15,7 @@ RESULTS := results/demo
 DEMO_OPTIONS := --channels=[256,256,256,256,768] --number_of_epochs=8 \
 	--batch_size=16 --clip_length=3 --scheduler=onecycle --max_lr=0.001 --freqm=10
 
-.PHONY: demo test benchmark lint install clean
+.PHONY: demo test fuzz benchmark lint install clean
 
 demo: install
 	$(PY) recipes/demo/prepare.py --corpus_folder=$(CORPUS)
@@ -31,6 +32,9 @@ demo: install
 test: install lint
 	OMP_NUM_THREADS=1 $(PY) -m pytest -m "not alone" --numprocesses=2 --dist=loadscope
 	OMP_NUM_THREADS=1 $(PY) -m pytest -m alone
+
+fuzz: install
+	OMP_NUM_THREADS=1 PYTHONPATH=. $(PY) tests/fuzz/fuzz_recordings.py --minutes=10
 
 benchmark: install
 	PYTHONPATH=. $(PY) tests/benchmarks/extraction.py

@@ -121,9 +121,10 @@ def _rows(text, delimiter):
 
 
 def _delimiter(text, column):
-    """The first one that gives the header this column."""
+    """The one that cuts the header finest, this column being among its cells."""
+    n_cells = dict.fromkeys(DELIMITERS, 0)
     for delimiter in DELIMITERS:
         with contextlib.suppress(csv.Error):
-            if column in next(_rows(text, delimiter), []):
-                return delimiter
-    return DELIMITERS[0]
+            header = next(_rows(text, delimiter), [])
+            n_cells[delimiter] = len(header) if column in header else 0
+    return max(n_cells, key=n_cells.get)  # of equal ones the first

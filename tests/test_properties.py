@@ -1,12 +1,13 @@
 """What readers of users' text do with any text: what went in, or an error of ours."""
 
+import contextlib
 import csv
 import io
 import json
 import math
 
 import pytest
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 
 from local import addresses, audio, cli, labels, manifests, splits
@@ -15,7 +16,7 @@ from local.gcs.addresses import Address, check_name
 from local.text_files import read_cells
 
 QUICK = settings(
-    max_examples=150,
+    max_examples=100,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
@@ -38,22 +39,24 @@ def tables(draw):
 @given(
     table=tables(),
     delimiter=st.sampled_from(",;\t"),
-    line_end=st.sampled_from(["\n", "\r\n", "\r"]),
-    quoting=st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL]),
+    # Python's writer quotes only those line ends in cells that are its own
+    form=st.sampled_from(
+        [
+            ("\r\n", csv.QUOTE_MINIMAL),
+            *((line_end, csv.QUOTE_ALL) for line_end in ("\r\n", "\n", "\r")),
+        ]
+    ),
     encoding=st.sampled_from(["utf-8", "utf-8-sig", "utf-16"]),
 )
-def test_a_table_is_read_as_it_was_written(
-    tmp_path, table, delimiter, line_end, quoting, encoding
-):
+def test_a_table_is_read_as_it_was_written(tmp_path, table, delimiter, form, encoding):
     stream = io.StringIO()
     writer = csv.writer(
-        stream, delimiter=delimiter, lineterminator=line_end, quoting=quoting
+        stream, delimiter=delimiter, lineterminator=form[0], quoting=form[1]
     )
     writer.writerows(table)
     (tmp_path / "t.csv").write_bytes(stream.getvalue().encode(encoding))
     # a cell of the header may itself read as another header with a column uid
     assume(not any("uid" in cell for cell in table[0][1:]))
-    assume(table[0][1:2] != [""] or len(table[0]) > 1)
     assert read_cells(tmp_path / "t.csv", "uid") == table
 
 
@@ -235,10 +238,8 @@ def test_any_json_is_metadata_or_a_bad_recording(tmp_path, value):
 def test_any_bytes_are_metadata_or_a_bad_recording(tmp_path, content):
     path = tmp_path / "metadata.json"
     path.write_bytes(content)
-    try:
+    with contextlib.suppress(BadRecording):
         assert isinstance(audio.read_metadata({"metadata.json": path}), dict)
-    except BadRecording:
-        pass
 
 
 # Addresses
@@ -275,6 +276,7 @@ def test_laws_of_addresses_on_disk(parts, name):
 
 @QUICK
 @given(text=st.one_of(st.text(), st.text().map("gs://".__add__)))
+@example(text="~nobody_of_this_name")
 def test_any_text_is_an_address_or_an_error_of_ours(text):
     try:
         found = addresses.absolute(text, "key")
@@ -332,10 +334,8 @@ def test_values_come_through_whole(hparams_file, value):
 @QUICK
 @given(arguments=st.lists(st.one_of(TEXT, TEXT.map("--".__add__)), max_size=3))
 def test_any_command_line_is_read_or_an_error_of_ours(hparams_file, arguments):
-    try:
+    with contextlib.suppress(UserError):
         cli.parse_arguments([hparams_file, *arguments])
-    except UserError:
-        pass
 
 
 @QUICK
