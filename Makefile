@@ -1,5 +1,6 @@
 # make demo    install, make the demo corpus, train, evaluate, extract, show results
 # make test    install, check the style, run all tests, report their coverage of local/
+# make fuzz    ten minutes of damaged recordings: does any get through
 # make benchmark   how fast training and extraction are, beside other ways; a quarter
 #              of an hour in which nothing else should run
 # make test-faults   kill, stop and fill the disk at all moments of all stages, start
@@ -28,7 +29,7 @@ RESULTS := results/demo
 DEMO_OPTIONS := --channels=[256,256,256,256,768] --number_of_epochs=8 \
 	--batch_size=16 --clip_length=3 --scheduler=onecycle --max_lr=0.001 --freqm=10
 
-.PHONY: demo test test-faults benchmark lint install lock audit clean
+.PHONY: demo test test-faults fuzz benchmark lint install lock audit clean
 
 demo: install
 	$(PY) recipes/demo/prepare.py --corpus_folder=$(CORPUS)
@@ -49,6 +50,9 @@ test: install lint
 	OMP_NUM_THREADS=1 $(PY) -m pytest -m alone
 	$(PY) -m coverage combine --quiet
 	$(PY) -m coverage report
+
+fuzz: install
+	OMP_NUM_THREADS=1 PYTHONPATH=. $(PY) tests/fuzz/fuzz_recordings.py --minutes=10
 
 benchmark: install
 	PYTHONPATH=. $(PY) tests/benchmarks/extraction.py

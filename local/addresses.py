@@ -128,7 +128,7 @@ def local_path(address, key):
     Raises
     ------
     UserError
-        For no address or a bucket's.
+        For no address, a bucket's, or the home of a user who is not there.
     """
     if not address:
         raise UserError(f"{key} is empty: give --{key}=PATH.")
@@ -137,7 +137,13 @@ def local_path(address, key):
             f"{key} is {address}, and must be on disk: give a local path. Results are "
             "copied to a bucket with --upload_to=gs://bucket/folder."
         )
-    return Path(address).expanduser().absolute()
+    try:
+        return Path(address).expanduser().absolute()
+    except RuntimeError as error:
+        raise UserError(
+            f"{key} is {address}, and there is no user of that name: for a folder of "
+            f"that name give ./{address}."
+        ) from error
 
 
 def output_path(address, key):

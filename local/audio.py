@@ -9,6 +9,7 @@ expected and what was found.
 import functools
 import json
 import math
+import unicodedata
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ import torchaudio
 
 from local.decoding import blocks, probe, reasons_named
 from local.errors import BadRecording
+from local.files import file_size
 
 MIXES = ("mean", "sum")
 
@@ -25,6 +27,8 @@ METADATA = "metadata.json"
 MAX_METADATA_BYTES = 1_000_000
 #: Above this, torchaudio's resampling kernel takes over 32 MB and many seconds.
 MAX_KERNEL_SIZE = 1 << 22
+#: Samples that torchaudio resamples at a time: it needs many times their memory.
+RESAMPLED_BLOCK = 1 << 22
 
 
 def is_recording_file(name):
@@ -54,16 +58,21 @@ def recording_files(folder):
     Raises
     ------
     BadRecording
-        If there is no such folder.
+        If there is no such folder, or it can't be read.
     """
     folder = Path(folder)
-    if not folder.is_dir():
-        raise BadRecording(f"there is no folder {folder}")
-    return {
-        path.name: path
-        for path in sorted(folder.iterdir())
-        if is_recording_file(path.name) and path.is_file()
-    }
+    with reasons_named(folder):
+        # A name that looks the same may be written in two ways: macOS takes "é" for
+        # two characters, most others for one.
+        forms = [unicodedata.normalize(form, folder.name) for form in ("NFC", "NFD")]
+        for name in (folder.name, *forms):
+            if folder.with_name(name).is_dir():
+                return {
+                    path.name: path
+                    for path in sorted(folder.with_name(name).iterdir())
+                    if is_recording_file(path.name)
+                }
+    raise BadRecording(f"there is no folder {folder}")
 
 
 def read_metadata(files):
@@ -89,7 +98,7 @@ def read_metadata(files):
     if path is None:
         raise BadRecording("metadata.json is missing")
     with reasons_named(path):
-        if path.stat().st_size > MAX_METADATA_BYTES:
+        if file_size(path) > MAX_METADATA_BYTES:
             raise BadRecording(
                 f"metadata.json should be a few lines, but has more than "
                 f"{MAX_METADATA_BYTES} bytes"
@@ -136,9 +145,13 @@ def find_waveform(files, metadata):
     """
     named = f"waveform.{metadata['encoding'].strip().lower()}"
     # Names are compared, never joined: an encoding of "/../x" finds nothing.
-    found = {name: path for name, path in files.items() if name != METADATA}
-    if named in found:
-        return found[named]
+    if named in files:
+        return files[named]
+    found = {
+        name: path
+        for name, path in files.items()
+        if name != METADATA and not path.is_dir()
+    }
     if len(found) == 1:
         return next(iter(found.values()))
     if not found:
@@ -249,7 +262,7 @@ def resample(waveform, orig_rate, new_rate):
     if new_rate in (0, orig_rate):
         return waveform
     if _kernel_size(orig_rate, new_rate) <= MAX_KERNEL_SIZE:
-        return _resampler(orig_rate, new_rate)(waveform)
+        return _resample_in_blocks(waveform, orig_rate, new_rate)
     n_samples = -(-waveform.shape[-1] * new_rate // orig_rate)
     rows = waveform.reshape(-1, waveform.shape[-1]).numpy()
     resampled = soxr.resample(rows.T, orig_rate, new_rate, quality="HQ").T
@@ -302,8 +315,13 @@ def load_recording(
         As `find_waveform`, `decode` and `to_mono` do.
     """
     path = find_waveform(files, metadata)
-    waveform, rate = decode(path, backend, start_s, end_s)
-    return resample(to_mono(waveform, channel, mono), rate, sample_rate)
+    # Mixed block by block, so that many channels need no more memory than one.
+    decoded = [
+        (to_mono(torch.from_numpy(samples), channel, mono), rate)
+        for _, samples, rate in blocks(path, probe(path), backend, start_s, end_s)
+    ]
+    waveform = torch.cat([samples for samples, _ in decoded])
+    return resample(waveform, decoded[0][1], sample_rate)
 
 
 def channels_used(n_channels, channel):
@@ -345,9 +363,31 @@ def _resampler(orig_rate, new_rate):
     return torchaudio.transforms.Resample(orig_rate, new_rate)
 
 
-def _kernel_size(orig_rate, new_rate):
-    """Numbers in torchaudio's resampling kernel, from its defaults."""
+def _resample_in_blocks(waveform, orig_rate, new_rate):
+    """torchaudio's, of [..., samples], each block with all that its kernel sees."""
+    resampler = _resampler(orig_rate, new_rate)
+    orig, new, width = _kernel_shape(orig_rate, new_rate)
+    length = max(1, RESAMPLED_BLOCK // orig) * orig
+    margin = (width // orig + 2) * orig
+    blocks_of_output = []
+    for start in range(0, waveform.shape[-1], length):
+        first = max(0, start - margin)
+        resampled = resampler(waveform[..., first : start + length + margin])
+        begin = (start - first) // orig * new
+        blocks_of_output.append(resampled[..., begin : begin + length // orig * new])
+    if len(blocks_of_output) == 1:
+        return blocks_of_output[0]
+    return torch.cat(blocks_of_output, dim=-1)
+
+
+def _kernel_shape(orig_rate, new_rate):
+    """The rates without their common divisor, and the kernel's reach to each side."""
     divisor = math.gcd(orig_rate, new_rate)
     orig, new = orig_rate // divisor, new_rate // divisor
-    width = math.ceil(6 * orig / (min(orig, new) * 0.99))
+    return orig, new, math.ceil(6 * orig / (min(orig, new) * 0.99))
+
+
+def _kernel_size(orig_rate, new_rate):
+    """Numbers in torchaudio's resampling kernel, from its defaults."""
+    orig, new, width = _kernel_shape(orig_rate, new_rate)
     return new * (2 * width + orig)

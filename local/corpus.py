@@ -6,7 +6,9 @@ from pathlib import Path, PurePosixPath
 from local import gcs, splits
 from local.addresses import absolute, is_remote, joined, last_name, parent
 from local.errors import UserError
+from local.splits import alike
 from local.storage import told_as
+from local.text_files import read_text
 
 #: Names of the split files, and of the splits that they hold.
 SPLITS = {"train.csv": "train", "test.csv": "test", "val.csv": "valid"}
@@ -131,7 +133,7 @@ def split_files(values, storage):
     absent += [
         joined(values["split_folder"], file.name)
         for file in files.values()
-        if not file.is_file()
+        if not file.exists()
     ]
     if absent:
         raise UserError(
@@ -204,6 +206,19 @@ class Exclusions:
     recordings: set = dataclasses.field(default_factory=set)
     left_out: set = dataclasses.field(default_factory=set)
 
+    def are_among(self, subjects):
+        """Whether each of some subjects is excluded, also if spelt a little otherwise.
+
+        Arguments
+        ---------
+        subjects : pandas.Series of str
+
+        Returns
+        -------
+        pandas.Series of bool
+        """
+        return subjects.map(alike).isin({alike(subject) for subject in self.subjects})
+
     def leave_out(self, table, targets, name, notes):
         """Leave out their recordings.
 
@@ -223,7 +238,7 @@ class Exclusions:
         table : pandas.DataFrame
         targets : pandas.DataFrame or None
         """
-        kept = ~(table["subject"].isin(self.subjects) | table["uid"].isin(self.uids))
+        kept = ~(self.are_among(table["subject"]) | table["uid"].isin(self.uids))
         if not kept.all():
             notes.append(
                 f"{name}: {(~kept).sum()} recordings of excluded subjects left out"
@@ -287,10 +302,10 @@ def find_exclusions(values, storage, notes, own_data=True):
             continue
         with told_as(joined(folder, EXCLUDED), file):
             subjects |= excluded_subjects(file)
-    uids = set()
+    found = Exclusions(subjects, set())
     if subjects and values["split_folder"]:
-        uids = _uids_of(subjects, values["split_folder"], storage)
-    return Exclusions(subjects, uids)
+        _add_uids(found, values["split_folder"], storage)
+    return found
 
 
 def excluded_subjects(path):
@@ -307,25 +322,20 @@ def excluded_subjects(path):
     """
     if not path.exists():
         return set()
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except (UnicodeDecodeError, IsADirectoryError) as error:
-        raise UserError(f"{path} is no UTF-8 text file: {error}") from error
-    several = [line for line in lines if "," in line or ";" in line]
+    lines = read_text(path).splitlines()
+    several = [line for line in lines if set(line.strip()) & set(',;"\t')]
     if several:
         raise UserError(f"{path}: expected one subject per line, found:", several)
     return {line.strip() for line in lines if line.strip()}
 
 
-def _uids_of(subjects, split_folder, storage):
-    """Recordings of these subjects, by the corpus's own CSVs."""
+def _add_uids(excluded, split_folder, storage):
+    """Add recordings of excluded subjects, by the corpus's own CSVs."""
     folder = storage.folder(split_folder, is_csv)
-    uids = set()
     for file in folder.glob("*.csv"):
         table, _ = splits.read_split(file)
         if table is not None:
-            uids |= set(table["uid"][table["subject"].isin(subjects)])
-    return uids
+            excluded.uids.update(table["uid"][excluded.are_among(table["subject"])])
 
 
 def is_csv(name):

@@ -8,7 +8,6 @@ of an hour needs no more memory than one of a minute.
 
 import contextlib
 import functools
-import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,11 +17,22 @@ import numpy as np
 import soundfile
 
 from local.errors import BadRecording
+from local.files import file_size
 
 BACKENDS = ("soundfile", "librosa")
 
-#: Samples per channel that are decoded at a time.
+#: Samples that are decoded at a time, of all channels together.
 BLOCK = 1 << 20
+
+# What a recording may be. Generous: beyond lie damaged headers, and files of a few
+# bytes that unfold to terabytes.
+MAX_DURATION_S = 24 * 3600
+MAX_CHANNELS = 256
+MIN_RATE, MAX_RATE = 1000, 768_000  # Hz
+#: Samples of all channels: 24 h at 192 kHz, some minutes of decoding.
+MAX_SAMPLES = 1 << 34
+#: Chunks of a WAV or AIFF before its samples; those of recorders have a dozen.
+MAX_CHUNKS = 10_000
 #: A container's own idea of its length is coarse: encoder delay, last packet.
 LENGTH_SLACK_S = 0.25
 #: `end_s` in a CSV is rounded, so it may lie this far beyond the last sample.
@@ -81,13 +91,36 @@ def probe(path):
     Raises
     ------
     BadRecording
-        If the file is missing, empty or no audio that anything here reads.
+        If the file is missing, empty or no audio that anything here reads, or if its
+        header tells of more than the limits above.
     """
     path = Path(path)
     with reasons_named(path):
-        if path.stat().st_size == 0:
+        if file_size(path) == 0:
             raise BadRecording(f"{path.name} is empty (0 bytes)")
         _check_last_ogg_page(path)
+    info = _probe(path)
+    n_samples = info.n_samples if info.is_promise else 0
+    _check_limits(path, info.sample_rate, info.channels, n_samples)
+    return info
+
+
+def _check_limits(path, rate, channels, n_samples):
+    """Raises BadRecording for what no recording is; n_samples per channel."""
+    problems = []
+    if not MIN_RATE <= rate <= MAX_RATE:
+        problems.append(f"{rate} Hz (expected {MIN_RATE} to {MAX_RATE})")
+    if not 1 <= channels <= MAX_CHANNELS:
+        problems.append(f"{channels} channels (expected 1 to {MAX_CHANNELS})")
+    if n_samples > MAX_DURATION_S * rate:
+        problems.append(f"more than {MAX_DURATION_S // 3600} h of sound")
+    elif n_samples * channels > MAX_SAMPLES:
+        problems.append(f"more than {MAX_SAMPLES} samples")
+    if problems:
+        raise BadRecording(f"{path.name} has {' and '.join(problems)} by its header")
+
+
+def _probe(path):
     try:
         header = soundfile.info(str(path))
     except (soundfile.LibsndfileError, TypeError):
@@ -144,10 +177,11 @@ def blocks(path, info, backend, start_s=None, end_s=None):
     is_whole = start_s is None and end_s is None
     segment = "" if is_whole else f" from {start_s or 0:g} s to {end_s or 'the end'}"
     start_s = 0.0 if start_s is None else start_s
-    if not 0 <= start_s < (math.inf if end_s is None else end_s):
+    last_s = MAX_DURATION_S + 1 if end_s is None else end_s
+    if not 0 <= start_s < last_s <= MAX_DURATION_S + 1:
         raise BadRecording(
-            f"the segment should have 0 <= start_s < end_s, found start_s {start_s} "
-            f"and end_s {end_s}"
+            f"the segment should have 0 <= start_s < end_s <= {MAX_DURATION_S}, found "
+            f"start_s {start_s} and end_s {end_s}"
         )
     with reasons_named(path):
         _check_chunks(path, info)
@@ -184,6 +218,10 @@ def reasons_named(path):
     except OSError as error:
         reason = error.strerror or str(error)
         raise BadRecording(f"{path.name} can't be read: {reason}") from error
+    except MemoryError as error:
+        raise BadRecording(
+            f"{path.name} needs more memory to be decoded than there is"
+        ) from error
 
 
 def _blocks_from_soundfile(path, info, start_s):
@@ -194,17 +232,23 @@ def _blocks_from_soundfile(path, info, start_s):
         position = 0
         if can_seek and start_s:
             position = file.seek(min(round(start_s * file.samplerate), file.frames))
+        length = max(1, BLOCK // file.channels)
         while True:
-            samples = file.read(BLOCK, dtype="float32", always_2d=True).T
+            samples = file.read(length, dtype="float32", always_2d=True).T
             yield position, samples, file.samplerate
             position += samples.shape[1]
-            if samples.shape[1] < BLOCK:
+            if samples.shape[1] < length:
                 return
 
 
 def _blocks_from_librosa(path):
-    with reasons_named(path):
-        samples, rate = librosa.load(path, sr=None, mono=False)
+    # Not its path: what libsndfile can't read librosa hands to any program it finds.
+    with reasons_named(path), soundfile.SoundFile(str(path)) as file:
+        if file.seekable():
+            samples, rate = librosa.load(file, sr=None, mono=False)
+        else:  # GSM: librosa can't tell how much there is to read
+            samples = file.read(file.frames, dtype="float32", always_2d=True).T
+            rate = file.samplerate
     yield 0, np.atleast_2d(samples), int(rate)
 
 
@@ -241,11 +285,13 @@ def _float_samples(frame):
 
 
 def _complete(found, path, info):
-    """Passes blocks on; at the end, compares their length with the header's."""
+    """Passes blocks on while they are within limits; compares lengths at the end."""
     found_s = 0.0
     for position, samples, rate in found:
+        n_samples = position + samples.shape[1]
+        _check_limits(path, rate, len(samples), n_samples)
         yield position, samples, rate
-        found_s = (position + samples.shape[1]) / rate
+        found_s = n_samples / rate
     expected_s = info.n_samples / info.sample_rate
     if info.is_promise and found_s < expected_s - LENGTH_SLACK_S:
         raise BadRecording(
@@ -280,9 +326,13 @@ def _open_with_pyav(path):
     # An absolute path, since FFmpeg takes "a:b/c" for a protocol; local files
     # only, since a playlist in disguise could fetch from the network.
     options = {"protocol_whitelist": "file"}
-    with av.open(str(path.resolve()), options=options) as container:
+    with av.open(
+        str(path.resolve()), options=options, metadata_errors="replace"
+    ) as container:
         if not container.streams.audio:
             raise BadRecording(f"{path.name} has no audio track")
+        if container.streams.audio[0].codec_context is None:
+            raise BadRecording(f"{path.name} is in an encoding that FFmpeg can't read")
         yield container, container.streams.audio[0]
 
 
@@ -332,40 +382,64 @@ def _states_length(path):
 
 
 def _check_chunks(path, info):
-    """Raises BadRecording if a WAV or AIFF promises more bytes than it has.
+    """Raises BadRecording if a WAV or AIFF has not the bytes that it tells of.
 
-    libsndfile and FFmpeg read such a file to its end without a word.
+    libsndfile and FFmpeg read such a file to its end, or to the end that its header
+    names, without a word.
     """
+    size = path.stat().st_size
     with path.open("rb") as file:
-        little = {b"RIFF": True, b"RF64": True, b"RIFX": False, b"FORM": False}
-        order = little.get(file.read(12)[:4])
-        if order is None:
+        found = _find_samples(file)
+        if found is None:
             return
-        order = "little" if order else "big"
-        position, wide = 12, None
-        while len(head := file.read(8)) == 8:
-            name, length = head[:4], int.from_bytes(head[4:], order)
-            position += 8
-            if name in (b"data", b"SSND"):
-                break
-            if name == b"ds64":  # RF64: 64-bit sizes of the file and of its data
-                wide = int.from_bytes(file.read(16)[8:], order)
-            position += length + length % 2
-            file.seek(position)
-        else:
-            return
-    promised = length if wide is None else wide
-    present = path.stat().st_size - position
-    if present >= promised or (wide is None and promised >= UNKNOWN_BYTES):
-        return
+        position, promised, is_wide = found
+        file.seek(min(position + promised + promised % 2, size))
+        beyond = file.read(8)
+    present = size - position
     found_s = info.n_samples / info.sample_rate
-    raise BadRecording(
-        f"{path.name} is truncated: expected {found_s * promised / present:.2f} s "
-        f"({promised} bytes) by its header, found {found_s:.2f} s ({present} bytes)"
-        if present
-        else f"{path.name} is truncated: its header promises {promised} bytes, "
-        "found none"
-    )
+    if present < promised and (is_wide or promised < UNKNOWN_BYTES):
+        raise BadRecording(
+            f"{path.name} is truncated: expected {found_s * promised / present:.2f} s "
+            f"({promised} bytes) by its header, found {found_s:.2f} s ({present} bytes)"
+            if present
+            else f"{path.name} is truncated: its header promises {promised} bytes, "
+            "found none"
+        )
+    # another chunk may follow, or zeros to the end of a recorder's sector
+    is_chunk = all(0x20 <= byte < 0x7F for byte in beyond[:4]) or not any(beyond)
+    is_more = (present - promised) * found_s > LENGTH_SLACK_S * promised
+    if is_more and not is_chunk:
+        raise BadRecording(
+            f"{path.name} is damaged: its header tells of {promised} bytes of samples, "
+            f"{found_s:.2f} s, and {present - promised} more bytes follow"
+        )
+
+
+def _find_samples(file):
+    """Where the samples of a WAV or AIFF begin, and how many bytes it promises.
+
+    Returns their position, the number of bytes, and whether it was written with 64
+    bits; None if it is neither, or if no samples are found.
+    """
+    little = {b"RIFF": True, b"RF64": True, b"RIFX": False, b"FORM": False}
+    order = little.get(file.read(12)[:4])
+    if order is None:
+        return None
+    order = "little" if order else "big"
+    position, wide = 12, None
+    for _ in range(MAX_CHUNKS):
+        head = file.read(8)
+        if len(head) < 8:
+            return None
+        name, length = head[:4], int.from_bytes(head[4:], order)
+        position += 8
+        if name in (b"data", b"SSND"):
+            return position, length if wide is None else wide, wide is not None
+        if name == b"ds64":  # RF64: 64-bit sizes of the file and of its data
+            wide = int.from_bytes(file.read(16)[8:], order)
+        position += length + length % 2
+        file.seek(position)
+    return None
 
 
 def _check_last_ogg_page(path):

@@ -156,15 +156,18 @@ def _by_use(table, address):
 
 def _without_excluded(table, validation, values, storage, notes, pseudonyms):
     """Both tables without those whose consent is withdrawn: not even to choose on."""
-    excluded = corpus.find_exclusions(values, storage, []).subjects
+    excluded = corpus.find_exclusions(values, storage, [])
     if pseudonyms:
-        excluded = excluded | set(map(pseudonyms.subject, excluded))
+        excluded.subjects.update([*map(pseudonyms.subject, excluded.subjects)])
     tables = [table] if validation is None else [table, validation]
-    found = excluded & set().union(*(of["subject"] for of in tables))
+    are_out = [excluded.are_among(of["subject"]) for of in tables]
+    found = set().union(
+        *(of["subject"][out] for of, out in zip(tables, are_out, strict=True))
+    )
     if not found:
         return table, validation
     notes.append(f"{counted(len(found), 'excluded subject')} left out")
-    kept = [of[~of["subject"].isin(excluded)] for of in tables]
+    kept = [of[~out] for of, out in zip(tables, are_out, strict=True)]
     if kept[0].empty:
         raise UserError(
             f"predictions_csv {values['predictions_csv']}: all subjects to be scored "

@@ -14,6 +14,7 @@ from local.measurements import seen_splits
 from local.operating_points import read_operating_points, without_own_choices
 from local.pseudonyms import Pseudonyms, read_pseudonyms
 from local.scoring import score_split, scored_rows
+from local.splits import alike
 from local.storage import Storage, told_as
 from local.subgroups import group_columns
 
@@ -121,7 +122,9 @@ def seen_notes(trained, subjects):
     -------
     list of str
     """
-    if not (seen := trained & subjects):
+    learned = {alike(subject) for subject in trained}
+    seen = {subject for subject in subjects if alike(subject) in learned}
+    if not seen:
         return []
     return [
         f"{len(seen)} of {len(subjects)} subjects of this split were trained or "

@@ -1,10 +1,12 @@
-"""Writing files so that a reader sees the old one or the new one, never a half."""
+"""Files: written so that a reader sees the old one or the new one, never a half."""
 
+import errno
 import json
 import os
 import re
 import secrets
 import shutil
+import stat
 import tempfile
 from contextlib import contextmanager
 from pathlib import Path
@@ -143,3 +145,35 @@ def folder_beside(folder):
         yield inner
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def file_size(path):
+    """The size of a file that can be read to its end.
+
+    Arguments
+    ---------
+    path : pathlib.Path
+
+    Returns
+    -------
+    int
+        Bytes.
+
+    Raises
+    ------
+    OSError
+        If it is not there, can't be looked at, or is a folder, pipe or device:
+        reading these might never end.
+
+    Example
+    -------
+    >>> file_size(Path("/dev/zero"))
+    Traceback (most recent call last):
+    OSError: [Errno 22] it is a device, not a file
+    """
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode):
+        kinds = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a pipe"}
+        kind = kinds.get(stat.S_IFMT(status.st_mode), "a device")
+        raise OSError(errno.EINVAL, f"it is {kind}, not a file")
+    return status.st_size

@@ -12,6 +12,8 @@ from local.errors import BadRecording
 FULL_SCALE = 0.999
 SILENCE_DBFS = -60
 LEVEL_FRAME_S = 0.025
+#: Floats may hold integers that nobody scaled, of up to 32 bits; beyond lies damage.
+MAX_MAGNITUDE = 2.0**31
 
 
 @dataclass(frozen=True)
@@ -183,6 +185,10 @@ class _Levels:
             )
         if not self.is_finite:
             raise BadRecording(f"{name} holds samples that are NaN or infinite")
+        if self.peak > MAX_MAGNITUDE:
+            raise BadRecording(
+                f"{name} holds samples of up to {self.peak:.3g}, where 1 is full scale"
+            )
         if self.low == self.high:
             raise BadRecording(f"{name} is silent: every sample is {self.low:g}")
         if self.mono_low == self.mono_high:

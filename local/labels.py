@@ -3,12 +3,12 @@
 import dataclasses
 import difflib
 import math
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from local.errors import UserError
+from local.text_files import read_text
 
 #: Cells that mean "not rated"; further codes only where `missing_values` lists them.
 NOT_RATED = ("", "NA", "N/A", "nan", ".")
@@ -44,16 +44,12 @@ def read_label_groups(labels_file):
     [['slow rate', 'breakdowns'], ['rapid rate', 'strained']]
     """
     try:
-        text = Path(labels_file).read_text(encoding="utf-8-sig")
+        text = read_text(labels_file)
     except FileNotFoundError as error:
         raise UserError(
             f"There is no label file {labels_file}: expected one line per classifier "
             "head, label names separated by commas."
         ) from error
-    except UnicodeDecodeError as error:
-        raise UserError(f"{labels_file} is not UTF-8 text.") from error
-    except OSError as error:
-        raise UserError(f"{labels_file} can't be read: {error.strerror}.") from error
     groups = [
         [name.strip() for name in line.split(",")]
         for line in text.splitlines()
@@ -360,7 +356,7 @@ def _column(cells, target, missing, name, problems, label):
         if cell in missing:
             continue
         try:
-            values[i] = target(float(cell))
+            values[i] = target(_number(cell))
         except ValueError as error:
             reason = str(error) if "outside" in str(error) else "not a number"
             wrong.setdefault((cell, reason), []).append(i + 2)  # row 1 is the header
@@ -372,6 +368,13 @@ def _column(cells, target, missing, name, problems, label):
             f"missing_values: [{cell}]"
         )
     return values
+
+
+def _number(cell):
+    """Python's `float` takes 1_0 for 10, too, and digits of other scripts."""
+    if not cell.isascii() or "_" in cell:
+        raise ValueError("not a number")
+    return float(cell)
 
 
 def _derive(table, label, sources, missing, name, problems):

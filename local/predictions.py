@@ -13,7 +13,6 @@ It is a DataFrame with one row per recording and label and these columns:
     predicted             Int8: 0 or 1 at the threshold, empty where there is none
 """
 
-import csv
 import math
 from collections import defaultdict
 from pathlib import Path
@@ -25,6 +24,7 @@ from scipy.special import expit
 from local.errors import RunError, UserError
 from local.files import atomic_write
 from local.labels import score_labels
+from local.text_files import read_cells
 
 #: The columns of the table, in the order of the file.
 COLUMNS = (
@@ -305,15 +305,10 @@ def _listed(numbers):
 def _read_rows(path):
     """The rows of the file as dicts of str, and their numbers in it."""
     try:
-        # utf-8-sig: spreadsheet programs put a byte-order mark first.
-        with path.open(encoding="utf-8-sig", newline="") as stream:
-            reader = csv.reader(stream)
-            found = next(reader, [])
-            numbered = [(reader.line_num, cells) for cells in reader if cells]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UserError(
-            f"{path} can't be read as a CSV file in UTF-8: {error}"
-        ) from error
+        found, *rows = read_cells(path, "uid")
+    except FileNotFoundError as error:
+        raise UserError(f"{path} can't be read: there is no such file.") from error
+    numbered = list(enumerate(rows, start=2))
     missing = [c for c in COLUMNS if c not in found and c not in OPTIONAL_COLUMNS]
     if missing:
         raise UserError(

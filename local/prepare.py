@@ -15,6 +15,7 @@ from local import corpus, decoded_cache, labels, splits
 from local.addresses import joined
 from local.errors import UserError
 from local.files import atomic_write, write_json
+from local.formats import counted
 from local.manifests import (
     MEASURED,
     RESERVED,
@@ -125,6 +126,7 @@ def prepare_training(values):
             tables[split] = table
     if not problems:
         group_columns(tables["test"].columns, values["subgroups"])
+        notes += _spellings(tables)
         _separate_validation(tables, targets, ranges, values, notes)
         problems += splits.overlaps(tables, ["subject", *values["disjoint_by"]])
         problems += _unlearnable(targets, ranges, notes)
@@ -193,8 +195,11 @@ def read_rated(
         Of the same rows; labels that have raters by their consensus.
     problems : list of str
     """
-    with told_as(address, file):
-        table, problems = splits.read_split(file, required)
+    try:
+        with told_as(address, file):
+            table, problems = splits.read_split(file, required)
+    except UserError as error:
+        return None, None, [str(error)]
     if table is None:
         return None, None, problems
     targets = None
@@ -376,6 +381,18 @@ def _separate_validation(tables, targets, ranges, values, notes):
         part["train"] = part["train"][~in_validation].reset_index(drop=True)
     if tables["train"].empty:
         raise UserError("No recordings are left to train on: see val.csv.")
+
+
+def _spellings(tables):
+    """A note if subjects may be one person who was spelt in two ways; no names."""
+    subjects = pd.concat([table["subject"] for table in tables.values()])
+    n = len(splits.spellings(subjects))
+    if not n:
+        return []
+    return [
+        f"{counted(n, 'subject')} may be spelt in several ways and count as several "
+        "people: spell one alike (case, spaces, leading zeros)"
+    ]
 
 
 def _unlearnable(targets, ranges, notes):

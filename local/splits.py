@@ -1,15 +1,23 @@
 """Splits: reading their CSVs, keeping subjects apart, drawing validation subjects."""
 
 import re
+import unicodedata
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from local.errors import UserError
+from local.text_files import read_cells
 
 #: Columns with a meaning of their own; empty where a CSV does not have them.
 OPTIONAL_COLUMNS = ("subject", "audio", "start_s", "end_s", "channel", "session")
+
+#: Unicode categories that a name may not have: control characters, line separators.
+UNSEEN = ("Cc", "Cs", "Zl", "Zp")
+
+#: Longest name of a folder, in bytes of UTF-8.
+MAX_NAME_BYTES = 255
 
 #: Draws among which the best-balanced validation set is chosen.
 N_DRAWS = 1000
@@ -31,8 +39,9 @@ def read_split(path, required=("uid", "subject")):
         (`audio` as the uid, the others empty). None if the columns are wrong, so
         that nothing more can be said of the file.
     problems : list of str
-        Missing or repeated columns, empty or repeated uids, uids that are no folder's
-        name, segments that are not numbers.
+        Missing or repeated columns, rows with more or fewer cells than the header,
+        empty or repeated uids, uids that are no folder's name, segments that are not
+        numbers.
 
     Raises
     ------
@@ -40,13 +49,12 @@ def read_split(path, required=("uid", "subject")):
         If the file is missing or is no CSV.
     """
     path = Path(path)
+    name = path.name
     try:
-        table = _read_cells(path)
+        header, *rows = read_cells(path, required[0])
     except FileNotFoundError as error:
         raise UserError(f"There is no split file {path}.") from error
-    except (ValueError, OSError, pd.errors.ParserError) as error:
-        raise UserError(f"{path} can't be read as a CSV file: {error}") from error
-    name = path.name
+    table = _table(header, rows)
     repeated = sorted(set(table.columns[table.columns.duplicated()]))
     if repeated:
         return None, [f"{name} has the column {column!r} twice" for column in repeated]
@@ -63,22 +71,34 @@ def read_split(path, required=("uid", "subject")):
         if column not in table.columns:
             table[column] = table["uid"] if column == "audio" else ""
     table["audio"] = table["audio"].where(table["audio"] != "", table["uid"])
-    return table, [*_cell_problems(table, required, name), *_segments(table, name)]
+    return table, [
+        *_length_problems(header, rows, name),
+        *_cell_problems(table, required, name),
+        *_segments(table, name),
+    ]
 
 
-def _read_cells(path):
-    # With header=None: else pandas takes the first of more cells than names for row
-    # names, and the columns shift; and it renames the second of two columns.
-    cells = pd.read_csv(
-        path, header=None, dtype=str, keep_default_na=False, encoding="utf-8-sig"
-    )
-    # "s01 " is no other subject than "s01"
-    cells = cells.apply(lambda column: column.str.strip())
-    table = cells.iloc[1:].reset_index(drop=True)
-    table.columns = cells.iloc[0].tolist()
+def _table(header, rows):
+    """A table as wide as the header; rows of another length are told of apart."""
+    empty = [""] * len(header)
+    cells = [(row + empty)[: len(header)] for row in rows]
+    table = pd.DataFrame(cells, columns=header, dtype=str)
     # spreadsheets may leave a comma at the end of every line
     named = (table.columns != "") | (table != "").any().to_numpy()
     return table.loc[:, named].copy()
+
+
+def _length_problems(header, rows, name):
+    """Rows of which nobody can say which cell belongs to which column."""
+    wrong = {}
+    for number, row in enumerate(rows, start=2):
+        if len(row) != len(header):
+            wrong.setdefault(len(row), []).append(number)
+    return [
+        f"{name}: expected {len(header)} cells in a row, as the header has, found "
+        f"{n_cells} in row {_listed(numbers)}"
+        for n_cells, numbers in wrong.items()
+    ]
 
 
 def _cell_problems(table, required, name):
@@ -87,8 +107,9 @@ def _cell_problems(table, required, name):
         empty = np.flatnonzero(table[column].str.strip() == "") + 2
         if len(empty):
             problems.append(f"{name}: {column!r} is empty in row {_listed(empty)}")
-    for uid, rows in table.groupby("uid").indices.items():
-        if len(rows) > 1:
+    uids = table["uid"].map(composed)
+    for uid, rows in table.groupby(uids).indices.items():
+        if uid and len(rows) > 1:
             problems.append(
                 f"{name}: uid {uid!r} stands in rows {_listed(np.sort(rows) + 2)}"
             )
@@ -96,9 +117,48 @@ def _cell_problems(table, required, name):
         problems += [
             f"{name}: {column} {value!r} is no name of a folder"
             for value in table[column].unique()
-            if re.search(r"[/\\\x00-\x1f]", value) or value in (".", "..")
+            if not _is_folder_name(value)
         ]
     return problems
+
+
+def _is_folder_name(value):
+    """Whether a uid names one folder, and can be shown in one line."""
+    return not (
+        re.search(r"[/\\]", value)
+        or value in (".", "..")
+        or len(value.encode()) > MAX_NAME_BYTES
+        or any(unicodedata.category(letter) in UNSEEN for letter in value)
+    )
+
+
+def composed(name):
+    """A name in the Unicode form in which "é" is one character, for comparing.
+
+    Example
+    -------
+    >>> composed("e\u0301") == "\u00e9"
+    True
+    """
+    return unicodedata.normalize("NFC", name)
+
+
+def alike(name):
+    """What is left of a name without what people and programs change by accident.
+
+    Case, spaces, Unicode form, characters that can't be seen; and what a spreadsheet
+    makes of a number: ``007`` and ``7.0`` are ``7``.
+
+    Example
+    -------
+    >>> alike("S01") == alike("s1\u200b"), alike("007") == alike("7.0")
+    (True, True)
+    >>> alike("s1") == alike("s10")
+    False
+    """
+    text = unicodedata.normalize("NFKC", name).casefold()
+    text = "".join(c for c in text if unicodedata.category(c) != "Cf" and c != " ")
+    return re.sub(r"(?<!\d)0+(?=\d)", "", re.sub(r"(?<=\d)\.0+$", "", text))
 
 
 def _segments(table, name):
@@ -146,7 +206,8 @@ def overlaps(tables, disjoint_by):
     Returns
     -------
     list of str
-        A problem for each value that crosses, and for each uid in two splits.
+        A problem for each value that crosses, if only in another spelling (see
+        `alike`), and for each uid in two splits.
     """
     problems = []
     test = tables["test"]
@@ -165,15 +226,54 @@ def overlaps(tables, disjoint_by):
                 f"{column} {value!r} is in test.csv and in {split}.csv"
                 for value in sorted(shared)
             ]
+            problems += _misspelt(test[column], table[column], split)
     names = list(tables)
     for i, first in enumerate(names):
         for second in names[i + 1 :]:
-            shared = set(tables[first]["uid"]) & set(tables[second]["uid"])
+            shared = set(tables[first]["uid"].map(composed)) & set(
+                tables[second]["uid"].map(composed)
+            )
             problems += [
                 f"uid {uid!r} is in {first}.csv and in {second}.csv"
                 for uid in sorted(shared)
             ]
     return list(dict.fromkeys(problems))
+
+
+def _misspelt(of_test, others, split):
+    """Values that are in both columns, but not spelt alike."""
+    known = {}
+    for value in sorted(set(of_test) - {""}):
+        known.setdefault(alike(value), value)
+    return [
+        f"{others.name} {known[alike(value)]!r} is in test.csv and {value!r} in "
+        f"{split}.csv: spell one alike, or tell two better apart"
+        for value in sorted(set(others) - set(of_test) - {""})
+        if alike(value) in known
+    ]
+
+
+def spellings(values):
+    """Values that are spelt in several ways, if `alike` is right.
+
+    Arguments
+    ---------
+    values : iterable of str
+
+    Returns
+    -------
+    list of list of str
+        The spellings of each.
+
+    Example
+    -------
+    >>> spellings(["s01", "S01", "s01", "s02"])
+    [['S01', 's01']]
+    """
+    found = {}
+    for value in sorted(set(values)):
+        found.setdefault(alike(value), []).append(value)
+    return [spelt for spelt in found.values() if len(spelt) > 1]
 
 
 def draw_validation(subjects, targets, val_size, seed):

@@ -153,6 +153,17 @@ def test_the_length_is_rounded_up_with_either_resampler(n_samples):
         assert resampled.shape == (2, 1, expected)
 
 
+@pytest.mark.parametrize("rates", [(8000, 16000), (44100, 16000), (192000, 16000)])
+@pytest.mark.parametrize("n_samples", [1000, 3000, 9999])
+def test_blocks_give_what_the_whole_gives(monkeypatch, rates, n_samples):
+    waveform = torch.rand(2, n_samples, generator=torch.manual_seed(0))
+    whole = audio.resample(waveform, *rates)
+    monkeypatch.setattr(audio, "RESAMPLED_BLOCK", 1000)
+    blocks = audio.resample(waveform, *rates)
+    assert blocks.shape == whole.shape
+    assert (blocks - whole).abs().max() < 1e-6
+
+
 def test_what_is_above_the_new_nyquist_frequency_is_gone():
     for orig_rate in (44100, 44099):
         tone = torch.from_numpy(sine(1, orig_rate, frequency_hz=12000)[:, 0]).float()

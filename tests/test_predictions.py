@@ -204,7 +204,7 @@ def test_file_that_is_no_csv(tmp_path):
     with pytest.raises(UserError, match="can't be read"):
         read_predictions(path)
     path.write_bytes(b"")
-    with pytest.raises(UserError, match="found: none"):
+    with pytest.raises(UserError, match="it is empty"):
         read_predictions(path)
 
 

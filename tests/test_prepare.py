@@ -241,6 +241,33 @@ def test_excluded_subjects_are_nowhere(corpus):
     assert (len(found.manifests["train"]), len(found.manifests["test"])) == (14, 6)
 
 
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_an_excluded_subject_in_another_spelling_is_nowhere(corpus, encoding):
+    """Consent is withdrawn by a person, not by a spelling."""
+    (corpus / "excluded_subjects.txt").write_text("S00\r\ns011\r\n", encoding)
+    found = prepare.prepare_training(values_of(corpus))
+    subjects = set().union(*(of["subject"] for of in found.manifests.values()))
+    assert not {"s00", "s11"} & subjects
+    assert "train.csv: 2 recordings of excluded subjects left out" in found.notes
+
+
+def test_subjects_that_may_be_one_are_told_without_their_names(corpus):
+    change_csv(
+        corpus,
+        "train",
+        lambda rows: [
+            {**r, "subject": "S00"} if r["uid"] == "s00_1" else r for r in rows
+        ],
+    )
+    (note,) = (
+        note
+        for note in prepare.prepare_training(values_of(corpus)).notes
+        if "spelt" in note
+    )
+    assert note.startswith("1 subject may be spelt in several ways")
+    assert "s00" not in note.lower()
+
+
 def test_a_split_of_excluded_subjects_only(corpus):
     (corpus / "excluded_subjects.txt").write_text("s11\ns12\ns13\ns14\n")
     message = user_error(prepare.prepare_training, values_of(corpus))
@@ -497,9 +524,10 @@ def test_derived_labels_must_name_a_label_and_its_columns(corpus, derived):
 
 
 def test_an_excluded_list_has_one_subject_per_line(corpus):
-    (corpus / "excluded_subjects.txt").write_text("s01,s02\n")
+    (corpus / "excluded_subjects.txt").write_text('s01,s02\n"s03"\ns04\n')
     message = user_error(prepare.prepare_training, values_of(corpus))
-    assert "one subject per line" in message and "s01,s02" in message
+    assert "one subject per line" in message
+    assert "s01,s02" in message and '"s03"' in message and "s04" not in message
 
 
 def test_labels_with_one_class_are_named_and_unrated_splits_refused(corpus):

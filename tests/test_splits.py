@@ -81,6 +81,17 @@ def test_extraction_needs_no_subject(read):
         ("uid,subject,audio\na,s1,../b\n", ["audio '../b' is no name of a folder"]),
         ("uid,subject,low,low\na,s1,1,0\n", ["has the column 'low' twice"]),
         ("uid, uid,subject\na,b,s1\n", ["has the column 'uid' twice"]),
+        (
+            "uid,subject,low\na,s1\nb,s2,1\nc\n",
+            [
+                "expected 3 cells in a row, as the header has, found 2 in row 2",
+                "found 1 in row 4",
+                "'subject' is empty in row 4",
+            ],
+        ),
+        ("uid,subject\ne\u0301,s1\né,s2\n", ["uid 'é' stands in rows 2, 3"]),
+        (f"uid,subject\n{'a' * 256},s1\n", ["is no name of a folder"]),
+        ("uid,subject\na\u2028b,s1\n", [r"uid 'a\u2028b' is no name of a folder"]),
     ],
 )
 def test_problems_of_a_csv(read, text, expected):
@@ -92,8 +103,10 @@ def test_problems_of_a_csv(read, text, expected):
 
 @pytest.mark.parametrize("row", ["a,s1,1,", "a,s1,1,0"])
 def test_more_cells_than_columns_never_shift_the_columns(read, row):
-    with pytest.raises(UserError, match="Expected 3 fields in line 2, saw 4"):
-        read(f"uid,subject,low\n{row}\n")
+    _, problems = read(f"uid,subject,low\n{row}\n")
+    assert problems == [
+        "train.csv: expected 3 cells in a row, as the header has, found 4 in row 2"
+    ]
 
 
 def test_files_that_are_no_csv(tmp_path):
@@ -101,7 +114,7 @@ def test_files_that_are_no_csv(tmp_path):
         splits.read_split(tmp_path / "train.csv")
     for content in (b"", b"uid,subject\n\xe9,s1\n"):
         (tmp_path / "train.csv").write_bytes(content)
-        with pytest.raises(UserError, match="can't be read as a CSV"):
+        with pytest.raises(UserError, match="can't be read"):
             splits.read_split(tmp_path / "train.csv")
 
 
@@ -157,6 +170,36 @@ def test_subjects_of_the_test_split_are_nowhere_else():
     ]
     tables["test"]["subject"] = ["s4", "s5"]
     assert splits.overlaps(tables, ["subject"]) == []
+
+
+@pytest.mark.parametrize(
+    ("of_test", "other"),
+    [
+        ("S01", "s01"),
+        ("José", "Jose\u0301"),
+        ("s01", "s01\u200b"),
+        ("anna b", "Anna  B"),
+        ("007", "7"),  # a spreadsheet took it for a number
+        ("7.0", "007"),  # pandas for one that may be missing
+        ("p1", "p01"),
+    ],
+)
+def test_another_spelling_keeps_nobody_apart(of_test, other):
+    tables = {
+        "train": split_table(uid=["a", "b"], subject=[other, "else"]),
+        "test": split_table(uid=["c"], subject=[of_test]),
+    }
+    assert splits.overlaps(tables, ["subject"]) == [
+        f"subject {of_test!r} is in test.csv and {other!r} in train.csv: spell one "
+        "alike, or tell two better apart"
+    ]
+
+
+@pytest.mark.parametrize(
+    "pair", [("p1", "p10"), ("p01", "p010"), ("a1", "a1b"), ("70", "7.0"), ("é", "e")]
+)
+def test_names_that_are_different(pair):
+    assert splits.spellings(pair) == []
 
 
 def test_other_columns_may_be_kept_apart_as_well():
