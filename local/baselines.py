@@ -49,6 +49,9 @@ CONSTANT = "0.5 by definition: all recordings have the same probability"
 #: How many uids a message names.
 N_NAMED = 5
 
+#: More numbers than these are not read: 8 GB in memory, a million recordings.
+MAX_VALUES = 1_000_000_000
+
 
 def baseline_results(train, scored, names, features, label_ranges=None, seed=0):
     """What metrics.json has under "baselines".
@@ -282,10 +285,16 @@ def _read_table(path):
     """The columns `uid`, as text, and `embedding` of a file."""
     try:
         schema = pq.read_schema(path)
+        n_values = _n_values(path)
     except (OSError, pa.ArrowException) as error:
         raise UserError(
             f"features {path} can't be read as parquet: {' '.join(str(error).split())}"
         ) from error
+    if n_values > MAX_VALUES:
+        raise UserError(
+            f"features {path} holds {n_values:.3g} numbers, and more than "
+            f"{MAX_VALUES:.0e} are not read: take fewer recordings."
+        )
     found = {field.name: field.type for field in schema}
     numbers = getattr(found.get("embedding"), "value_type", None)
     if "uid" not in found or not (
@@ -298,6 +307,15 @@ def _read_table(path):
         )
     table = pq.read_table(path, columns=["uid", "embedding"])
     return table.set_column(0, "uid", table["uid"].cast(pa.string()))
+
+
+def _n_values(path):
+    """How many values a parquet file unpacks to: a small one may hold many."""
+    metadata = pq.read_metadata(path)
+    groups = [metadata.row_group(i) for i in range(metadata.num_row_groups)]
+    return sum(
+        group.column(i).num_values for group in groups for i in range(group.num_columns)
+    )
 
 
 def _values(embeddings, path):

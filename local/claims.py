@@ -13,6 +13,12 @@ logger = logging.getLogger(__name__)
 
 CLAIM = ".claimed"
 
+#: Folders that runs write to, and files that they add to or write in place.
+WRITTEN_TO = (
+    *("save", "save/manifests", "save/measurements", "figures", "evaluation"),
+    *("log.txt", "env.log", "train_log.txt", "train.py"),
+)
+
 
 @contextlib.contextmanager
 def claimed(folder):
@@ -36,7 +42,7 @@ def claimed(folder):
     Raises
     ------
     UserError
-        If another process has claimed it.
+        If another process has claimed it, or links in it lead out of it.
     OSError
         If the folder can't be made or written to.
 
@@ -55,6 +61,7 @@ def claimed(folder):
     try:
         with _locked(folder / CLAIM) as file:
             try:
+                _refuse_links(folder)
                 for place in (folder, *(folder / "save").glob("**/")):
                     remove_unfinished(place)
                 yield file
@@ -78,6 +85,23 @@ def _locked(path):
                 continue  # whoever had it has just removed it
             yield file
             return
+
+
+def _refuse_links(folder):
+    """Refuse links that lead out of a folder, where a run would write through them."""
+    home = folder.resolve()
+    links = [
+        f"{folder / name} leads to {(folder / name).resolve()}"
+        for name in WRITTEN_TO
+        if (folder / name).is_symlink()
+        and not (folder / name).resolve().is_relative_to(home)
+    ]
+    if links:
+        raise UserError(
+            "Results are written to the output folder only, and not through links out "
+            "of it: replace these, or give another folder (which may be a link itself):",
+            links,
+        )
 
 
 def _opened(path):

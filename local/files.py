@@ -11,6 +11,9 @@ import tempfile
 from contextlib import contextmanager
 from pathlib import Path
 
+#: What is larger is not read: it would fill the memory.
+MAX_JSON_BYTES = 200_000_000
+
 #: Names of files that are being written.
 UNFINISHED = re.compile(r"\.[0-9a-f]{16}\.tmp")
 
@@ -109,6 +112,32 @@ def write_json(path, data):
     text = json.dumps(data, indent=2, allow_nan=False, ensure_ascii=False)
     with atomic_write(path) as stream:
         stream.write(text + "\n")
+
+
+def read_json(path):
+    """Reads a JSON file, unless it is larger than any that this recipe writes.
+
+    Arguments
+    ---------
+    path : pathlib.Path
+
+    Returns
+    -------
+    dict, list, str, number, bool or None
+
+    Raises
+    ------
+    OSError
+        If it can't be read.
+    ValueError
+        If it is too large, nested too deeply, or no JSON in UTF-8.
+    """
+    if file_size(path) > MAX_JSON_BYTES:
+        raise ValueError(f"it has more than {MAX_JSON_BYTES // 1_000_000} MB")
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
 
 
 @contextmanager

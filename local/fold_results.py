@@ -1,11 +1,9 @@
 """The results of a cross-validation, out of those of its folds."""
 
-import json
-
 import pandas as pd
 
 from local.crossvalidation import cross_validated_metrics
-from local.files import write_json
+from local.files import read_json, write_json
 from local.manifests import write_failed
 from local.predictions import read_predictions, write_predictions
 from local.tables import SCORE_COLUMNS, pipe_table
@@ -67,7 +65,7 @@ def _predictions(run):
 def _thresholds(run):
     """Label → threshold on the probability, None where the fold has none."""
     path = run.folder / "metrics.json"
-    metrics = json.loads(path.read_text(encoding="utf-8"))
+    metrics = read_json(path)
     return {
         label: of.get("threshold", {}).get("value")
         for label, of in metrics["labels"].items()

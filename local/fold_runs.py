@@ -19,7 +19,7 @@ from local.addresses import output_path
 from local.config import plain_values
 from local.errors import UserError
 from local.experiment import OF_THIS_MACHINE
-from local.files import atomic_write, write_json
+from local.files import atomic_write, read_json, write_json
 from local.folds import make_folds, one_class_folds
 from local.pool import digest, read_pool
 from local.settings import check_numbers, check_values
@@ -266,7 +266,7 @@ def check_same(folder, record):
         return
     if not any(folder.glob("repeat_*/fold_*/save")):
         return  # no fold has come beyond its preparation
-    saved = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+    saved = read_json(folder / RECORD)
     there, here = saved["settings"], record["settings"]
     different = [
         key for key in dict.fromkeys([*there, *here]) if there.get(key) != here.get(key)

@@ -9,7 +9,6 @@ every other split. They are kept as
 with a "reason" in whichever has no value.
 """
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +17,7 @@ import pandas as pd
 from local.aggregation import corrected_logits
 from local.calibration import KINDS, apply_calibration, fit_calibration
 from local.errors import UserError
-from local.files import write_json
+from local.files import read_json, write_json
 from local.predictions import read_predictions, scores_in
 from local.thresholds import threshold_with_fallback
 
@@ -253,7 +252,7 @@ def read_operating_points(folder):
     if not path.is_file():
         return {}
     try:
-        points = json.loads(path.read_text(encoding="utf-8"))["labels"]
+        points = read_json(path)["labels"]
         for name, point in points.items():
             _check_point(name, point)
     except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:

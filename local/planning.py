@@ -2,7 +2,6 @@
 
 import dataclasses
 import hashlib
-import json
 import os
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from local.addresses import absolute, local_path, output_path
 from local.config import plain_values
 from local.errors import UserError
 from local.experiment import MANIFESTS, RUN_OPTIONS
+from local.files import read_json
 from local.manifests import positive_weights, stop_on_failed
 from local.operating_points import read_cross_fitted
 from local.pseudonyms import Pseudonyms, read_pseudonyms
@@ -331,7 +331,7 @@ def _check_same_experiment(hparams_file, overrides, run_options, folder):
         free["sample_rate"] = saved["sample_rate"]  # the one that was found
     new = plain_values(hparams_file, {**overrides, **free})
     try:
-        saved |= json.loads((folder / RUN_OPTIONS).read_text(encoding="utf-8"))
+        saved |= read_json(folder / RUN_OPTIONS)
     except (OSError, ValueError, TypeError) as error:
         raise UserError(
             f"{folder / RUN_OPTIONS} is damaged ({error}): it can't be told what the "

@@ -14,7 +14,7 @@ import pandas as pd
 from local import corpus, decoded_cache, labels, splits
 from local.addresses import joined
 from local.errors import UserError
-from local.files import atomic_write, write_json
+from local.files import atomic_write, read_json, write_json
 from local.formats import counted
 from local.manifests import (
     MEASURED,
@@ -462,7 +462,7 @@ def saved_preparation(folder, values):
     if not record.exists():
         return None
     try:
-        saved = json.loads(record.read_text(encoding="utf-8"))
+        saved = read_json(record)
         names = labels.flatten(saved["label_groups"])
         manifests = {
             split: read_manifest(Path(folder) / f"{split}.csv", names)

@@ -7,7 +7,6 @@ out, and where nothing can be made the old report is removed all the same.
 """
 
 import dataclasses
-import json
 from pathlib import Path
 
 import pandas as pd
@@ -20,6 +19,7 @@ from local.errors import BadRecording, RunError, UserError
 from local.evaluation import OUTPUTS, Scored, evaluate, measured
 from local.evaluation_split import seen_notes
 from local.experiment import MANIFESTS, open_experiment
+from local.files import read_json
 from local.manifests import read_manifest
 from local.measurements import (
     MEASUREMENTS,
@@ -141,7 +141,7 @@ class _Old:
 def _json(path):
     """The content of a file, nothing if it is not there or damaged."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return read_json(path)
     except (OSError, ValueError):
         return {}
 

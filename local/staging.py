@@ -6,11 +6,10 @@ places. What a kill interrupts after that is finished by the next run.
 """
 
 import contextlib
-import json
 import shutil
 from pathlib import Path
 
-from local.files import write_json
+from local.files import read_json, write_json
 
 #: Folders in the output folder: not complete yet; complete, to be moved.
 BEGUN, COMPLETE = ".begun", ".complete"
@@ -79,7 +78,7 @@ def finish(folder):
     if not (complete / MOVES).exists():
         shutil.rmtree(complete, ignore_errors=True)  # all but removed
         return
-    moves = json.loads((complete / MOVES).read_text(encoding="utf-8"))
+    moves = read_json(complete / MOVES)
     *others, last = moves["move"]
     if (complete / last).exists():
         (Path(folder) / last).unlink(missing_ok=True)

@@ -1,7 +1,6 @@
 """Mean and standard deviation of the training split's features, and their file."""
 
 import dataclasses
-import json
 import math
 from pathlib import Path
 
@@ -11,7 +10,7 @@ from tqdm import tqdm
 
 from local.errors import UserError
 from local.features import frame_counts, raw_features
-from local.files import write_json
+from local.files import read_json, write_json
 
 #: The file in the output folder, where training looks for it.
 FILE_NAME = "dataset_statistics.json"
@@ -92,7 +91,7 @@ def saved_statistics(folder):
     if not path.exists():
         return None
     try:
-        return DatasetStatistics(**json.loads(path.read_text(encoding="utf-8")))
+        return DatasetStatistics(**read_json(path))
     except (OSError, ValueError, TypeError) as error:
         raise UserError(
             f"{path} can't be read ({error}): compute it again with "

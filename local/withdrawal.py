@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from local import corpus, splits
+from local import corpus, files, splits
 from local.addresses import is_remote, joined
 from local.decoded_cache import TAG, DecodedCache
 from local.errors import UserError
@@ -168,7 +168,7 @@ def check_readable(person, folders, embeddings):
 def read_json(path):
     """The content of a JSON file; UserError if it is damaged."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return files.read_json(path)
     except (OSError, ValueError) as error:
         raise UserError(f"{path} can't be read: {error}") from error
 

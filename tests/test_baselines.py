@@ -353,3 +353,12 @@ def test_what_is_no_such_file_is_refused(tmp_path):
     for wrong in ([1.0], ["text"], [["text"]]):
         text = refusal(write(path, ["a"], wrong), uids)
         assert "uid and embedding" in text
+
+
+def test_a_file_that_unpacks_to_too_much_is_refused(tmp_path, monkeypatch):
+    path = tmp_path / "large.parquet"
+    table = pa.table({"uid": ["a"], "embedding": [[0.0] * 100]})
+    pq.write_table(table, path)
+    monkeypatch.setattr(baselines, "MAX_VALUES", 100)
+    with pytest.raises(UserError, match="holds 101 numbers"):
+        baselines.read_features(path, {"test": ["a"]})

@@ -95,6 +95,22 @@ def test_a_link_is_not_followed(tmp_path):
     assert (tmp_path / "precious").read_text() == "data"
 
 
+@pytest.mark.parametrize("name", ["save", "save/manifests", "figures", "log.txt"])
+def test_nothing_is_written_through_links_out_of_the_folder(tmp_path, name):
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "out" / "save").mkdir(parents=True)
+    path = tmp_path / "out" / name
+    if path.exists():
+        path.rmdir()
+    path.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(UserError, match=f"{name} leads to"), claimed(tmp_path / "out"):
+        pass
+    (tmp_path / "link").symlink_to(tmp_path / "out")
+    path.unlink()
+    with claimed(tmp_path / "link"):
+        pass
+
+
 def test_whoever_waited_for_a_removed_file_does_not_hold_it(tmp_path):
     """A hundred claims one after the other, by two processes at once."""
     script = """

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from local import files
 from local.files import atomic_write, write_json
 
 
@@ -78,3 +79,12 @@ def test_json_refuses_nan_and_keeps_the_old_file(tmp_path):
     with pytest.raises(ValueError, match="JSON"):
         write_json(path, {"value": float("nan")})
     assert json.loads(path.read_text()) == {"value": 1.5}
+
+
+@pytest.mark.parametrize(
+    "content", [b"[" * 100_000, b"{", b"\xff", b" " * (files.MAX_JSON_BYTES + 1)]
+)
+def test_json_that_is_none_is_a_value_error(tmp_path, content):
+    (tmp_path / "a.json").write_bytes(content)
+    with pytest.raises(ValueError):
+        files.read_json(tmp_path / "a.json")
