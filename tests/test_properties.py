@@ -57,6 +57,7 @@ def test_a_table_is_read_as_it_was_written(tmp_path, table, delimiter, form, enc
     (tmp_path / "t.csv").write_bytes(stream.getvalue().encode(encoding))
     # a cell of the header may itself read as another header with a column uid
     assume(not any("uid" in cell for cell in table[0][1:]))
+    assume(len(table[0]) > 1 or delimiter == ",")  # nothing else tells of it
     assert read_cells(tmp_path / "t.csv", "uid") == table
 
 

@@ -210,8 +210,8 @@ def main():
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         bases = make_bases(folder / "bases")
-        for number in (0, 7):  # what is imported late, once for all children
-            outcome(bases["wav-PCM_16"], number)
+        for backend in (0, 7):  # what is imported late, once for all children
+            outcome(bases["wav-PCM_16"], backend)
         while time.monotonic() < end:
             numbers = range(number, number + BATCH)
             results = try_batch(bases, numbers, options.seed, folder)
