@@ -99,7 +99,7 @@ def _refuse_links(folder):
     if links:
         raise UserError(
             "Results are written to the output folder only, and not through links out "
-            "of it: replace these, or give another folder (which may be a link itself):",
+            "of it: replace these, or give another folder, which may be a link itself:",
             links,
         )
 
