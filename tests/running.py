@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import torch
+
 ROOT = Path(__file__).parents[1]
 
 #: A model that trains on the tiny corpus within seconds.
@@ -79,3 +81,14 @@ def failed(result, status=2):
     assert result.returncode == status, result.stdout[-3000:] + result.stderr[-3000:]
     assert "Traceback" not in result.stdout + result.stderr
     return result.stderr
+
+
+def weights(folder):
+    """Everything that was learned, from the newest checkpoint."""
+    newest = max((folder / "save").glob("CKPT+*"))
+    return {
+        (file.stem, name): tensor
+        for file in newest.glob("*.ckpt")
+        if file.stem in ("embedding_model", "classifier")
+        for name, tensor in torch.load(file, weights_only=True).items()
+    }

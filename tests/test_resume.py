@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from running import SMALL, failed, run_script, succeeded, train
+from running import SMALL, failed, run_script, succeeded, train, weights
 
 #: train.py, but the process is killed without warning at a chosen moment.
 KILLED_BATCH = """
@@ -52,17 +52,6 @@ OPTIONS = (
     "--scheduler=onecycle",
     "--num_workers=2",
 )
-
-
-def weights(folder):
-    """Everything that was learned, from the newest checkpoint."""
-    newest = max((folder / "save").glob("CKPT+*"))
-    return {
-        (file.stem, name): tensor
-        for file in newest.glob("*.ckpt")
-        if file.stem in ("embedding_model", "classifier")
-        for name, tensor in torch.load(file, weights_only=True).items()
-    }
 
 
 def assert_same_end(one, other):

@@ -4,7 +4,7 @@ import signal
 
 import pytest
 import torch
-from running import SMALL, failed, run_script, succeeded, train
+from running import SMALL, failed, run_script, succeeded, train, weights
 
 from local import stopping
 
@@ -76,16 +76,6 @@ def test_a_second_signal_does_not_wait(capfd):
         signal.raise_signal(signal.SIGINT)
         signal.raise_signal(signal.SIGINT)
         pytest.fail("it went on")
-
-
-def weights(folder):
-    newest = max((folder / "save").glob("CKPT+*"))
-    return {
-        (file.stem, name): tensor
-        for file in newest.glob("*.ckpt")
-        if file.stem in ("embedding_model", "classifier")
-        for name, tensor in torch.load(file, weights_only=True).items()
-    }
 
 
 @pytest.fixture(scope="module")
