@@ -84,6 +84,8 @@ def main(argv):
         run_on_main(parts.merge)
     run_on_main(parts.remove_folder)
     run_on_main(print, [f"{len(split.manifest)} embeddings in {output_file}"])
+    if failed:
+        run_on_main(print, [f"{len(failed)} rows have none: see {failed_file.name}"])
     problems = upload_to and run_on_main(
         publishing.publish_files,
         [output_file.parent, [failed_file.name, output_file.name], upload_to],

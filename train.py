@@ -62,6 +62,11 @@ def run(arguments, command):
         publication = publishing.ExperimentPublication(folder, plan.upload_to)
         run_on_main(publication.begin)
         brain.on_new_best = publication.update
+    if preparation.failed:
+        logger.warning(
+            "%d recordings can't be used and are left out: failed.csv has the reasons",
+            len(preparation.failed),
+        )
     training.fit(brain, hparams, preparation)
     tables = training.score_splits(brain, hparams, preparation)
     # the others need not wait for what can take long

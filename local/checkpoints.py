@@ -21,6 +21,7 @@ from speechbrain.utils.distributed import ddp_barrier, if_main_process
 from speechbrain.utils.epoch_loop import EpochCounterWithStopper
 
 from local.errors import RunError, UserError
+from local.files import file_size
 
 logger = logging.getLogger(__name__)
 
@@ -92,11 +93,15 @@ class AtomicCheckpointer(sb_checkpoints.Checkpointer):
             If one has no readable CKPT.yaml.
         """
         try:
+            for folder in self._list_checkpoint_dirs():
+                for path in folder.iterdir():
+                    file_size(path)  # no pipe, which would never be read to its end
             return super().list_checkpoints()
         except (OSError, ValueError, TypeError, yaml.YAMLError) as error:
             reason = " ".join(str(error).split())
             raise UserError(
-                f"A CKPT.yaml in {self.checkpoints_dir} is damaged ({reason}). "
+                f"A CKPT.yaml in {self.checkpoints_dir}, or a file beside it, is "
+                f"damaged ({reason}). "
                 "Deleting its folder leaves the other checkpoints."
             ) from error
 

@@ -61,7 +61,7 @@ def claimed(folder):
     try:
         with _locked(folder / CLAIM) as file:
             try:
-                _refuse_links(folder)
+                refuse_links(folder, WRITTEN_TO)
                 for place in (folder, *(folder / "save").glob("**/")):
                     remove_unfinished(place)
                 yield file
@@ -87,12 +87,23 @@ def _locked(path):
             return
 
 
-def _refuse_links(folder):
-    """Refuse links that lead out of a folder, where a run would write through them."""
+def refuse_links(folder, names):
+    """Refuse links that lead out of a folder, where a run would write through them.
+
+    Arguments
+    ---------
+    folder : Path
+    names : iterable of str
+        Paths below it.
+
+    Raises
+    ------
+    UserError
+    """
     home = folder.resolve()
     links = [
         f"{folder / name} leads to {(folder / name).resolve()}"
-        for name in WRITTEN_TO
+        for name in names
         if (folder / name).is_symlink()
         and not (folder / name).resolve().is_relative_to(home)
     ]

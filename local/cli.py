@@ -8,6 +8,7 @@ what is already known to be one of its own options, in full.
 import dataclasses
 import difflib
 import logging
+import multiprocessing
 import os
 import re
 import signal
@@ -268,7 +269,7 @@ def run(main):
         status = _fail(_told_by_worker(error), RUN_FAILED)
     except KeyboardInterrupt as error:
         number = getattr(error, "number", signal.SIGINT)
-        status = _fail("Stopped. The same command goes on from here.", 128 + number)
+        status = _fail("Stopped. What is finished is kept.", 128 + number)
     except Exception as error:
         status = _fail(_explained(error) or _unexpected(error), RUN_FAILED)
     if torch.distributed.is_available() and torch.distributed.is_initialized():
@@ -277,9 +278,25 @@ def run(main):
         else:
             # The other ranks may wait for this one: leave without a farewell, so
             # that torchrun ends them.
-            sys.stderr.flush()
-            os._exit(status)
+            _leave(status)
+    if status not in (OK, INCOMPLETE) and multiprocessing.active_children():
+        _leave(status)
     sys.exit(status)
+
+
+def _leave(status):
+    """End here, with the processes that decode, which might wait for a batch's reader.
+
+    Python's own way asks them to end as SIGTERM does, which they put off (see
+    `stopping.keep_working`).
+    """
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # PyTorch's would raise an error
+    for child in multiprocessing.active_children():
+        child.kill()
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
 
 
 def _keep_paths_out_of_logs():

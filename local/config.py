@@ -7,6 +7,10 @@ import ruamel.yaml
 from hyperpyyaml import load_hyperpyyaml, resolve_references
 
 from local.errors import UserError
+from local.files import file_size
+
+#: No hyperparams.yaml is larger.
+MAX_YAML_BYTES = 1_000_000
 
 
 def plain_values(hparams_file, overrides=None):
@@ -39,9 +43,50 @@ def plain_values(hparams_file, overrides=None):
     >>> plain_values(file, {"a": 2})
     {'a': 2, 'b': 3, 'c': ''}
     """
+    return _plain_loader().load(resolved_yaml(hparams_file, overrides))
+
+
+def saved_values(path):
+    """Values of a hyperparams.yaml that training saved; nothing is run or included.
+
+    Its references are resolved, so they are not looked at: resolving can run what a
+    file from elsewhere names.
+
+    Arguments
+    ---------
+    path : Path
+
+    Returns
+    -------
+    dict
+        As `plain_values` gives them.
+
+    Raises
+    ------
+    UserError
+        If it is no such file.
+    """
+    try:
+        if file_size(path) > MAX_YAML_BYTES:
+            raise ValueError(f"it has more than {MAX_YAML_BYTES} bytes")
+        values = _plain_loader().load(path.read_text(encoding="utf-8"))
+        if not isinstance(values, dict):
+            raise ValueError("it holds no keys")
+    except (
+        *(OSError, ValueError, TypeError, RecursionError, AttributeError),
+        ruamel.yaml.YAMLError,
+    ) as error:
+        raise UserError(
+            f"{path} can't be read ({_first_line(error)}): expected the "
+            "hyperparams.yaml that train.py writes."
+        ) from error
+    return values
+
+
+def _plain_loader():
     loader = ruamel.yaml.YAML(typ="safe", pure=True)
     loader.Constructor = _PlainConstructor
-    return loader.load(resolved_yaml(hparams_file, overrides))
+    return loader
 
 
 class _PlainConstructor(ruamel.yaml.SafeConstructor):

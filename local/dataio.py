@@ -7,7 +7,7 @@ import torch
 from speechbrain.dataio.dataset import DynamicItemDataset
 from speechbrain.utils.data_pipeline import provides, takes
 
-from local import audio, decoded_cache
+from local import audio, decoded_cache, stopping
 from local.batches import length_sorted_batches
 from local.errors import BadRecording, RunError, UserError
 from local.gcs import RemoteError
@@ -234,6 +234,7 @@ def _workers(hparams):
     """Settings of the processes that decode."""
     return {
         "num_workers": hparams["num_workers"],
+        "worker_init_fn": stopping.keep_working,
         # of its own, so that workers don't draw from the global random state
         "generator": torch.Generator().manual_seed(hparams["seed"]),
     }

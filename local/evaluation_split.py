@@ -5,7 +5,8 @@ from pathlib import Path, PurePosixPath
 
 from local import labels, prepare
 from local.addresses import absolute, joined, last_name, output_path, parent
-from local.config import plain_values
+from local.claims import refuse_links
+from local.config import saved_values
 from local.errors import UserError
 from local.evaluation import Scored, baseline_features
 from local.experiment import MANIFESTS, check_no_experiment
@@ -186,7 +187,7 @@ def score(experiment, hparams, split, options, command):
         features=split.features,
         failed=prepared.failed,
         notes=split.notes,
-        settings=plain_values(experiment.folder / "hyperparams.yaml"),
+        settings=saved_values(experiment.folder / "hyperparams.yaml"),
         train_log=train_log if train_log.is_file() else None,
         report=options["report"],
         show_uids=options["show_uids"],
@@ -214,6 +215,8 @@ def _features(options, own_manifests, manifest, names, pseudonyms):
 def _output_folder(experiment, options, name):
     """Where to write; never into the experiment's own files."""
     output_folder = experiment.output_folder / "evaluation" / name
+    if not options["output_folder"]:
+        refuse_links(experiment.output_folder, ("evaluation", f"evaluation/{name}"))
     if options["output_folder"]:
         output_folder = output_path(options["output_folder"], "output_folder")
         save_folder = (experiment.folder / "save").resolve()

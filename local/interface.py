@@ -57,7 +57,8 @@ class ClinicalClassifier(inference.ClinicalClassifier):
             If the source is an experiment that can't be used.
         """
         source = str(source)
-        if Path(source, "custom.py").is_file():
+        is_experiment = Path(source, "save").is_dir()
+        if Path(source, "custom.py").is_file() and not is_experiment:
             with _importable(source):
                 return super().from_hparams(source, hparams_file, **kwargs)
         run_opts = kwargs.pop("run_opts", None) or {}

@@ -9,7 +9,7 @@ import pandas as pd
 
 from local import corpus, prepare, publishing, statistics
 from local.addresses import absolute, local_path, output_path
-from local.config import plain_values
+from local.config import plain_values, saved_values
 from local.errors import UserError
 from local.experiment import MANIFESTS, RUN_OPTIONS
 from local.files import read_json
@@ -323,7 +323,7 @@ def _check_same_experiment(hparams_file, overrides, run_options, folder):
                 f"{folder} holds checkpoints and no {name}: it can't be told what they "
                 "were trained with. Give another --output_folder."
             )
-    saved = plain_values(folder / "hyperparams.yaml")
+    saved = saved_values(folder / "hyperparams.yaml")
     free = {key: saved[key] for key in (*FREE_ON_RESUME, *FILLED) if key in saved}
     if saved.get("scheduler") == "onecycle":
         del free["number_of_epochs"]  # the schedule ends with the last epoch

@@ -13,7 +13,7 @@ import pandas as pd
 from speechbrain.utils.run_opts import RunOptions
 
 from local import labels
-from local.config import plain_values
+from local.config import saved_values
 from local.elsewhere import types_of
 from local.errors import BadRecording, RunError, UserError
 from local.evaluation import OUTPUTS, Scored, evaluate, measured
@@ -215,7 +215,7 @@ def _of_experiment(old, experiment, person):
         subgroups=_subgroups(old, manifest),
         failed=person.left_of(prepared.get("failed", [])) if is_own else old.failed,
         notes=prepared.get("notes", []) if is_own else seen_notes(everybody, subjects),
-        settings=plain_values(folder / "hyperparams.yaml"),
+        settings=saved_values(folder / "hyperparams.yaml"),
         train_log=train_log if train_log.is_file() else None,
         report=old.with_report,
         show_uids=is_own and bool(hparams.get("show_uids")),

@@ -4,7 +4,7 @@ import dataclasses
 import re
 from pathlib import Path
 
-from local.config import plain_values
+from local.config import saved_values
 from local.experiment import MANIFESTS
 from local.files import write_json
 from local.fold_results import collect_results
@@ -53,7 +53,7 @@ class ResultFolder:
     @property
     def values(self):
         """Plain values of each experiment's yaml, list of dict."""
-        return [plain_values(of / "hyperparams.yaml") for of in self.experiments]
+        return [saved_values(of / "hyperparams.yaml") for of in self.experiments]
 
     def trained(self, person):
         """The checkpoints that learned from a person, list of Trained."""

@@ -9,12 +9,13 @@ import contextlib
 import shutil
 from pathlib import Path
 
+from local.errors import UserError
 from local.files import read_json, write_json
 
 #: Folders in the output folder: not complete yet; complete, to be moved.
 BEGUN, COMPLETE = ".begun", ".complete"
 
-#: In the latter, what is to be moved, and what there is no new one of.
+#: In the latter, what is to be moved; of other names there is no new file.
 MOVES = "moves.json"
 
 
@@ -51,42 +52,50 @@ def replaced_together(folder, names):
     ['new.txt']
     """
     folder = Path(folder)
-    finish(folder)
+    finish(folder, names)
     begun = folder / BEGUN
     shutil.rmtree(begun, ignore_errors=True)  # a killed run's
     begun.mkdir(parents=True)
     try:
         yield begun
         written = [name for name in names if (begun / name).exists()]
-        gone = [name for name in names if name not in written]
-        write_json(begun / MOVES, {"move": written, "remove": gone})
+        write_json(begun / MOVES, {"move": written})
         begun.rename(folder / COMPLETE)
     except BaseException:
         shutil.rmtree(begun, ignore_errors=True)
         raise
-    finish(folder)
+    finish(folder, names)
 
 
-def finish(folder):
+def finish(folder, names):
     """Move files to their places that are complete, if a kill has left any.
 
     Arguments
     ---------
     folder : str or pathlib.Path
+    names : sequence of str
+        Paths below it: no others are touched, whatever a folder from elsewhere says.
     """
     complete = Path(folder) / COMPLETE
     if not (complete / MOVES).exists():
         shutil.rmtree(complete, ignore_errors=True)  # all but removed
         return
-    moves = read_json(complete / MOVES)
-    *others, last = moves["move"]
-    if (complete / last).exists():
-        (Path(folder) / last).unlink(missing_ok=True)
-    for name in moves["remove"]:
+    try:
+        moved = read_json(complete / MOVES)["move"]
+        written = [name for name in names if name in moved]
+    except (ValueError, LookupError, TypeError) as error:
+        raise UserError(
+            f"{complete / MOVES} is damaged ({error}): delete {complete}, which a run "
+            "that was killed has left."
+        ) from error
+    if written and (complete / written[-1]).exists():
+        (Path(folder) / written[-1]).unlink(missing_ok=True)
+    for name in set(names) - set(written):
         (Path(folder) / name).unlink(missing_ok=True)
-    for name in [*others, last]:
+    for name in written:
         if (complete / name).exists():  # else a killed run has moved it
-            (Path(folder) / name).parent.mkdir(parents=True, exist_ok=True)
-            (complete / name).replace(Path(folder) / name)
+            place = Path(folder) / name
+            place.parent.mkdir(parents=True, exist_ok=True)
+            (complete / name).replace(place)
     (complete / MOVES).unlink()
     shutil.rmtree(complete)

@@ -68,6 +68,17 @@ def _handle(number, _frame):
     os.write(sys.stderr.fileno(), SAID)
 
 
+def keep_working(_worker=None):
+    """In a process that decodes: leave stopping to the main process, for a while.
+
+    PyTorch has its workers end at SIGTERM at once; where a whole group of processes
+    gets it, the main one could then no longer save.
+    """
+    for number in SIGNALS:
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, _handle)
+
+
 def asked():
     """Whether this process was asked to stop, while that was deferred.
 

@@ -133,6 +133,7 @@ def _fit(brain, hparams, train, valid, batches, manifests):
         train_loader_kwargs={
             "batch_sampler": batches,
             "num_workers": hparams["num_workers"],
+            "worker_init_fn": stopping.keep_working,
             # of its own, so that workers don't draw from the global random state
             "generator": torch.Generator().manual_seed(hparams["seed"]),
         },

@@ -15,7 +15,9 @@ import ruamel.yaml
 import yaml
 from hyperpyyaml import resolve_references
 
+from local.config import MAX_YAML_BYTES
 from local.errors import UserError
+from local.files import file_size
 
 #: Classes that may be constructed (`!new:`).
 CLASSES = frozenset(
@@ -56,7 +58,7 @@ CALLED = frozenset(
 )
 
 #: What makes a folder when it is constructed, and the key that we give another one.
-ONLY_BELOW = {"local.checkpoints.AtomicCheckpointer": "checkpointer"}
+ONLY_AT = {"local.checkpoints.AtomicCheckpointer": "checkpointer"}
 
 ALLOWED = {"!new": CLASSES, "!name": FUNCTIONS, "!apply": CALLED}
 
@@ -66,13 +68,14 @@ PLAIN = {
     for kind in ("null", "bool", "int", "float", "str", "seq", "map", "merge", "value")
 } | {"tag:yaml.org,2002:timestamp", "!tuple"}
 
+#: What keys are.
+TEXT = "tag:yaml.org,2002:str"
+
 #: One key, as <a> or <a[b]>: text around it would be calculated with.
 REFERENCE = re.compile(r"<[^<>]*>")
 
 #: What hyperpyyaml takes for a tuple, and reads with a loader that obeys any tag.
 TUPLE = re.compile(r"\s*\(.*\)\s*", re.DOTALL)
-
-MAX_BYTES = 1_000_000
 
 #: Values, each counted wherever an alias repeats it.
 MAX_VALUES = 100_000
@@ -97,11 +100,8 @@ def check_trusted(path, told_path, overrides):
         Naming all that is refused, or if it is no yaml or too large.
     """
     try:
-        if path.stat().st_size > MAX_BYTES:
-            raise UserError(
-                f"{told_path} has more than {MAX_BYTES} bytes: expected the "
-                "hyperparams.yaml that train.py writes."
-            )
+        if file_size(path) > MAX_YAML_BYTES:
+            raise ValueError(f"it has more than {MAX_YAML_BYTES} bytes")
         text = path.read_text(encoding="utf-8")
         ignored = {key for key, value in overrides.items() if value is None}
         problems = _problems(text, ignored)
@@ -143,11 +143,14 @@ def _problems(text, ignored):
             raise ValueError("it holds no keys")
         if _size(node, {}) > MAX_VALUES:
             return ["more values than any experiment has, by aliases of aliases"]
+        if any(each.tag in ("!ref", "!copy") for each in _nodes(node)):
+            problems += _calculated(node)
         seen = set()
         for key, value in node.value:
-            problems += _of_node(key, None, seen)
+            if key.tag != TEXT:
+                problems.append(f"{_line(key)}: the key {key.value} is no plain text")
             if key.value not in ignored:
-                problems += _of_node(value, str(key.value), seen)
+                problems += _of_node(value, str(key.value), seen, is_top=True)
     return list(dict.fromkeys(problems))
 
 
@@ -161,6 +164,29 @@ def _children(node):
     ]
 
 
+def _nodes(root):
+    """All nodes, each once, aliases or not."""
+    waiting, seen = [root], set()
+    while waiting:
+        node = waiting.pop()
+        if id(node) not in seen:
+            seen.add(id(node))
+            yield node
+            waiting += _children(node)
+
+
+def _calculated(root):
+    """Yield texts that a reference would look into, and might calculate with."""
+    for node in _nodes(root):
+        is_text = isinstance(node.value, str) and node.tag not in ("!ref", "!copy")
+        if is_text and "<" in node.value:
+            yield f"{_line(node)}: {node.value[:80]!r}, in a file with references"
+
+
+def _line(node):
+    return f"line {node.start_mark.line + 1}"
+
+
 def _size(node, sizes):
     """How many values a node holds, when all aliases are written out."""
     if id(node) in sizes:
@@ -172,49 +198,47 @@ def _size(node, sizes):
     return sizes[id(node)]
 
 
-def _of_node(node, key, seen, is_plain=False):
+def _of_node(node, key, seen, is_plain=False, is_top=False):
     """Yield what is refused in a node below a top-level key.
 
     Arguments
     ---------
     node : yaml.Node or ruamel.yaml.Node
-    key : str or None
-        None in keys, where nothing but plain values makes sense.
+    key : str
     seen : set
         Of what was looked at, as an alias repeats it.
     is_plain : bool
-        Whether it is an argument of a function that is called.
+        Whether it is an argument of a function that is called, or a mapping's key.
+    is_top : bool
+        Whether it is the top-level key's value itself.
     """
     if (id(node), key, is_plain) in seen:
         return
     seen.add((id(node), key, is_plain))
     tag = str(node.tag)
-    where = f"line {node.start_mark.line + 1}"
+    where = _line(node)
     kind, colon, name = tag.partition(":")
     if tag in PLAIN:
-        if isinstance(node.value, str):
-            yield from _of_text(node.value, where)
-    elif is_plain or key is None:
+        is_tuple = tag == "!tuple" or TUPLE.fullmatch(str(node.value))
+        if is_tuple and re.search(r"[!&*<]", str(node.value)):
+            yield f"{where}: {node.value[:80]}, which would be more than a tuple"
+    elif is_plain:
         yield f"{where}: {tag} where only a plain value may be"
     elif tag in ("!ref", "!copy"):
         if not REFERENCE.fullmatch(str(node.value).strip()):
             yield f"{where}: {tag} {node.value}, expected a single <key>"
     elif not colon or name not in ALLOWED.get(kind, ()):
         yield f"{where}: {tag}"
-    elif name in ONLY_BELOW and ONLY_BELOW[name] != key:
-        yield f"{where}: {tag} elsewhere than below {ONLY_BELOW[name]!r}"
+    elif name in ONLY_AT and not (is_top and ONLY_AT[name] == key):
+        yield f"{where}: {tag} elsewhere than at {ONLY_AT[name]!r}"
     elif not _is_itself(name):
         yield f"{where}: {tag} is something else of that name"
     is_called = is_plain or kind == "!apply"
     for child in _children(node):
         yield from _of_node(child, key, seen, is_called)
-
-
-def _of_text(text, where):
-    if TUPLE.fullmatch(text) and re.search(r"[!&*<]", text):
-        yield f"{where}: {text[:80]}, which would be read as more than a tuple"
-    elif REFERENCE.search(text) and re.search(r"[*%]|<.*<", text):
-        yield f"{where}: {text[:80]}, which a reference would calculate with"
+    if isinstance(node.value, list):
+        for name, _ in (item for item in node.value if isinstance(item, tuple)):
+            yield from _of_node(name, key, seen, is_plain=True)
 
 
 def _is_itself(name):

@@ -232,7 +232,7 @@ def test_status_of_what_ends_well(monkeypatch, capsys, returned, expected):
         (
             KeyboardInterrupt(),
             130,
-            "error: Stopped. The same command goes on from here.\n",
+            "error: Stopped. What is finished is kept.\n",
         ),
     ],
 )

@@ -34,10 +34,8 @@ def place(shared_corpus, experiment, tmp_path_factory):
         ("training", "kill", 0.5),  # a checkpoint
         ("training", "full", 0.45),
         ("training", "gone", 0.6),
-        ("evaluation", "readonly", 0.5),
         ("evaluation", "kill", 0.9),
         ("extraction", "kill", 0.5),
-        ("extraction", "term", 0.3),
     ],
 )
 def test_nothing_is_lost(place, stage, fault, share):

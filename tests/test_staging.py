@@ -82,7 +82,7 @@ def test_a_kill_leaves_the_old_or_the_new(tmp_path, monkeypatch, moment):
         assert text in (OLD.get(name), NEW.get(name))
     if found.get("metrics.json") in OLD.values():
         assert found == OLD
-    finish(tmp_path)
+    finish(tmp_path, NAMES)
     shutil.rmtree(tmp_path / staging.BEGUN, ignore_errors=True)
     assert contents(tmp_path) == (NEW if complete or not is_killed else OLD)
 
@@ -99,9 +99,19 @@ def test_what_a_killed_run_had_begun_is_thrown_away(tmp_path):
 def test_what_was_complete_is_finished_first(tmp_path):
     write(tmp_path, OLD)
     write(tmp_path / staging.COMPLETE, NEW)
-    moves = {"move": list(NEW), "remove": ["c.html"]}
+    moves = {"move": list(NEW)}
     write(tmp_path / staging.COMPLETE, {staging.MOVES: json.dumps(moves)})
     with pytest.raises(OSError, match="full"), replaced_together(tmp_path, NAMES):
         assert contents(tmp_path) == NEW
         raise OSError("full")
     assert contents(tmp_path) == NEW
+
+
+def test_a_folder_from_elsewhere_moves_and_removes_nothing_else(tmp_path):
+    folder, victim = tmp_path / "out", tmp_path / "victim.txt"
+    write(folder / staging.COMPLETE, NEW | {"evil.sh": "x"})
+    victim.write_text("precious")
+    moves = {"move": [*NEW, "evil.sh", "../victim.txt"], "remove": [str(victim)]}
+    write(folder / staging.COMPLETE, {staging.MOVES: json.dumps(moves)})
+    finish(folder, NAMES)
+    assert contents(folder) == NEW and victim.read_text() == "precious"

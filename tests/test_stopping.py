@@ -16,6 +16,7 @@ from local import cli
 from local.brain import ClinicalBrain
 from speechbrain import Stage
 
+os.setsid()
 number, moment = int(sys.argv.pop(1)), sys.argv.pop(1)
 compute_forward = ClinicalBrain.compute_forward
 sent = []
@@ -23,7 +24,7 @@ sent = []
 def forward(self, batch, stage):
     now = f"{stage.name} {self.epoch} {self.step}"
     if now == moment and not sent:
-        sent.append(os.kill(os.getpid(), number))
+        sent.append(os.killpg(os.getpid(), number))  # workers get it as well
     return compute_forward(self, batch, stage)
 
 ClinicalBrain.compute_forward = forward
@@ -104,9 +105,9 @@ def test_a_stopped_training_goes_on_from_where_it_was(
 ):
     folder = tmp_path / "stopped"
     result = signalled(folder, shared_corpus, tmp_path, number, moment)
-    assert "goes on from here" in failed(result, status=128 + number)
+    assert "What is finished is kept" in failed(result, status=128 + number)
     log = (folder / "log.txt").read_text()
-    assert log.count("Saved a checkpoint") == 2  # one of the first epoch's end
+    assert log.count("Saved the checkpoint") == 2  # one of the first epoch's end
     assert not list(folder.glob(".*"))
     succeeded(train(shared_corpus, folder, *OPTIONS))
     assert "Going into epoch 1" not in (folder / "log.txt").read_text()[len(log) :]

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from running import ROOT, failed, run_script, succeeded, train
 
 from local import trust
+from local.config import MAX_YAML_BYTES, saved_values
 from local.errors import UserError
 from local.trust import check_trusted
 
@@ -75,7 +76,8 @@ def test_listed_names_are_their_objects_own(name):
         "!ref <seed> ** 99999999",
         "!ref <seed><seed>",
         "!copy <seed> * 3",
-        "<b> * 99999",
+        "!tuple \"[!!python/object/apply:os.system ['touch {marker}']]\"",
+        "{{!tuple '[!!python/object/apply:os.system [ls]]': 1}}",
     ],
 )
 def test_what_could_run_anything_is_refused_and_named(tmp_path, line):
@@ -83,6 +85,38 @@ def test_what_could_run_anything_is_refused_and_named(tmp_path, line):
     line = line.format(marker=marker)
     message = refused(tmp_path, f"seed: 1\nb: 2\n\nevil: {line}\n")
     assert "--trust_experiment=True" in message and "line 4" in message
+    assert not marker.exists()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "? !!null augment\n: !applyref:os.system ['touch {marker}']\n",
+        "? !tuple augment\n: !applyref:os.system ['touch {marker}']\n",
+        "? !!merge augment\n: !applyref:os.system ['touch {marker}']\n",
+        "augment: 1\naugment: !applyref:os.system ['touch {marker}']\n",
+        "checkpointer: !new:local.checkpoints.AtomicCheckpointer\n"
+        "  checkpoints_dir: a\n  recoverables:\n"
+        "    a: !new:local.checkpoints.AtomicCheckpointer {{checkpoints_dir: x}}",
+        "a: 9**9**9\nb: <a>+1\nc: !ref <b>\n",
+        'e: "<e>\\n<e>"\nf: !ref <e>\n',
+    ],
+    ids=["null", "tuple", "merge", "twice", "nested", "powers", "endless"],
+)
+def test_ways_round_the_check(tmp_path, text):
+    refused(tmp_path, text.format(marker=tmp_path / "marker"))
+    assert not (tmp_path / "marker").exists()
+
+
+def test_saved_values_run_nothing(tmp_path):
+    """withdraw.py and a training that goes on read them without a check."""
+    path = tmp_path / "hyperparams.yaml"
+    marker = tmp_path / "marker"
+    path.write_text(
+        f"a: !applyref:os.system ['touch {marker}']\nb: !include:/etc/hostname\n"
+        "c: !ref <d>\nd: 9**9**9\ne: !new:os.system [ls]\nf: 1\n"
+    )
+    assert saved_values(path)["f"] == 1
     assert not marker.exists()
 
 
@@ -106,7 +140,7 @@ def test_a_tag_by_another_handle(tmp_path):
         "",
         "a: &a [*a]",
         "a: " + "[" * 5000,
-        "a: 1\n" + "#" * trust.MAX_BYTES,
+        "a: 1\n" + "#" * MAX_YAML_BYTES,
         "a: &a [1,1,1,1,1,1,1,1,1,1]\n"
         + "".join(
             f"{chr(98 + i)}: &{chr(98 + i)} [{','.join(['*' + chr(97 + i)] * 10)}]\n"
@@ -205,27 +239,33 @@ def test_no_pickle_is_run_where_a_training_goes_on(
     assert not (tmp_path / "marker").exists()
 
 
+def cut(content):
+    return content[: len(content) // 2]
+
+
+def garbage(_content):
+    return b"\x00\xff[{:" * 20
+
+
 @pytest.mark.parametrize(
-    ("name", "told"),
+    ("name", "damage", "told"),
     [
-        ("save/manifests/preparation.json", "of the preparation is damaged"),
-        ("save/manifests/train.csv", "of the preparation is damaged"),
-        ("save/run_options.json", "run_options.json is damaged"),
-        ("hyperparams.yaml", "hyperparams.yaml"),
-        ("save/CKPT+*/CKPT.yaml", "A CKPT.yaml in"),
-        ("save/CKPT+*/counter.ckpt", "is damaged or does not fit"),
-        ("save/CKPT+*/brain.ckpt", "is damaged or does not fit"),
+        ("save/manifests/preparation.json", cut, "of the preparation is damaged"),
+        ("save/manifests/train.csv", garbage, "of the preparation is damaged"),
+        ("save/run_options.json", garbage, "run_options.json is damaged"),
+        ("hyperparams.yaml", garbage, "hyperparams.yaml can't be read"),
+        ("save/CKPT+*/CKPT.yaml", garbage, "A CKPT.yaml in"),
+        ("save/CKPT+*/counter.ckpt", garbage, "is damaged or does not fit"),
+        ("save/CKPT+*/brain.ckpt", cut, "is damaged or does not fit"),
     ],
 )
-@pytest.mark.parametrize("damage", ["cut", "garbage"])
 def test_damaged_files_end_with_a_message(
-    trained, experiment, shared_corpus, name, told, damage
+    trained, experiment, shared_corpus, name, damage, told
 ):
     yaml = experiment / "hyperparams.yaml"
     yaml.write_text(yaml.read_text("utf-8").replace(str(trained), str(experiment)))
     (path,) = experiment.glob(name.replace("counter", "epoch_counter"))
     content = path.read_bytes()
-    new = content[: len(content) // 2 if len(content) > 9 else 0]
-    path.write_bytes(new if damage == "cut" else b"\x00\xff[{:" * 20)
+    path.write_bytes(damage(content))
     message = failed(train(shared_corpus, experiment, "--number_of_epochs=3"))
     assert told in message
