@@ -98,6 +98,12 @@ class ClinicalBrain(sb.Brain):
         self.stops = False
         self.scores = None
 
+    def on_fit_start(self):
+        """Go on from the newest checkpoint, as the base class does."""
+        super().on_fit_start()
+        if self.checkpointer is not None:
+            self.checkpointer.remove_partial()
+
     # From a batch to a loss
 
     def compute_forward(self, batch, stage):

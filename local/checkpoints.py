@@ -47,7 +47,7 @@ class AtomicCheckpointer(sb_checkpoints.Checkpointer):
 
     def save_checkpoint(self, *args, **kwargs):
         """Save under a partial name, write it out, rename; see the base class."""
-        self._remove_partial()
+        self.remove_partial()
         kwargs["verbosity"] = logging.DEBUG  # it would name the partial folder
         try:
             checkpoint = super().save_checkpoint(*args, **kwargs)
@@ -55,7 +55,7 @@ class AtomicCheckpointer(sb_checkpoints.Checkpointer):
                 checkpoint = self._finish(checkpoint)
         except (OSError, RuntimeError) as error:  # torch raises the latter
             with contextlib.suppress(OSError):  # what failed first is what to tell
-                self._remove_partial()
+                self.remove_partial()
             raise RunError(
                 f"No checkpoint can be saved in {self.checkpoints_dir}: "
                 f"{str(error).splitlines()[0]}. Those that are there are whole: once "
@@ -156,7 +156,8 @@ class AtomicCheckpointer(sb_checkpoints.Checkpointer):
     def _partial(path):
         return path.with_name(PARTIAL + path.name)
 
-    def _remove_partial(self):
+    def remove_partial(self):
+        """Remove what a kill left of checkpoints that were being saved or deleted."""
         if if_main_process():
             for leftover in self.checkpoints_dir.glob(f"{PARTIAL}*"):
                 shutil.rmtree(leftover)

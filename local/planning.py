@@ -112,7 +112,6 @@ def plan_training(arguments, use_statistics=True):
         to be skipped, or an output folder that holds another experiment.
     """
     hparams_file, overrides, values = _settled(arguments)
-    check_numbers(values)
     threshold_rule(values["threshold_sensitivity"])
     pseudonyms = read_pseudonyms(values["pseudonymise_key"])
     upload_to = publishing.destination(
@@ -199,6 +198,7 @@ def _settled(arguments):
         raise UserError(f"{', '.join(derived)}: filled by train.py, not to be given.")
     values = plain_values(hparams_file, overrides)
     check_values(values, plain_values(hparams_file))
+    check_numbers(values)
     overrides |= _places(values, hparams_file)
     return hparams_file, overrides, values
 

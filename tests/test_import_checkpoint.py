@@ -592,7 +592,7 @@ def test_a_failure_leaves_nothing_behind(tmp_path, default_state, monkeypatch):
     def fail(*args):
         raise OSError("disk full")
 
-    monkeypatch.setattr("recipes.original.import_checkpoint.resolved_yaml", fail)
+    monkeypatch.setattr("local.experiment.resolved_yaml", fail)
     arguments = save(tmp_path, ARGS, default_state)
     with pytest.raises(OSError, match="disk full"):
         main(arguments)
