@@ -10,6 +10,7 @@ from local.config import saved_values
 from local.errors import UserError
 from local.evaluation import Scored, baseline_features
 from local.experiment import MANIFESTS, check_no_experiment
+from local.files import read_json
 from local.manifests import read_manifest
 from local.measurements import seen_splits
 from local.operating_points import read_operating_points, without_own_choices
@@ -82,6 +83,8 @@ def prepare_evaluation(experiment, options, hparams):
         name = saved.stem
         manifest = read_manifest(saved, names)
         prepared = prepare.inspect_again(manifest, names, hparams)
+        failed = [*_skipped_before(own_manifests), *prepared.failed]
+        prepared = dataclasses.replace(prepared, failed=failed)
     else:
         name = PurePosixPath(split_csv).stem
         own_data = hparams["data_folder"] == experiment.hparams["data_folder"]
@@ -193,6 +196,22 @@ def score(experiment, hparams, split, options, command):
         show_uids=options["show_uids"],
         pseudonyms=split.pseudonyms,
     )
+
+
+def _skipped_before(own_manifests):
+    """Recordings that no manifest has: the experiment was prepared without them.
+
+    Arguments
+    ---------
+    own_manifests : Path
+
+    Returns
+    -------
+    list of dict
+        `uid`, `reason`, and of whom and of which split they are.
+    """
+    record = own_manifests / "preparation.json"
+    return read_json(record)["failed"] if record.is_file() else []
 
 
 def _features(options, own_manifests, manifest, names, pseudonyms):

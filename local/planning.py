@@ -128,7 +128,7 @@ def plan_training(arguments, use_statistics=True):
         overrides |= found.values
     else:
         found = None
-    folder = output_folder(arguments)
+    folder = _written_to(folder, arguments.run_opts)
     overrides["output_folder"] = str(folder)
     values |= overrides
 
@@ -183,11 +183,13 @@ def output_folder(arguments):
         For values of a wrong kind, addresses that are none, or a file of that name.
     """
     _, overrides, _ = _settled(arguments)
-    folder = Path(overrides["output_folder"])
-    if arguments.run_opts.debug and not arguments.run_opts.debug_persistently:
-        # the outputs of two batches must not replace those of a real run
-        folder /= "debug"
-    return folder
+    return _written_to(Path(overrides["output_folder"]), arguments.run_opts)
+
+
+def _written_to(folder, run_opts):
+    """The outputs of two batches must not replace those of a real run."""
+    is_short = run_opts.debug and not run_opts.debug_persistently
+    return folder / "debug" if is_short else folder
 
 
 def _settled(arguments):

@@ -97,6 +97,12 @@ def test_skipping_goes_on_without_unusable_recordings(corpus, tmp_path):
     assert [row["uid"] for row in left_out] == ["s00_0"]
     used = read_csv(tmp_path / "out" / "save" / "manifests" / "train.csv")
     assert "s00_0" not in {row["ID"] for row in used} and len(used) == 15
+    evaluation = run_script(
+        *("evaluate.py", "hparams/evaluate.yaml", "--device=cpu", "--report=False"),
+        *(f"--experiment_folder={tmp_path / 'out'}", "--audit=False"),
+    )
+    assert evaluation.returncode == 3, evaluation.stderr
+    assert read_csv(tmp_path / "out" / "failed.csv") == left_out
 
 
 @pytest.mark.parametrize(

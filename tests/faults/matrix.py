@@ -46,7 +46,6 @@ def run_all(place, name, fault, every):
     moments = range(1, place.n_changes + 1, every)
     for number in moments:
         try:
-            place.renew()
             place.disturb(fault, number)
             place.check_end()
         except AssertionError as error:

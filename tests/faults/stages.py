@@ -1,6 +1,7 @@
 """What is interrupted: each stage with its command, and what must come out of it."""
 
 import dataclasses
+import functools
 import re
 import shutil
 from pathlib import Path
@@ -103,34 +104,50 @@ class Place:
         }
         self.output.mkdir(parents=True)
         if stage.earlier:
-            result = self._run(stage.earlier)
+            result = self.run(stage.earlier)
             assert result.returncode == 0, result.stderr[-3000:]
         shutil.copytree(self.output, folder / "before")
         self.before = self.contents()
-        self.finish()
-        self.after, self.n_changes = self.contents(), self._count()
 
-    def renew(self):
+    @functools.cached_property
+    def undisturbed(self):
+        """What the stage leaves when nothing goes wrong, and by how many changes."""
+        self._renew()
+        self.finish()
+        n_changes = int(self.output.with_name("output.changes").read_text())
+        return self.contents(), n_changes
+
+    @property
+    def after(self):
+        return self.undisturbed[0]
+
+    @property
+    def n_changes(self):
+        return self.undisturbed[1]
+
+    def _renew(self):
         """Make the folder as it is before the stage."""
         shutil.rmtree(self.output, ignore_errors=True)
         shutil.copytree(self.folder / "before", self.output)
 
     def finish(self):
         """Run the stage to its end."""
-        result = self._run(self.stage.command)
+        result = self.run(self.stage.command)
         assert result.returncode == 0, result.stderr[-3000:]
         left = [path for pattern in LEFTOVERS for path in self.output.glob(pattern)]
         assert not left, left
 
     def disturb(self, fault, number):
         """Run the stage with a fault at a change; nothing may be lost by it."""
-        result = self._run(self.stage.command, fault, number)
+        assert 1 <= number <= self.n_changes
+        self._renew()
+        result = self.run(self.stage.command, fault, number)
         said = result.stdout + result.stderr
         assert result.returncode in EXPECTED[fault], (result.returncode, said[-3000:])
         if fault != "kill":
             assert "Traceback" not in said, said[-3000:]
         if fault == "gone":
-            self.renew()  # it takes what was there with it
+            self._renew()  # it takes what was there with it
         self._check_whole()
 
     def check_end(self):
@@ -166,9 +183,7 @@ class Place:
         lost = self.before.keys() & self.after.keys() - found.keys()
         assert not lost - {"metrics.json"}, lost
 
-    def _run(self, command, fault="none", number=0):
+    def run(self, command, fault="none", number=0):
+        """Run a command of the stage."""
         script = [argument.format(**self.names) for argument in command]
         return run_script(INJECT, fault, number, self.output, *script)
-
-    def _count(self):
-        return int(self.output.with_name("output.changes").read_text())
