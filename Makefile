@@ -46,8 +46,8 @@ demo: install
 test: install lint
 	rm -rf .coverage
 	OMP_NUM_THREADS=1 $(PY) -m coverage run -m \
-		pytest -m "not alone" --numprocesses=2 --dist=loadscope
-	OMP_NUM_THREADS=1 $(PY) -m pytest -m alone
+		pytest -m "not alone" --numprocesses=2 --dist=loadscope --no-loadscope-reorder
+	OMP_NUM_THREADS=1 $(PY) -m coverage run -m pytest -m alone
 	$(PY) -m coverage combine --quiet
 	$(PY) -m coverage report
 

@@ -83,8 +83,8 @@ def prepare_evaluation(experiment, options, hparams):
         name = saved.stem
         manifest = read_manifest(saved, names)
         prepared = prepare.inspect_again(manifest, names, hparams)
-        failed = [*_skipped_before(own_manifests), *prepared.failed]
-        prepared = dataclasses.replace(prepared, failed=failed)
+        skipped = _skipped_before(own_manifests, name)
+        prepared = dataclasses.replace(prepared, failed=[*skipped, *prepared.failed])
     else:
         name = PurePosixPath(split_csv).stem
         own_data = hparams["data_folder"] == experiment.hparams["data_folder"]
@@ -198,12 +198,15 @@ def score(experiment, hparams, split, options, command):
     )
 
 
-def _skipped_before(own_manifests):
+def _skipped_before(own_manifests, split):
     """Recordings that no manifest has: the experiment was prepared without them.
+
+    Results of the test split are the experiment's own, which list those of all splits.
 
     Arguments
     ---------
     own_manifests : Path
+    split : str
 
     Returns
     -------
@@ -211,7 +214,8 @@ def _skipped_before(own_manifests):
         `uid`, `reason`, and of whom and of which split they are.
     """
     record = own_manifests / "preparation.json"
-    return read_json(record)["failed"] if record.is_file() else []
+    skipped = read_json(record)["failed"] if record.is_file() else []
+    return [of for of in skipped if split in ("test", of["split"])]
 
 
 def _features(options, own_manifests, manifest, names, pseudonyms):

@@ -13,6 +13,7 @@ import pandas as pd
 
 from local import corpus, decoded_cache, labels, splits
 from local.addresses import joined
+from local.entries import why_one_class
 from local.errors import UserError
 from local.files import atomic_write, read_json, write_json
 from local.formats import counted
@@ -407,12 +408,12 @@ def _unlearnable(targets, ranges, notes):
         ):
             if ratings.nunique() >= 2:
                 continue
-            if ratings.isna().all():
-                notes.append(f"{label}: no recording of {split} is rated")
-            elif bounds is None:
-                notes.append(f"{label}: {split} has no two classes")
-            else:
-                notes.append(f"{label}: all rated values of {split} are the same")
+            rated = ratings.dropna().to_numpy()
+            reason = why_one_class(rated)
+            if bounds is not None and len(rated):
+                reason = f"all {len(rated)} rated values are the same"
+            ending = ": nothing of it can be learned" if split == "train" else ""
+            notes.append(f"{label}: {reason} ({split}){ending}")
     return problems
 
 

@@ -2,9 +2,11 @@
 
 import csv
 import json
+import os
 import sys
 from pathlib import Path
 
+import coverage
 import numpy as np
 import pytest
 import soundfile
@@ -12,6 +14,9 @@ from speechbrain.utils.importutils import LazyModule
 
 # hypothesis asks all modules for their file, and these would then load what isn't there
 LazyModule.__file__ = None
+
+#: Processes with this in their environment are measured.
+MEASURED = "COVERAGE_PROCESS_CONFIG"
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
@@ -81,6 +86,31 @@ def make_corpus(folder, n_per_subject=2):
     text = "\n".join(",".join(group) for group in LABELS)
     (folder / "labels.txt").write_text(text + "\n")
     return folder
+
+
+def pytest_collection_modifyitems(items):
+    """Modules that start scripts first: the slowest must not be the last."""
+
+    def starts_none(item):
+        names = vars(item.module).keys() if hasattr(item, "module") else ()
+        return not {"train", "run_script", "SMALL"} & set(names)
+
+    items.sort(key=starts_none)
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_protocol(item):
+    """Measure no coverage where a test only repeats what others do."""
+    measurement = coverage.Coverage.current()
+    if not measurement or not item.get_closest_marker("unmeasured"):
+        yield
+        return
+    settings = os.environ.pop(MEASURED, None)
+    measurement.stop()
+    yield
+    measurement.start()
+    if settings is not None:
+        os.environ[MEASURED] = settings
 
 
 @pytest.fixture

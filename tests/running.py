@@ -12,6 +12,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+import coverage
 import numpy as np
 import torch
 
@@ -107,6 +108,9 @@ def _be_script(arguments, folder, environment, texts):
         os.dup2(os.open(path, flags), descriptor)
     os.environ.clear()
     os.environ.update(environment)
+    if "COVERAGE_PROCESS_CONFIG" not in environment:
+        while measurement := coverage.Coverage.current():
+            measurement.stop()
     os.chdir(folder)
     multiprocessing.set_start_method("fork", force=True)  # what Linux has by itself
     np.random.seed()  # noqa: NPY002 (forked processes would all draw the same)

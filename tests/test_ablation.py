@@ -11,6 +11,8 @@ from local.cli import top_level_keys
 from local.config import plain_values
 from recipes.demo import ablation
 
+pytestmark = pytest.mark.unmeasured
+
 YAML = ablation.ROOT / "hparams" / "train.yaml"
 
 

@@ -29,6 +29,7 @@ def build(name, brain, duration_s=0.0):
     return build_backend(name, model, brain.own_ends, 20, CPU, duration_s)
 
 
+@pytest.mark.unmeasured
 def test_onnx_gives_what_pytorch_does_for_any_length_and_padding(brain, caplog):
     caplog.set_level(logging.INFO)
     onnx, eager = build("onnx", brain), build("eager", brain)
@@ -81,6 +82,7 @@ def test_what_gives_something_else_is_not_used(brain, monkeypatch, caplog, spoil
     assert "differs by" in caplog.text
 
 
+@pytest.mark.unmeasured
 def test_compiled(brain, monkeypatch):
     """With the compiler left out, which takes minutes: the graph is captured."""
     original = torch.compile

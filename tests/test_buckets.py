@@ -24,8 +24,6 @@ from local.interface import ClinicalClassifier
 from local.planning import plan_training
 from local.prepare import save_preparation
 
-pytestmark = pytest.mark.alone
-
 pytest_plugins = ["gcs_server"]
 
 BUCKET = "hospital"

@@ -233,7 +233,7 @@ NOTES = [
     "r3: mostly silent",
     "something was odd with r4, and with bob's recordings",
     "20 of 81 training subjects drawn for validation",
-    "slow: no recording of train is rated",
+    "slow: no recording is rated (train): nothing of it can be learned",
 ]
 
 

@@ -8,6 +8,8 @@ from test_brain import batch_of, dataset, small_brain, weights
 from local import compilation
 from local.batches import BucketedBatches
 
+pytestmark = pytest.mark.unmeasured
+
 LENGTHS = [0.2] * 8
 
 

@@ -628,6 +628,7 @@ cli.run(train.main)
 """
 
 
+@pytest.mark.unmeasured
 def test_a_killed_run_ends_like_an_undisturbed_one(run, tmp_path, monkeypatch):
     corpus = make_corpus(tmp_path / "corpus")
     csv_of(corpus, "test").unlink()

@@ -382,6 +382,7 @@ def test_a_bucket_is_no_cache():
 # In training
 
 
+@pytest.mark.unmeasured
 def test_training_with_it_is_the_same_again(shared_corpus, tmp_path):
     """16 bits at the model's rate: as without it, full as empty, with any workers."""
     caches = [

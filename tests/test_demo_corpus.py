@@ -26,6 +26,8 @@ from recipes.demo.reference import ceiling_auroc
 from recipes.demo.sentences import NAMES
 from recipes.demo.synthesis import SAMPLE_RATE, find_pulses, speak_for
 
+pytestmark = pytest.mark.unmeasured
+
 PREPARE = Path(__file__).parents[1] / "recipes" / "demo" / "prepare.py"
 SEVERE = 4.0
 

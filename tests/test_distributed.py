@@ -1,7 +1,10 @@
 """Two processes under torchrun on a CPU, where gloo has to be chosen by itself."""
 
+import pytest
 from conftest import read_csv
 from running import SMALL, run_script, succeeded
+
+pytestmark = pytest.mark.unmeasured
 
 TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2")
 

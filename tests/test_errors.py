@@ -89,19 +89,22 @@ def test_all_unusable_recordings_are_told_at_once(corpus, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_skipping_goes_on_without_unusable_recordings(corpus, tmp_path):
-    (corpus / "audio" / "s00_0" / "waveform.wav").write_bytes(b"")
+@pytest.mark.parametrize(("uid", "status"), [("s00_0", 0), ("s11_0", 3)])
+def test_skipping_goes_on_without_unusable_recordings(corpus, tmp_path, uid, status):
+    """Of training, or of the test split, which is then evaluated without it."""
+    (corpus / "audio" / uid / "waveform.wav").write_bytes(b"")
     result = train(corpus, tmp_path / "out", "--on_bad_recording=skip")
     assert result.returncode == 3, result.stderr
     left_out = read_csv(tmp_path / "out" / "failed.csv")
-    assert [row["uid"] for row in left_out] == ["s00_0"]
-    used = read_csv(tmp_path / "out" / "save" / "manifests" / "train.csv")
-    assert "s00_0" not in {row["ID"] for row in used} and len(used) == 15
+    assert [row["uid"] for row in left_out] == [uid]
+    manifests = (tmp_path / "out" / "save" / "manifests").glob("*.csv")
+    used = [row["ID"] for manifest in manifests for row in read_csv(manifest)]
+    assert uid not in used and len(used) == 29
     evaluation = run_script(
         *("evaluate.py", "hparams/evaluate.yaml", "--device=cpu", "--report=False"),
         *(f"--experiment_folder={tmp_path / 'out'}", "--audit=False"),
     )
-    assert evaluation.returncode == 3, evaluation.stderr
+    assert evaluation.returncode == status, evaluation.stderr
     assert read_csv(tmp_path / "out" / "failed.csv") == left_out
 
 

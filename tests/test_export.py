@@ -263,6 +263,7 @@ print(json.dumps([[[model.encode_batch(waveform)[0, 0].tolist(),
 """
 
 
+@pytest.mark.unmeasured
 @pytest.mark.parametrize(
     "yaml, overrides",
     [

@@ -5,6 +5,8 @@ from running import succeeded, train
 
 from tests.faults.stages import STAGES, Place
 
+pytestmark = pytest.mark.unmeasured
+
 
 @pytest.fixture(scope="module")
 def experiment(shared_corpus, tmp_path_factory):

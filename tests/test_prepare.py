@@ -533,8 +533,9 @@ def test_an_excluded_list_has_one_subject_per_line(corpus):
 def test_labels_with_one_class_are_named_and_unrated_splits_refused(corpus):
     rows = read_csv(corpus / "splits" / "train.csv")
     write_csv(corpus / "splits" / "train.csv", [{**row, "low": "1"} for row in rows])
-    assert "low: train has no two classes" in (
-        prepare.prepare_training(values_of(corpus)).notes
+    assert (
+        "low: only one class: all 16 rated recordings are positive (train): nothing of "
+        "it can be learned" in prepare.prepare_training(values_of(corpus)).notes
     )
     blank = {"low": "", "loud": "", "noisy": ""}
     write_csv(corpus / "splits" / "train.csv", [{**row, **blank} for row in rows])
@@ -610,9 +611,10 @@ def test_scores_that_never_vary_are_named(scored_corpus):
     change_csv(scored_corpus, "train", change)
     values = values_of(scored_corpus, label_types=TYPES, loss="mse")
     notes = prepare.prepare_training(values).notes
-    assert "noisy: all rated values of train are the same" in notes
-    assert "loud: no recording of train is rated" in notes
-    assert not [note for note in notes if "two classes" in note]
+    ending = " (train): nothing of it can be learned"
+    assert f"noisy: all 16 rated values are the same{ending}" in notes
+    assert f"loud: no recording is rated{ending}" in notes
+    assert not [note for note in notes if "one class" in note]
 
 
 # Raters and subgroups

@@ -4,6 +4,8 @@ import pytest
 import torch
 from running import SMALL, failed, run_script, succeeded, train, weights
 
+pytestmark = pytest.mark.unmeasured
+
 #: train.py, but the process is killed without warning at a chosen moment.
 KILLED_BATCH = """
 import os, signal, sys

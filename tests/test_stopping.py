@@ -118,6 +118,7 @@ def test_a_stopped_training_goes_on_from_where_it_was(
         assert (folder / name).read_bytes() == (undisturbed / name).read_bytes()
 
 
+@pytest.mark.unmeasured
 def test_gathered_gradients_are_not_lost(shared_corpus, tmp_path):
     """With gradients over two batches it stops after the second of them."""
     more = ("--grad_accumulation_factor=2", "--number_of_epochs=1")

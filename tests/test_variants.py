@@ -10,6 +10,8 @@ from sklearn.metrics import mean_absolute_error, roc_auc_score
 
 from recipes.demo.ablation import make_rooms
 
+pytestmark = pytest.mark.unmeasured
+
 
 def as_severity(corpus):
     """Make `loud` a score from 0 to 100 that goes with the label, unrated ones stay."""
