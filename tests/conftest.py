@@ -6,7 +6,6 @@ import os
 import sys
 from pathlib import Path
 
-import coverage
 import numpy as np
 import pytest
 import soundfile
@@ -101,16 +100,15 @@ def pytest_collection_modifyitems(items):
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_protocol(item):
     """Measure no coverage where a test only repeats what others do."""
-    measurement = coverage.Coverage.current()
-    if not measurement or not item.get_closest_marker("unmeasured"):
+    tracer, settings = sys.gettrace(), os.environ.get(MEASURED)
+    if settings is None or not item.get_closest_marker("unmeasured"):
         yield
         return
-    settings = os.environ.pop(MEASURED, None)
-    measurement.stop()
+    del os.environ[MEASURED]
+    sys.settrace(None)
     yield
-    measurement.start()
-    if settings is not None:
-        os.environ[MEASURED] = settings
+    sys.settrace(tracer)
+    os.environ[MEASURED] = settings
 
 
 @pytest.fixture

@@ -12,7 +12,6 @@ import sys
 import tempfile
 from pathlib import Path
 
-import coverage
 import numpy as np
 import torch
 
@@ -109,8 +108,7 @@ def _be_script(arguments, folder, environment, texts):
     os.environ.clear()
     os.environ.update(environment)
     if "COVERAGE_PROCESS_CONFIG" not in environment:
-        while measurement := coverage.Coverage.current():
-            measurement.stop()
+        sys.settrace(None)
     os.chdir(folder)
     multiprocessing.set_start_method("fork", force=True)  # what Linux has by itself
     np.random.seed()  # noqa: NPY002 (forked processes would all draw the same)

@@ -61,19 +61,22 @@ EXTRACT = (
     *("--experiment_folder={experiment}", "--data_folder={corpus}/audio"),
     *("--embedding_type=pt", "--output_file={output}/embeddings.parquet"),
 )
+TRAIN = (
+    *("train.py", "hparams/train.yaml", "--corpus_folder={corpus}"),
+    *("--output_folder={output}", *SMALL),
+)
 STAGES = {
-    "training": Stage(
-        (
-            *("train.py", "hparams/train.yaml", "--corpus_folder={corpus}"),
-            *("--output_folder={output}", *SMALL),
-        )
-    ),
+    "training": Stage(TRAIN),
+    "cross_validation": Stage(("cross_validate.py", *TRAIN[1:], "--n_folds=2")),
     "evaluation": Stage(
         EVALUATE, (*EVALUATE, "--split_csv={corpus}/splits/val.csv", "--report=False")
     ),
     "extraction": Stage(
         (*EXTRACT, "--split_csv={corpus}/splits/train.csv"),
         (*EXTRACT, "--split_csv={corpus}/splits/val.csv"),
+    ),
+    "withdrawal": Stage(
+        ("withdraw.py", "--subject=s00,s12", "--experiment_folder={output}"), TRAIN
     ),
     "export": Stage(
         (
