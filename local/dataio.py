@@ -204,7 +204,7 @@ def loader_kwargs(hparams):
     """
     return {
         "batch_size": hparams["eval_batch_size"] or 1,
-        **_workers(hparams),
+        **workers(hparams),
     }
 
 
@@ -227,14 +227,25 @@ def scoring_loader_kwargs(manifest, hparams, device_type):
     most = hparams["eval_batch_size"] or (1 if device_type == "cpu" else GPU_BATCH_SIZE)
     frames = (manifest["duration"] / HOP_S).tolist()
     batches = length_sorted_batches(frames, most, hparams["eval_batch_frames"])
-    return {"batch_sampler": batches, **_workers(hparams)}
+    return {"batch_sampler": batches, **workers(hparams)}
 
 
-def _workers(hparams):
-    """Settings of the processes that decode."""
+def workers(hparams):
+    """DataLoader settings of the processes that decode.
+
+    Arguments
+    ---------
+    hparams : dict
+        `num_workers`, `seed`.
+
+    Returns
+    -------
+    dict
+    """
     return {
         "num_workers": hparams["num_workers"],
         "worker_init_fn": stopping.keep_working,
+        "multiprocessing_context": stopping.FORK if hparams["num_workers"] else None,
         # of its own, so that workers don't draw from the global random state
         "generator": torch.Generator().manual_seed(hparams["seed"]),
     }

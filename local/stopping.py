@@ -5,6 +5,7 @@ removed, and what was finished stays. Training goes on until it has saved a chec
 """
 
 import contextlib
+import multiprocessing.context
 import os
 import signal
 import sys
@@ -77,6 +78,26 @@ def keep_working(_worker=None):
     for number in SIGNALS:
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, _handle)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+
+
+class _Worker(multiprocessing.context.ForkProcess):
+    """Begins with signals held back: `keep_working` then lets it have them."""
+
+    def start(self):
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+        try:
+            super().start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+class _Fork(multiprocessing.context.ForkContext):
+    Process = _Worker
+
+
+#: How DataLoaders start workers that `keep_working`.
+FORK = _Fork()
 
 
 def asked():

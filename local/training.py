@@ -130,13 +130,7 @@ def _fit(brain, hparams, train, valid, batches, manifests):
         hparams["epoch_counter"],
         train,
         valid,
-        train_loader_kwargs={
-            "batch_sampler": batches,
-            "num_workers": hparams["num_workers"],
-            "worker_init_fn": stopping.keep_working,
-            # of its own, so that workers don't draw from the global random state
-            "generator": torch.Generator().manual_seed(hparams["seed"]),
-        },
+        train_loader_kwargs={"batch_sampler": batches, **dataio.workers(hparams)},
         valid_loader_kwargs=valid
         and dataio.scoring_loader_kwargs(
             manifests["valid"], hparams, brain.device_type

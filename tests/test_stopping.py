@@ -1,12 +1,13 @@
 """local.stopping: a run that is asked to stop loses nothing."""
 
+import os
 import signal
 
 import pytest
 import torch
 from running import SMALL, failed, run_script, succeeded, train, weights
 
-from local import stopping
+from local import dataio, stopping
 
 #: train.py, which gets a signal at a chosen moment.
 SIGNALLED = """
@@ -131,6 +132,20 @@ def test_gathered_gradients_are_not_lost(shared_corpus, tmp_path):
     succeeded(train(shared_corpus, whole, *OPTIONS, *more))
     first, second = weights(whole), weights(folder)
     assert all(torch.equal(first[key], second[key]) for key in first)
+
+
+def test_a_worker_that_is_just_starting_is_not_ended(monkeypatch):
+    """Before it has a handler of ours, it has PyTorch's, which would end it."""
+    handlers = torch.utils.data._utils.signal_handling
+    real = handlers._set_worker_signal_handlers
+
+    def then_signalled():
+        real()
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(handlers, "_set_worker_signal_handlers", then_signalled)
+    settings = dataio.workers({"num_workers": 1, "seed": 0})
+    assert len(list(torch.utils.data.DataLoader(range(40), **settings))) == 40
 
 
 def test_a_killed_worker_ends_with_a_message(shared_corpus, tmp_path):
