@@ -19,7 +19,7 @@ from local.addresses import output_path
 from local.config import plain_values
 from local.errors import UserError
 from local.experiment import OF_THIS_MACHINE
-from local.files import atomic_write, read_json, write_json
+from local.files import atomic_write, read_json, remove_unfinished, write_json
 from local.folds import make_folds, one_class_folds
 from local.pool import digest, read_pool
 from local.settings import check_numbers, check_values
@@ -302,6 +302,7 @@ def write_plan(plan):
     for of_repeat, runs in zip(plan.folds, plan.runs, strict=True):
         for run in runs:
             held_out = of_repeat == run.fold - 1
+            remove_unfinished(run.split_folder)  # of a killed run
             for name, rows in (("train.csv", ~held_out), ("test.csv", held_out)):
                 with atomic_write(run.split_folder / name) as stream:
                     plan.table[rows].to_csv(stream, index=False)

@@ -31,6 +31,7 @@ from local.operating_points import read_operating_points, without_own_choices
 from local.predictions import read_predictions, write_predictions
 from local.pseudonyms import are_pseudonyms
 from local.scoring import scored_rows
+from local.staging import finish
 from local.storage import Storage
 from local.subgroups import group_columns
 
@@ -94,8 +95,9 @@ def rebuild(folder, experiment, person):
             print(f"{folder} can't be {how}: {error}")
         else:
             return how
-    _remove(folder, OUTPUTS)
+    # where not even that can be written, everything stays for another try
     write_predictions(old.table, folder / "predictions.csv")
+    _remove(folder, set(OUTPUTS) - {"predictions.csv"})
     return REMOVED
 
 
@@ -118,6 +120,7 @@ class _Old:
 
     @classmethod
     def read(cls, folder, person):
+        finish(folder, OUTPUTS)  # what a kill interrupted
         table = read_predictions(folder / "predictions.csv")
         metrics, audit = _json(folder / "metrics.json"), _json(folder / "audit.json")
         is_hidden = are_pseudonyms(table["uid"])

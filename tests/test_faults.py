@@ -38,6 +38,8 @@ def place(shared_corpus, experiment, tmp_path_factory):
         ("training", "gone", 0.6),
         ("evaluation", "kill", 0.9),
         ("extraction", "kill", 0.5),
+        ("withdrawal", "kill", 0.65),  # reports are moved
+        ("withdrawal", "full", 0.2),
     ],
 )
 def test_nothing_is_lost(place, stage, fault, share):
