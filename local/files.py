@@ -1,6 +1,8 @@
 """Files: written so that a reader sees the old one or the new one, never a half."""
 
 import errno
+import fcntl
+import glob
 import json
 import os
 import re
@@ -8,7 +10,7 @@ import secrets
 import shutil
 import stat
 import tempfile
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 #: What is larger is not read: it would fill the memory.
@@ -16,6 +18,9 @@ MAX_JSON_BYTES = 200_000_000
 
 #: Names of files that are being written.
 UNFINISHED = re.compile(r"\.[0-9a-f]{16}\.tmp")
+
+#: How names of folders end that are being filled.
+UNFINISHED_FOLDER = ".unfinished"
 
 
 @contextmanager
@@ -144,7 +149,8 @@ def read_json(path):
 def folder_beside(folder):
     """Lends an empty folder beside another, to be filled and renamed to it.
 
-    What was not renamed by the end of the block is removed.
+    What was not renamed by the end of the block is removed, and so is what killed
+    processes left of the same folder.
 
     Arguments
     ---------
@@ -167,13 +173,41 @@ def folder_beside(folder):
     """
     folder = Path(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary = tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent)
-    try:
+    with ExitStack() as stack:
+        with _locked(folder.parent.resolve()):  # a new one isn't a left one
+            _remove_left(folder)
+            temporary = tempfile.mkdtemp(
+                UNFINISHED_FOLDER, f".{folder.name}.", folder.parent
+            )
+            stack.callback(shutil.rmtree, temporary, ignore_errors=True)
+            stack.enter_context(_locked(temporary))
         inner = Path(temporary) / folder.name  # mkdtemp's own is for its user only
         inner.mkdir()
         yield inner
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _remove_left(folder):
+    """Remove unfinished ones of a folder that no living process fills."""
+    pattern = f"{glob.escape(f'.{folder.name}.')}*{UNFINISHED_FOLDER}"
+    for left in folder.parent.glob(pattern):
+        with _locked(left, fcntl.LOCK_NB) as is_locked:
+            if is_locked:
+                shutil.rmtree(left, ignore_errors=True)
+
+
+@contextmanager
+def _locked(folder, options=0):
+    """Lock a folder until the end of the process at the latest; whether it worked."""
+    with ExitStack() as stack:
+        try:
+            flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
+            descriptor = os.open(folder, flags)
+            stack.callback(os.close, descriptor)
+            fcntl.flock(descriptor, fcntl.LOCK_EX | options)
+            is_locked = True
+        except OSError:  # locked by another; a link; some network drives have no locks
+            is_locked = False
+        yield is_locked
 
 
 def file_size(path):

@@ -40,17 +40,10 @@ def place(shared_corpus, experiment, tmp_path_factory):
         ("extraction", "kill", 0.5),
         ("withdrawal", "kill", 0.65),  # reports are moved
         ("withdrawal", "full", 0.2),
+        ("export", "kill", 0.7),
     ],
 )
 def test_nothing_is_lost(place, stage, fault, share):
     there = place(stage)
     there.disturb(fault, max(1, round(share * there.n_changes)))
     there.check_end()
-
-
-def test_a_killed_export_leaves_no_half_folder(place, tmp_path):
-    """What there is then of it has another name."""
-    there = place("export")
-    result = there.run(there.stage.command, "kill", 8)
-    assert result.returncode == -9, result.stderr[-3000:]
-    assert any(there.output.iterdir()) and not there.contents()

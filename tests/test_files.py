@@ -1,11 +1,12 @@
 """Writing files: the old content or the new one, never a half."""
 
 import json
+import multiprocessing
 
 import pytest
 
 from local import files
-from local.files import atomic_write, write_json
+from local.files import atomic_write, folder_beside, write_json
 
 
 def test_writes_text_as_it_is(tmp_path):
@@ -65,6 +66,34 @@ def test_permissions_are_those_of_any_new_file(tmp_path):
 def test_appending_is_refused(tmp_path):
     with pytest.raises(ValueError, match="mode"), atomic_write(tmp_path / "a", "a"):
         pass
+
+
+def fill_for_ever(folder, connection):
+    with folder_beside(folder) as partial:
+        (partial / "half").touch()
+        connection.send("begun")
+        connection.recv()
+
+
+def test_only_living_processes_have_unfinished_folders(tmp_path):
+    ours, theirs = multiprocessing.Pipe()
+    context = multiprocessing.get_context("fork")
+    process = context.Process(target=fill_for_ever, args=(tmp_path / "out", theirs))
+    process.start()
+    assert ours.recv() == "begun"
+    (left,) = tmp_path.iterdir()
+    (tmp_path / ".out.mine").mkdir()
+    (tmp_path / ".out.link.unfinished").symlink_to(tmp_path / ".out.mine")
+    others = {".out.mine", ".out.link.unfinished"}
+    with folder_beside(tmp_path / "out"):
+        assert (left / "out" / "half").exists()
+    process.kill()
+    process.join()
+    assert (left / "out" / "half").exists()
+    with folder_beside(tmp_path / "out") as partial:
+        assert not left.exists()
+        partial.rename(tmp_path / "out")
+    assert {path.name for path in tmp_path.iterdir()} == {"out", *others}
 
 
 def test_json_keeps_the_order_of_keys(tmp_path):
