@@ -31,6 +31,7 @@ from local.formats import counted
 from local.person import Person
 from local.pseudonyms import read_pseudonyms
 from local.result_folders import ResultFolder
+from local.under_way import stopped, under_way
 
 #: Options that take several values.
 LISTS = ("--experiment_folder", "--embeddings", "--audio_cache", "--decoded_cache")
@@ -49,15 +50,19 @@ def withdraw(options):
     """Find the person, remove them; the exit status."""
     units = [ResultFolder(folder) for folder in options.experiment_folder]
     person = Person(options.subject, read_pseudonyms(options.pseudonymise_key))
-    if not _find(person, options):
+    before = stopped(options.experiment_folder, options.subject)
+    if not _find(person, options, before is not None) and before is None:
         print("They are excluded already, and nothing of them is left.")
         return cli.OK
     withdrawal.check_readable(person, options.experiment_folder, options.embeddings)
     trained = [found for unit in units for found in unit.trained(person)]
+    trained = list(dict.fromkeys([*(before or ()), *trained]))
     _print_trained(trained)
     if options.corpus_folder:
         _exclude(options)
-    status = _clean(units, person, options)
+    folders = [] if options.dry_run else options.experiment_folder
+    with under_way(folders, options.subject, trained):
+        status = _clean(units, person, options)
     _print_to_do(units, person, trained, options)
     return status
 
@@ -98,8 +103,8 @@ def _unjoined(argv):
         yield from (key, value) if equals and key in LISTS else (argument,)
 
 
-def _find(person, options):
-    """Learn what their recordings are called; whether there is anything of them."""
+def _find(person, options, goes_on):
+    """Learn what their recordings are called; how much there is of them."""
     folder, unknown, found = options.corpus_folder, [], 0
     excluded, storage = set(), None
     if folder:
@@ -117,7 +122,7 @@ def _find(person, options):
         found += listed + kept
         if not (listed or kept or subject in excluded):
             unknown.append(repr(subject))
-    if unknown:
+    if unknown and not goes_on:  # a run that was stopped may have removed all
         searched = [folder and f"{folder}/splits", *options.experiment_folder]
         raise UserError(
             f"No recording of the subject {', '.join(unknown)} was found. Nothing was "

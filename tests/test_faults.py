@@ -39,6 +39,7 @@ def place(shared_corpus, experiment, tmp_path_factory):
         ("evaluation", "kill", 0.9),
         ("extraction", "kill", 0.5),
         ("withdrawal", "kill", 0.65),  # reports are moved
+        ("withdrawal", "kill", 0.95),  # one of two is all gone
         ("withdrawal", "full", 0.2),
         ("export", "kill", 0.7),
     ],

@@ -23,7 +23,8 @@ from local.operating_points import read_operating_points
 from local.person import Person
 from local.predictions import read_predictions, write_predictions
 from local.pseudonyms import Pseudonyms
-from local.result_folders import ResultFolder
+from local.result_folders import LEARNED_FROM, ResultFolder, Trained
+from local.under_way import under_way
 
 #: Of the training split, of validation, of test.
 TRAINED, VALIDATED, TESTED = "s00", "s09", "s12"
@@ -228,6 +229,24 @@ def test_a_withdrawal_that_was_killed_goes_on(own):
     assert files_naming(experiment, names) == set()
     assert (experiment / "metrics.json").exists()
     assert (experiment / "report.html").exists()
+
+
+def test_a_withdrawal_that_was_stopped_tells_what_it_had_found(own):
+    """All but the mark may have been done."""
+    experiment = own / "experiment"
+    options = f"--subject={TRAINED}", f"--experiment_folder={experiment}"
+    told = succeeded(withdraw(*options)).stdout
+    assert f"'{TRAINED}' was found" in failed(withdraw(*options))
+    (checkpoint,) = (experiment / "save").glob("CKPT*")
+    found = [Trained(checkpoint, LEARNED_FROM["train"])]
+    with pytest.raises(KeyboardInterrupt), under_way([experiment], {TRAINED}, found):
+        raise KeyboardInterrupt
+    learned = f"{checkpoint}: trained on them"
+    assert learned in told and learned in succeeded(withdraw(*options)).stdout
+    assert not (experiment / ".withdrawing").exists()
+
+    (experiment / ".withdrawing").write_text("[]")
+    assert "withdraw again" in failed(withdraw(*options))
 
 
 def test_without_the_others_recordings_and_without_the_corpus(own):
