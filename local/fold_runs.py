@@ -302,7 +302,8 @@ def write_plan(plan):
     for of_repeat, runs in zip(plan.folds, plan.runs, strict=True):
         for run in runs:
             held_out = of_repeat == run.fold - 1
-            remove_unfinished(run.split_folder)  # of a killed run
+            for folder in (run.split_folder, run.folder.parent):
+                remove_unfinished(folder)  # of a killed run
             for name, rows in (("train.csv", ~held_out), ("test.csv", held_out)):
                 with atomic_write(run.split_folder / name) as stream:
                     plan.table[rows].to_csv(stream, index=False)

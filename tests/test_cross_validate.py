@@ -400,8 +400,8 @@ def test_finished_folds_are_not_run_again(run, shared_corpus, tmp_path, monkeypa
     assert calls(tmp_path / "out")[0] == [1, 2, 1]
     assert snapshot(tmp_path / "out" / "repeat_1" / "fold_1") == first
     end = snapshot(tmp_path / "out")
-    split = tmp_path / "out" / "splits" / "repeat_1_fold_2"
-    (split / ".0123456789abcdef.tmp").touch()  # a killed run's
+    for name in ("splits/repeat_1_fold_2", "repeat_1"):  # a killed run's
+        (tmp_path / "out" / name / ".0123456789abcdef.tmp").touch()
     assert run(shared_corpus, "--n_folds=3") == 0
     assert snapshot(tmp_path / "out") == end
 
