@@ -7,6 +7,7 @@ loads the libraries, none of our modules, and forks for every script.
 import multiprocessing
 import os
 import runpy
+import signal
 import subprocess
 import sys
 import tempfile
@@ -20,6 +21,9 @@ TIMEOUT_S = 300
 
 #: Where modules of ours are found by tests, and not by scripts.
 OUR_PATHS = {str(ROOT), str(ROOT / "tests"), str(ROOT / "tests" / "benchmarks")}
+
+# The background commands of a shell ignore it, and so would all that is started here.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 os.environ["OMP_NUM_THREADS"] = "1"  # read when the libraries are loaded
 FORKING = multiprocessing.get_context("forkserver")

@@ -8,7 +8,6 @@ files, started again, and compared with the undisturbed run.
 """
 
 import argparse
-import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -28,8 +27,6 @@ def main():
     parser.add_argument("--faults", default=",".join(EXPECTED))
     parser.add_argument("--every", type=int, default=1)
     options = parser.parse_args()
-    # a shell's background commands ignore it, and so would all that is started here
-    signal.signal(signal.SIGINT, signal.default_int_handler)
     problems = []
     with tempfile.TemporaryDirectory() as folder:
         corpus = make_corpus(Path(folder) / "corpus")
