@@ -43,18 +43,29 @@ def main(argv):
     with contextlib.ExitStack() as stack:
         for folder in options.experiment_folder:
             stack.enter_context(claimed(folder))
-        return withdraw(options)
+        units = [ResultFolder(folder) for folder in options.experiment_folder]
+        inner = set().union(*(unit.places() for unit in units))
+        for folder in sorted(inner.difference(options.experiment_folder)):
+            stack.enter_context(claimed(folder))
+        return withdraw(units, options)
 
 
-def withdraw(options):
+def withdraw(units, options):
     """Find the person, remove them; the exit status."""
-    units = [ResultFolder(folder) for folder in options.experiment_folder]
-    person = Person(options.subject, read_pseudonyms(options.pseudonymise_key))
+    if not options.dry_run:
+        for unit in units:
+            unit.clear()
+    person = Person(set(options.subject), read_pseudonyms(options.pseudonymise_key))
     before = stopped(options.experiment_folder, options.subject)
     if not _find(person, options, before is not None) and before is None:
         print("They are excluded already, and nothing of them is left.")
         return cli.OK
-    withdrawal.check_readable(person, options.experiment_folder, options.embeddings)
+    withdrawal.check_readable(
+        person, options.experiment_folder, options.embeddings, options.corpus_folder
+    )
+    spellings = sorted(person.subjects - options.subject)
+    if spellings:
+        print(f"Also spelt {', '.join(spellings)}, and taken for the same person.")
     trained = [found for unit in units for found in unit.trained(person)]
     trained = list(dict.fromkeys([*(before or ()), *trained]))
     _print_trained(trained)
@@ -111,12 +122,13 @@ def _find(person, options, goes_on):
         storage = withdrawal.corpus_storage(next(iter(options.audio_cache), None))
         if not is_remote(folder):
             excluded = corpus.excluded_subjects(Path(folder) / corpus.EXCLUDED)
-    for subject in sorted(person.subjects):
+    for subject in sorted(options.subject):
         alone = Person({subject}, person.pseudonyms)
         listed = withdrawal.learn_corpus(alone, folder, storage) if folder else 0
         kept = sum(
             withdrawal.learn_experiment(alone, of) for of in options.experiment_folder
         )
+        person.subjects |= alone.subjects
         person.uids |= alone.uids
         person.recordings |= alone.recordings
         found += listed + kept
@@ -138,7 +150,8 @@ def _exclude(options):
     if is_remote(folder):
         return
     new = withdrawal.exclude(folder, options.subject, options.dry_run)
-    print(f"{folder}/{corpus.EXCLUDED}: {len(new)} added")
+    added = "to be added" if options.dry_run else "added"
+    print(f"{folder}/{corpus.EXCLUDED}: {len(new)} {added}")
 
 
 def _clean(units, person, options):

@@ -41,7 +41,7 @@ class FileRecordings(FolderRecordings):
         if name != str(path):
             raise BadRecording("its name is not UTF-8: rename it")
         if not path.is_file():
-            raise BadRecording(f"there is no file {path}")
+            raise BadRecording("it is no file, or a link to none")
         files = {f"waveform{path.suffix}": path, METADATA: Path(self._metadata.name)}
         return use(files)
 
@@ -108,5 +108,5 @@ def _files(path):
     return sorted(
         file
         for file in path.rglob("*")
-        if file.suffix.lower() in SUFFIXES and file.is_file()
+        if file.suffix.lower() in SUFFIXES and not file.is_dir()
     )

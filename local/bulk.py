@@ -17,9 +17,12 @@ from tqdm import tqdm
 from local import dataio
 from local.engine import refuse_not_finite
 from local.errors import RunError
-from local.files import atomic_write
+from local.files import atomic_write, remove_unfinished
 
 logger = logging.getLogger(__name__)
+
+#: The file while it is put together, in the folder of its parts.
+MERGED = "merged"
 
 #: Rows of a part, at least and at most; parts that there should be for processes to
 #: share. A part's end has nothing to be computed beside it, so there are not many.
@@ -104,8 +107,10 @@ class Parts:
             for key, value in self.metadata.items()
         }
         schema = schema.with_metadata(text)
+        # nothing is ever half written beside the file, where nobody would remove it
+        merged = self.folder / MERGED
         with (
-            atomic_write(self.output_file, "wb") as file,
+            atomic_write(merged, "wb") as file,
             pq.ParquetWriter(file, schema) as writer,
         ):
             for number in range(len(self)):
@@ -116,9 +121,11 @@ class Parts:
                     )
                 table = pq.read_table(self._path(number))
                 writer.write_table(table.replace_schema_metadata(text))
+        merged.replace(self.output_file)
         # with what a kill left of one that was being written
-        for path in [*self._files(), *self.folder.glob(".*.tmp")]:
+        for path in self._files():
             path.unlink()
+        remove_unfinished(self.folder)
         self.remove_folder()
 
     def remove_folder(self):

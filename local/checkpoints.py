@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import os
+import pickle
 import random
 import shutil
 from pathlib import Path
@@ -78,6 +79,10 @@ class AtomicCheckpointer(sb_checkpoints.Checkpointer):
             return super().load_checkpoint(checkpoint)
         except Exception as error:  # whatever reading damaged files may raise
             reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+            if isinstance(error, pickle.UnpicklingError):  # it advises to trust it
+                reason = "a file of it holds something else than numbers."
+            if isinstance(error, KeyError):
+                reason = f"it has no file of {reason}."
             raise UserError(
                 f"The checkpoint {checkpoint.path} is damaged or does not fit its "
                 f"hyperparams.yaml: {reason} Deleting that folder leaves the older "

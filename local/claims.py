@@ -16,7 +16,7 @@ CLAIM = ".claimed"
 #: Folders that runs write to, and files that they add to or write in place.
 WRITTEN_TO = (
     *("save", "save/manifests", "save/measurements", "figures", "evaluation"),
-    *("log.txt", "env.log", "train_log.txt", "train.py"),
+    *("log.txt", "env.log", "train_log.txt", "train.py", ".begun", ".complete"),
 )
 
 

@@ -3,6 +3,7 @@
 import copy
 import functools
 import io
+import traceback
 from pathlib import Path
 
 import ruamel.yaml
@@ -194,6 +195,7 @@ def load_hparams(hparams_file, overrides=None):
         AttributeError,
         ImportError,
         LookupError,
+        MemoryError,
         RuntimeError,
         TypeError,
         ValueError,
@@ -205,5 +207,6 @@ def load_hparams(hparams_file, overrides=None):
 
 
 def _first_line(error):
-    """What an exception says, in one line."""
-    return " ".join(" ".join(str(argument) for argument in error.args).split())
+    """What an exception says, in one line; if nothing, the line that raised it."""
+    said = " ".join(" ".join(str(argument) for argument in error.args).split())
+    return said or traceback.extract_tb(error.__traceback__)[-1].line

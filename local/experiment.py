@@ -2,6 +2,7 @@
 
 import dataclasses
 import datetime
+import re
 from pathlib import Path
 
 from local.addresses import absolute, is_remote, joined
@@ -39,6 +40,12 @@ BEFORE = {
 
 #: Keys of this machine, which always replace the experiment's.
 OF_THIS_MACHINE = ("audio_cache", "audio_cache_gb", "gcs_project", "decoded_cache")
+
+#: Keys that nothing works without.
+NEEDED = ("modules", "checkpointer", "label_groups", "sample_rate", "seed", "loss")
+
+#: A checkpoint's folder: its name is written to files that programs read.
+CHECKPOINT_NAME = re.compile(r"CKPT[\w+.,=-]*", re.ASCII)
 
 MANIFESTS = Path("save") / "manifests"
 RUN_OPTIONS = Path("save") / "run_options.json"
@@ -90,7 +97,8 @@ class Experiment:
             chosen["data_folder"] = absolute(chosen["data_folder"], "data_folder")
         chosen |= {key: options[key] for key in OF_THIS_MACHINE}
         hparams = {**self.hparams, **chosen}
-        check_later(options | {key: hparams[key] for key in FREE_LATER})
+        later = {key: hparams[key] for key in (*FREE_LATER, "sample_rate")}
+        check_later(options | later)
         return hparams
 
     @property
@@ -131,11 +139,27 @@ def open_experiment(options, run_opts):
             f"experiment_folder {address} holds no hyperparams.yaml: expected a folder "
             "that train.py made (its --output_folder)."
         )
+    if (folder / "labels.json").is_file():
+        raise UserError(
+            f"experiment_folder {address} is a model that export.py wrote: its "
+            "README.md says how to use it. Here the experiment itself is needed."
+        )
     save_folder = folder / "save"
     if not any(save_folder.glob("CKPT*/CKPT.yaml")):
         raise UserError(
             f"experiment_folder {address} holds no checkpoint (save/CKPT+…): its "
             "training has not finished a first epoch."
+        )
+    odd = [
+        repr(found.name)
+        for found in save_folder.glob("CKPT*")
+        if not CHECKPOINT_NAME.fullmatch(found.name)
+    ]
+    if odd:
+        raise UserError(
+            f"experiment_folder {address}: expected checkpoints as training names them "
+            "(CKPT+…: letters, digits and +-_.,=). Rename or remove these:",
+            odd,
         )
     overrides = {
         # references are resolved: it still points to where it was made
@@ -148,6 +172,12 @@ def open_experiment(options, run_opts):
         check_trusted(hparams_file, told_path, overrides)
     with told_as(told_path, hparams_file):
         hparams = BEFORE | load_hparams(hparams_file, overrides)
+    absent = [key for key in NEEDED if key not in hparams]
+    if absent:
+        raise UserError(
+            f"{told_path} is not one that train.py wrote, or damaged; there is no:",
+            absent,
+        )
     brain = ClinicalBrain(
         modules=hparams["modules"],
         hparams=hparams,

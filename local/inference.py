@@ -298,12 +298,19 @@ class ClinicalClassifier(Pretrained):
 
     def _windows_of_batch(self, wavs, wav_lens):
         """The windows of every waveform of a batch: list of (list of [time])."""
-        wavs = torch.atleast_2d(wavs).float().cpu()
+        wavs = torch.atleast_2d(torch.as_tensor(wavs)).float().cpu()
         if wavs.dim() != 2:
             raise ValueError(f"expected [batch, time], found {list(wavs.shape)}")
         lengths = torch.full((len(wavs),), wavs.shape[1])
         if wav_lens is not None:
-            lengths = torch.round(wav_lens.cpu() * wavs.shape[1]).long()
+            shares = torch.as_tensor(wav_lens).cpu()
+            if shares.shape != (len(wavs),) or not ((shares > 0) & (shares <= 1)).all():
+                raise ValueError(
+                    "expected wav_lens [batch], each recording's share of the longest "
+                    f"one, above 0 and at most 1; found {shares.tolist()} of "
+                    f"{len(wavs)} recordings"
+                )
+            lengths = torch.round(shares * wavs.shape[1]).long()
         rate = self.hparams.sample_rate
         for i, (wav, n) in enumerate(zip(wavs, lengths.tolist(), strict=True)):
             self._check(wav[:n], rate, f"waveform {i}")

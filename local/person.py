@@ -5,6 +5,7 @@ import dataclasses
 import pandas as pd
 
 from local.pseudonyms import Pseudonyms, are_pseudonyms
+from local.splits import alike
 
 
 @dataclasses.dataclass
@@ -14,6 +15,7 @@ class Person:
     Attributes
     ----------
     subjects : set of str
+        As they are spelt; `learn` adds other spellings, as of `excluded_subjects.txt`.
     pseudonyms : pseudonyms.Pseudonyms or None
         By which results may name them.
     uids, recordings : set of str
@@ -45,8 +47,9 @@ class Person:
             subjects = set(self.subjects)
             if self.pseudonyms:
                 subjects |= set(map(self.pseudonyms.subject, self.subjects))
-            named = table["subject"].fillna("") != ""
-            theirs = table["subject"].isin(subjects) | (theirs & ~named)
+            found = table["subject"].fillna("")
+            own = found.map(alike).isin({alike(subject) for subject in subjects})
+            theirs = own | (theirs & (found == ""))
         return theirs
 
     def shown(self, uids):
@@ -59,6 +62,7 @@ class Person:
         rows = table[self.has(table)]
         column = uid_column(table.columns)
         if column and "subject" in table and not are_pseudonyms(rows[column]):
+            self.subjects |= {name for name in rows["subject"] if name}
             self.uids |= set(rows[column])
             for folder in {"recording", "audio"} & set(rows):
                 self.recordings |= set(rows[folder])

@@ -2,15 +2,18 @@
 
 import dataclasses
 import re
+import shutil
 from pathlib import Path
 
 from local.config import saved_values
+from local.evaluation import OUTPUTS
 from local.experiment import MANIFESTS
-from local.files import write_json
+from local.files import remove_unfinished, write_json
 from local.fold_results import collect_results
 from local.fold_runs import RECORD, FoldRun
 from local.predictions import read_predictions
 from local.rebuilding import opened, rebuild
+from local.staging import BEGUN, COMPLETE, finish
 from local.withdrawal import (
     RESULTS,
     clean_csv,
@@ -59,18 +62,39 @@ class ResultFolder:
         """The checkpoints that learned from a person, list of Trained."""
         found = []
         for folder in self.experiments:
+            checkpoints = sorted((folder / "save").glob("CKPT*"))
+            before = _withdrawn(folder)
             for split, how in LEARNED_FROM.items():
                 file = folder / MANIFESTS / f"{split}.csv"
                 if file.is_file() and person.has(read_cells(file)).any():
-                    checkpoints = sorted((folder / "save").glob("CKPT*"))
                     found += [Trained(path, how) for path in checkpoints]
+                if split in before:
+                    others = how.replace("them", "people who were withdrawn before")
+                    found += [Trained(path, others) for path in checkpoints]
         return found
+
+    def places(self):
+        """Folders in it that other commands may be writing to, set of Path."""
+        staged = {
+            place.parent
+            for name in (BEGUN, COMPLETE)
+            for place in self.folder.rglob(name)
+        }
+        return staged | {folder for folder, _ in self.evaluations()}
+
+    def clear(self):
+        """Finish what killed runs had to move, and remove what was half written."""
+        for place in self.places():
+            finish(place, OUTPUTS)
+            shutil.rmtree(place / BEGUN, ignore_errors=True)
+        for place in self.folder.glob("**/"):
+            remove_unfinished(place)
 
     def evaluations(self):
         """Folders with an evaluation, each with the experiment it is of or None."""
         merged = {self.folder, *self.folder.glob("repeat_*")} if self.is_folds else ()
         for file in sorted(self.folder.rglob("predictions.csv")):
-            if file.parent not in merged:
+            if file.parent not in merged and file.parent.name not in (BEGUN, COMPLETE):
                 above = [file.parent, *file.parent.parents]
                 owner = next((of for of in above if of in self.experiments), None)
                 yield file.parent, owner
@@ -181,18 +205,29 @@ class ResultFolder:
     def _mark(self, folder, person, dry_run):
         """Let the record of an experiment's preparation say that it was changed."""
         path = folder / MANIFESTS / "preparation.json"
-        manifests = [read_cells(file) for file in path.parent.glob("*.csv")]
-        listed = any(person.has(manifest).any() for manifest in manifests)
-        if not path.is_file() or not (listed or self._failed_of(folder, person)):
+        splits = {
+            file.stem
+            for file in path.parent.glob("*.csv")
+            if person.has(read_cells(file)).any()
+        }
+        if not path.is_file() or not (splits or self._failed_of(folder, person)):
             return {}
         record = read_json(path)
         left = person.left_of(record["failed"])
         names = person.uids | person.subjects
         notes = [of for of in record["notes"] if not _names_any(of, names)]
         if not dry_run:
-            changed = {"failed": left, "notes": notes, "withdrawn": True}
+            withdrawn = sorted(splits | _withdrawn(folder)) or True
+            changed = {"failed": left, "notes": notes, "withdrawn": withdrawn}
             write_json(path, record | changed)
         return {str(path): len(record["failed"]) - len(left)}
+
+
+def _withdrawn(folder):
+    """Splits of an experiment that have lost somebody before, set of str."""
+    path = folder / MANIFESTS / "preparation.json"
+    splits = read_json(path).get("withdrawn") if path.is_file() else None
+    return set(splits) if isinstance(splits, list) else set()
 
 
 def _names_any(note, names):

@@ -39,6 +39,9 @@ WHOLE_FROM = {
     "n_repeats": 1,
 }
 
+#: Highest values, of what else would take all of a machine.
+AT_MOST = {"num_workers": 256, "sample_rate": 768_000}
+
 #: Other numbers and their lowest values.
 NUMBER_FROM = {
     "clip_length": 0,
@@ -217,6 +220,8 @@ def _out_of_range(values):
             problems.append(f"{key} must be {lowest} or more, found {value!r}")
         elif key in WHOLE_FROM and not isinstance(value, int):
             problems.append(f"{key} must be a whole number, found {value!r}")
+        elif value > AT_MOST.get(key, value):
+            problems.append(f"{key} must be {AT_MOST[key]} or less, found {value!r}")
     return problems
 
 

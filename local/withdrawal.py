@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 
 from local import corpus, files, splits
 from local.addresses import is_remote, joined
+from local.bulk import MERGED
 from local.decoded_cache import TAG, DecodedCache
 from local.errors import UserError
 from local.files import atomic_write
@@ -131,38 +132,67 @@ def learn_experiment(person, folder):
     return found
 
 
-def check_readable(person, folders, embeddings):
+def check_readable(person, folders, embeddings, corpus_folder=None):
     """Refuse results whose pseudonyms can't be tied to anybody.
+
+    What ties them is removed in the end: a wrong key would be found out too late.
 
     Arguments
     ---------
     person : Person
     folders : list of Path
     embeddings : list of Path
+    corpus_folder : str, optional
+        A corpus, if it is on disk its CSVs tell names as well.
 
     Raises
     ------
     UserError
     """
-    if person.pseudonyms:
-        return
-    hidden = [
-        str(file)
-        for folder in folders
-        for file, table in tables_of(folder)
-        if are_pseudonyms(table[uid_column(table.columns) or "subject"])
-    ]
-    hidden += [
-        str(file)
-        for file in parquets_of(folders, embeddings)
-        if are_pseudonyms(_names(pq.read_table(file)).to_pylist())
-    ]
-    if hidden:
+    shown = _shown_names(folders, embeddings)
+    hidden = {file: names for file, names in shown.items() if are_pseudonyms(names)}
+    if hidden and not person.pseudonyms:
         raise UserError(
             "These name recordings by pseudonyms. Nothing was changed: give the key "
             "that they were made with, --pseudonymise_key=FILE.",
             hidden,
         )
+    known = person.subjects | person.uids
+    known = known.union(*(shown[file] for file in shown.keys() - hidden.keys()))
+    if corpus_folder and not is_remote(corpus_folder):
+        for file in Path(corpus_folder, "splits").glob("*.csv"):
+            table, _ = splits.read_split(file)
+            known |= set() if table is None else {*table["uid"], *table["subject"]}
+    keyed = {of(name) for name in known for of in _namers(person.pseudonyms)}
+    strange = [file for file, names in hidden.items() if not names & keyed]
+    if strange:
+        raise UserError(
+            "Nobody who is known here has a pseudonym in these. Nothing was changed: "
+            "give the key that they were made with, --pseudonymise_key=FILE, and the "
+            "corpus that they are of, --corpus_folder=DIR.",
+            strange,
+        )
+
+
+def _shown_names(folders, embeddings):
+    """Names of recordings and subjects as results have them, by file."""
+    shown = {
+        str(file): {
+            name
+            for column in {uid_column(table.columns), "subject"} & set(table)
+            for name in table[column]
+        }
+        for folder in folders
+        for file, table in tables_of(folder)
+    }
+    return shown | {
+        str(file): set(_names(pq.read_table(file)).to_pylist())
+        for file in parquets_of(folders, embeddings)
+    }
+
+
+def _namers(pseudonyms):
+    return (pseudonyms.uid, pseudonyms.subject) if pseudonyms else ()
 
 
 def read_json(path):
@@ -199,7 +229,8 @@ def exclude(folder, subjects, dry_run):
     path = Path(folder) / corpus.EXCLUDED
     new = sorted(subjects - corpus.excluded_subjects(path))
     if new and not dry_run:
-        old = path.read_text(encoding="utf-8-sig") if path.exists() else ""
+        files.remove_unfinished(path.parent)  # of a withdrawal that was killed
+        old = corpus.read_text(path) if path.exists() else ""
         lines = [*old.splitlines(), *new]
         with atomic_write(path) as file:
             file.write("\n".join(lines) + "\n")
@@ -275,6 +306,9 @@ def clean_embeddings(file, person, dry_run):
     dict of str to int
         Rows that were removed, by file.
     """
+    if not dry_run:  # what a kill has left
+        files.remove_unfinished(_parts_of(file))
+        (_parts_of(file) / MERGED).unlink(missing_ok=True)
     found = {
         str(of): clean_parquet(of, person, dry_run) for of in parquets_of([], [file])
     }

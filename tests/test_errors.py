@@ -121,7 +121,10 @@ def test_skipping_goes_on_without_unusable_recordings(corpus, tmp_path, uid, sta
         (["--best_checkpoint=f1"], "must be loss or macro_auroc"),
         (["--on_bad_recording=ignore"], "must be stop or skip"),
         (["--loss=mae"], "loss must be bce or mse"),
-        (["--channels=[16,16]"], "can't be built"),
+        (
+            ["--channels=[16,16]"],
+            "be built: AssertionError: assert len(channels)",
+        ),
         (["--missing_values=-9"], "missing_values must be a list"),
         (["--label_types=5"], "label_types must be a mapping"),
         (["--batch_size=abc"], "batch_size must be a number"),

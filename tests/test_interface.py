@@ -162,6 +162,9 @@ def test_what_can_not_be_used_is_named(model, tmp_path):
     for arguments in ({"kind": "xt"}, {"kind": "ft", "pooling_mode": "max"}):
         with pytest.raises(ValueError, match="expected kind in"):
             model.encode_batch(torch.randn(4000), **arguments)
+    for lengths in ([1.5], [4000], [0.0], [1.0, 1.0], [float("nan")]):
+        with pytest.raises(ValueError, match=r"wav_lens \[batch\]"):
+            model.classify_batch(np.zeros((1, 4000)), lengths)
     with pytest.raises(ValueError, match="batch, time"):
         model.encode_batch(torch.randn(1, 2, 4000))
 

@@ -69,6 +69,8 @@ def test_probabilities_are_those_of_the_evaluation(experiment, corpus, tmp_path)
 def test_bad_files_are_listed_and_the_others_predicted(experiment, corpus, tmp_path):
     (tmp_path / "empty.wav").write_bytes(b"")
     (tmp_path / "notes.txt").write_text("no audio")
+    (tmp_path / "moved.wav").symlink_to(tmp_path / "nowhere.wav")
+    os.mkfifo(tmp_path / "pipe.wav")
     shutil.copy(
         corpus / "audio/s11_0/waveform.wav", tmp_path / os.fsdecode(b"\xe9.wav")
     )
@@ -84,10 +86,11 @@ def test_bad_files_are_listed_and_the_others_predicted(experiment, corpus, tmp_p
     assert "empty.wav is empty" in result.stderr and "notes.txt" in result.stderr
     written = json.loads(output_file.read_text())
     assert [of["file"].split("/")[-2] for of in written["recordings"]] == ["s11_0"]
-    assert len(written["failed"]) == 3
+    assert len(written["failed"]) == 5
     reasons = [row["reason"] for row in read_csv(f"{output_file}.failed.csv")]
     assert reasons == [row["reason"] for row in written["failed"]]
     assert "its name is not UTF-8: rename it" in reasons
+    assert reasons.count("it is no file, or a link to none") == 2
     stopped = failed(predict(experiment, *paths, "--on_bad_recording=stop"))
     assert "empty.wav" in stopped and "notes.txt" in stopped
 

@@ -220,7 +220,10 @@ def test_a_pickle_in_a_checkpoint_is_not_run(experiment, tmp_path, name):
     torch.save(Pickled(tmp_path / "marker"), checkpoint / f"{name}.ckpt")
     message = failed(evaluate(experiment))
     assert "is damaged or does not fit" in message
+    assert "something else than numbers" in message and "weights_only" not in message
     assert not (tmp_path / "marker").exists()
+    (checkpoint / f"{name}.ckpt").unlink()
+    assert f"no file of '{name}'" in failed(evaluate(experiment))
 
 
 def test_no_pickle_is_run_where_a_training_goes_on(
@@ -237,6 +240,32 @@ def test_no_pickle_is_run_where_a_training_goes_on(
         assert "is damaged or does not fit" in message
         (checkpoint / f"{name}.ckpt").write_bytes(kept)
     assert not (tmp_path / "marker").exists()
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "told"),
+    [
+        (None, "{}", "there is no:"),
+        ("num_workers", 100_000, "num_workers must be 256 or less"),
+        ("sample_rate", 99_999_999_999, "sample_rate"),
+    ],
+)
+def test_yamls_that_say_too_little_or_too_much(experiment, key, value, told):
+    yaml = experiment / "hyperparams.yaml"
+    text = re.sub(f"(?m)^{key}:.*", f"{key}: {value}", yaml.read_text("utf-8"))
+    yaml.write_text(text if key else value)
+    assert told in failed(evaluate(experiment))
+
+
+def test_names_that_are_written_into_other_files_are_refused(experiment, tmp_path):
+    """They could be lines of a yaml."""
+    (checkpoint,) = (experiment / "save").glob("CKPT+*")
+    evil = f"{checkpoint.name}\nx: !apply:os.system [touch marker]\n#"
+    checkpoint.rename(checkpoint.with_name(evil))
+    export = ("export.py", f"--experiment_folder={experiment}")
+    message = failed(run_script(*export, f"--output_folder={tmp_path / 'exported'}"))
+    assert "expected checkpoints as training names them" in message
+    assert not (tmp_path / "exported").exists()
 
 
 def cut(content):

@@ -129,6 +129,7 @@ def test_a_tested_person_leaves_nothing_and_results_are_without_them(own):
 
     assert files_naming(experiment, names) == set()
     assert "No checkpoint in these folders learned from them." in result.stdout
+    assert "added" in result.stdout and "spelt" not in result.stdout
     assert not decoded.keeps("s12_0") and decoded.keeps("s11_0")
     excluded = own / "corpus/excluded_subjects.txt"
     assert excluded.read_text() == f"{TESTED}\n"
@@ -166,6 +167,9 @@ def test_those_that_were_learned_from_are_listed_and_training_does_not_go_on(own
     assert "save/operating_points.json (thresholds)" in result
     assert content(checkpoint) == weights
     names = [f"{of}_{take}" for of in (TRAINED, VALIDATED) for take in (0, 1)]
+    # they are still listed when the next one withdraws
+    told = succeeded(withdraw(f"--subject={TESTED}", *everything(own), "--dry_run"))
+    assert f"{checkpoint}: trained on people who were withdrawn" in told.stdout
     assert files_naming(experiment, names) == set()
     rows = read_csv(experiment / "evaluation/valid/predictions.csv")
     assert {row["subject"] for row in rows} == {"s08", "s10"}
@@ -332,6 +336,13 @@ def test_the_subject_decides_where_a_table_names_it():
     assert person.has(table[["uid"]]).tolist() == [True, True, False]
 
 
+def test_a_list_of_exclusions_in_another_encoding(tmp_path):
+    path = tmp_path / "excluded_subjects.txt"
+    path.write_text("p1\n", encoding="utf-16")
+    assert withdrawal.exclude(tmp_path, {"p2"}, dry_run=False) == ["p2"]
+    assert path.read_text() == "p1\np2\n"
+
+
 def test_a_list_of_exclusions_keeps_its_lines(tmp_path):
     path = tmp_path / "excluded_subjects.txt"
     path.write_bytes("\ufeffp1\r\np2".encode())
@@ -406,12 +417,58 @@ def test_pseudonymised_results_need_the_key(tmp_path):
     unit, person = ResultFolder(tmp_path), Person({"bob"})
     with pytest.raises(UserError, match="--pseudonymise_key"):
         withdrawal.check_readable(person, [tmp_path], [])
+    wrong = Person({"bob"}, Pseudonyms(bytes(16)))
+    with pytest.raises(UserError, match="Nobody who is known here"):
+        withdrawal.check_readable(wrong, [tmp_path], [])
     person = Person({"bob"}, pseudonyms)
     withdrawal.check_readable(person, [tmp_path], [])
     assert withdrawal.learn_experiment(person, tmp_path) == 2
     unit.clean(person, dry_run=False)
     left = read_predictions(tmp_path / "predictions.csv")
     assert left["subject"].unique().tolist() == [pseudonyms.subject("ann")]
+
+
+def test_other_keys_are_found_out_by_the_manifests(tmp_path):
+    """The person is in none of the results."""
+    pseudonyms = Pseudonyms(bytes(range(16)))
+    write_predictions(
+        predicted(["ann", "cy"], "test", pseudonyms), tmp_path / "predictions.csv"
+    )
+    rows = [{"uid": "ann_0", "subject": "ann"}, {"uid": "bob_0", "subject": "bob"}]
+    write_csv(tmp_path / "corpus/splits/train.csv", rows)
+    known = [tmp_path], [], str(tmp_path / "corpus")
+    withdrawal.check_readable(Person({"bob"}, pseudonyms), *known)
+    with pytest.raises(UserError, match=r"predictions\.csv"):
+        withdrawal.check_readable(Person({"bob"}, Pseudonyms(bytes(16))), *known)
+
+
+def test_other_spellings_are_the_same_person():
+    """As for excluded_subjects.txt, which keeps all of them from later runs."""
+    person = Person({"s03"})
+    cells = {"uid": ["a", "b", "c"], "subject": ["S3", "s03", "s30"]}
+    assert person.learn(pd.DataFrame(cells)) == 2
+    assert person.uids == {"a", "b"} and person.subjects == {"s03", "S3"}
+
+
+def test_what_killed_runs_left_is_finished_or_removed(tmp_path):
+    for name in ("exp/evaluation/val/.begun", "exp/evaluation/old/.complete"):
+        write_predictions(
+            predicted(["ann", "bob"], "val"), tmp_path / name / "predictions.csv"
+        )
+    complete = tmp_path / "exp/evaluation/old/.complete"
+    (complete / "moves.json").write_text('{"move": ["predictions.csv"]}')
+    parts = tmp_path / "e.parquet.parts"
+    parts.mkdir()
+    for folder in (tmp_path / "exp/evaluation/val", parts):
+        (folder / ".0123456789abcdef.tmp").write_text("bob")
+    (parts / "merged").write_text("bob")
+    unit = ResultFolder(tmp_path / "exp")
+    assert {place.name for place in unit.places()} == {"val", "old"}
+    unit.clear()
+    withdrawal.clean_embeddings(tmp_path / "e.parquet", Person({"bob"}), dry_run=False)
+    assert {
+        str(f.relative_to(tmp_path)) for f in tmp_path.rglob("*") if f.is_file()
+    } == {"exp/evaluation/old/predictions.csv"}
 
 
 def test_an_evaluation_of_nobody_else_is_removed(tmp_path):

@@ -103,7 +103,9 @@ def write_folder(folder, experiment, model, nodes):
     encoder.save(folder / "label_encoder.ckpt")
 
     points = model.hparams.operating_points
-    origin = f"{Path(experiment.address).name}, {experiment.checkpoint}"
+    name = Path(experiment.address).name
+    name = "".join(c if c.isprintable() else "?" for c in name)  # a comment's line
+    origin = f"{name}, {experiment.checkpoint}"
     text = yaml_text(nodes, hparams, points, layers, loadables, origin)
     _write(folder / "hyperparams.yaml", text)
     front_ends = sorted({*FRONT_ENDS, *nodes.own_classes})
