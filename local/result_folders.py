@@ -227,7 +227,7 @@ def _withdrawn(folder):
     """Splits of an experiment that have lost somebody before, set of str."""
     path = folder / MANIFESTS / "preparation.json"
     splits = read_json(path).get("withdrawn") if path.is_file() else None
-    return set(splits) if isinstance(splits, list) else set()
+    return set(map(str, splits)) if isinstance(splits, list) else set()
 
 
 def _names_any(note, names):
