@@ -32,6 +32,7 @@ from local.engine import Engine
 from local.errors import UserError
 from local.experiment import FREE_LATER, OF_THIS_MACHINE, open_experiment
 from local.files import atomic_write, write_json
+from local.formats import printable
 from local.manifests import (
     BETWEEN_WARNINGS,
     build_manifest,
@@ -70,7 +71,7 @@ def main(argv):
     for line in _warnings(manifest):
         print(line, file=sys.stderr)
     for row in failed:
-        print(f"left out: {row['uid']}: {row['reason']}", file=sys.stderr)
+        print(printable(f"left out: {row['uid']}: {row['reason']}"), file=sys.stderr)
     if output_file:
         _write(predicted, failed, output_file)
     return cli.INCOMPLETE if failed else cli.OK
@@ -113,7 +114,7 @@ def _warnings(manifest):
     for name, text in zip(manifest["ID"], manifest["warnings"], strict=True):
         for warning in text.split(BETWEEN_WARNINGS) if text else ():
             if METADATA not in warning:
-                yield f"{name}: {warning}"
+                yield printable(f"{name}: {warning}")
 
 
 def _experiment_options(options):

@@ -1,4 +1,4 @@
-"""Numbers as a reader of a report wants them: few digits, never a false 0 or 1."""
+"""Numbers and names as a reader wants them: few digits, never a false 0 or 1."""
 
 DASH = "–"
 
@@ -16,6 +16,17 @@ def number(value, digits=2):
         text = f"{abs(value):.3f}"
         text = {"0.000": "<0.001", "1.000": ">0.999"}.get(text, text)
     return f"−{text}" if value < 0 else text
+
+
+def printable(name):
+    """A name in one line, without what a terminal or a yaml would obey.
+
+    Example
+    -------
+    >>> printable("a\\x1b[2J\\nb.wav")
+    'a?[2J?b.wav'
+    """
+    return "".join(c if c.isprintable() else "?" for c in name)
 
 
 def measured(value):

@@ -5,7 +5,7 @@ import pandas as pd
 
 from local import dataio
 from local.engine import refuse_not_finite
-from local.formats import number
+from local.formats import number, printable
 from local.inference import decisions
 from local.labels import flatten
 from local.operating_points import read_operating_points
@@ -117,7 +117,7 @@ def format_predictions(predicted):
     rows = [["file", *labels]]
     for recording in predicted["recordings"]:
         cells = (_cell(recording["labels"][label]) for label in labels)
-        rows.append([recording["file"], *cells])
+        rows.append([printable(recording["file"]), *cells])
     notes = ["", "* the label's threshold or above"]
     entries = predicted["recordings"][0]["labels"]
     without = [name for name, of in entries.items() if of.get("threshold", 0) is None]

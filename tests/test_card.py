@@ -5,6 +5,7 @@ import dataclasses
 import functools
 import itertools
 import re
+import types
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ import pytest
 
 from local.config import plain_values
 from local.evidence import Evidence
+from local.export.card import write_card as export_card
 from local.labels import LabelType, flatten
 from local.metrics import evaluate_predictions
 from local.predictions import predictions_table
@@ -324,6 +326,17 @@ def test_tables_are_rectangular():
     text = render_card(experiment(((HOSTILE, "slow"),)))
     for block in re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE):
         assert len({len(cells) for cells in rows(block)}) == 1
+
+
+def test_an_exported_card_goes_without_the_command_and_its_paths(tmp_path):
+    command = "python evaluate.py '--data_folder=/home/ann/a b' '```\n'"
+    provenance = {"command": command, "date": None, "versions": {}}
+    card = render_card(from_elsewhere(provenance=provenance))
+    (tmp_path / "model_card.md").write_text(card)
+    export_card(types.SimpleNamespace(folder=tmp_path), tmp_path / "exported.md")
+    text = (tmp_path / "exported.md").read_text()
+    assert "evaluate.py" not in text and "/home" not in text
+    assert "own card.\n\n**Labels**" in text
 
 
 def test_a_command_can_not_leave_its_block():

@@ -1,11 +1,20 @@
 """The model card of an exported model."""
 
+import re
+
 from local.config import plain_values
 from local.files import atomic_write
 from local.labels import flatten
 from local.report import described
+from local.report.card import COMMAND_IS
 
 CARD = "model_card.md"
+
+#: It has the paths of the machine that it was typed on.
+_COMMAND = re.compile(
+    rf"{re.escape(COMMAND_IS)}\n\n(?P<fence>`{{3,}})\w*\n.*?\n(?P=fence)\n",
+    re.DOTALL,
+)
 
 SHORT = """\
 # Model card: {name}
@@ -32,6 +41,7 @@ def write_card(experiment, path):
     """
     own = experiment.folder / CARD  # that evaluation left
     text = own.read_text("utf-8") if own.is_file() else _short_card(experiment)
+    text = _COMMAND.sub("The command is in the experiment's own card.\n", text)
     with atomic_write(path) as stream:
         stream.write(text)
 

@@ -18,6 +18,7 @@ from local.export.readme import readme_text
 from local.export.standalone import standalone_source
 from local.export.yaml_text import ModelNodes, yaml_text
 from local.files import folder_beside, write_json
+from local.formats import printable
 from local.interface import ClinicalClassifier
 from local.labels import flatten
 from local.stacked_heads import stack_heads
@@ -103,8 +104,7 @@ def write_folder(folder, experiment, model, nodes):
     encoder.save(folder / "label_encoder.ckpt")
 
     points = model.hparams.operating_points
-    name = Path(experiment.address).name
-    name = "".join(c if c.isprintable() else "?" for c in name)  # a comment's line
+    name = printable(Path(experiment.address).name)  # it stands in a comment's line
     origin = f"{name}, {experiment.checkpoint}"
     text = yaml_text(nodes, hparams, points, layers, loadables, origin)
     _write(folder / "hyperparams.yaml", text)

@@ -18,6 +18,9 @@ from local.report.tables import Table, word
 
 TEMPLATE = "model_card.md.jinja"
 
+#: What stands before the command.
+COMMAND_IS = "The evaluation was made by this command:"
+
 #: Columns of a split that tell of its people and of how they were recorded.
 FACTORS = ("sex", "age", "device", "site", "task", "session")
 
@@ -80,6 +83,7 @@ def _model(evidence):
         "checkpoint": evidence.metrics["checkpoint"],
         "date": provenance.get("date"),
         "command": provenance.get("command"),
+        "command_is": COMMAND_IS,
         "versions": ", ".join(f"{k} {v}" for k, v in versions.items() if v) or None,
         "architecture": described.architecture(settings),
         "preprocessing": described.preprocessing(settings),
