@@ -6,22 +6,23 @@
 # make test-faults   kill, stop and fill the disk at all moments of all stages, start
 #              again and compare; hours: FAULTS="--every=10 --stages=training" is less
 # make lock    pin all packages anew in requirements.lock, with hashes
+# make newest  do the newest versions that the requirements allow work? which does not?
 # make audit   look the pinned packages up in a database of known vulnerabilities
-# Needs Python 3.11, make and gcc. PYTHON=… names another Python; LOCKED=1 installs what
-# requirements.lock pins, and nothing else.
+# Needs Python 3.11, 3.12 or 3.13, make and gcc. What is installed is what
+# requirements.lock pins, every file checked by its hash. PYTHON=… names another Python;
+# CPU=1 CPU_INDEX=URL takes PyTorch's builds without CUDA from that index.
 
-PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
+# a .venv that is there stays as it is, unless PYTHON or CPU asks for another
+THERE := $(if $(PYTHON)$(CPU),,$(firstword $(wildcard $(VENV)/installed-*)))
+PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || \
+	command -v python3.13 || command -v python3)
+ASKED := $(VENV)/installed-$(shell $(PYTHON) -c \
+	'import sys; print("%d.%d" % sys.version_info[:2])')$(if $(filter 1,$(CPU)),-cpu)
+INSTALLED := $(or $(THERE),$(ASKED))
 PY := $(VENV)/bin/python
+PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
 TOOLS := $(VENV)-tools/bin
-ifeq ($(LOCKED),1)
-INSTALLED := $(VENV)/installed-locked
-# no package is built here: what a build needs would come without hashes
-PACKAGES := --require-hashes --only-binary=:all: -r requirements.lock
-else
-INSTALLED := $(VENV)/installed
-PACKAGES := -r requirements-dev.txt
-endif
 CORPUS := corpora/demo
 RESULTS := results/demo
 
@@ -29,7 +30,7 @@ RESULTS := results/demo
 DEMO_OPTIONS := --channels=[256,256,256,256,768] --number_of_epochs=8 \
 	--batch_size=16 --clip_length=3 --scheduler=onecycle --max_lr=0.001 --freqm=10
 
-.PHONY: demo test test-faults fuzz benchmark lint install lock audit clean
+.PHONY: demo test test-faults fuzz benchmark lint install lock newest audit clean
 
 demo: install
 	$(PY) recipes/demo/prepare.py --corpus_folder=$(CORPUS)
@@ -68,20 +69,39 @@ lint: install
 
 install: $(INSTALLED)
 
-$(VENV)/installed: requirements.txt requirements-dev.txt
-$(VENV)/installed-locked: requirements.lock
-$(VENV)/installed $(VENV)/installed-locked:
-	$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11) and \
-		"Python 3.11 is needed, found %s: make PYTHON=…" % sys.version.split()[0])'
-	$(PYTHON) -m venv $(if $(filter 1,$(LOCKED)),--clear) $(VENV)
-	rm -f $(VENV)/installed $(VENV)/installed-locked
-	$(PY) -m pip install --quiet --disable-pip-version-check $(PACKAGES)
+# no package is built here: what a build needs would come without hashes
+$(INSTALLED): requirements.lock
+	$(PYTHON) -c 'import sys; (3, 11) <= sys.version_info[:2] <= (3, 13) or sys.exit( \
+		"Python 3.11, 3.12 or 3.13 is needed, found %s: make PYTHON=…" \
+		% sys.version.split()[0])'
+	$(if $(filter $@,$(ASKED)),,$(error requirements.lock is newer than $@: give the \
+		PYTHON and CPU again that it was made with))
+	$(if $(filter 1,$(CPU)),$(if $(CPU_INDEX),,$(error CPU=1 needs CPU_INDEX=URL, the \
+		index of CPU builds that the installation page of PyTorch names)))
+	$(PYTHON) -m venv --clear $(VENV)
+ifeq ($(CPU),1)
+	sed -n 's/^\(torch\|torchaudio\)\(==[^ ]*\).*/\1\2/p' requirements.lock > $(VENV)/torch.txt
+	$(PY) $(PIP_INSTALL) --no-deps --index-url $(CPU_INDEX) -r $(VENV)/torch.txt
+	awk '/^[^ ]/ { kept = !/^(torch|triton|nvidia-|cuda-)/ } kept' requirements.lock \
+		> $(VENV)/others.lock
+	$(PY) $(PIP_INSTALL) --no-deps --require-hashes --only-binary=:all: \
+		-r $(VENV)/others.lock
+else
+	$(PY) $(PIP_INSTALL) --require-hashes --only-binary=:all: -r requirements.lock
+endif
 	touch $@
 
+# fewest: one version of a package for all versions of Python
 lock: $(TOOLS)/uv
-	$(TOOLS)/uv pip compile --quiet --upgrade --universal --python-version 3.11 \
-		--generate-hashes --no-annotate --custom-compile-command "make lock" \
+	$(TOOLS)/uv pip compile --quiet --upgrade --universal --fork-strategy fewest \
+		--python-version 3.11 --generate-hashes --no-annotate \
+		--custom-compile-command "make lock" \
 		--output-file requirements.lock requirements-dev.txt
+
+newest:
+	$(PYTHON) -m venv --clear $(VENV)-newest
+	$(VENV)-newest/bin/python $(PIP_INSTALL) --upgrade -r requirements-dev.txt
+	$(PYTHON) tests/newest.py $(VENV)-newest/bin/python
 
 # strict: a package that is not found in the database is no package without faults
 audit: $(TOOLS)/uv
@@ -92,4 +112,4 @@ $(TOOLS)/uv:
 	$(TOOLS)/python -m pip install --quiet --disable-pip-version-check uv pip-audit
 
 clean:
-	rm -rf $(VENV) $(VENV)-tools
+	rm -rf $(VENV) $(VENV)-tools $(VENV)-newest

@@ -1,7 +1,10 @@
 """requirements.lock: all that is asked for, at one version with hashes."""
 
+import os
 import re
 import subprocess
+import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -46,17 +49,47 @@ def test_all_packages_have_one_version_and_hashes_and_no_address():
     assert not wrong
 
 
-def is_up_to_date(folder, *options):
-    """Whether `make install` finds nothing to do."""
-    command = ["make", "--question", "install", f"VENV={folder}", *options]
-    status = subprocess.run(command, cwd=ROOT, capture_output=True, check=False)
-    assert status.returncode in (0, 1), status.stderr
-    return status.returncode == 0
+def make(*options):
+    """Run make as from a shell: `make test` hands its own options down."""
+    inherited = {"MAKEFLAGS", "MFLAGS", "MAKEOVERRIDES", "MAKELEVEL", "PYTHON", "CPU"}
+    environment = {k: v for k, v in os.environ.items() if k not in inherited}
+    return subprocess.run(
+        ["make", *options],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
 
 
-def test_make_knows_which_of_the_two_is_installed(tmp_path):
-    assert not is_up_to_date(tmp_path) and not is_up_to_date(tmp_path, "LOCKED=1")
-    (tmp_path / "installed").touch()
-    assert is_up_to_date(tmp_path) and not is_up_to_date(tmp_path, "LOCKED=1")
-    (tmp_path / "installed").rename(tmp_path / "installed-locked")
-    assert not is_up_to_date(tmp_path) and is_up_to_date(tmp_path, "LOCKED=1")
+def test_an_environment_of_another_python_or_build_is_made_anew(tmp_path):
+    ours = ("--dry-run", "install", f"VENV={tmp_path}", f"PYTHON={sys.executable}")
+    said = make(*ours).stdout
+    assert "--require-hashes" in said
+    marker = Path(said.splitlines()[-1].removeprefix("touch "))
+    assert marker.parent == tmp_path
+    marker.touch()
+    assert "Nothing to be done" in make(*ours).stdout
+    assert "touch" in make(*ours, "CPU=1", "CPU_INDEX=index").stdout
+    other = marker.rename(marker.with_name("installed-3.0"))
+    assert "touch" in make(*ours).stdout
+    assert "Nothing to be done" in make(*ours[:3]).stdout  # nothing else is asked for
+    os.utime(other, (0, 0))
+    outdated = make(*ours[:3])
+    assert outdated.returncode and "give the PYTHON and CPU again" in outdated.stderr
+
+
+def test_cpu_builds_are_of_the_locked_versions_and_the_rest_of_the_lock(tmp_path):
+    cpu = ("install", f"VENV={tmp_path}", "PYTHON=true", "PY=true", "CPU=1")
+    refused = make(*cpu)
+    assert refused.returncode and "CPU_INDEX=URL" in refused.stderr
+    assert make(*cpu, "CPU_INDEX=index").returncode == 0
+    pinned = [f"{name}=={version(name)}" for name in ("torch", "torchaudio")]
+    assert (tmp_path / "torch.txt").read_text().split() == pinned
+    everything, left = lines(LOCK), lines(tmp_path / "others.lock")
+    assert set(left) < set(everything)
+    gone = {of.split("==")[0] for of in set(everything) - set(left)}
+    of_cuda = {of for of in gone if of.startswith(("nvidia-", "cuda-"))}
+    assert gone - of_cuda == {"torch", "torchaudio", "triton"}
+    assert not [of for of in left if of.startswith(("nvidia-", "cuda-"))]
