@@ -22,9 +22,11 @@ import json
 import logging
 import sys
 
+from local import cli  # before what loads PyTorch: see local.threads
+
+# isort: split
 import torch
 
-from local import cli
 from local.addresses import is_remote, local_path, output_path
 from local.audio import METADATA
 from local.audio_files import FileRecordings, files_table, find_audio

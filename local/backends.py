@@ -163,6 +163,8 @@ class Onnx:
 
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = torch.get_num_threads()
+        # its threads wait as those of OpenMP do: see local.threads
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder, "embedding_model.onnx")
             _export(embedding_model, probe, path)

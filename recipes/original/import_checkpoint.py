@@ -19,12 +19,15 @@ import sys
 from pathlib import Path
 
 import ruamel.yaml
-from speechbrain.utils.run_opts import RunOptions
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from local import cli  # noqa: E402
+from local import cli  # noqa: E402 (before what loads PyTorch: see local.threads)
+
+# isort: split
+from speechbrain.utils.run_opts import RunOptions  # noqa: E402
+
 from local.addresses import output_path  # noqa: E402
 from local.brain import SELECTION, ClinicalBrain  # noqa: E402
 from local.config import (  # noqa: E402
