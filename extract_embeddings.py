@@ -141,4 +141,4 @@ def _share_of_work():
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    cli.run(main, goes_on=True)

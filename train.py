@@ -81,4 +81,4 @@ def run(arguments, command):
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    cli.run(main, goes_on=True)

@@ -104,7 +104,7 @@ def main(argv):
 
 def _parse(argv):
     parser = argparse.ArgumentParser(
-        description=__doc__.split("\n")[0], allow_abbrev=False
+        description=(__doc__ or "").split("\n")[0], allow_abbrev=False
     )
     parser.add_argument("--model", type=Path, required=True)
     parser.add_argument("--args", type=Path, required=True)
