@@ -59,6 +59,7 @@ benchmark: install
 	PYTHONPATH=. $(PY) tests/benchmarks/extraction.py
 	PYTHONPATH=. $(PY) tests/benchmarks/extraction.py --memory
 	PYTHONPATH=. $(PY) tests/benchmarks/training_epoch.py
+	PYTHONPATH=. $(PY) tests/benchmarks/threads.py
 
 test-faults: install
 	OMP_NUM_THREADS=1 PYTHONPATH=. $(PY) tests/faults/matrix.py $(FAULTS)

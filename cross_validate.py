@@ -54,4 +54,4 @@ def _stopped(run, status):
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    cli.run(main, goes_on=True)

@@ -13,13 +13,16 @@ stay as they are.
 import contextlib
 import logging
 
+from local import cli  # before what loads PyTorch: see local.threads
+
+# isort: split
 from speechbrain.utils.distributed import (
     ddp_init_group,
     if_main_process,
     run_on_main,
 )
 
-from local import cli, publishing
+from local import publishing
 from local.claims import claimed
 from local.config import load_hparams, plain_values
 from local.elsewhere import prepare_predictions

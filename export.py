@@ -12,9 +12,11 @@ nothing is left behind (status 1).
 
 import argparse
 
+from local import cli  # before what loads PyTorch: see local.threads
+
+# isort: split
 from speechbrain.utils.run_opts import RunOptions
 
-from local import cli
 from local.addresses import output_path
 from local.experiment import open_experiment
 from local.export.folder import check_output_folder, export

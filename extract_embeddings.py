@@ -12,6 +12,9 @@ a null embedding, and are listed in FILE.parquet.failed.csv.
 import contextlib
 import logging
 
+from local import cli  # before what loads PyTorch: see local.threads
+
+# isort: split
 import torch
 from speechbrain.utils.distributed import (
     ddp_barrier,
@@ -20,7 +23,7 @@ from speechbrain.utils.distributed import (
     run_on_main,
 )
 
-from local import cli, embeddings, publishing
+from local import embeddings, publishing
 from local.addresses import absolute, local_path, output_path
 from local.bulk import Parts, extract_parts
 from local.claims import claimed
@@ -138,4 +141,4 @@ def _share_of_work():
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    cli.run(main, goes_on=True)

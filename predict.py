@@ -22,9 +22,11 @@ import json
 import logging
 import sys
 
+from local import cli  # before what loads PyTorch: see local.threads
+
+# isort: split
 import torch
 
-from local import cli
 from local.addresses import is_remote, local_path, output_path
 from local.audio import METADATA
 from local.audio_files import FileRecordings, files_table, find_audio
@@ -48,8 +50,6 @@ def main(argv):
     # standard output is for the predictions
     logging.basicConfig(format="%(message)s", stream=sys.stderr, force=True)
     logging.getLogger().handlers[0].setLevel(logging.WARNING)
-    for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(errors="backslashreplace")  # names that are not UTF-8
     options = _parse(argv)
     output_file = options.output_file and _writable(options.output_file)
     files = find_audio([local_path(path, "FILE_OR_FOLDER") for path in options.paths])

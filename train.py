@@ -13,6 +13,9 @@ import contextlib
 import logging
 from pathlib import Path
 
+from local import cli  # before what loads PyTorch: see local.threads
+
+# isort: split
 import speechbrain as sb
 from speechbrain.utils.distributed import (
     ddp_init_group,
@@ -20,7 +23,7 @@ from speechbrain.utils.distributed import (
     run_on_main,
 )
 
-from local import cli, prepare, publishing, training
+from local import prepare, publishing, training
 from local.claims import claimed
 from local.config import load_hparams
 from local.experiment import MANIFESTS, RUN_OPTIONS, save_hparams
@@ -78,4 +81,4 @@ def run(arguments, command):
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    cli.run(main, goes_on=True)

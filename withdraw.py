@@ -217,4 +217,4 @@ def _print_to_do(units, person, trained, options):
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    cli.run(main, goes_on=True)

@@ -5,6 +5,7 @@ recording, int64 [batch], that gives the output of ECAPA-TDNN, [batch, size]. Th
 of the model costs next to nothing and stays in PyTorch.
 """
 
+import contextlib
 import logging
 import tempfile
 import time
@@ -14,6 +15,9 @@ from pathlib import Path
 import torch
 
 logger = logging.getLogger(__name__)
+
+#: Loggers that tell of every step of an export.
+CHATTY = ("onnx_ir", "onnxscript", "torch.onnx")
 
 BACKENDS = ("auto", "eager", "compile", "onnx")
 
@@ -163,6 +167,8 @@ class Onnx:
 
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = torch.get_num_threads()
+        # its threads wait as those of OpenMP do: see local.threads
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder, "embedding_model.onnx")
             _export(embedding_model, probe, path)
@@ -182,8 +188,7 @@ class Onnx:
 def _export(embedding_model, probe, path):
     """Write features [1, frame, channel] → embedding [1, 1, size] as ONNX."""
     frames = torch.export.Dim("frames", min=5)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of the exporter's own making
+    with quiet_exporter():
         torch.onnx.export(
             embedding_model,
             (probe,),
@@ -194,3 +199,18 @@ def _export(embedding_model, probe, path):
             external_data=False,
             verbose=False,
         )
+
+
+@contextlib.contextmanager
+def quiet_exporter():
+    """Keep the warnings and reports of PyTorch's exporter to itself, in the block."""
+    levels = {name: logging.getLogger(name).level for name in CHATTY}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for name in CHATTY:
+            logging.getLogger(name).setLevel(logging.ERROR)
+        try:
+            yield
+        finally:
+            for name, level in levels.items():
+                logging.getLogger(name).setLevel(level)

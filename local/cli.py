@@ -5,6 +5,7 @@
 what is already known to be one of its own options, in full.
 """
 
+import ast
 import dataclasses
 import difflib
 import logging
@@ -22,9 +23,10 @@ import speechbrain as sb
 import torch
 from speechbrain.utils.run_opts import HELP_TEXTS, RunOptions
 
-from local import stopping
+from local import launch, stopping, streams
 from local.config import parse_value
 from local.errors import RunError, UserError
+from local.text_files import read_text
 
 OK, RUN_FAILED, BAD_INPUT, INCOMPLETE = 0, 1, 2, 3
 
@@ -33,6 +35,13 @@ TEXT_KEY = re.compile(
     r"(_folder|_file|_csv|_to|_name|_cache|_project|_key)$|^(study|features)$"
 )
 
+
+#: What SpeechBrain says whenever it is loaded, of what nobody here asks for.
+OF_NO_CONCERN = "torchvision is not available - cannot save figures"
+
+#: What follows from being stopped.
+GOES_ON = "The same command goes on from here."
+BEGINS_AGAIN = "Nothing is half written; the same command begins again."
 
 #: What torch says, and what it means.
 EXPLAINED = {
@@ -177,13 +186,9 @@ def _override_value(key, value, problems):
 
 
 def _run_options(hparams_file, run_arguments):
-    """Parse the run options, choosing gloo where torchrun has no GPU to give."""
-    names = {argument.split("=")[0] for argument in run_arguments}
-    distributed = "RANK" in os.environ and "LOCAL_RANK" in os.environ
-    on_cpu = "--device=cpu" in run_arguments or not torch.cuda.is_available()
-    if distributed and on_cpu and "--distributed_backend" not in names:
-        # ddp_init_group reads the run options only, so it can't stand in the yaml.
-        run_arguments = [*run_arguments, "--distributed_backend=gloo"]
+    """Parse the run options, choosing how processes of torchrun talk."""
+    # ddp_init_group reads the run options only, so it can't stand in the yaml
+    run_arguments = [*run_arguments, *launch.backend_option(run_arguments)]
     try:
         _, run_opts, _ = sb.parse_arguments([hparams_file, *run_arguments])
     except SystemExit as error:  # argparse has already said what is wrong
@@ -232,21 +237,23 @@ def top_level_keys(hparams_file):
         If the file is not yaml with keys.
     """
     try:
-        node = ruamel.yaml.YAML().compose(Path(hparams_file))
-    except (ruamel.yaml.YAMLError, UnicodeDecodeError) as error:
+        node = ruamel.yaml.YAML().compose(read_text(hparams_file))
+    except ruamel.yaml.YAMLError as error:
         raise UserError(f"{hparams_file} is not a yaml file: {error}") from error
     if not isinstance(node, ruamel.yaml.MappingNode):
         raise UserError(f"{hparams_file} holds no keys.")
     return [key.value for key, _ in node.value]
 
 
-def run(main):
+def run(main, goes_on=False):
     """Call a script's main function and leave with the contract's exit status.
 
     Arguments
     ---------
     main : callable
         Takes the list of arguments, returns None or an exit status.
+    goes_on : bool
+        Whether the same command goes on where a run was stopped; others begin again.
 
     Notes
     -----
@@ -254,13 +261,15 @@ def run(main):
     3: finished, but some recordings failed. 130 and 143: stopped by the user or by
     SIGTERM. Status 1 and 2 come with one message on standard error; the traceback of
     an unexpected error is kept in a file that the message names, for a bug report.
+    A reader of the output that goes away (`| head`) changes nothing.
     """
+    streams.secure()
     if {"-h", "--help"} & set(sys.argv[1:]):
-        print(sys.modules["__main__"].__doc__)
+        print(_usage())
         sys.exit(OK)
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
     stopping.install()
-    _keep_paths_out_of_logs()
+    _keep_out_of_logs()
     try:
         status = main(sys.argv[1:]) or OK
     except UserError as error:
@@ -269,9 +278,13 @@ def run(main):
         status = _fail(_told_by_worker(error), RUN_FAILED)
     except KeyboardInterrupt as error:
         number = getattr(error, "number", signal.SIGINT)
-        status = _fail("Stopped. What is finished is kept.", 128 + number)
+        status = _fail(f"Stopped. {GOES_ON if goes_on else BEGINS_AGAIN}", 128 + number)
     except Exception as error:
         status = _fail(_explained(error) or _unexpected(error), RUN_FAILED)
+    unwritten = streams.flush()
+    if unwritten and status in (OK, INCOMPLETE):
+        reason = unwritten.strerror
+        status = _fail(f"Standard output can't be written: {reason}.", RUN_FAILED)
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         if status in (OK, INCOMPLETE):
             torch.distributed.destroy_process_group()
@@ -294,13 +307,19 @@ def _leave(status):
     for child in multiprocessing.active_children():
         child.kill()
     logging.shutdown()
-    sys.stdout.flush()
     sys.stderr.flush()
     os._exit(status)
 
 
-def _keep_paths_out_of_logs():
+def _usage():
+    """What the head of the script says: `__doc__` is None with PYTHONOPTIMIZE=2."""
+    return ast.get_docstring(ast.parse(read_text(sys.modules["__main__"].__file__)))
+
+
+def _keep_out_of_logs():
     """What libraries log names neither folders nor objects: they may name people."""
+    logger = logging.getLogger("speechbrain.utils.train_logger")
+    logger.addFilter(lambda record: record.getMessage() != OF_NO_CONCERN)
     for name in ("speechbrain.core", "speechbrain.utils.checkpoints"):
         logging.getLogger(name).addFilter(_without_folder)
     # at level debug, which log.txt has, it tells the address of every request

@@ -4,13 +4,13 @@ import copy
 import functools
 import io
 import traceback
-from pathlib import Path
 
 import ruamel.yaml
 from hyperpyyaml import load_hyperpyyaml, resolve_references
 
 from local.errors import UserError
 from local.files import file_size
+from local.text_files import read_text
 
 #: No hyperparams.yaml is larger.
 MAX_YAML_BYTES = 1_000_000
@@ -156,15 +156,16 @@ def resolved_yaml(hparams_file, overrides=None):
     UserError
         For a placeholder without a value or a reference to no key.
     """
-    with Path(hparams_file).open(encoding="utf-8") as file:
-        key = str(hparams_file), file.read(), repr(overrides)
-        file.seek(0)
-        try:
-            if key not in _resolved:
-                resolved = resolve_references(file, dict(overrides or {}))
-                _resolved[key] = resolved.read()
-        except (ValueError, KeyError, ruamel.yaml.YAMLError) as error:
-            raise UserError(f"{hparams_file}: {_first_line(error)}") from error
+    text = read_text(hparams_file)
+    key = str(hparams_file), text, repr(overrides)
+    try:
+        if key not in _resolved:
+            file = io.StringIO(text)
+            file.name = str(hparams_file)  # where `!include:` looks for others
+            resolved = resolve_references(file, dict(overrides or {}))
+            _resolved[key] = resolved.read()
+    except (ValueError, KeyError, ruamel.yaml.YAMLError) as error:
+        raise UserError(f"{hparams_file}: {_first_line(error)}") from error
     return _resolved[key]
 
 

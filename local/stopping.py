@@ -66,7 +66,8 @@ def _handle(number, _frame):
         raise Stopped(number)
     _State.asked = number
     # no logging: the signal may have come in the middle of it
-    os.write(sys.stderr.fileno(), SAID)
+    with contextlib.suppress(OSError):  # nobody reads it any more
+        os.write(sys.stderr.fileno(), SAID)
 
 
 def keep_working(_worker=None):

@@ -1,13 +1,16 @@
 """local.cli: what a command line means, and the exit status of a script."""
 
+import logging
+import signal
 import subprocess
 import sys
+import types
 from pathlib import Path
 
 import pytest
 
-from local import cli
-from local.config import plain_values
+from local import cli, stopping
+from local.config import load_hparams, plain_values
 from local.errors import UserError
 
 ROOT = Path(__file__).parents[1]
@@ -170,6 +173,17 @@ def test_files_that_are_no_yaml(tmp_path, content, expected):
     assert expected in user_error(str(tmp_path / "a.yaml"))
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_a_yaml_as_editors_and_powershell_save_it(tmp_path, encoding):
+    text = "label: strained \u2026 größer\nlr: 0.1\nhalf: !ref <lr> / 2\n"
+    file = tmp_path / "a.yaml"
+    file.write_bytes(text.encode(encoding))
+    given = cli.parse_arguments([str(file), "--lr=0.5"])
+    expected = {"label": "strained … größer", "lr": 0.5, "half": 0.25}
+    assert plain_values(file, given.overrides) == expected
+    assert load_hparams(file, given.overrides) == expected
+
+
 # Exit status
 
 SCRIPT = """
@@ -190,11 +204,11 @@ def run_script(tmp_path):
     )
 
 
-def run_here(monkeypatch, capsys, main):
+def run_here(monkeypatch, capsys, main, **settings):
     """cli.run in this process: (exit status, standard error)."""
     monkeypatch.setattr(sys, "argv", ["script.py", "a"])
     with pytest.raises(SystemExit) as left:
-        cli.run(main)
+        cli.run(main, **settings)
     return left.value.code, capsys.readouterr().err
 
 
@@ -232,9 +246,107 @@ def test_status_of_what_ends_well(monkeypatch, capsys, returned, expected):
         (
             KeyboardInterrupt(),
             130,
-            "error: Stopped. What is finished is kept.\n",
+            "error: Stopped. Nothing is half written; the same command begins again.\n",
         ),
     ],
 )
 def test_status_of_errors(monkeypatch, capsys, raised, expected, message):
     assert run_here(monkeypatch, capsys, raising(raised)) == (expected, message)
+
+
+def test_a_stopped_command_that_goes_on_says_so(monkeypatch, capsys):
+    stopped = raising(stopping.Stopped(signal.SIGTERM))
+    found = run_here(monkeypatch, capsys, stopped, goes_on=True)
+    assert found == (143, "error: Stopped. The same command goes on from here.\n")
+
+
+def test_help_is_the_head_of_the_script(monkeypatch, capsys):
+    """Also where docstrings are left out, as by PYTHONOPTIMIZE=2."""
+    module = types.ModuleType("__main__")
+    module.__file__ = str(ROOT / "train.py")
+    monkeypatch.setitem(sys.modules, "__main__", module)
+    monkeypatch.setattr(sys, "argv", ["train.py", "--help"])
+    with pytest.raises(SystemExit) as left:
+        cli.run(raising(AssertionError))
+    said = capsys.readouterr().out
+    assert left.value.code == 0
+    assert said.startswith("Train ECAPA-TDNN with several classifier heads")
+    assert "\n    python train.py hparams/train.yaml --corpus_folder=DIR" in said
+
+
+def test_messages_of_no_concern(monkeypatch, capsys, caplog):
+    """Exactly that one; others of the same logger are told."""
+    logger = logging.getLogger("speechbrain.utils.train_logger")
+
+    def main(argv):
+        logger.warning("torchvision is not available - cannot save figures")
+        logger.warning("torchvision")
+
+    before = list(logger.filters)
+    run_here(monkeypatch, capsys, main)
+    logger.filters[:] = before
+    assert [r.getMessage() for r in caplog.records if r.name == logger.name] == [
+        "torchvision"
+    ]
+
+
+# Several processes
+
+TORCHRUN = {
+    "RANK": "0",
+    "LOCAL_RANK": "0",
+    "WORLD_SIZE": "2",
+    "MASTER_ADDR": "127.0.0.1",
+    "MASTER_PORT": "29500",
+}
+
+
+@pytest.fixture
+def environment(monkeypatch):
+    """A function that tells what the environment says of several processes."""
+    for name in (*TORCHRUN, "SLURM_PROCID", "JSM_NAMESPACE_RANK"):
+        monkeypatch.delenv(name, raising=False)
+
+    def say(**values):
+        for name, value in values.items():
+            monkeypatch.setenv(name, value)
+
+    return say
+
+
+def test_what_torchrun_says(environment):
+    environment(**TORCHRUN)
+    assert run_opts("--device=cpu").distributed_backend == "gloo"
+
+
+@pytest.mark.parametrize("given", [("RANK",), ("LOCAL_RANK",), ("RANK", "LOCAL_RANK")])
+def test_a_part_of_what_torchrun_says(environment, given):
+    """SpeechBrain would take the process for another than the first, or wait."""
+    environment(**{name: "1" for name in given})
+    message = user_error(str(TRAIN_YAML))
+    assert f"The environment has {' and '.join(given)}, as torchrun sets" in message
+    assert "WORLD_SIZE, MASTER_ADDR, MASTER_PORT. Start with `torchrun" in message
+
+
+def test_numbers_of_torchrun_that_are_none(environment):
+    environment(**TORCHRUN | {"RANK": "a", "MASTER_PORT": "-1"})
+    assert user_error(str(TRAIN_YAML)).endswith(
+        "no whole numbers:\n  - RANK=a\n  - MASTER_PORT=-1"
+    )
+
+
+def test_copies_of_a_batch_system(environment):
+    environment(SLURM_PROCID="0", WORLD_SIZE="4", MASTER_ADDR="a")
+    run_opts("--device=cpu")
+    environment(SLURM_PROCID="2")
+    assert "SLURM_PROCID=2" in user_error(str(TRAIN_YAML))
+    environment(**TORCHRUN)  # torchrun in a task of the batch system
+    run_opts("--device=cpu")
+
+
+def test_more_processes_than_gpus(environment, monkeypatch):
+    environment(**TORCHRUN | {"RANK": "3", "LOCAL_RANK": "1", "WORLD_SIZE": "4"})
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
+    assert "than there are GPUs (1)" in user_error(str(TRAIN_YAML))
+    assert run_opts("--device=cpu").distributed_backend == "gloo"

@@ -29,7 +29,7 @@ def forward(self, batch, stage):
     return compute_forward(self, batch, stage)
 
 ClinicalBrain.compute_forward = forward
-cli.run(train.main)
+cli.run(train.main, goes_on=True)
 """
 OPTIONS = ("--number_of_epochs=3", "--gauss=0.5", "--mixup=0.5", "--num_workers=2")
 
@@ -106,7 +106,7 @@ def test_a_stopped_training_goes_on_from_where_it_was(
 ):
     folder = tmp_path / "stopped"
     result = signalled(folder, shared_corpus, tmp_path, number, moment)
-    assert "What is finished is kept" in failed(result, status=128 + number)
+    assert "The same command goes on from here." in failed(result, status=128 + number)
     log = (folder / "log.txt").read_text()
     assert log.count("Saved the checkpoint") == 2  # one of the first epoch's end
     assert not list(folder.glob(".*"))

@@ -1,6 +1,7 @@
 """One second of a recording in which nobody speaks, and what it sounds like."""
 
 import functools
+import warnings
 
 import numpy as np
 import torch
@@ -36,7 +37,10 @@ def _detector():
     import silero_vad  # sets the number of threads to 1
 
     torch.set_num_threads(n_threads)
-    return silero_vad.load_silero_vad(), silero_vad.get_speech_timestamps
+    with warnings.catch_warnings():
+        # of the way in which silero's package has its weights
+        warnings.filterwarnings("ignore", "`torch.jit.load` is deprecated")
+        return silero_vad.load_silero_vad(), silero_vad.get_speech_timestamps
 
 
 def find_speech(waveform, sample_rate):

@@ -1,19 +1,14 @@
 """model.onnx: from waveforms to logits and embeddings in one file."""
 
-import contextlib
 import copy
 import json
-import logging
-import warnings
 
 import torch
 from speechbrain.nnet.CNN import Conv1d
 
+from local.backends import quiet_exporter
 from local.export.onnx_features import before_end, padded_crop, padded_front_end
 from local.lean import make_lean
-
-#: Loggers that tell of every step of an export.
-CHATTY = ("onnx_ir", "onnxscript", "torch.onnx")
 
 INPUTS = ("waveforms", "lengths")
 
@@ -113,21 +108,6 @@ class OnnxModel(torch.nn.Module):
         return (values.gather(2, places),)
 
 
-@contextlib.contextmanager
-def _quiet():
-    """Keep the exporter's own warnings and reports to itself."""
-    levels = {name: logging.getLogger(name).level for name in CHATTY}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        for name in CHATTY:
-            logging.getLogger(name).setLevel(logging.ERROR)
-        try:
-            yield
-        finally:
-            for name, level in levels.items():
-                logging.getLogger(name).setLevel(level)
-
-
 def write_onnx(model, sample_rate, path, metadata):
     """Write model.onnx.
 
@@ -146,7 +126,7 @@ def write_onnx(model, sample_rate, path, metadata):
     generator = torch.Generator().manual_seed(1)
     waveforms = 0.1 * torch.randn(2, int(lengths.max()), generator=generator)
     batch, time = torch.export.Dim.DYNAMIC, torch.export.Dim.DYNAMIC
-    with _quiet(), torch.no_grad():
+    with quiet_exporter(), torch.no_grad():
         torch.onnx.export(
             model.eval(),
             (waveforms, lengths),

@@ -38,7 +38,7 @@ SPEAKERS = {
 def main(arguments=None):
     """Runs the command line; returns the exit status."""
     parser = argparse.ArgumentParser(
-        description=__doc__.split("\n")[0], allow_abbrev=False
+        description=(__doc__ or "").split("\n")[0], allow_abbrev=False
     )
     parser.add_argument("--source", type=Path, required=True)
     parser.add_argument("--corpus_folder", type=Path, required=True)

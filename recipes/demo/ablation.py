@@ -92,7 +92,7 @@ def main(argv=None):
 def parse_arguments(argv):
     """Names of the runs, seeds, and the rest of the command line."""
     parser = argparse.ArgumentParser(
-        description=__doc__.split("\n")[0], allow_abbrev=False
+        description=(__doc__ or "").split("\n")[0], allow_abbrev=False
     )
     parser.add_argument("--corpus_folder", type=Path, required=True)
     parser.add_argument("--output_folder", type=Path, required=True)

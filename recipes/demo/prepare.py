@@ -72,7 +72,7 @@ def main(arguments=None):
 def parse_arguments(arguments):
     """Read the command line into folder, settings and number of processes."""
     parser = argparse.ArgumentParser(
-        description=__doc__.split("\n")[0], allow_abbrev=False
+        description=(__doc__ or "").split("\n")[0], allow_abbrev=False
     )
     parser.add_argument("--corpus_folder", type=Path, required=True)
     parser.add_argument("--seed", type=int, default=1986)

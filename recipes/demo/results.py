@@ -19,8 +19,10 @@ def main():
     parser.add_argument("--corpus_folder", type=Path, required=True)
     parser.add_argument("--experiment_folder", type=Path, required=True)
     arguments = parser.parse_args()
-    metrics = json.loads((arguments.experiment_folder / "metrics.json").read_text())
-    found = json.loads((arguments.corpus_folder / "ceiling.json").read_text())
+    metrics = json.loads(
+        (arguments.experiment_folder / "metrics.json").read_text("utf-8")
+    )
+    found = json.loads((arguments.corpus_folder / "ceiling.json").read_text("utf-8"))
     references = {
         name: {
             **{label: values[name] for label, values in found["labels"].items()},

@@ -19,12 +19,15 @@ import sys
 from pathlib import Path
 
 import ruamel.yaml
-from speechbrain.utils.run_opts import RunOptions
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from local import cli  # noqa: E402
+from local import cli  # noqa: E402 (before what loads PyTorch: see local.threads)
+
+# isort: split
+from speechbrain.utils.run_opts import RunOptions  # noqa: E402
+
 from local.addresses import output_path  # noqa: E402
 from local.brain import SELECTION, ClinicalBrain  # noqa: E402
 from local.config import (  # noqa: E402
@@ -101,7 +104,7 @@ def main(argv):
 
 def _parse(argv):
     parser = argparse.ArgumentParser(
-        description=__doc__.split("\n")[0], allow_abbrev=False
+        description=(__doc__ or "").split("\n")[0], allow_abbrev=False
     )
     parser.add_argument("--model", type=Path, required=True)
     parser.add_argument("--args", type=Path, required=True)

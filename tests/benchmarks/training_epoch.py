@@ -47,11 +47,10 @@ def make_corpus(folder, n_recordings):
     return manifest.assign(**dict(zip(LABELS, targets.T.astype(float), strict=True)))
 
 
-def new_brain(folder, **run_opts):
+def new_brain(folder, overrides=None, **run_opts):
     """The network of the yaml with its optimiser, untrained."""
-    hparams = load_hparams(
-        YAML, {"output_folder": str(folder / "out"), "label_groups": [LABELS]}
-    )
+    needed = {"output_folder": str(folder / "out"), "label_groups": [LABELS]}
+    hparams = load_hparams(YAML, needed | (overrides or {}))
     keys = ("compile_module_keys", "compile_using_dynamic_shape_tracing")
     run_opts |= {key: hparams[key] for key in keys}
     brain = training.build_brain(

@@ -6,9 +6,11 @@ they take turns, so that a machine that slows down slows down all of them.
 
 import json
 import multiprocessing
+import os
 import resource
 import statistics
 import time
+import unittest.mock
 
 import numpy as np
 import pandas as pd
@@ -45,7 +47,7 @@ def make_recordings(folder, n_recordings):
     return pd.DataFrame(rows).assign(start_s="", end_s="", channel="")
 
 
-def take_turns(ways, n_rounds):
+def take_turns(ways, n_rounds, environments=None):
     """Run ways in turns, each in a process of its own, and print how long each took.
 
     Arguments
@@ -54,13 +56,18 @@ def take_turns(ways, n_rounds):
         Each is called once in its process and gives what is called in every round,
         with the round's number; picklable. The first round warms up.
     n_rounds : int
+    environments : dict of str to dict, optional
+        What the environment of a way's process has beside what it has here.
 
     Returns
     -------
     dict of str to list of float
         Seconds of each round.
     """
-    pipes = {name: _start(way) for name, way in ways.items()}
+    pipes = {}
+    for name, way in ways.items():
+        with unittest.mock.patch.dict(os.environ, (environments or {}).get(name, {})):
+            pipes[name] = _start(way)
     taken = {name: [] for name in ways}
     for number in range(n_rounds + 1):
         for name, pipe in pipes.items():
