@@ -138,7 +138,7 @@ def prepare_training(values):
 
     manifests, failed = {}, []
     names = pd.concat(tables.values())["audio"].unique().tolist()
-    recordings = _fetched(names, values, storage, excluded)
+    recordings = _fetched(names, values, storage, excluded, notes)
     for split in tables:
         manifests[split], bad = build_manifest(
             tables[split],
@@ -157,7 +157,7 @@ def prepare_training(values):
     )
 
 
-def _fetched(names, values, storage, excluded):
+def _fetched(names, values, storage, excluded, notes):
     """The recordings of these names, brought here at once if there is room."""
     recordings = storage.recordings(values["data_folder"], names)
     recordings.forget(excluded.recordings - set(names))
@@ -165,6 +165,11 @@ def _fetched(names, values, storage, excluded):
     if decoded:
         decoded.forget(excluded.uids | excluded.left_out)
     recordings.fetch_all()
+    if n := len(recordings.without_metadata(names)):
+        notes.append(
+            f"{counted(n, 'recording')} without metadata.json: the audio file's header "
+            "says it all"
+        )
     return recordings
 
 
@@ -299,7 +304,7 @@ def _inspected(
 ):
     """The PreparedSplit of a table."""
     names = table["audio"].unique().tolist()
-    recordings = _fetched(names, values, storage, excluded)
+    recordings = _fetched(names, values, storage, excluded, notes)
     manifest, failed = build_manifest(
         table, targets, recordings, values, notes, f"inspecting {title}"
     )
@@ -492,7 +497,7 @@ def saved_preparation(folder, values):
             "old ones to continue."
         )
     names = pd.concat(manifests.values())["recording"].unique().tolist()
-    recordings = _fetched(names, values, storage, excluded)
+    recordings = _fetched(names, values, storage, excluded, notes)
     _check_still_there(manifests.values(), recordings)
     return Preparation(manifests=manifests, recordings=recordings, **saved)
 

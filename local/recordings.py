@@ -19,11 +19,14 @@ N_ATTEMPTS = 5
 
 
 def _check_complete(files):
-    """Raise BadRecording unless metadata and a waveform are among these files."""
-    if METADATA not in files:
-        raise BadRecording(f"{METADATA} is missing")
-    if len(files) < 2:
+    """Raise BadRecording unless a waveform is among these files."""
+    if not set(files) - {METADATA}:
         raise BadRecording("there is no waveform.*")
+
+
+def _lacks_metadata(files):
+    """Whether these are files of a recording, but no metadata.json."""
+    return bool(files) and METADATA not in files
 
 
 @contextlib.contextmanager
@@ -70,6 +73,14 @@ class FolderRecordings:
         for name in names:
             with _noted(found, name):
                 _check_complete(recording_files(self.folder / name))
+        return found
+
+    def without_metadata(self, names):
+        """Names of recordings that have no metadata.json."""
+        found = []
+        for name in names:
+            with contextlib.suppress(BadRecording):  # which inspection tells
+                found += [name] * _lacks_metadata(recording_files(self.folder / name))
         return found
 
     def forget(self, names):
@@ -126,7 +137,7 @@ class BucketRecordings:
         if not listing:
             raise UserError(
                 f"There is nothing below {address}: expected a folder for every "
-                "recording, with metadata.json and waveform.* in it."
+                "recording, with waveform.* in it."
             )
         for remote in listing:
             # compared as text, never trusted as a path
@@ -258,6 +269,10 @@ class BucketRecordings:
             with _noted(found, name):
                 _check_complete(self._of(name))
         return found
+
+    def without_metadata(self, names):
+        """As `FolderRecordings.without_metadata`, by the listing."""
+        return [name for name in names if _lacks_metadata(self._files.get(name))]
 
     def read(self, name, use):
         """As `FolderRecordings.read`, from the cache."""

@@ -217,7 +217,7 @@ def _(folder):
     write_metadata(folder, encoding="WAV", sample_rate_hz=16000)
 
 
-@case("metadata missing", "metadata.json is missing")
+@case("metadata missing", ("1 recording without metadata.json",))
 def _(folder):
     make_recording(folder, NOISE, 8000)
     (folder / "metadata.json").unlink()
