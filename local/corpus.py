@@ -6,7 +6,7 @@ from pathlib import Path, PurePosixPath
 from local import gcs, splits
 from local.addresses import absolute, is_remote, joined, last_name, parent
 from local.errors import UserError
-from local.splits import alike
+from local.spelling import alike
 from local.storage import told_as
 from local.text_files import read_text
 

@@ -252,7 +252,6 @@ def _values(options):
         "data_folder": data_folder and absolute(data_folder, "data_folder"),
         "split_csv": _split_csv(options),
         "derived_labels": {},
-        "missing_values": [],
         "labels_file": None,
         "split_folder": None,
     }

@@ -16,7 +16,7 @@ from local.measurements import seen_splits
 from local.operating_points import read_operating_points, without_own_choices
 from local.pseudonyms import Pseudonyms, read_pseudonyms
 from local.scoring import score_split, scored_rows
-from local.splits import alike
+from local.spelling import alike
 from local.storage import Storage, told_as
 from local.subgroups import group_columns
 

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 
 from local.labels import score_labels
+from local.manifests import grouped_reasons
 
 #: What is summarised of each split's recordings, with its unit.
 RANGES = {
@@ -127,8 +128,8 @@ def format_inventory(inventory):
     lines += [f"note: {note}" for note in inventory["notes"]]
     lines.append(f"unusable recordings: {len(inventory['unusable'])}")
     lines += [
-        f"  - {entry['split']} {entry['uid']}: {entry['reason']}"
-        for entry in inventory["unusable"]
+        f"  - {line}"
+        for line in grouped_reasons(inventory["unusable"], with_split=True)
     ]
     return "\n".join(lines)
 

@@ -11,8 +11,11 @@ import pandas as pd
 from local import corpus, labels
 from local.addresses import joined
 from local.errors import UserError
+from local.label_cells import CellCodes
 from local.prepare import read_rated
+from local.problems import Place, Problem
 from local.raters import targets_with_raters
+from local.splits import unify_subjects
 from local.storage import Storage, told_as
 
 #: Files of a corpus whose recordings are divided.
@@ -73,6 +76,7 @@ def read_pool(values):
         targets.append(rated)
     if problems:
         raise UserError("The CSVs can't be used as they are:", problems)
+    notes += unify_subjects(tables)
     # of columns that one file lacks the cells are empty
     pool = pd.concat(tables, ignore_index=True).fillna("")
     targets = pd.concat(targets, ignore_index=True)
@@ -99,16 +103,17 @@ def _check_pooled(pool, targets, types, values):
     """Both files in one must say what each says."""
     repeated = sorted(set(pool["uid"][pool["uid"].duplicated()]))
     if repeated:
+        places = tuple(Place(uid) for uid in repeated)
         raise UserError(
             "A recording may stand once in train.csv and val.csv together:",
-            [f"uid {uid!r} is in both" for uid in repeated],
+            [Problem("uid", "in both", places)],
         )
     again, _ = targets_with_raters(
         pool,
         list(types),
         types,
         values["derived_labels"],
-        values["missing_values"],
+        CellCodes.of(values),
         " and ".join(POOLED),
     )
     if not targets.equals(again):

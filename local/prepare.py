@@ -17,10 +17,12 @@ from local.entries import why_one_class
 from local.errors import UserError
 from local.files import atomic_write, read_json, write_json
 from local.formats import counted
+from local.label_cells import CellCodes
 from local.manifests import (
     MEASURED,
     RESERVED,
     build_manifest,
+    grouped_reasons,
     read_manifest,
     stop_on_failed,
 )
@@ -40,6 +42,7 @@ KEYS = (
     "label_types",
     "loss",
     "derived_labels",
+    "label_values",
     "missing_values",
     "on_bad_recording",
     "min_duration",
@@ -127,14 +130,18 @@ def prepare_training(values):
             tables[split] = table
     if not problems:
         group_columns(tables["test"].columns, values["subgroups"])
-        notes += _spellings(tables)
+        problems += splits.overlaps(
+            {file.name: tables[split] for split, file in files.items()},
+            ["subject", *values["disjoint_by"]],
+        )
+        notes += splits.unify_subjects(tables.values())
         _separate_validation(tables, targets, ranges, values, notes)
-        problems += splits.overlaps(tables, ["subject", *values["disjoint_by"]])
+        problems += splits.shared_uids(
+            {file.name: tables[split] for split, file in files.items()}
+        )
         problems += _unlearnable(targets, ranges, notes)
     if problems:
-        raise UserError(
-            "The splits can't be used as they are:", list(dict.fromkeys(problems))
-        )
+        raise UserError("The splits can't be used as they are:", problems)
 
     manifests, failed = {}, []
     names = pd.concat(tables.values())["audio"].unique().tolist()
@@ -184,7 +191,7 @@ def read_rated(
     address : str
         What the file is, or is a copy of.
     values : dict
-        `derived_labels` and `missing_values`.
+        `derived_labels`, `label_values` and `missing_values`.
     types : dict of str to labels.LabelType or None
         Of all labels; None where no label is needed.
     excluded : corpus.Exclusions
@@ -199,7 +206,7 @@ def read_rated(
         None where the file can't be read.
     targets : pandas.DataFrame or None
         Of the same rows; labels that have raters by their consensus.
-    problems : list of str
+    problems : list of (str or problems.Problem)
     """
     try:
         with told_as(address, file):
@@ -215,14 +222,16 @@ def read_rated(
             list(types),
             types,
             values["derived_labels"],
-            values["missing_values"],
+            CellCodes.of(values),
             file.name,
         )
         problems += found
     table, targets = excluded.leave_out(table, targets, file.name, notes)
     if table.empty:
         problems.append(f"{file.name} holds only excluded subjects")
-    return table, targets, problems
+    # rows are called by their numbers in the CSV up to here
+    targets = None if targets is None else targets.reset_index(drop=True)
+    return table.reset_index(drop=True), targets, problems
 
 
 @dataclasses.dataclass(frozen=True)
@@ -294,6 +303,7 @@ def prepare_split(
     )
     if problems:
         raise UserError(f"{split_csv} can't be used as it is:", problems)
+    notes += splits.unify_subjects([table])
     return _inspected(
         table, targets, values, storage, excluded, notes, file.stem, may_be_empty
     )
@@ -389,18 +399,6 @@ def _separate_validation(tables, targets, ranges, values, notes):
         raise UserError("No recordings are left to train on: see val.csv.")
 
 
-def _spellings(tables):
-    """A note if subjects may be one person who was spelt in two ways; no names."""
-    subjects = pd.concat([table["subject"] for table in tables.values()])
-    n = len(splits.spellings(subjects))
-    if not n:
-        return []
-    return [
-        f"{counted(n, 'subject')} may be spelt in several ways and count as several "
-        "people: spell one alike (case, spaces, leading zeros)"
-    ]
-
-
 def _unlearnable(targets, ranges, notes):
     """Splits without any rating are problems; labels of one value get a note."""
     problems = []
@@ -429,7 +427,7 @@ def _check_enough(manifests, failed):
     if few:
         raise UserError(
             f"Too few recordings of {', '.join(few)} can be used:",
-            [f"{entry['uid']}: {entry['reason']}" for entry in failed],
+            grouped_reasons(failed),
         )
 
 
