@@ -1,13 +1,12 @@
 """One code, two people? Subjects whose rows say what no one person can be.
 
-- More than one sex, in the columns that are called sex or gender.
-- Ages, in the column that is called age, that differ by more than `MAX_YEARS` within one
-  visit (all rows of a subject are one where there is no `session`), or that fall by more
-  from one visit to a later one, where the names of all visits have numbers to tell which
-  is later. How much they rise from visit to visit is left alone.
+- More than one sex, in columns called sex or gender.
+- Ages, in a column called age, more than `MAX_YEARS` apart within one visit (all
+  rows of a subject are one where there is no `session`), or that fall by more from one
+  visit to a later one, where the names of all visits have numbers to tell which is
+  later. How much they rise from visit to visit is left alone.
 - Both 0 and 1 of a label that is one and the same for `CONSTANT_SHARE` of the subjects
-  that have several ratings of it, as a diagnosis is, where there are `MIN_SUBJECTS` of
-  them.
+  that have several ratings of it, as a diagnosis is, where `MIN_SUBJECTS` have.
 """
 
 import dataclasses
@@ -16,7 +15,7 @@ import re
 import numpy as np
 import pandas as pd
 
-from local.formats import counted
+from local.formats import counted, printable
 from local.labels import NOT_RATED
 
 MAX_YEARS = 2
@@ -49,8 +48,13 @@ class Contradiction:
         return f"{n} with {self.what}: one code for two people?"
 
     def __str__(self):
-        more = ["…"] * (len(self.subjects) > MAX_NAMED)
-        return f"{self.counted} {', '.join([*self.subjects[:MAX_NAMED], *more])}"
+        return f"{self.counted} {named(self.subjects)}"
+
+
+def named(subjects):
+    """The first `MAX_NAMED` names, in one line."""
+    more = ["…"] * (len(subjects) > MAX_NAMED)
+    return ", ".join([*map(printable, subjects[:MAX_NAMED]), *more])
 
 
 def contradictions(manifests, labels):

@@ -250,7 +250,10 @@ def stop_on_failed(failed, are_all=False):
             "without them with --on_bad_recording=skip (failed.csv then lists them):"
         )
         if are_all:
-            message = f"None of the {len(failed)} recordings can be used:"
+            message = (
+                f"None of the {len(failed)} recordings can be used (is data_folder the "
+                "one that they are in?):"
+            )
         raise UserError(message, grouped_reasons(failed))
 
 

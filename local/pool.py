@@ -5,6 +5,7 @@ What the corpus has in its test.csv is for the evaluation at the very end.
 
 import dataclasses
 import hashlib
+import json
 
 import pandas as pd
 
@@ -12,7 +13,7 @@ from local import corpus, labels
 from local.addresses import joined
 from local.errors import UserError
 from local.label_cells import CellCodes
-from local.prepare import read_rated
+from local.prepare import contents, read_rated
 from local.problems import Place, Problem
 from local.raters import targets_with_raters
 from local.splits import unify_subjects
@@ -63,7 +64,8 @@ def read_pool(values):
     storage, notes = Storage.of(values), []
     labels_file = storage.file(values["labels_file"])
     with told_as(values["labels_file"], labels_file):
-        names = labels.flatten(labels.read_label_groups(labels_file))
+        groups = labels.read_label_groups(labels_file)
+    names = labels.flatten(groups)
     types = labels.parse_label_types(values["label_types"], names, values["loss"])
     excluded = corpus.find_exclusions(values, storage, notes)
     files = _pooled_files(values["split_folder"], storage)
@@ -81,7 +83,8 @@ def read_pool(values):
     pool = pd.concat(tables, ignore_index=True).fillna("")
     targets = pd.concat(targets, ignore_index=True)
     _check_pooled(pool, targets, types, values)
-    digests = {file.name: digest(file.read_bytes()) for file in (labels_file, *files)}
+    digests = {file.name: digest(contents(file)) for file in files}
+    digests[labels_file.name] = digest(json.dumps(groups).encode())
     digests[corpus.EXCLUDED] = digest("\n".join(sorted(excluded.subjects)).encode())
     scaled = labels.scale_targets(targets, labels.label_ranges(types, names))
     return Pool(pool, scaled, digests, notes)

@@ -9,10 +9,12 @@ import hashlib
 import json
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from local import corpus, decoded_cache, labels, splits
 from local.addresses import joined
+from local.contradictions import contradictions
 from local.entries import why_one_class
 from local.errors import UserError
 from local.files import atomic_write, read_json, write_json
@@ -21,6 +23,7 @@ from local.label_cells import CellCodes
 from local.manifests import (
     MEASURED,
     RESERVED,
+    SEGMENT,
     build_manifest,
     grouped_reasons,
     read_manifest,
@@ -30,12 +33,11 @@ from local.raters import targets_with_raters
 from local.recordings import BucketRecordings, FolderRecordings
 from local.storage import Storage, told_as
 from local.subgroups import group_columns
+from local.text_files import read_cells
 
-#: yaml keys that change what preparation finds: the same values, the same manifests.
+#: yaml keys that change what preparation finds: the same values and contents of files,
+#: the same manifests.
 KEYS = (
-    "data_folder",
-    "split_folder",
-    "labels_file",
     "seed",
     "val_size",
     "disjoint_by",
@@ -50,6 +52,10 @@ KEYS = (
     "audio_backend",
     "mono",
 )
+
+
+#: What tells recordings apart that have moved.
+COMPARED = ["duration", "sample_rate", "channels", "peak", "level_dbfs"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,6 +93,13 @@ class Preparation:
     def labels(self):
         """All labels in the order of the logits."""
         return labels.flatten(self.label_groups)
+
+    @property
+    def contradictions(self):
+        """Subjects who may be two people, list of contradictions.Contradiction."""
+        scores = labels.score_labels(self.labels, self.label_ranges)
+        binary = [name for name in self.labels if name not in scores]
+        return contradictions(self.manifests.values(), binary)
 
 
 def prepare_training(values):
@@ -144,8 +157,8 @@ def prepare_training(values):
         raise UserError("The splits can't be used as they are:", problems)
 
     manifests, failed = {}, []
-    names = pd.concat(tables.values())["audio"].unique().tolist()
-    recordings = _fetched(names, values, storage, excluded, notes)
+    folders = pd.concat(tables.values())["audio"].unique().tolist()
+    recordings = _fetched(folders, values, storage, excluded, notes)
     for split in tables:
         manifests[split], bad = build_manifest(
             tables[split],
@@ -158,10 +171,14 @@ def prepare_training(values):
         failed += [{**entry, "split": split} for entry in bad]
     if values["on_bad_recording"] == "skip":
         _check_enough(manifests, failed)
-    fingerprint = _fingerprint(values, [*files.values(), labels_file], excluded)
-    return Preparation(
+    fingerprint = _fingerprint(values, files.values(), labels_file, excluded)
+    found = Preparation(
         groups, manifests, failed, notes, fingerprint, ranges, recordings
     )
+    notes += [
+        f"{of.counted} (--check_only=True names them)" for of in found.contradictions
+    ]
+    return found
 
 
 def _fetched(names, values, storage, excluded, notes):
@@ -348,6 +365,7 @@ def inspect_again(manifest, names, values):
     measured = ["duration", *MEASURED, *names]
     table = manifest.drop(columns=measured, errors="ignore")
     table = table.rename(columns={"ID": "uid", "recording": "audio"})
+    corpus.check_data_folder(values["data_folder"])
     storage, notes, title = Storage.of(values), [], "the test split"
     excluded = corpus.find_exclusions(values, storage, notes)
     table, targets = excluded.leave_out(table, manifest[names], title, notes)
@@ -431,15 +449,35 @@ def _check_enough(manifests, failed):
         )
 
 
-def _fingerprint(values, files, excluded):
+def _fingerprint(values, files, labels_file, excluded):
     """Changes with what preparation depends on."""
     digest = hashlib.sha256()
     plain = {key: str(values[key]) for key in KEYS}
     digest.update(json.dumps(plain, sort_keys=True).encode())
     for file in files:
-        digest.update(file.read_bytes())
+        digest.update(contents(file))
+    digest.update(json.dumps(labels.read_label_groups(labels_file)).encode())
     digest.update("\n".join(sorted(excluded.subjects)).encode())
     return digest.hexdigest()
+
+
+def contents(file):
+    """What a CSV says, however a program saved it.
+
+    Arguments
+    ---------
+    file : Path
+
+    Returns
+    -------
+    bytes
+        The cells, without those that are empty at the ends of rows.
+    """
+    rows = read_cells(file, "uid")
+    for row in rows:
+        while row and not row[-1]:
+            row.pop()
+    return json.dumps(rows).encode()
 
 
 def saved_preparation(folder, values):
@@ -485,10 +523,10 @@ def saved_preparation(folder, values):
             "--output_folder to train without them."
         )
     storage, notes = Storage.of(values), []
-    files = [*corpus.split_files(values, storage).values()]
-    files.append(storage.file(values["labels_file"]))
+    files = corpus.split_files(values, storage).values()
+    labels_file = storage.file(values["labels_file"])
     excluded = corpus.find_exclusions(values, storage, notes)
-    if _fingerprint(values, files, excluded) != fingerprint:
+    if _fingerprint(values, files, labels_file, excluded) != fingerprint:
         raise UserError(
             f"{folder} was prepared from other CSVs, labels or settings than these. "
             "Give another --output_folder to train on the new ones, or restore the "
@@ -497,6 +535,9 @@ def saved_preparation(folder, values):
     names = pd.concat(manifests.values())["recording"].unique().tolist()
     recordings = _fetched(names, values, storage, excluded, notes)
     _check_still_there(manifests.values(), recordings)
+    if saved.pop("data_folder") != recordings.place:
+        for split, manifest in manifests.items():
+            _check_same(manifest, recordings, values, f"inspecting {split} again")
     return Preparation(manifests=manifests, recordings=recordings, **saved)
 
 
@@ -510,6 +551,25 @@ def _check_still_there(manifests, recordings):
             f"{len(lost)} recordings that this experiment was prepared with are no "
             "longer there. Restore them to continue, or give another --output_folder:",
             [f"{row.ID}: {reasons[row.recording]}" for row in lost.itertuples()],
+        )
+
+
+def _check_same(manifest, recordings, values, title):
+    """Refuse other recordings than those of a manifest, at a place they moved to."""
+    if manifest.empty:
+        return
+    rows = manifest.rename(columns={"ID": "uid", "recording": "audio"})
+    rows = rows[["uid", "audio", *SEGMENT]]
+    found, failed = build_manifest(rows, None, recordings, values, [], title)
+    lost = {entry["uid"]: entry["reason"] for entry in failed}
+    kept = manifest[~manifest["ID"].isin(list(lost))].reset_index(drop=True)
+    same = np.isclose(found[COMPARED], kept[COMPARED], rtol=1e-4).all(axis=1)
+    other = dict.fromkeys(kept["ID"][~same], "another length, rate or level")
+    if lost or other:
+        raise UserError(
+            f"{recordings.place} is not what this experiment was prepared with. Give "
+            "the same recordings, or another --output_folder to train on these:",
+            [f"{uid}: {reason}" for uid, reason in {**lost, **other}.items()],
         )
 
 
@@ -532,4 +592,5 @@ def save_preparation(preparation, folder):
         if field.name not in ("manifests", "recordings")
     }
     record["splits"] = list(preparation.manifests)
+    record["data_folder"] = preparation.recordings.place
     write_json(folder / "preparation.json", record)

@@ -56,6 +56,7 @@ class FolderRecordings:
 
     def __init__(self, folder):
         self.folder = Path(folder)
+        self.place = str(folder)
 
     def fetch_all(self):
         """Nothing is to be fetched."""
@@ -130,6 +131,7 @@ class BucketRecordings:
 
     def __init__(self, address, cache, names, project=None):
         self.address, self.cache, self.project = address, cache, project
+        self.place = str(address)
         self._files = {name: {} for name in names}
         self._gone = {}  # names and reasons of those that can't be fetched
         gcs.client(project)
@@ -137,7 +139,8 @@ class BucketRecordings:
         if not listing:
             raise UserError(
                 f"There is nothing below {address}: expected a folder for every "
-                "recording, with waveform.* in it."
+                "recording, with waveform.* in it. If they have moved, give "
+                "--data_folder=gs://bucket/folder."
             )
         for remote in listing:
             # compared as text, never trusted as a path

@@ -492,6 +492,13 @@ def is_not_rated(found):
     )
 
 
+def is_doubted(found):
+    """s00, who is female in the first row."""
+    (doubt,) = found.contradictions
+    assert doubt.subjects == ["s00"]
+    assert f"{doubt.counted} (--check_only=True names them)" in found.notes
+
+
 def is_noted(found):
     """There is a note on spellings."""
     assert sum("spelt" in note for note in found.notes) == 1
@@ -585,6 +592,7 @@ table(
     "in test.csv that train.csv spells otherwise: 's11' as 'S011'",
 )(with_row(subject="S011"))
 table("one subject in two spellings", is_noted)(with_row(subject="S00"))
+table("one subject with two sexes", is_doubted)(with_row(sex="m"))
 
 
 @table(
