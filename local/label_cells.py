@@ -104,6 +104,26 @@ class CellCodes:
             )
         return cls(frozenset(missing), numbers, given)
 
+    def unused(self, labels, columns, name):
+        """Entries of `label_values` for what is neither a label nor a column.
+
+        Arguments
+        ---------
+        labels, columns : iterable of str
+        name : str
+            The file's name.
+
+        Returns
+        -------
+        list of Problem
+        """
+        places = [
+            Place(column, name) for column in self.values if column not in columns
+        ]
+        places = tuple(place for place in places if place.value not in labels)
+        what = "of label_values that is no label and no column"
+        return [Problem("entry", what, places)] if places else []
+
     def of_raters(self, label, columns):
         """The same, with a label's own codes for columns of its raters."""
         own = dict.fromkeys(columns, self.values.get(label, {}))

@@ -234,15 +234,16 @@ def read_rated(
         return None, None, problems
     targets = None
     if types is not None:
+        codes = CellCodes.of(values)
         targets, found = targets_with_raters(
             table,
             list(types),
             types,
             values["derived_labels"],
-            CellCodes.of(values),
+            codes,
             file.name,
         )
-        problems += found
+        problems += [*found, *codes.unused(types, table.columns, file.name)]
     table, targets = excluded.leave_out(table, targets, file.name, notes)
     if table.empty:
         problems.append(f"{file.name} holds only excluded subjects")

@@ -739,6 +739,29 @@ def test_a_label_that_is_not_what_its_raters_say_is_a_problem(corpus):
     )
 
 
+def test_words_count_in_later_splits_and_for_raters_too(corpus):
+    plain = prepare.prepare_training(values_of(corpus)).manifests
+    words = {"1": "heard", "0": "Not", "": ""}
+
+    def tell(rows):
+        return [
+            {**row, "low": words[row["low"]], "low@ann": words[row["low"]]}
+            for row in rows
+        ]
+
+    for split in ("train", "val", "test"):
+        change_csv(corpus, split, tell)
+    values = values_of(corpus, label_values={"low": {"heard": 1, "not": 0}})
+    found = prepare.prepare_training(values).manifests
+    for split, manifest in plain.items():
+        assert found[split]["low"].equals(manifest["low"])
+    split = prepare.prepare_split(corpus / "splits/test.csv", values, names=["low"])
+    assert split.manifest["low"].equals(plain["test"]["low"])
+    values["label_values"] = {"low": {"heard": 1, "not": 0}, "lwo": {"x": 1}}
+    message = user_error(prepare.prepare_training, values)
+    assert "1 entry of label_values that is no label and no column: 'lwo' (" in message
+
+
 def test_subgroups_must_be_columns_of_the_test_split(corpus):
     message = user_error(
         prepare.prepare_training, values_of(corpus, subgroups=["sex", "site"])
