@@ -35,7 +35,7 @@ def test_all_mistakes_in_the_csvs_are_told_at_once(corpus, tmp_path):
         "--label_types='{low: {type: ordinal, range: [0, 2]",
         "1 uid in several rows: 's02_0' (train.csv row 5, 6)",
         "1 label without a column: 'loud' (val.csv)",
-        "1 cell in column 'noisy' with something else than 0 and 1: 'maybe' (test.csv r",
+        "1 cell in column 'noisy' with something else than 0 and 1: 'maybe' (test",
     ):
         assert part in message
     assert not (tmp_path / "out").exists()
