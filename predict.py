@@ -28,7 +28,6 @@ from local import cli  # before what loads PyTorch: see local.threads
 import torch
 
 from local.addresses import is_remote, local_path, output_path
-from local.audio import METADATA
 from local.audio_files import FileRecordings, files_table, find_audio
 from local.engine import Engine
 from local.errors import UserError
@@ -110,11 +109,10 @@ def _parse(argv):
 
 
 def _warnings(manifest):
-    """What is odd about files, except that they have no metadata."""
+    """What is odd about files."""
     for name, text in zip(manifest["ID"], manifest["warnings"], strict=True):
         for warning in text.split(BETWEEN_WARNINGS) if text else ():
-            if METADATA not in warning:
-                yield printable(f"{name}: {warning}")
+            yield printable(f"{name}: {warning}")
 
 
 def _experiment_options(options):

@@ -53,6 +53,7 @@ def run(arguments, command):
         run_on_main(training.report_data, [preparation, folder])
         return status
 
+    run_on_main(training.warn_of_contradictions, [preparation])
     hparams = load_hparams(arguments.hparams_file, plan.overrides)
     brain = training.build_brain(hparams, arguments.run_opts)
     sb.create_experiment_directory(experiment_directory=str(folder))

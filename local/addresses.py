@@ -4,6 +4,7 @@ Values of the yamls hold them as text, absolute and in one form; what they lead 
 for `local.storage` to fetch.
 """
 
+import re
 from pathlib import Path
 
 from local.errors import UserError
@@ -128,7 +129,8 @@ def local_path(address, key):
     Raises
     ------
     UserError
-        For no address, a bucket's, or the home of a user who is not there.
+        For no address, a bucket's or another one that is no path, or the home of a
+        user who is not there.
     """
     if not address:
         raise UserError(f"{key} is empty: give --{key}=PATH.")
@@ -136,6 +138,11 @@ def local_path(address, key):
         raise UserError(
             f"{key} is {address}, and must be on disk: give a local path. Results are "
             "copied to a bucket with --upload_to=gs://bucket/folder."
+        )
+    if re.match(r"[a-z][a-z0-9+.-]+:/", str(address), re.IGNORECASE):
+        raise UserError(
+            f"{key} is {address}: expected a local path, or gs://bucket/folder for "
+            "Google Cloud Storage. There are no other addresses: copy the files."
         )
     try:
         return Path(address).expanduser().absolute()

@@ -1,9 +1,9 @@
 """From a recording's folder to a waveform.
 
-A recording is a folder with `metadata.json` and one `waveform.<ext>` of any
-format that libsndfile or, where that can't, FFmpeg (through PyAV) reads. All
-that can be wrong with one raises `BadRecording` with the reason: what was
-expected and what was found.
+A recording is a folder with one `waveform.<ext>` of any format that libsndfile or,
+where that can't, FFmpeg (through PyAV) reads, and maybe `metadata.json`. All that can
+be wrong with one raises `BadRecording` with the reason: what was expected and what was
+found.
 """
 
 import functools
@@ -86,17 +86,18 @@ def read_metadata(files):
     Returns
     -------
     metadata : dict
-        At least with "encoding".
+        At least with "encoding"; empty where there is no such file, and the audio
+        file's header says it all.
 
     Raises
     ------
     BadRecording
-        If the file is missing, too large, not a JSON object in UTF-8, or
-        without "encoding".
+        If the file is too large, not a JSON object in UTF-8, or without
+        "encoding".
     """
     path = files.get(METADATA)
     if path is None:
-        raise BadRecording("metadata.json is missing")
+        return {}
     with reasons_named(path):
         if file_size(path) > MAX_METADATA_BYTES:
             raise BadRecording(
@@ -143,7 +144,8 @@ def find_waveform(files, metadata):
     BadRecording
         If there is none, or several and none is named after the encoding.
     """
-    named = f"waveform.{metadata['encoding'].strip().lower()}"
+    encoding = metadata.get("encoding")
+    named = f"waveform.{encoding.strip().lower()}" if encoding else None
     # Names are compared, never joined: an encoding of "/../x" finds nothing.
     if named in files:
         return files[named]
@@ -154,6 +156,13 @@ def find_waveform(files, metadata):
     }
     if len(found) == 1:
         return next(iter(found.values()))
+    if named is None:
+        raise BadRecording(
+            f"there are several waveforms: {', '.join(found)}; keep one, or name its "
+            f'encoding in {METADATA}, as {{"encoding": "WAV"}}'
+            if found
+            else "there is no waveform.*"
+        )
     if not found:
         raise BadRecording(f"{named} is missing, and there is no other waveform.*")
     raise BadRecording(

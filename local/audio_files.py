@@ -1,12 +1,7 @@
 """Audio files of any name as recordings, without folders or metadata of their own."""
 
-import json
-import tempfile
-from pathlib import Path
-
 import pandas as pd
 
-from local.audio import METADATA
 from local.errors import BadRecording, UserError
 from local.recordings import FolderRecordings
 
@@ -21,8 +16,6 @@ SUFFIXES = (
 class FileRecordings(FolderRecordings):
     """Recordings that are files.
 
-    Keeps a file for what a folder's metadata.json would say, which is nothing.
-
     Arguments
     ---------
     paths : dict of str to Path
@@ -31,9 +24,6 @@ class FileRecordings(FolderRecordings):
 
     def __init__(self, paths):
         self._paths = paths
-        self._metadata = tempfile.NamedTemporaryFile("w", suffix=".json")  # noqa: SIM115
-        json.dump({"encoding": "any"}, self._metadata)
-        self._metadata.flush()
 
     def read(self, name, use):
         """What `use` makes of a recording's files; see `FolderRecordings.read`."""
@@ -42,8 +32,7 @@ class FileRecordings(FolderRecordings):
             raise BadRecording("its name is not UTF-8: rename it")
         if not path.is_file():
             raise BadRecording("it is no file, or a link to none")
-        files = {f"waveform{path.suffix}": path, METADATA: Path(self._metadata.name)}
-        return use(files)
+        return use({f"waveform{path.suffix}": path})
 
 
 def find_audio(paths):

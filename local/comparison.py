@@ -14,6 +14,7 @@ from local.errors import UserError
 from local.intervals import MIN_SUBJECTS
 from local.measures import auroc
 from local.pseudonyms import are_pseudonyms
+from local.spelling import alike
 from local.tables import pipe_table
 
 #: Draws of subjects for the intervals, and exchanges of subjects for the p-values.
@@ -115,7 +116,7 @@ def _refuse_mismatch(first, second, names):
         if row.found != "both":
             name = names[0] if row.found == "left_only" else names[1]
             problems.append(f"{place} is only in {name}")
-        elif row.subject != row.subject_2:
+        elif alike(row.subject) != alike(row.subject_2):
             problems.append(
                 f"{place} is of subject {row.subject!r} in {names[0]} and of "
                 f"{row.subject_2!r} in {names[1]}"

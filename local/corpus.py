@@ -6,7 +6,7 @@ from pathlib import Path, PurePosixPath
 from local import gcs, splits
 from local.addresses import absolute, is_remote, joined, last_name, parent
 from local.errors import UserError
-from local.splits import alike
+from local.spelling import alike
 from local.storage import told_as
 from local.text_files import read_text
 
@@ -173,11 +173,20 @@ def local_split(split_csv, values, storage):
     absent += [] if file.is_file() else [split_csv]
     if absent:
         raise UserError(
-            "Expected a CSV and the folder that its recordings are in; what is not "
-            "there:",
+            "Expected a CSV and the folder that its recordings are in (if they have "
+            "moved, give --data_folder=DIR); what is not there:",
             absent,
         )
     return file
+
+
+def check_data_folder(data_folder):
+    """Raise UserError if the recordings of an experiment are not where they were."""
+    if not _may_be_there(data_folder):
+        raise UserError(
+            f"There is no folder {data_folder}, where the recordings of this "
+            "experiment were. If they have moved, give --data_folder=DIR."
+        )
 
 
 def _may_be_there(data_folder):

@@ -16,6 +16,8 @@ from local.operating_points import fit_operating_points
 from local.predictions import read_predictions, scores_in
 from local.pseudonyms import are_pseudonyms, read_pseudonyms
 from local.recordings import BucketRecordings, FolderRecordings
+from local.spelling import alike
+from local.splits import unify_subjects
 from local.storage import Storage, told_as
 from local.subgroups import group_columns
 from local.thresholds import threshold_rule
@@ -63,6 +65,7 @@ def prepare_predictions(options, command):
     file = storage.file(address)
     with told_as(address, file):
         table = read_predictions(file)
+        spelt = unify_subjects([table])
         validation, table, notes = _by_use(table, address)
     output_folder = output_path(options["output_folder"], "output_folder")
     _check_output_folder(output_folder, file)
@@ -94,7 +97,7 @@ def prepare_predictions(options, command):
         manifest=described.manifest,
         recordings=described.recordings,
         failed=described.failed,
-        notes=[*notes, *described.notes],
+        notes=[*spelt, *notes, *described.notes],
     )
     return scored, output_folder
 
@@ -252,7 +255,6 @@ def _values(options):
         "data_folder": data_folder and absolute(data_folder, "data_folder"),
         "split_csv": _split_csv(options),
         "derived_labels": {},
-        "missing_values": [],
         "labels_file": None,
         "split_folder": None,
     }
@@ -310,7 +312,8 @@ def _check_described(rows, table, split_csv):
             "with, --pseudonymise_key=FILE."
         )
     common = own.index.intersection(subjects.index)
-    other = common[own[common].to_numpy() != subjects[common].to_numpy()]
+    spelt = own[common].map(alike).to_numpy(), subjects[common].map(alike).to_numpy()
+    other = common[spelt[0] != spelt[1]]
     problems = [f"uid {uid!r} is not in it" for uid in absent]
     problems += [
         f"uid {uid!r} is of subject {subjects[uid]!r} there and of {own[uid]!r} in the "

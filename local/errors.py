@@ -4,6 +4,8 @@ The scripts turn these into the exit status that `local.cli` documents: a user
 sees one message, never a traceback.
 """
 
+from local.problems import lines
+
 
 class UserError(Exception):
     """The input or the configuration is wrong (exit status 2).
@@ -12,8 +14,9 @@ class UserError(Exception):
     ---------
     message : str
         What was expected, what was found and what to do.
-    problems : sequence of str
-        Every single problem of this kind, so that all can be mended at once.
+    problems : sequence of (str or problems.Problem)
+        Every single problem, so that all can be mended at once; those of the same kind
+        are one line.
 
     Example
     -------
@@ -27,7 +30,7 @@ class UserError(Exception):
     MAX_LISTED = 50
 
     def __init__(self, message, problems=()):
-        self.problems = list(problems)
+        self.problems = lines(problems)
         listed = [f"\n  - {problem}" for problem in self.problems[: self.MAX_LISTED]]
         if len(self.problems) > self.MAX_LISTED:
             listed.append(f"\n  … and {len(self.problems) - self.MAX_LISTED} more")

@@ -10,6 +10,7 @@ from local.errors import UserError
 from local.evidence import Evidence
 from local.excerpts import read_excerpts, worst_errors
 from local.files import write_json
+from local.label_cells import CellCodes
 from local.manifests import write_failed
 from local.measurements import (
     MeasuredSplit,
@@ -317,9 +318,9 @@ def _raters(scored, table):
     if scored.manifest is None:
         return {}
     names = labels.flatten(scored.label_groups)
-    missing = scored.settings.get("missing_values", [])
+    codes = CellCodes.of(scored.settings)
     ratings, _ = raters.read_ratings(
-        scored.manifest, names, scored.types, missing, scored.split
+        scored.manifest, names, scored.types, codes, scored.split
     )
     found = {}
     for name, of_label in ratings.items():

@@ -16,7 +16,7 @@ from local.measurements import seen_splits
 from local.operating_points import read_operating_points, without_own_choices
 from local.pseudonyms import Pseudonyms, read_pseudonyms
 from local.scoring import score_split, scored_rows
-from local.splits import alike
+from local.spelling import among
 from local.storage import Storage, told_as
 from local.subgroups import group_columns
 
@@ -126,8 +126,7 @@ def seen_notes(trained, subjects):
     -------
     list of str
     """
-    learned = {alike(subject) for subject in trained}
-    seen = {subject for subject in subjects if alike(subject) in learned}
+    seen = among(subjects, trained)
     if not seen:
         return []
     return [

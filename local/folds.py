@@ -7,6 +7,7 @@ from scipy.sparse.csgraph import connected_components
 from sklearn.model_selection import StratifiedGroupKFold
 
 from local.errors import UserError
+from local.spelling import alike
 
 #: Of a probe or a baseline, see `draw_folds`.
 MAX_FOLDS = 5
@@ -95,7 +96,8 @@ def _tied(table, columns):
     """
     edges, n = [], len(table)
     for column in columns:
-        codes, values = pd.factorize(table[column].replace("", None))
+        # as `spelling.alike` tells who is who: an empty cell stays empty
+        codes, values = pd.factorize(table[column].map(alike).replace("", None))
         tied = np.flatnonzero(codes >= 0)  # -1 is an empty cell
         edges.append(np.stack([tied, codes[tied] + n]))
         n += len(values)

@@ -33,7 +33,7 @@ class RecordingReport:
     duration_s : float
         Seconds of the segment, from the samples that were really decoded.
     metadata_sample_rate : float or None
-        In Hz, what metadata.json says.
+        In Hz, what metadata.json says, if there is one.
     peak : float
         Largest magnitude in the channels used, before they are mixed.
     level_dbfs : float
@@ -115,7 +115,7 @@ def inspect_recording(
         clipped_share=levels.clipped_share,
         silent_share=levels.silent_share,
         warnings=(
-            *_rate_warnings(stated_rate, levels.rate, sample_rate),
+            *_rate_warnings(metadata, levels.rate, sample_rate),
             *levels.warnings(),
         ),
     )
@@ -211,7 +211,8 @@ def _is_number(value):
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _rate_warnings(stated_rate, rate, sample_rate):
+def _rate_warnings(metadata, rate, sample_rate):
+    stated_rate = metadata.get("sample_rate_hz", None if metadata else rate)
     if stated_rate is None:
         yield 'metadata.json has no "sample_rate_hz"'
     elif not _is_number(stated_rate):

@@ -3,7 +3,9 @@
 import numpy as np
 import pandas as pd
 
+from local.contradictions import named
 from local.labels import score_labels
+from local.manifests import grouped_reasons
 
 #: What is summarised of each split's recordings, with its unit.
 RANGES = {
@@ -25,7 +27,8 @@ def take_inventory(preparation):
     Returns
     -------
     dict
-        `splits` (counts, labels, ranges), `unusable`, `notes`; JSON-safe.
+        `splits` (counts, labels, ranges), `contradictions`, `unusable`, `notes`;
+        JSON-safe.
     """
     names = preparation.labels
     scores = score_labels(names, preparation.label_ranges)
@@ -34,6 +37,10 @@ def take_inventory(preparation):
             split: _of_split(manifest, names, scores)
             for split, manifest in preparation.manifests.items()
         },
+        "contradictions": [
+            {"what": of.counted, "subjects": of.subjects}
+            for of in preparation.contradictions
+        ],
         "unusable": preparation.failed,
         "notes": preparation.notes,
     }
@@ -125,10 +132,14 @@ def format_inventory(inventory):
             lines.append(f"  {key}: {counts}")
         lines.append("")
     lines += [f"note: {note}" for note in inventory["notes"]]
+    lines += [
+        f"warning: {of['what']} {named(of['subjects'])}"
+        for of in inventory["contradictions"]
+    ]
     lines.append(f"unusable recordings: {len(inventory['unusable'])}")
     lines += [
-        f"  - {entry['split']} {entry['uid']}: {entry['reason']}"
-        for entry in inventory["unusable"]
+        f"  - {line}"
+        for line in grouped_reasons(inventory["unusable"], with_split=True)
     ]
     return "\n".join(lines)
 

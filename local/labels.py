@@ -1,11 +1,7 @@
 """Labels: which there are, in which heads, and what a cell of a CSV says of them."""
 
 import dataclasses
-import difflib
 import math
-
-import numpy as np
-import pandas as pd
 
 from local.errors import UserError
 from local.text_files import read_text
@@ -283,7 +279,8 @@ def scale_targets(targets, label_ranges):
 
     Example
     -------
-    >>> targets = pd.DataFrame({"a": [1.0, 0.0], "b": [3.0, np.nan]})
+    >>> import pandas as pd
+    >>> targets = pd.DataFrame({"a": [1.0, 0.0], "b": [3.0, None]})
     >>> scale_targets(targets, [None, [1.0, 5.0]]).to_numpy().tolist()
     [[1.0, 0.5], [0.0, nan]]
     """
@@ -292,120 +289,3 @@ def scale_targets(targets, label_ranges):
         if bounds is not None:
             scaled[label] = (targets[label] - bounds[0]) / (bounds[1] - bounds[0])
     return scaled
-
-
-def targets_from_table(table, labels, types, derived_labels, missing_values, name):
-    """Read the targets of every row of a split's CSV.
-
-    Arguments
-    ---------
-    table : pandas.DataFrame
-        One row per recording, all cells text.
-    labels : list of str
-    types : dict of str to LabelType
-    derived_labels : dict of str to list of str
-        Label → source columns: 1 if any source is above 0; otherwise not rated if
-        any source is; otherwise 0. A label that is itself a column is not derived,
-        one that is derived must be binary.
-    missing_values : list of str
-        Further codes for "not rated".
-    name : str
-        The file's name, for messages.
-
-    Returns
-    -------
-    targets : pandas.DataFrame
-        One column of float per label, NaN where not rated.
-    problems : list of str
-        Everything that can't be read, by column and row.
-    """
-    derived_labels = derived_labels or {}
-    problems = [
-        f"derived_labels needs LABEL: [COLUMN, …], found {label}: {sources!r}"
-        for label, sources in derived_labels.items()
-        if label not in labels or not isinstance(sources, list) or not sources
-    ]
-    if problems:
-        return None, problems
-    missing = {*NOT_RATED, *(str(value) for value in missing_values or ())}
-    targets = {}
-    for label in labels:
-        if label in table.columns:
-            targets[label] = _column(
-                table[label], types[label].target, missing, name, problems, label
-            )
-        elif label in derived_labels:
-            if types[label].type != "binary":
-                problems.append(
-                    f"{name}: {label!r} is derived and so 0 or 1, but label_types "
-                    f"calls it {types[label].type}: leave it out there"
-                )
-            targets[label] = _derive(
-                table, label, derived_labels[label], missing, name, problems
-            )
-        else:
-            problems.append(_unknown_label(label, table, name))
-    return pd.DataFrame(targets, index=table.index, dtype=float), problems
-
-
-def _column(cells, target, missing, name, problems, label):
-    """Targets of one column; a problem is told once per value, with its rows."""
-    values, wrong = np.full(len(cells), math.nan), {}
-    for i, cell in enumerate(cells):
-        cell = cell.strip()
-        if cell in missing:
-            continue
-        try:
-            values[i] = target(_number(cell))
-        except ValueError as error:
-            reason = str(error) if "outside" in str(error) else "not a number"
-            wrong.setdefault((cell, reason), []).append(i + 2)  # row 1 is the header
-    for (cell, reason), rows in wrong.items():
-        shown = ", ".join(map(str, rows[:5])) + (", …" if len(rows) > 5 else "")
-        problems.append(
-            f"{name}: column {label!r} holds {cell!r} (row {shown}): {reason}; other "
-            f"values than 0 and 1 need e.g. {EXAMPLE}, codes for 'not rated' need "
-            f"missing_values: [{cell}]"
-        )
-    return values
-
-
-def _number(cell):
-    """Python's `float` takes 1_0 for 10, too, and digits of other scripts."""
-    if not cell.isascii() or "_" in cell:
-        raise ValueError("not a number")
-    return float(cell)
-
-
-def _derive(table, label, sources, missing, name, problems):
-    absent = [source for source in sources if source not in table.columns]
-    if absent:
-        problems.append(
-            f"{name}: {label!r} is derived from columns that are not there: "
-            f"{', '.join(absent)}"
-        )
-        return np.full(len(table), math.nan)
-    columns = np.stack(
-        [
-            _column(table[source], _non_negative, missing, name, problems, source)
-            for source in sources
-        ]
-    )
-    positive = (np.nan_to_num(columns) > 0).any(axis=0)
-    unrated = np.isnan(columns).any(axis=0)
-    return np.where(positive, 1.0, np.where(unrated, math.nan, 0.0))
-
-
-def _non_negative(value):
-    if not 0 <= value < math.inf:
-        raise ValueError("outside the numbers from 0 on that a source may hold")
-    return value
-
-
-def _unknown_label(label, table, name):
-    near = difflib.get_close_matches(label, table.columns, n=1)
-    hint = f"did you mean {near[0]!r}?" if near else "name it in derived_labels?"
-    return (
-        f"{name} has no column for the label {label!r} ({hint}); its columns: "
-        f"{', '.join(table.columns)}"
-    )

@@ -6,6 +6,7 @@ like, whose it is, the targets (empty = not rated), and the CSV's other columns.
 
 import itertools
 import os
+import re
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -35,6 +36,9 @@ MEASURED = (
 
 #: Those of them that are text.
 MEASURED_TEXT = ("waveform", "format", "codec", "warnings")
+
+#: More recordings with the same reason are told in one line, so many by name.
+MANY, MAX_NAMED = 5, 20
 
 #: Between the warnings about one recording.
 BETWEEN_WARNINGS = "; "
@@ -243,12 +247,55 @@ def stop_on_failed(failed, are_all=False):
     if failed:
         message = (
             f"{len(failed)} recordings can't be used. Mend or remove them, or go on "
-            "without them with --on_bad_recording=skip:"
+            "without them with --on_bad_recording=skip (failed.csv then lists them):"
         )
         if are_all:
-            message = f"None of the {len(failed)} recordings can be used:"
-        reasons = [f"{entry['uid']}: {entry['reason']}" for entry in failed]
-        raise UserError(message, reasons)
+            message = (
+                f"None of the {len(failed)} recordings can be used (is data_folder the "
+                "one that they are in?):"
+            )
+        raise UserError(message, grouped_reasons(failed))
+
+
+def grouped_reasons(failed, with_split=False):
+    """What can't be used and why: a line each, or one for all of the same reason.
+
+    Arguments
+    ---------
+    failed : list of dict
+        `uid`, `reason`, and maybe `split`.
+    with_split : bool
+        Whether the lines name the split.
+
+    Returns
+    -------
+    list of str
+        More than `MANY` recordings whose reasons differ in numbers and in their own
+        names only are one line, which names the first of them.
+
+    Example
+    -------
+    >>> grouped_reasons([{"uid": "r1", "reason": "is empty"}])
+    ['r1: is empty']
+    """
+    groups = {}
+    for entry in failed:
+        # names of recordings may be a number, or be in the reason
+        kind = re.sub(r"\d+(\.\d+)?", "#", entry["reason"].replace(entry["uid"], "#"))
+        before = f"{entry['split']} " if with_split else ""
+        groups.setdefault((before, kind), []).append(entry)
+    lines = []
+    for (before, _), entries in groups.items():
+        if len(entries) > MANY:
+            uids = ", ".join(entry["uid"] for entry in entries[:MAX_NAMED])
+            more = ", …" if len(entries) > MAX_NAMED else ""
+            lines.append(
+                f"{before}{len(entries)} recordings ({uids}{more}), of the first: "
+                f"{entries[0]['reason']}"
+            )
+        else:
+            lines += [f"{before}{entry['uid']}: {entry['reason']}" for entry in entries]
+    return lines
 
 
 def write_failed(failed, path):

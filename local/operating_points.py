@@ -19,6 +19,7 @@ from local.calibration import KINDS, apply_calibration, fit_calibration
 from local.errors import UserError
 from local.files import read_json, write_json
 from local.predictions import read_predictions, scores_in
+from local.spelling import among
 from local.thresholds import threshold_with_fallback
 
 #: Where an experiment keeps them.
@@ -164,11 +165,11 @@ def without_own_choices(points, chosen_on, scored):
     left = {}
     for name, point in points.items():
         threshold, calibration = point["threshold"], point["calibration"]
-        own = chosen_on.get(threshold["source"], set()) & scored
+        own = among(scored, chosen_on.get(threshold["source"], ()))
         if threshold["value"] is not None and own:
             reason = f"it was chosen on {len(own)} of these subjects"
             threshold = threshold | {"value": None, "reason": reason}
-        own = chosen_on.get("validation", set()) & scored
+        own = among(scored, chosen_on.get("validation", ()))
         if calibration and calibration["slope"] is not None and own:
             reason = f"it was fitted on {len(own)} of these subjects"
             nothing = {"slope": None, "intercept": None, "reason": reason}
@@ -211,9 +212,9 @@ def read_cross_fitted(path, names, training, held_out, pseudonyms=None):
     absent = [name for name in names if name not in set(table["label"])]
     if absent:
         problems.append(f"it has no rows of {', '.join(absent)}")
-    if tested := subjects & held_out:
+    if tested := among(subjects, held_out):
         problems.append(f"{len(tested)} of its subjects are in the test split")
-    if unknown := subjects - training - held_out:
+    if unknown := subjects - among(subjects, training | held_out):
         problems.append(
             f"{len(unknown)} of its subjects are in no split of this corpus"
         )

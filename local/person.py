@@ -5,7 +5,7 @@ import dataclasses
 import pandas as pd
 
 from local.pseudonyms import Pseudonyms, are_pseudonyms
-from local.splits import alike
+from local.spelling import alike
 
 
 @dataclasses.dataclass

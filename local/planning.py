@@ -21,8 +21,14 @@ from local.storage import Storage, told_as
 from local.subgroups import group_columns
 from local.thresholds import threshold_rule
 
-#: Keys that a resumed run may change: none shapes the model or the data.
+#: Keys that a resumed run may change: none shapes the model, or what the data are.
 FREE_ON_RESUME = (
+    # the corpus may have moved: prepare.saved_preparation compares what is there
+    "corpus_folder",
+    "data_folder",
+    "split_folder",
+    "labels_file",
+    "dataset_name",
     "output_folder",
     "number_of_epochs",
     "patience",

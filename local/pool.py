@@ -5,14 +5,18 @@ What the corpus has in its test.csv is for the evaluation at the very end.
 
 import dataclasses
 import hashlib
+import json
 
 import pandas as pd
 
 from local import corpus, labels
 from local.addresses import joined
 from local.errors import UserError
-from local.prepare import read_rated
+from local.label_cells import CellCodes
+from local.prepare import contents, read_rated
+from local.problems import Place, Problem
 from local.raters import targets_with_raters
+from local.splits import unify_subjects
 from local.storage import Storage, told_as
 
 #: Files of a corpus whose recordings are divided.
@@ -60,7 +64,8 @@ def read_pool(values):
     storage, notes = Storage.of(values), []
     labels_file = storage.file(values["labels_file"])
     with told_as(values["labels_file"], labels_file):
-        names = labels.flatten(labels.read_label_groups(labels_file))
+        groups = labels.read_label_groups(labels_file)
+    names = labels.flatten(groups)
     types = labels.parse_label_types(values["label_types"], names, values["loss"])
     excluded = corpus.find_exclusions(values, storage, notes)
     files = _pooled_files(values["split_folder"], storage)
@@ -73,11 +78,13 @@ def read_pool(values):
         targets.append(rated)
     if problems:
         raise UserError("The CSVs can't be used as they are:", problems)
+    notes += unify_subjects(tables)
     # of columns that one file lacks the cells are empty
     pool = pd.concat(tables, ignore_index=True).fillna("")
     targets = pd.concat(targets, ignore_index=True)
     _check_pooled(pool, targets, types, values)
-    digests = {file.name: digest(file.read_bytes()) for file in (labels_file, *files)}
+    digests = {file.name: digest(contents(file)) for file in files}
+    digests[labels_file.name] = digest(json.dumps(groups).encode())
     digests[corpus.EXCLUDED] = digest("\n".join(sorted(excluded.subjects)).encode())
     scaled = labels.scale_targets(targets, labels.label_ranges(types, names))
     return Pool(pool, scaled, digests, notes)
@@ -99,16 +106,17 @@ def _check_pooled(pool, targets, types, values):
     """Both files in one must say what each says."""
     repeated = sorted(set(pool["uid"][pool["uid"].duplicated()]))
     if repeated:
+        places = tuple(Place(uid) for uid in repeated)
         raise UserError(
             "A recording may stand once in train.csv and val.csv together:",
-            [f"uid {uid!r} is in both" for uid in repeated],
+            [Problem("uid", "in both", places)],
         )
     again, _ = targets_with_raters(
         pool,
         list(types),
         types,
         values["derived_labels"],
-        values["missing_values"],
+        CellCodes.of(values),
         " and ".join(POOLED),
     )
     if not targets.equals(again):

@@ -9,18 +9,23 @@ import hashlib
 import json
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from local import corpus, decoded_cache, labels, splits
 from local.addresses import joined
+from local.contradictions import contradictions
 from local.entries import why_one_class
 from local.errors import UserError
 from local.files import atomic_write, read_json, write_json
 from local.formats import counted
+from local.label_cells import CellCodes
 from local.manifests import (
     MEASURED,
     RESERVED,
+    SEGMENT,
     build_manifest,
+    grouped_reasons,
     read_manifest,
     stop_on_failed,
 )
@@ -28,18 +33,18 @@ from local.raters import targets_with_raters
 from local.recordings import BucketRecordings, FolderRecordings
 from local.storage import Storage, told_as
 from local.subgroups import group_columns
+from local.text_files import read_cells
 
-#: yaml keys that change what preparation finds: the same values, the same manifests.
+#: yaml keys that change what preparation finds: the same values and contents of files,
+#: the same manifests.
 KEYS = (
-    "data_folder",
-    "split_folder",
-    "labels_file",
     "seed",
     "val_size",
     "disjoint_by",
     "label_types",
     "loss",
     "derived_labels",
+    "label_values",
     "missing_values",
     "on_bad_recording",
     "min_duration",
@@ -47,6 +52,10 @@ KEYS = (
     "audio_backend",
     "mono",
 )
+
+
+#: What tells recordings apart that have moved.
+COMPARED = ["duration", "sample_rate", "channels", "peak", "level_dbfs"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,6 +93,13 @@ class Preparation:
     def labels(self):
         """All labels in the order of the logits."""
         return labels.flatten(self.label_groups)
+
+    @property
+    def contradictions(self):
+        """Subjects who may be two people, list of contradictions.Contradiction."""
+        scores = labels.score_labels(self.labels, self.label_ranges)
+        binary = [name for name in self.labels if name not in scores]
+        return contradictions(self.manifests.values(), binary)
 
 
 def prepare_training(values):
@@ -127,18 +143,22 @@ def prepare_training(values):
             tables[split] = table
     if not problems:
         group_columns(tables["test"].columns, values["subgroups"])
-        notes += _spellings(tables)
+        problems += splits.overlaps(
+            {file.name: tables[split] for split, file in files.items()},
+            ["subject", *values["disjoint_by"]],
+        )
+        notes += splits.unify_subjects(tables.values())
         _separate_validation(tables, targets, ranges, values, notes)
-        problems += splits.overlaps(tables, ["subject", *values["disjoint_by"]])
+        problems += splits.shared_uids(
+            {file.name: tables[split] for split, file in files.items()}
+        )
         problems += _unlearnable(targets, ranges, notes)
     if problems:
-        raise UserError(
-            "The splits can't be used as they are:", list(dict.fromkeys(problems))
-        )
+        raise UserError("The splits can't be used as they are:", problems)
 
     manifests, failed = {}, []
-    names = pd.concat(tables.values())["audio"].unique().tolist()
-    recordings = _fetched(names, values, storage, excluded)
+    folders = pd.concat(tables.values())["audio"].unique().tolist()
+    recordings = _fetched(folders, values, storage, excluded, notes)
     for split in tables:
         manifests[split], bad = build_manifest(
             tables[split],
@@ -151,13 +171,17 @@ def prepare_training(values):
         failed += [{**entry, "split": split} for entry in bad]
     if values["on_bad_recording"] == "skip":
         _check_enough(manifests, failed)
-    fingerprint = _fingerprint(values, [*files.values(), labels_file], excluded)
-    return Preparation(
+    fingerprint = _fingerprint(values, files.values(), labels_file, excluded)
+    found = Preparation(
         groups, manifests, failed, notes, fingerprint, ranges, recordings
     )
+    notes += [
+        f"{of.counted} (--check_only=True names them)" for of in found.contradictions
+    ]
+    return found
 
 
-def _fetched(names, values, storage, excluded):
+def _fetched(names, values, storage, excluded, notes):
     """The recordings of these names, brought here at once if there is room."""
     recordings = storage.recordings(values["data_folder"], names)
     recordings.forget(excluded.recordings - set(names))
@@ -165,6 +189,11 @@ def _fetched(names, values, storage, excluded):
     if decoded:
         decoded.forget(excluded.uids | excluded.left_out)
     recordings.fetch_all()
+    if n := len(recordings.without_metadata(names)):
+        notes.append(
+            f"{counted(n, 'recording')} without metadata.json: the audio file's header "
+            "says it all"
+        )
     return recordings
 
 
@@ -179,7 +208,7 @@ def read_rated(
     address : str
         What the file is, or is a copy of.
     values : dict
-        `derived_labels` and `missing_values`.
+        `derived_labels`, `label_values` and `missing_values`.
     types : dict of str to labels.LabelType or None
         Of all labels; None where no label is needed.
     excluded : corpus.Exclusions
@@ -194,7 +223,7 @@ def read_rated(
         None where the file can't be read.
     targets : pandas.DataFrame or None
         Of the same rows; labels that have raters by their consensus.
-    problems : list of str
+    problems : list of (str or problems.Problem)
     """
     try:
         with told_as(address, file):
@@ -205,19 +234,22 @@ def read_rated(
         return None, None, problems
     targets = None
     if types is not None:
+        codes = CellCodes.of(values)
         targets, found = targets_with_raters(
             table,
             list(types),
             types,
             values["derived_labels"],
-            values["missing_values"],
+            codes,
             file.name,
         )
-        problems += found
+        problems += [*found, *codes.unused(types, table.columns, file.name)]
     table, targets = excluded.leave_out(table, targets, file.name, notes)
     if table.empty:
         problems.append(f"{file.name} holds only excluded subjects")
-    return table, targets, problems
+    # rows are called by their numbers in the CSV up to here
+    targets = None if targets is None else targets.reset_index(drop=True)
+    return table.reset_index(drop=True), targets, problems
 
 
 @dataclasses.dataclass(frozen=True)
@@ -289,6 +321,7 @@ def prepare_split(
     )
     if problems:
         raise UserError(f"{split_csv} can't be used as it is:", problems)
+    notes += splits.unify_subjects([table])
     return _inspected(
         table, targets, values, storage, excluded, notes, file.stem, may_be_empty
     )
@@ -299,7 +332,7 @@ def _inspected(
 ):
     """The PreparedSplit of a table."""
     names = table["audio"].unique().tolist()
-    recordings = _fetched(names, values, storage, excluded)
+    recordings = _fetched(names, values, storage, excluded, notes)
     manifest, failed = build_manifest(
         table, targets, recordings, values, notes, f"inspecting {title}"
     )
@@ -333,6 +366,7 @@ def inspect_again(manifest, names, values):
     measured = ["duration", *MEASURED, *names]
     table = manifest.drop(columns=measured, errors="ignore")
     table = table.rename(columns={"ID": "uid", "recording": "audio"})
+    corpus.check_data_folder(values["data_folder"])
     storage, notes, title = Storage.of(values), [], "the test split"
     excluded = corpus.find_exclusions(values, storage, notes)
     table, targets = excluded.leave_out(table, manifest[names], title, notes)
@@ -384,18 +418,6 @@ def _separate_validation(tables, targets, ranges, values, notes):
         raise UserError("No recordings are left to train on: see val.csv.")
 
 
-def _spellings(tables):
-    """A note if subjects may be one person who was spelt in two ways; no names."""
-    subjects = pd.concat([table["subject"] for table in tables.values()])
-    n = len(splits.spellings(subjects))
-    if not n:
-        return []
-    return [
-        f"{counted(n, 'subject')} may be spelt in several ways and count as several "
-        "people: spell one alike (case, spaces, leading zeros)"
-    ]
-
-
 def _unlearnable(targets, ranges, notes):
     """Splits without any rating are problems; labels of one value get a note."""
     problems = []
@@ -424,19 +446,39 @@ def _check_enough(manifests, failed):
     if few:
         raise UserError(
             f"Too few recordings of {', '.join(few)} can be used:",
-            [f"{entry['uid']}: {entry['reason']}" for entry in failed],
+            grouped_reasons(failed),
         )
 
 
-def _fingerprint(values, files, excluded):
+def _fingerprint(values, files, labels_file, excluded):
     """Changes with what preparation depends on."""
     digest = hashlib.sha256()
     plain = {key: str(values[key]) for key in KEYS}
     digest.update(json.dumps(plain, sort_keys=True).encode())
     for file in files:
-        digest.update(file.read_bytes())
+        digest.update(contents(file))
+    digest.update(json.dumps(labels.read_label_groups(labels_file)).encode())
     digest.update("\n".join(sorted(excluded.subjects)).encode())
     return digest.hexdigest()
+
+
+def contents(file):
+    """What a CSV says, however a program saved it.
+
+    Arguments
+    ---------
+    file : Path
+
+    Returns
+    -------
+    bytes
+        The cells, without those that are empty at the ends of rows.
+    """
+    rows = read_cells(file, "uid")
+    for row in rows:
+        while row and not row[-1]:
+            row.pop()
+    return json.dumps(rows).encode()
 
 
 def saved_preparation(folder, values):
@@ -482,18 +524,21 @@ def saved_preparation(folder, values):
             "--output_folder to train without them."
         )
     storage, notes = Storage.of(values), []
-    files = [*corpus.split_files(values, storage).values()]
-    files.append(storage.file(values["labels_file"]))
+    files = corpus.split_files(values, storage).values()
+    labels_file = storage.file(values["labels_file"])
     excluded = corpus.find_exclusions(values, storage, notes)
-    if _fingerprint(values, files, excluded) != fingerprint:
+    if _fingerprint(values, files, labels_file, excluded) != fingerprint:
         raise UserError(
             f"{folder} was prepared from other CSVs, labels or settings than these. "
             "Give another --output_folder to train on the new ones, or restore the "
             "old ones to continue."
         )
     names = pd.concat(manifests.values())["recording"].unique().tolist()
-    recordings = _fetched(names, values, storage, excluded)
+    recordings = _fetched(names, values, storage, excluded, notes)
     _check_still_there(manifests.values(), recordings)
+    if saved.pop("data_folder") != recordings.place:
+        for split, manifest in manifests.items():
+            _check_same(manifest, recordings, values, f"inspecting {split} again")
     return Preparation(manifests=manifests, recordings=recordings, **saved)
 
 
@@ -507,6 +552,25 @@ def _check_still_there(manifests, recordings):
             f"{len(lost)} recordings that this experiment was prepared with are no "
             "longer there. Restore them to continue, or give another --output_folder:",
             [f"{row.ID}: {reasons[row.recording]}" for row in lost.itertuples()],
+        )
+
+
+def _check_same(manifest, recordings, values, title):
+    """Refuse other recordings than those of a manifest, at a place they moved to."""
+    if manifest.empty:
+        return
+    rows = manifest.rename(columns={"ID": "uid", "recording": "audio"})
+    rows = rows[["uid", "audio", *SEGMENT]]
+    found, failed = build_manifest(rows, None, recordings, values, [], title)
+    lost = {entry["uid"]: entry["reason"] for entry in failed}
+    kept = manifest[~manifest["ID"].isin(list(lost))].reset_index(drop=True)
+    same = np.isclose(found[COMPARED], kept[COMPARED], rtol=1e-4).all(axis=1)
+    other = dict.fromkeys(kept["ID"][~same], "another length, rate or level")
+    if lost or other:
+        raise UserError(
+            f"{recordings.place} is not what this experiment was prepared with. Give "
+            "the same recordings, or another --output_folder to train on these:",
+            [f"{uid}: {reason}" for uid, reason in {**lost, **other}.items()],
         )
 
 
@@ -529,4 +593,5 @@ def save_preparation(preparation, folder):
         if field.name not in ("manifests", "recordings")
     }
     record["splits"] = list(preparation.manifests)
+    record["data_folder"] = preparation.recordings.place
     write_json(folder / "preparation.json", record)

@@ -14,8 +14,9 @@ import numpy as np
 from sklearn.metrics import cohen_kappa_score, roc_auc_score, roc_curve
 
 from local.entries import measure
-from local.labels import targets_from_table
+from local.label_cells import WrongCells, targets_from_table
 from local.metrics import icc_agreement
+from local.problems import Place, Problem
 
 #: Fewer recordings that two raters have in common say nothing of their agreement.
 MIN_COMMON = 3
@@ -61,7 +62,7 @@ def rater_columns(columns, labels):
     return {label: found[label] for label in labels if label in found}
 
 
-def read_ratings(table, labels, types, missing_values, name):
+def read_ratings(table, labels, types, codes, name):
     """Read the columns of raters.
 
     Arguments
@@ -70,8 +71,7 @@ def read_ratings(table, labels, types, missing_values, name):
         One row per recording, all cells text.
     labels : list of str
     types : dict of str to LabelType
-    missing_values : list of str
-        Further codes for "not rated".
+    codes : label_cells.CellCodes
     name : str
         The file's name, for messages.
 
@@ -79,8 +79,8 @@ def read_ratings(table, labels, types, missing_values, name):
     -------
     ratings : dict of str to pandas.DataFrame [n_recordings, n_raters]
         Of each label that has raters.
-    problems : list of str
-        Every cell that can't be read, and columns without a rater's name.
+    problems : list of (str or problems.Problem)
+        Cells that can't be read, and columns without a rater's name.
     """
     ratings, problems = {}, []
     for label, columns in rater_columns(table.columns, labels).items():
@@ -96,10 +96,13 @@ def read_ratings(table, labels, types, missing_values, name):
             list(columns.values()),
             dict.fromkeys(columns.values(), given),
             None,
-            missing_values,
+            codes.of_raters(label, columns.values()),
             name,
         )
-        problems += wrong
+        problems += [
+            dataclasses.replace(of, column=label) if isinstance(of, WrongCells) else of
+            for of in wrong
+        ]
         ratings[label] = values.set_axis(list(columns), axis=1)
     return ratings, problems
 
@@ -140,7 +143,7 @@ def _positive(ratings, label_type):
     return (ratings >= label_type.positive_from).astype(float).where(ratings.notna())
 
 
-def targets_with_raters(table, labels, types, derived_labels, missing_values, name):
+def targets_with_raters(table, labels, types, derived_labels, codes, name):
     """Read the targets of every row, labels that have raters by their consensus.
 
     Where any rater rated a recording the consensus holds; where none did, the label's
@@ -150,17 +153,18 @@ def targets_with_raters(table, labels, types, derived_labels, missing_values, na
 
     Arguments, Returns
     ------------------
-    As `labels.targets_from_table`. The first returned is None if `derived_labels` can't
-    be used.
+    As `label_cells.targets_from_table`. The first returned is None if `derived_labels`
+    can't be used.
     """
-    ratings, problems = read_ratings(table, labels, types, missing_values, name)
+    ratings, problems = read_ratings(table, labels, types, codes, name)
     no_column = [label for label in ratings if label not in table.columns]
+    table = table.assign(**dict.fromkeys(no_column, ""))
     targets, wrong = targets_from_table(
-        table.assign(**dict.fromkeys(no_column, "")),
+        table,
         labels,
         types,
         derived_labels,
-        missing_values,
+        codes,
         name,
     )
     # One bad cell may be the reason why a label seems to disagree.
@@ -170,31 +174,42 @@ def targets_with_raters(table, labels, types, derived_labels, missing_values, na
         agreed = consensus(of_label, types[label])
         own = targets[label].to_numpy()
         rated = of_label.notna().any(axis=1).to_numpy()
-        problems += _disagreements(own, agreed, rated, label, types[label], name)
+        problems += _disagreements(
+            targets[label], agreed, rated, table[label], types[label], name
+        )
         targets[label] = np.where(rated, agreed, own)
     return targets, problems
 
 
-def _disagreements(own, agreed, rated, label, label_type, name):
+def _disagreements(own, agreed, rated, cells, label_type, name):
     """Rows whose own cell is not the raters' consensus.
 
     own, agreed : [n_recordings], NaN for "not rated"
     rated : bool, [n_recordings], whether any rater rated it
+    cells : [n_recordings], the label's own column
     """
+    own, label = own.to_numpy(), cells.name
     tolerance = ROUNDING * np.ptp(label_type.range) if label_type.is_score else 0
     same = np.abs(own - agreed) <= tolerance
     kinds = {
-        "disagrees with its raters": ~np.isnan(agreed) & ~same,
-        "is given where its raters are divided": np.isnan(agreed),
+        "that disagree with its raters": ~np.isnan(agreed) & ~same,
+        "given where its raters are divided": np.isnan(agreed),
     }
     problems = []
     for kind, where in kinds.items():
-        rows = np.flatnonzero(rated & ~np.isnan(own) & where) + 2  # row 1: the header
-        if len(rows):
-            shown = ", ".join(map(str, rows[:10])) + (", …" if len(rows) > 10 else "")
+        places = [
+            Place(cell, name, row)
+            for row, cell in cells[rated & ~np.isnan(own) & where].items()
+        ]
+        if places:
             problems.append(
-                f"{name}: column {label!r} {kind} in row {shown}: correct it, leave it "
-                f"empty there, or give who decided as a rater ({label}@<rater>)"
+                Problem(
+                    "cell",
+                    f"in column {label!r} {kind}",
+                    tuple(places),
+                    "correct them, leave them empty, or give who decided as a rater "
+                    f"({label}@<rater>)",
+                )
             )
     return problems
 

@@ -19,11 +19,14 @@ N_ATTEMPTS = 5
 
 
 def _check_complete(files):
-    """Raise BadRecording unless metadata and a waveform are among these files."""
-    if METADATA not in files:
-        raise BadRecording(f"{METADATA} is missing")
-    if len(files) < 2:
+    """Raise BadRecording unless a waveform is among these files."""
+    if not set(files) - {METADATA}:
         raise BadRecording("there is no waveform.*")
+
+
+def _lacks_metadata(files):
+    """Whether these are files of a recording, but no metadata.json."""
+    return bool(files) and METADATA not in files
 
 
 @contextlib.contextmanager
@@ -53,6 +56,7 @@ class FolderRecordings:
 
     def __init__(self, folder):
         self.folder = Path(folder)
+        self.place = str(folder)
 
     def fetch_all(self):
         """Nothing is to be fetched."""
@@ -70,6 +74,14 @@ class FolderRecordings:
         for name in names:
             with _noted(found, name):
                 _check_complete(recording_files(self.folder / name))
+        return found
+
+    def without_metadata(self, names):
+        """Names of recordings that have no metadata.json."""
+        found = []
+        for name in names:
+            with contextlib.suppress(BadRecording):  # which inspection tells
+                found += [name] * _lacks_metadata(recording_files(self.folder / name))
         return found
 
     def forget(self, names):
@@ -119,6 +131,7 @@ class BucketRecordings:
 
     def __init__(self, address, cache, names, project=None):
         self.address, self.cache, self.project = address, cache, project
+        self.place = str(address)
         self._files = {name: {} for name in names}
         self._gone = {}  # names and reasons of those that can't be fetched
         gcs.client(project)
@@ -126,7 +139,8 @@ class BucketRecordings:
         if not listing:
             raise UserError(
                 f"There is nothing below {address}: expected a folder for every "
-                "recording, with metadata.json and waveform.* in it."
+                "recording, with waveform.* in it. If they have moved, give "
+                "--data_folder=gs://bucket/folder."
             )
         for remote in listing:
             # compared as text, never trusted as a path
@@ -258,6 +272,10 @@ class BucketRecordings:
             with _noted(found, name):
                 _check_complete(self._of(name))
         return found
+
+    def without_metadata(self, names):
+        """As `FolderRecordings.without_metadata`, by the listing."""
+        return [name for name in names if _lacks_metadata(self._files.get(name))]
 
     def read(self, name, use):
         """As `FolderRecordings.read`, from the cache."""

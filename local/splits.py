@@ -8,7 +8,10 @@ import numpy as np
 import pandas as pd
 
 from local.errors import UserError
-from local.text_files import read_cells
+from local.formats import counted
+from local.problems import Place, Problem
+from local.spelling import alike, composed, first_spellings
+from local.text_files import read_rows
 
 #: Columns with a meaning of their own; empty where a CSV does not have them.
 OPTIONAL_COLUMNS = ("subject", "audio", "start_s", "end_s", "channel", "session")
@@ -35,10 +38,11 @@ def read_split(path, required=("uid", "subject")):
     Returns
     -------
     table : pandas.DataFrame or None
-        One row per recording; every cell is text. Optional columns are added
-        (`audio` as the uid, the others empty). None if the columns are wrong, so
-        that nothing more can be said of the file.
-    problems : list of str
+        One row per recording, called by its number in a spreadsheet; every cell is
+        text. Optional columns are added (`audio` as the uid, the others empty);
+        `attrs["columns"]` are the file's own. None if the columns are wrong, so that
+        nothing more can be said of the file.
+    problems : list of problems.Problem
         Missing or repeated columns, rows with more or fewer cells than the header,
         empty or repeated uids, uids that are no folder's name, segments that are not
         numbers.
@@ -51,20 +55,20 @@ def read_split(path, required=("uid", "subject")):
     path = Path(path)
     name = path.name
     try:
-        header, *rows = read_cells(path, required[0])
+        (_, header), *rows = read_rows(path, required[0])
     except FileNotFoundError as error:
         raise UserError(f"There is no split file {path}.") from error
     table = _table(header, rows)
     repeated = sorted(set(table.columns[table.columns.duplicated()]))
     if repeated:
-        return None, [f"{name} has the column {column!r} twice" for column in repeated]
+        places = tuple(Place(column, name) for column in repeated)
+        return None, [Problem("column", "given twice", places)]
+    table.attrs["columns"] = list(table.columns)
     absent = [column for column in required if column not in table.columns]
     if absent:
-        found = ", ".join(table.columns)
-        return None, [
-            f"{name} has no column {column!r}; its columns: {found}"
-            for column in absent
-        ]
+        found = f"the columns are {', '.join(table.columns)}"
+        places = tuple(Place(column, name) for column in absent)
+        return None, [Problem("needed column", "missing", places, found)]
     if table.empty:
         return None, [f"{name} holds no recordings"]
     for column in OPTIONAL_COLUMNS:
@@ -81,8 +85,9 @@ def read_split(path, required=("uid", "subject")):
 def _table(header, rows):
     """A table as wide as the header; rows of another length are told of apart."""
     empty = [""] * len(header)
-    cells = [(row + empty)[: len(header)] for row in rows]
-    table = pd.DataFrame(cells, columns=header, dtype=str)
+    cells = [(row + empty)[: len(header)] for _, row in rows]
+    numbers = [number for number, _ in rows]
+    table = pd.DataFrame(cells, index=numbers, columns=header, dtype=str)
     # spreadsheets may leave a comma at the end of every line
     named = (table.columns != "") | (table != "").any().to_numpy()
     return table.loc[:, named].copy()
@@ -90,36 +95,44 @@ def _table(header, rows):
 
 def _length_problems(header, rows, name):
     """Rows of which nobody can say which cell belongs to which column."""
-    wrong = {}
-    for number, row in enumerate(rows, start=2):
-        if len(row) != len(header):
-            wrong.setdefault(len(row), []).append(number)
     return [
-        f"{name}: expected {len(header)} cells in a row, as the header has, found "
-        f"{n_cells} in row {_listed(numbers)}"
-        for n_cells, numbers in wrong.items()
+        Problem(
+            "row",
+            f"of {len(row)} cells, where the header has {len(header)}",
+            (Place(None, name, number),),
+        )
+        for number, row in rows
+        if len(row) != len(header)
     ]
 
 
 def _cell_problems(table, required, name):
     problems = []
     for column in required:
-        empty = np.flatnonzero(table[column].str.strip() == "") + 2
-        if len(empty):
-            problems.append(f"{name}: {column!r} is empty in row {_listed(empty)}")
+        empty = table[column].str.strip() == ""
+        what = f"in column {column!r}"
+        problems += _of_cells(table[column].where(~empty), empty, name, what, "empty ")
     uids = table["uid"].map(composed)
-    for uid, rows in table.groupby(uids).indices.items():
-        if uid and len(rows) > 1:
-            problems.append(
-                f"{name}: uid {uid!r} stands in rows {_listed(np.sort(rows) + 2)}"
-            )
+    repeated = uids.duplicated(keep=False) & (uids != "")
+    if repeated.any():
+        places = [Place(uid, name, row) for row, uid in uids[repeated].items()]
+        problems.append(Problem("uid", "in several rows", tuple(places)))
     for column in ("uid", "audio"):
-        problems += [
-            f"{name}: {column} {value!r} is no name of a folder"
-            for value in table[column].unique()
-            if not _is_folder_name(value)
-        ]
+        unfit = ~table[column].map(_is_folder_name)
+        if column == "audio":  # which the uid is, where it is not given
+            unfit &= table[column] != table["uid"]
+        what = f"in column {column!r} with no name of a folder"
+        problems += _of_cells(table[column], unfit, name, what)
     return problems
+
+
+def _of_cells(cells, wrong, name, what, kind=""):
+    """The problem of some cells, [n] bool, as a list that may be empty."""
+    places = [
+        Place(None if pd.isna(cell) else cell, name, row)
+        for row, cell in cells[wrong].items()
+    ]
+    return [Problem(f"{kind}cell", what, tuple(places))] if places else []
 
 
 def _is_folder_name(value):
@@ -130,35 +143,6 @@ def _is_folder_name(value):
         or len(value.encode()) > MAX_NAME_BYTES
         or any(unicodedata.category(letter) in UNSEEN for letter in value)
     )
-
-
-def composed(name):
-    """A name in the Unicode form in which "é" is one character, for comparing.
-
-    Example
-    -------
-    >>> composed("e\u0301") == "\u00e9"
-    True
-    """
-    return unicodedata.normalize("NFC", name)
-
-
-def alike(name):
-    """What is left of a name without what people and programs change by accident.
-
-    Case, spaces, Unicode form, characters that can't be seen; and what a spreadsheet
-    makes of a number: ``007`` and ``7.0`` are ``7``.
-
-    Example
-    -------
-    >>> alike("S01") == alike("s1\u200b"), alike("007") == alike("7.0")
-    (True, True)
-    >>> alike("s1") == alike("s10")
-    False
-    """
-    text = unicodedata.normalize("NFKC", name).casefold()
-    text = "".join(c for c in text if unicodedata.category(c) != "Cf" and c != " ")
-    return re.sub(r"(?<!\d)0+(?=\d)", "", re.sub(r"(?<=\d)\.0+$", "", text))
 
 
 def _segments(table, name):
@@ -174,23 +158,12 @@ def _segments(table, name):
             (values >= 0) & (values < np.inf) & ((values % 1 == 0) | (kind == "number"))
         )
         wrong = (table[column] != "") & ~allowed
-        if wrong.any():
-            problems.append(
-                f"{name}: {column} is no {kind} from 0 on in row "
-                f"{_listed(np.flatnonzero(wrong) + 2)}"
-            )
+        what = f"in column {column!r} with no {kind} from 0 on"
+        problems += _of_cells(table[column], wrong, name, what)
+        numbers[column] = values.where(allowed)
     backwards = numbers["end_s"] <= numbers["start_s"].fillna(0)
-    if backwards.any():
-        problems.append(
-            f"{name}: end_s is not after start_s in row "
-            f"{_listed(np.flatnonzero(backwards) + 2)}"
-        )
-    return problems
-
-
-def _listed(rows):
-    rows = list(rows)
-    return ", ".join(map(str, rows[:10])) + (", …" if len(rows) > 10 else "")
+    what = "in column 'end_s' that is not after start_s"
+    return problems + _of_cells(table["end_s"], backwards, name, what)
 
 
 def overlaps(tables, disjoint_by):
@@ -199,81 +172,101 @@ def overlaps(tables, disjoint_by):
     Arguments
     ---------
     tables : dict of str to pandas.DataFrame
-        Split name → table; `test` is one of them.
+        Name of the CSV → table; `test.csv` is one of them.
     disjoint_by : list of str
         Columns whose values may not cross (`subject`, and for example `site`).
 
     Returns
     -------
-    list of str
-        A problem for each value that crosses, if only in another spelling (see
-        `alike`), and for each uid in two splits.
+    list of (str or problems.Problem)
+        The values that cross, if only in another spelling (see `spelling.alike`).
     """
     problems = []
-    test = tables["test"]
-    for split, table in tables.items():
-        if split == "test":
-            continue
-        for column in disjoint_by:
+    test = tables["test.csv"]
+    for name, table in tables.items():
+        for column in dict.fromkeys(disjoint_by) if name != "test.csv" else ():
             if column not in table.columns or column not in test.columns:
                 problems.append(
                     f"disjoint_by names {column!r}, which is no column of test.csv "
-                    f"and {split}.csv"
+                    f"and {name}"
                 )
-                continue
-            shared = (set(table[column]) & set(test[column])) - {""}
-            problems += [
-                f"{column} {value!r} is in test.csv and in {split}.csv"
-                for value in sorted(shared)
-            ]
-            problems += _misspelt(test[column], table[column], split)
-    names = list(tables)
-    for i, first in enumerate(names):
-        for second in names[i + 1 :]:
-            shared = set(tables[first]["uid"].map(composed)) & set(
-                tables[second]["uid"].map(composed)
-            )
-            problems += [
-                f"uid {uid!r} is in {first}.csv and in {second}.csv"
-                for uid in sorted(shared)
-            ]
-    return list(dict.fromkeys(problems))
+            else:
+                problems += _crossing(test[column], table[column], name)
+    return problems
 
 
-def _misspelt(of_test, others, split):
-    """Values that are in both columns, but not spelt alike."""
-    known = {}
+def _crossing(of_test, others, name):
+    """The problems of values that are in both columns, as they are spelt there."""
+    known, same, misspelt = {}, [], []
     for value in sorted(set(of_test) - {""}):
         known.setdefault(alike(value), value)
+    for value in sorted(set(others) - {""}):
+        if value in set(of_test):
+            same.append(Place(value))
+        elif alike(value) in known:
+            misspelt.append(Place(known[alike(value)], note=f" as {value!r}"))
+    kinds = {
+        f"both in test.csv and in {name}": (same, ""),
+        f"in test.csv that {name} spells otherwise": (
+            misspelt,
+            "spell one alike, or tell two better apart",
+        ),
+    }
     return [
-        f"{others.name} {known[alike(value)]!r} is in test.csv and {value!r} in "
-        f"{split}.csv: spell one alike, or tell two better apart"
-        for value in sorted(set(others) - set(of_test) - {""})
-        if alike(value) in known
+        Problem(others.name, what, tuple(places), advice)
+        for what, (places, advice) in kinds.items()
+        if places
     ]
 
 
-def spellings(values):
-    """Values that are spelt in several ways, if `alike` is right.
+def shared_uids(tables):
+    """Recordings that stand in two splits.
 
     Arguments
     ---------
-    values : iterable of str
+    tables : dict of str to pandas.DataFrame
+        Name of the CSV → table.
 
     Returns
     -------
-    list of list of str
-        The spellings of each.
-
-    Example
-    -------
-    >>> spellings(["s01", "S01", "s01", "s02"])
-    [['S01', 's01']]
+    list of problems.Problem
     """
-    found = {}
-    for value in sorted(set(values)):
-        found.setdefault(alike(value), []).append(value)
-    return [spelt for spelt in found.values() if len(spelt) > 1]
+    rows = pd.concat(
+        [
+            pd.DataFrame({"uid": table["uid"].map(composed).unique(), "file": name})
+            for name, table in tables.items()
+        ]
+    )
+    shared = rows[rows["uid"].duplicated(keep=False)].sort_values("uid", kind="stable")
+    places = [Place(row.uid, row.file) for row in shared.itertuples()]
+    return [Problem("uid", "in several files", tuple(places))] if places else []
+
+
+def unify_subjects(tables):
+    """Spell subjects in one way, the first that was seen.
+
+    Arguments
+    ---------
+    tables : list of pandas.DataFrame
+        With `subject`, which is changed.
+
+    Returns
+    -------
+    list of str
+        A note of how many had several spellings, without their names.
+    """
+    first = first_spellings(
+        subject for table in tables for subject in table["subject"] if subject
+    )
+    several = {one for spelling, one in first.items() if spelling != one}
+    if not several:
+        return []
+    for table in tables:
+        table["subject"] = table["subject"].map(lambda name: first.get(name, name))
+    return [
+        f"{counted(len(several), 'subject')} spelt in several ways (case, spaces, "
+        "leading zeros): taken for one person each, as spelt first"
+    ]
 
 
 def draw_validation(subjects, targets, val_size, seed):

@@ -1,6 +1,7 @@
 """Mean and standard deviation of the training split's features, and their file."""
 
 import dataclasses
+import hashlib
 import math
 from pathlib import Path
 
@@ -63,8 +64,11 @@ def made_with(values, preparation):
     -------
     dict
     """
+    of_recordings = preparation.manifests["train"][["ID", "duration", "level_dbfs"]]
+    text = of_recordings.to_csv(index=False, float_format="%.4g")
     return {
         "preparation": preparation.fingerprint,
+        "recordings": hashlib.sha256(text.encode()).hexdigest(),
         "compute_features": values["compute_features"],
         "eval_crop": values["eval_crop"],
     }

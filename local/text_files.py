@@ -3,6 +3,7 @@
 import contextlib
 import csv
 import io
+import re
 from pathlib import Path
 
 from local.errors import UserError
@@ -14,6 +15,9 @@ MAX_BYTES = 200_000_000
 #: What may stand between the cells of a row: spreadsheet programs take semicolons
 #: where a comma is the decimal sign, and tabs for "Unicode text".
 DELIMITERS = (",", ";", "\t")
+
+#: A first line that tells spreadsheet programs what does; they don't count it as a row.
+TOLD = re.compile(r'"?sep=([^\w\s"]|\t| )"?[^\S\n]*\n', re.IGNORECASE)
 
 
 def read_text(path):
@@ -95,17 +99,37 @@ def read_cells(path, column):
     >>> read_cells(file, "uid")
     [['uid', 'note'], ['r1', '"1,5"'], ['r2', 'a\\nb;c']]
     """
+    return [cells for _, cells in read_rows(path, column)]
+
+
+def read_rows(path, column):
+    """As `read_cells`, each row with its number as a spreadsheet counts.
+
+    Returns
+    -------
+    list of (int, list of str)
+
+    Example
+    -------
+    >>> file = getfixture("tmp_path") / "train.csv"
+    >>> _ = file.write_text('sep=;\\nuid;note\\n\\nr1;1,5\\n')
+    >>> read_rows(file, "uid")
+    [(1, ['uid', 'note']), (3, ['r1', '1,5'])]
+    """
     text = read_text(path)
-    rows = []
+    told = TOLD.match(text)
+    text = text[told.end() :] if told else text
+    delimiter = told[1] if told else _delimiter(text, column)
+    rows, number = [], 0
     try:
-        for row in _rows(text, _delimiter(text, column)):
-            rows.append(row)
+        for number, cells in _rows(text, delimiter):
+            rows.append((number, cells))
     except csv.Error as error:
         reason = str(error)
         if reason == "unexpected end of data":
             reason = "a quote that is opened there is never closed"
         raise UserError(
-            f"{path} can't be read as a CSV file: row {len(rows) + 1}: {reason}."
+            f"{path} can't be read as a CSV file: row {number + 1}: {reason}."
         ) from error
     if not rows:
         raise UserError(f"{path} can't be read as a CSV file: it is empty.")
@@ -113,11 +137,13 @@ def read_cells(path, column):
 
 
 def _rows(text, delimiter):
+    """Yield the rows that are not blank, and their numbers."""
     lines = io.StringIO(text, newline="")  # so that quoted line ends stay
-    for row in csv.reader(lines, delimiter=delimiter, strict=True):
+    reader = csv.reader(lines, delimiter=delimiter, strict=True)
+    for number, row in enumerate(reader, start=1):
         cells = [cell.strip() for cell in row]
         if any(cells):
-            yield cells
+            yield number, cells
 
 
 def _delimiter(text, column):
@@ -125,6 +151,6 @@ def _delimiter(text, column):
     n_cells = dict.fromkeys(DELIMITERS, 0)
     for delimiter in DELIMITERS:
         with contextlib.suppress(csv.Error):
-            header = next(_rows(text, delimiter), [])
+            _, header = next(_rows(text, delimiter), (1, []))
             n_cells[delimiter] = len(header) if column in header else 0
     return max(n_cells, key=n_cells.get)  # of equal ones the first

@@ -1,6 +1,7 @@
 """What `train.py` does between a plan and its results."""
 
 import logging
+import sys
 from pathlib import Path
 
 import torch
@@ -48,6 +49,17 @@ def report_data(preparation, output_folder):
     print(inventory.format_inventory(found))
     write_json(output_folder / "inventory.json", found)
     print(f"\nSaved in {output_folder / 'inventory.json'}")
+
+
+def warn_of_contradictions(preparation):
+    """Name subjects who may be two people, on standard error: no log names anybody.
+
+    Arguments
+    ---------
+    preparation : prepare.Preparation
+    """
+    for found in preparation.contradictions:
+        print(f"warning: {found}", file=sys.stderr)
 
 
 def build_brain(hparams, run_opts):

@@ -28,7 +28,6 @@ def test_metadata_may_begin_with_a_byte_order_mark(tmp_path):
 @pytest.mark.parametrize(
     ("content", "expected"),
     [
-        (None, "metadata.json is missing"),
         (b"", "not JSON"),
         (b"{'encoding': 'WAV'}", "not JSON"),
         (b"[" * 100_000, "not JSON"),
@@ -40,10 +39,19 @@ def test_metadata_may_begin_with_a_byte_order_mark(tmp_path):
     ],
 )
 def test_metadata_that_is_wrong(tmp_path, content, expected):
-    if content is not None:
-        (tmp_path / "metadata.json").write_bytes(content)
+    (tmp_path / "metadata.json").write_bytes(content)
     with pytest.raises(BadRecording, match=expected):
         audio.read_metadata(files(tmp_path))
+
+
+def test_without_metadata_the_only_waveform_counts(tmp_path):
+    assert audio.read_metadata(files(tmp_path)) == {}
+    assert "no waveform.*" in reason(audio.find_waveform, files(tmp_path), {})
+    (tmp_path / "waveform.FLAC").touch()
+    assert audio.find_waveform(files(tmp_path), {}).name == "waveform.FLAC"
+    (tmp_path / "waveform.mp3").touch()
+    message = reason(audio.find_waveform, files(tmp_path), {})
+    assert "several waveforms: waveform.FLAC, waveform.mp3; keep one" in message
 
 
 def test_a_missing_folder_is_named(tmp_path):

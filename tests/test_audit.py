@@ -440,7 +440,7 @@ def test_leakage_names_subjects_audio_and_shares():
         {"ID": ["r1", "r2", "r3"], "subject": ["p1", "p2", "p2"], "x": [1, 0, np.nan]}
     )
     test = pd.DataFrame(
-        {"ID": ["r4", "r5"], "subject": ["p2", "p3"], "x": [np.nan] * 2}
+        {"ID": ["r4", "r5"], "subject": ["P02", "p3"], "x": [np.nan] * 2}
     )
     found = leakage(
         {"train": train, "test": test},

@@ -227,14 +227,24 @@ def test_a_second_run_downloads_what_changed(bucket, tmp_path, cache):
 
 
 def test_missing_objects_are_told_by_uid(bucket, tmp_path, cache):
-    bucket.delete(BUCKET, "study A/corpus/audio/s03_0/metadata.json")
+    bucket.delete(BUCKET, "study A/corpus/audio/s03_0/waveform.wav")
     for name in ("metadata.json", "waveform.wav"):
         bucket.delete(BUCKET, f"study A/corpus/audio/s12_1/{name}")
     message = refused(planned, CORPUS, tmp_path / "out", cache)
     assert "2 recordings can't be used" in message
-    assert "s03_0: metadata.json is missing" in message
+    assert "s03_0: waveform.wav is missing" in message
     assert f"s12_1: there is no folder {CORPUS}/audio/s12_1" in message
     assert not (tmp_path / "out").exists()
+
+
+def test_metadata_may_be_missing_and_costs_no_request(bucket, tmp_path, cache):
+    gone = ("s00_0", "s03_0", "s12_1")
+    for uid in gone:
+        bucket.delete(BUCKET, f"study A/corpus/audio/{uid}/metadata.json")
+    plan = planned(CORPUS, tmp_path / "out", cache)
+    assert bucket.proxy.requests["download"] == N_OBJECTS - len(gone) + 3 + 1
+    (note,) = (note for note in plan.notes if "metadata" in note)
+    assert note.startswith("3 recordings without metadata.json")
 
 
 def test_an_object_that_goes_after_the_listing_is_told_by_uid(

@@ -273,7 +273,7 @@ def test_reasons_that_inspection_gives_have_a_kind(tmp_path):
     make_recording(short, sine(0.01))
     make_recording(broken, np.full((16000, 1), np.nan), subtype="FLOAT")
     make_recording(empty)
-    (empty / "metadata.json").unlink()
+    (empty / "waveform.wav").unlink()
     make_recording(tmp_path / "e")
     (tmp_path / "e" / "waveform.wav").write_bytes(b"no audio at all")
     make_recording(tmp_path / "f")

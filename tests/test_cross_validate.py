@@ -516,7 +516,7 @@ def test_wrong_csvs_are_refused(run, corpus):
     assert "val.csv" in message and "label_types" in message
     rows[1]["low"] = "1"
     write_csv(csv_of(corpus, "val"), rows)
-    assert "uid 's00_0' is in both" in refusal(run, corpus)
+    assert "1 uid in both: 's00_0'" in refusal(run, corpus)
     csv_of(corpus, "train").unlink()
     assert f"There is no {csv_of(corpus, 'train')}" in refusal(run, corpus)
 

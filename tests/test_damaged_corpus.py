@@ -217,7 +217,7 @@ def _(folder):
     write_metadata(folder, encoding="WAV", sample_rate_hz=16000)
 
 
-@case("metadata missing", "metadata.json is missing")
+@case("metadata missing", ("1 recording without metadata.json",))
 def _(folder):
     make_recording(folder, NOISE, 8000)
     (folder / "metadata.json").unlink()
@@ -492,12 +492,18 @@ def is_not_rated(found):
     )
 
 
+def is_doubted(found):
+    """s00, who is female in the first row."""
+    (doubt,) = found.contradictions
+    assert doubt.subjects == ["s00"]
+    assert f"{doubt.counted} (--check_only=True names them)" in found.notes
+
+
 def is_noted(found):
     """There is a note on spellings."""
     assert sum("spelt" in note for note in found.notes) == 1
+    assert "S00" not in set(found.manifests["train"]["subject"])
 
-
-EXAMPLE = "label_types: {strained: {type: ordinal"
 
 table("byte order mark")(with_text(lambda text: text.encode("utf-8-sig")))
 table("UTF-16")(with_text(lambda text: text.encode("utf-16")))
@@ -521,11 +527,14 @@ table("quoted newlines and semicolons")(
 table("quote never closed", "row 3: a quote that is opened there is never closed")(
     with_text(lambda text: text.replace("s00_1", '"s00_1').encode())
 )
-table(
-    "too few cells", "expected 6 cells in a row, as the header has, found 5 in row 3"
-)(with_text(lambda text: re.sub("(s00_1,[^\r]*),[^\r]*", r"\1", text).encode()))
-table("too many cells", "as the header has, found 7 in row 3")(
+table("too few cells", "1 row of 5 cells, where the header has 6: train.csv row 3")(
+    with_text(lambda text: re.sub("(s00_1,[^\r]*),[^\r]*", r"\1", text).encode())
+)
+table("too many cells", "1 row of 7 cells, where the header has 6: train.csv row 3")(
     with_text(lambda text: re.sub("(s00_1,[^\r]*)", r"\1,", text).encode())
+)
+table("first line sep=;")(
+    with_text(lambda text: f"sep=;\n{text.replace(',', ';')}".encode())
 )
 table("blank rows")(
     with_text(
@@ -535,10 +544,12 @@ table("blank rows")(
 table("comma at the end of every line")(
     with_text(lambda text: text.replace("\r", "").replace("\n", ",\n").encode())
 )
-table("duplicate column", "has the column 'low' twice")(
+table("duplicate column", "1 column given twice: 'low'")(
     with_text(lambda text: text.replace("loud", "low", 1).encode())
 )
-table("duplicate row", "uid 's00_0' stands in rows 2, 3")(with_row(uid="s00_0"))
+table("duplicate row", "1 uid in several rows: 's00_0' (train.csv row 2, 3)")(
+    with_row(uid="s00_0")
+)
 for uid in ("a b", "Łódź 語", "-rf", "007", "1e5", "NA"):
     names = {
         "a b": "with spaces",
@@ -546,29 +557,48 @@ for uid in ("a b", "Łódź 語", "-rf", "007", "1e5", "NA"):
         "-rf": "with a leading dash",
     }
     table(f"uid {names.get(uid, uid)}", is_first(uid))(with_uid(uid))
-NO_NAME = "is no name of a folder"
-table("uid with a slash", f"uid '../s01_0' {NO_NAME}")(with_row(uid="../s01_0"))
-table("uid ..", f"uid '..' {NO_NAME}")(with_row(uid=".."))
-table("uid of 300 characters", f"a' {NO_NAME}")(with_row(uid="a" * 300))
-table("uid with a newline", rf"uid 'a\nb' {NO_NAME}")(with_row(uid="a\nb"))
-table("empty uid", "'uid' is empty in row 3")(with_row(uid=" "))
-table("empty subject", "'subject' is empty in row 3")(with_row(subject=""))
-table("labels 0.0 and 1.0")(with_labels("0.0", "1.0"))
-table("labels yes and no", EXAMPLE)(with_labels("no", "yes"))
-table("labels true and false", EXAMPLE)(with_labels("false", "true"))
-table("label 2", EXAMPLE)(with_row(low="2"))
-table("blank label", is_not_rated)(with_row(low=" "))
-table("subject of test in training", "subject 's11' is in test.csv and in train.csv")(
-    with_row(subject="s11")
+NO_NAME = "in column 'uid' with no name of a folder:"
+table("uid with a slash", f"{NO_NAME} '../s01_0' (train.csv row 3)")(
+    with_row(uid="../s01_0")
 )
+table("uid ..", f"{NO_NAME} '..' (train.csv row 3)")(with_row(uid=".."))
+table("uid of 300 characters", f"{NO_NAME} '{'a' * 60}…' (train.csv row 3)")(
+    with_row(uid="a" * 300)
+)
+table("uid with a newline", rf"{NO_NAME} 'a\nb' (train.csv row 3)")(
+    with_row(uid="a\nb")
+)
+table("empty uid", "1 empty cell in column 'uid': train.csv row 3")(with_row(uid=" "))
+table("empty subject", "1 empty cell in column 'subject': train.csv row 3")(
+    with_row(subject="")
+)
+table("labels 0.0 and 1.0")(with_labels("0.0", "1.0"))
+table("labels yes and no")(with_labels("no", "yes"))
+table("labels true and false")(with_labels("False", "TRUE"))
+table("labels present and absent", "--label_values='{low: {absent: 0, present: 1}}'")(
+    with_labels("absent", "present")
+)
+table("label 2", "--label_types='{low: {type: ordinal, range: [0, 2],")(
+    with_row(low="2")
+)
+table("label 9", "--missing_values='[9]'")(with_row(low="9"))
+table("label #NULL!", """--missing_values='["#NULL!"]'""")(with_row(low="#NULL!"))
+table("blank label", is_not_rated)(with_row(low=" "))
+table(
+    "subject of test in training", "1 subject both in test.csv and in train.csv: 's11'"
+)(with_row(subject="s11"))
 table(
     "subject of test in training, spelt otherwise",
-    "subject 's11' is in test.csv and 'S011' in train.csv",
+    "in test.csv that train.csv spells otherwise: 's11' as 'S011'",
 )(with_row(subject="S011"))
 table("one subject in two spellings", is_noted)(with_row(subject="S00"))
+table("one subject with two sexes", is_doubted)(with_row(sex="m"))
 
 
-@table("times that are no numbers", "start_s is no number from 0 on in row 2")
+@table(
+    "times that are no numbers",
+    "'start_s' with no number from 0 on: '1_0' (train.csv row 2",
+)
 def _(corpus):
     change_csv(
         corpus, "train", lambda rows: [{**row, "start_s": "1_0"} for row in rows]
@@ -642,4 +672,4 @@ def test_problems_of_several_tables_are_one_message(corpus):
         shutil.copy(corpus.parent / "other/splits/train.csv", corpus / "splits")
     message = user_error(prepare.prepare_training, values_of(corpus))
     assert f"{corpus / 'splits' / 'val.csv'} can't be read: it is not UTF-8" in message
-    assert "train.csv: uid 's00_0' stands in rows 2, 3" in message
+    assert "1 uid in several rows: 's00_0' (train.csv row 2, 3)" in message

@@ -304,6 +304,9 @@ def test_rows_of_several_splits_are_not_mixed(tmp_path, both):
     for split in ("valid", "train"):
         with pytest.raises(UserError, match=f"30 subjects are both in '{split}'"):
             run(tmp_path, pd.concat([own.assign(split=split), both[1]]))
+        spelt = own.assign(split=split, subject=own["subject"].str.upper())
+        with pytest.raises(UserError, match=f"30 subjects are both in '{split}'"):
+            run(tmp_path, pd.concat([spelt, both[1]]))
 
 
 def test_a_csv_of_other_recordings_is_refused(tmp_path, both):

@@ -28,14 +28,14 @@ def test_all_mistakes_in_the_csvs_are_told_at_once(corpus, tmp_path):
     edit(splits / "train.csv", setting(0, low="2"))
     edit(splits / "train.csv", setting(3, uid=read_csv(splits / "train.csv")[4]["uid"]))
     edit(splits / "val.csv", without("loud"))
-    edit(splits / "test.csv", setting(1, noisy="yes"))
+    edit(splits / "test.csv", setting(1, noisy="maybe"))
     message = failed(train(corpus, tmp_path / "out"))
     for part in (
-        "train.csv: column 'low' holds '2' (row 2)",
-        "label_types: {strained: {type: ordinal",
-        "stands in rows 5, 6",
-        "val.csv has no column for the label 'loud'",
-        "test.csv: column 'noisy' holds 'yes' (row 3)",
+        "1 cell in column 'low' with something else than 0 and 1: '2' (train.csv row 2",
+        "--label_types='{low: {type: ordinal, range: [0, 2]",
+        "1 uid in several rows: 's02_0' (train.csv row 5, 6)",
+        "1 label without a column: 'loud' (val.csv)",
+        "1 cell in column 'noisy' with something else than 0 and 1: 'maybe' (test",
     ):
         assert part in message
     assert not (tmp_path / "out").exists()
@@ -45,22 +45,21 @@ def test_subjects_of_the_test_split_may_not_be_elsewhere(corpus, tmp_path):
     edit(corpus / "splits" / "train.csv", setting(0, subject="s11"))
     edit(corpus / "splits" / "val.csv", setting(0, subject="s12"))
     message = failed(train(corpus, tmp_path / "out"))
-    assert "subject 's11' is in test.csv and in train.csv" in message
-    assert "subject 's12' is in test.csv and in valid.csv" in message
+    assert "1 subject both in test.csv and in train.csv: 's11'" in message
+    assert "1 subject both in test.csv and in val.csv: 's12'" in message
 
 
 def test_missing_columns_are_named(corpus, tmp_path):
     edit(corpus / "splits" / "train.csv", without("uid", "subject"))
     message = failed(train(corpus, tmp_path / "out"))
-    assert "train.csv has no column 'uid'" in message
-    assert "train.csv has no column 'subject'" in message
+    assert "2 needed columns missing: 'uid' (train.csv), 'subject' (train" in message
 
 
 def test_values_outside_their_label_type_are_named(corpus, tmp_path):
     edit(corpus / "splits" / "train.csv", setting(0, low="5"))
     types = "--label_types={low: {type: ordinal, range: [0, 4], positive_from: 1}}"
     message = failed(train(corpus, tmp_path / "out", types))
-    assert "'5' (row 2): outside the range 0 to 4" in message
+    assert "something else than the range 0 to 4: '5' (train.csv row 2)" in message
 
 
 @pytest.mark.parametrize("gone", ["audio", "splits", "labels.txt"])
@@ -79,11 +78,10 @@ def test_all_unusable_recordings_are_told_at_once(corpus, tmp_path):
     audio = corpus / "audio"
     (audio / "s00_0" / "metadata.json").write_text("{")
     (audio / "s01_0" / "metadata.json").write_text(json.dumps({"rate": 8000}))
-    (audio / "s02_0" / "metadata.json").unlink()
     (audio / "s08_0" / "waveform.wav").write_bytes(b"")
     (audio / "s11_0" / "waveform.wav").rename(audio / "s11_0" / "sound.wav")
     message = failed(train(corpus, tmp_path / "out"))
-    for uid in ("s00_0", "s01_0", "s02_0", "s08_0", "s11_0"):
+    for uid in ("s00_0", "s01_0", "s08_0", "s11_0"):
         assert f"  - {uid}: " in message
     assert "--on_bad_recording=skip" in message
     assert not (tmp_path / "out").exists()

@@ -63,6 +63,16 @@ def test_chains_of_shared_values_stay_together():
         assert len(set(folds[3:])) == 4
 
 
+def test_another_spelling_is_the_same_value():
+    table = pd.DataFrame(
+        {"subject": ["s01", "S1", "b", "c"], "site": ["x", "y", "North", "north "]}
+    )
+    targets = pd.DataFrame({"low": [0.0, 1, 0, 1]})
+    for seed in range(5):
+        folds = make_folds(table, targets, 2, seed, disjoint_by=["site"])
+        assert folds[0] == folds[1] != folds[2] == folds[3]
+
+
 def test_subjects_never_cross_even_if_only_the_site_is_named():
     table = pd.DataFrame({"subject": list("aab"), "site": list("xyz")})
     targets = pd.DataFrame({"low": [0.0, 1, 1]})

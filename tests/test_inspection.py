@@ -74,6 +74,13 @@ def test_a_report_of_a_segment_and_a_channel(tmp_path):
     assert report.warnings == ()
 
 
+def test_a_recording_without_metadata_is_nothing_odd(tmp_path):
+    make_recording(tmp_path, sine(1, 16000), 16000)
+    (tmp_path / "metadata.json").unlink()
+    report = inspect(tmp_path)
+    assert (report.metadata_sample_rate, report.warnings) == (None, ())
+
+
 def test_warnings_about_rates_levels_and_silence(tmp_path):
     samples = sine(1, 8000)
     samples[200:] = 0

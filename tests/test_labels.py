@@ -1,12 +1,16 @@
 """local.labels: labels.txt, label types and the targets in a table, by hand."""
 
 import math
+import shlex
 
 import pandas as pd
 import pytest
 
 from local import labels
+from local.config import parse_value
 from local.errors import UserError
+from local.label_cells import CellCodes, targets_from_table
+from local.problems import lines
 
 NAN = math.nan
 
@@ -17,12 +21,30 @@ def user_error(call, *args, **kwargs):
     return str(raised.value)
 
 
-def targets(columns, names, label_types=None, derived=None, missing=(), loss="bce"):
+def targets(
+    columns,
+    names,
+    label_types=None,
+    derived=None,
+    missing=(),
+    loss="bce",
+    values=None,
+):
     """Targets and problems of a table given by its columns."""
     types = labels.parse_label_types(label_types, names, loss)
-    return labels.targets_from_table(
-        pd.DataFrame(columns, dtype=str), names, types, derived, missing, "train.csv"
+    table = pd.DataFrame(columns, dtype=str)
+    table.index += 2  # as a spreadsheet counts, row 1 being the header
+    settings = {
+        "label_types": label_types,
+        "missing_values": list(missing),
+        "label_values": values,
+    }
+    found, problems = targets_from_table(
+        table, names, types, derived, CellCodes.of(settings), "train.csv"
     )
+    if found is not None:
+        found = found.reset_index(drop=True)
+    return found, lines(problems)
 
 
 # labels.txt
@@ -89,9 +111,12 @@ def test_an_ordinal_label_is_positive_from_a_value_on():
 def test_an_ordinal_value_outside_its_range_is_a_problem():
     kind = {"strained": {"type": "ordinal", "range": [0, 4], "positive_from": 2}}
     _, problems = targets({"strained": ["4", "5", "-1"]}, ["strained"], kind)
-    assert len(problems) == 2
-    assert "'5' (row 3): outside the range 0 to 4" in problems[0]
-    assert "'-1' (row 4): outside the range 0 to 4" in problems[1]
+    assert problems == [
+        "2 cells in column 'strained' with something else than the range 0 to 4: '5' "
+        "(train.csv row 3), '-1' (train.csv row 4); if they mean 'not rated': "
+        "--missing_values='[-1]'; if it is a scale, with its own ends: --label_types="
+        "'{strained: {type: ordinal, range: [0, 5], positive_from: 2}}'"
+    ]
 
 
 @pytest.mark.parametrize(
@@ -148,7 +173,7 @@ def test_a_score_outside_its_range_is_a_problem(cell):
     kind = {"severity": {"type": "score", "range": [0, 100]}}
     _, problems = targets({"severity": ["3", cell]}, ["severity"], kind)
     assert len(problems) == 1
-    assert f"{cell!r} (row 3): outside the range 0 to 100" in problems[0]
+    assert f"else than the range 0 to 100: {cell!r} (train.csv row 3)" in problems[0]
 
 
 def test_with_mse_every_label_is_a_score():
@@ -192,7 +217,7 @@ def test_with_bce_only_scores_have_ranges():
 
 def test_with_mse_a_binary_cell_is_still_0_or_1():
     _, problems = targets({"low": ["0.5"]}, ["low"], loss="mse")
-    assert "'0.5' (row 2): outside 0 and 1" in problems[0]
+    assert "something else than 0 and 1: '0.5' (train.csv row 2)" in problems[0]
 
 
 def test_with_mse_a_wrong_positive_from_is_still_wrong():
@@ -227,21 +252,135 @@ def test_scores_are_scaled_to_their_range():
 # Cells
 
 
-def test_a_value_that_is_not_0_or_1_shows_what_to_write():
-    _, problems = targets({"low": ["0", "2", "1", "2", "yes"]}, ["low"])
-    assert len(problems) == 2
-    assert problems[0].startswith("train.csv: column 'low' holds '2' (row 3, 5):")
-    assert "outside 0 and 1" in problems[0]
-    assert problems[1].startswith("train.csv: column 'low' holds 'yes' (row 6):")
-    assert "not a number" in problems[1]
-    for problem in problems:
-        assert "label_types: {strained: {type: ordinal," in problem
+def test_words_for_0_and_1():
+    cells = ["yes", "No", "Y", "n", "TRUE", "false", "t", "F", "1.0", "0.0"]
+    found, problems = targets({"low": cells}, ["low"])
+    assert (problems, found["low"].tolist()) == ([], [1, 0] * 5)
+    kind = {"low": {"type": "score", "range": [0, 4]}}
+    _, problems = targets({"low": cells}, ["low"], kind)
+    assert problems[0].startswith("8 cells in column 'low' with")
 
 
-def test_only_the_first_rows_of_a_wrong_value_are_listed():
-    _, problems = targets({"low": ["7"] * 9}, ["low"])
-    assert len(problems) == 1
-    assert "(row 2, 3, 4, 5, 6, …)" in problems[0]
+def test_other_words_and_codes_by_label_values():
+    cells = ["Present", "absent", "2", "1.0", "9", "yes"]
+    values = {"low": {"present": 1, "ABSENT": 0, 1: 1, "2": 0, 9: None}}
+    found, problems = targets({"low": cells}, ["low"], values=values)
+    assert problems == []
+    expected = [1, 0, 0, 1, NAN, 1]
+    assert found["low"].tolist() == pytest.approx(expected, nan_ok=True)
+    kind = {"low": {"type": "ordinal", "range": [0, 3], "positive_from": 2}}
+    words = {"low": {"none": 0, "mild": 1, "severe": 3}}
+    found, problems = targets({"low": ["mild", "Severe"]}, ["low"], kind, values=words)
+    assert (problems, found["low"].tolist()) == ([], [0, 1])
+
+
+@pytest.mark.parametrize("entry", [{"present": "yes"}, ["present"], {"a": [1]}, None])
+def test_label_values_that_are_none(entry):
+    message = user_error(CellCodes.of, {"label_values": {"low": entry}})
+    assert message.startswith("label_values can't be used; expected e.g. label_values")
+    assert "- low: " in message
+
+
+def of_command_line(line, key):
+    """What `--key=…` in a line sets, after a shell and the recipe have read it."""
+    words = shlex.split(line.replace(";", " ").replace(" --", "\n--").split("\n", 1)[1])
+    text = next(word for word in words if word.startswith(f"--{key}="))
+    return parse_value(text.partition("=")[2])
+
+
+SCALE = ("label_types", {"x": {"type": "score", "range": [0, 120]}})
+
+
+@pytest.mark.parametrize(
+    ("cells", "key", "expected"),
+    [
+        (["0", "117", "14", "22"], *SCALE),
+        (["3", "117.5"], *SCALE),
+        (
+            ["0", "3", "1", "2"],
+            "label_types",
+            {"x": {"type": "ordinal", "range": [0, 3], "positive_from": 1}},
+        ),
+        (
+            ["1", "5", "2"],
+            "label_types",
+            {"x": {"type": "ordinal", "range": [1, 5], "positive_from": 2}},
+        ),
+        (["1", "0", "9"], "missing_values", [9]),
+        (["1", "0", "-99", "999", "8"], "missing_values", [-99, 8, 999]),
+        (["1", "0", "NULL", "#N/A"], "missing_values", ["NULL", "#N/A"]),
+        (["1", "?", "#NULL!", "it's"], "missing_values", ["?", "#NULL!", "it's"]),
+        (["present", "absent"], "label_values", {"x": {"present": 1, "absent": 0}}),
+        (["+", "-"], "label_values", {"x": {"+": 1, "-": 0}}),
+        (["1", "-"], "missing_values", ["-"]),
+        (
+            ["positive", "negative", "so so"],
+            "label_values",
+            {"x": {"positive": 1, "negative": 0, "so so": None}},
+        ),
+    ],
+)
+def test_the_setting_that_is_proposed_makes_it_right(cells, key, expected):
+    """Cells that are all of a kind: what is pasted has them read."""
+    _, (problem,) = targets({"x": cells}, ["x"])
+    found = of_command_line(problem, key)
+    assert found == expected
+    settings = {
+        {"label_types": "label_types", "label_values": "values"}.get(key, "missing"): (
+            found
+        )
+    }
+    assert targets({"x": cells}, ["x"], **settings)[1] == []
+
+
+def test_a_code_is_none_where_the_scale_reaches_it():
+    _, (problem,) = targets({"x": ["10", "7", "9", "0"]}, ["x"])
+    assert "missing_values" not in problem and "range: [0, 10]" in problem
+
+
+def test_what_is_given_stays_in_what_is_proposed():
+    kinds = {"y": {"type": "score", "range": [0, 9]}}
+    _, (problem,) = targets({"x": ["2", "?"]}, ["x", "y"][:1], None, missing=[7])
+    assert of_command_line(problem, "missing_values") == [7, "?"]
+    columns = {"x": ["0", "3"], "y": ["1", "2"]}
+    _, (problem,) = targets(columns, ["x", "y"], kinds)
+    assert of_command_line(problem, "label_types").keys() == {"x", "y"}
+
+
+def test_one_problem_is_one_line_and_several_have_a_common_one():
+    columns = {"x": ["2", "3"] * 50, "y": ["present"] * 100, "z": ["?", "1"] * 50}
+    _, problems = targets(columns, list(columns))
+    assert [problem.partition(" with")[0] for problem in problems[:-1]] == [
+        "100 cells in column 'x'",
+        "100 cells in column 'y'",
+        "50 cells in column 'z'",
+    ]
+    assert (
+        "'2' (train.csv row 2, 4, 6, 8, 10, …), '3' (train.csv row 3, 5"
+        in (problems[0])
+    )
+    last = f"at once: {problems[-1]}"
+    assert problems[-1].startswith("all these settings at once: --label_types=")
+    settings = {
+        name: of_command_line(last, name)
+        for name in ("label_types", "label_values", "missing_values")
+    }
+    found, problems = targets(
+        columns,
+        list(columns),
+        settings["label_types"],
+        missing=settings["missing_values"],
+        values=settings["label_values"],
+    )
+    assert problems == [] and found["y"].eq(1).all()
+
+
+def test_only_five_values_are_shown():
+    _, (problem,) = targets({"low": [str(n / 4) for n in range(40)]}, ["low"])
+    # 0 and 1 are none of them
+    shown = problem.partition("0 and 1: ")[2].partition(";")[0]
+    assert problem.startswith("38 cells") and shown.count("train.csv") == 5
+    assert shown.endswith(", …")
 
 
 @pytest.mark.parametrize("cell", ["", " ", "NA", "N/A", "nan", "."])
@@ -254,9 +393,9 @@ def test_cells_that_mean_not_rated(cell):
 
 @pytest.mark.parametrize("code", ["-9", "999", "unsure", "inf", "NaN"])
 def test_other_codes_need_missing_values(code):
-    _, problems = targets({"low": [code]}, ["low"])
-    assert f"missing_values: [{code}]" in problems[0]
-    found, problems = targets({"low": [code]}, ["low"], missing=[code])
+    _, (problem,) = targets({"low": [code]}, ["low"])
+    listed = of_command_line(problem, "missing_values")
+    found, problems = targets({"low": [code]}, ["low"], missing=listed)
     assert problems == []
     assert found["low"].isna().all()
 
@@ -265,6 +404,15 @@ def test_missing_values_may_be_numbers_in_the_yaml():
     found, problems = targets({"low": ["-9", "1"]}, ["low"], missing=[-9])
     assert problems == []
     assert found["low"].isna().tolist() == [True, False]
+
+
+def test_a_null_of_yaml_means_the_word():
+    """`missing_values: [NULL]` without quotes is [None]."""
+    cells = ["NULL", "null", "None", "~", "1"]
+    found, problems = targets({"low": cells}, ["low"], missing=[None])
+    assert problems == [] and found["low"].isna().tolist() == [True] * 4 + [False]
+    found, problems = targets({"low": ["-9.0", "1"]}, ["low"], missing=[-9])
+    assert problems == [] and found["low"].isna().tolist() == [True, False]
 
 
 # Derived labels
@@ -304,28 +452,33 @@ def test_a_label_that_is_a_column_is_not_derived():
 def test_sources_that_are_not_there_or_hold_nonsense():
     derived = {"distortions": ["Cs", "V", "W"]}
     _, problems = targets({"Cs": ["1"]}, ["distortions"], derived=derived)
-    assert (
-        "'distortions' is derived from columns that are not there: V, W"
-        in (problems[0])
-    )
+    assert problems == [
+        "2 sources of 'distortions' without a column: 'V' (train.csv), 'W' (train.csv)"
+        "; there are the columns Cs"
+    ]
     derived = {"distortions": ["Cs"]}
     _, problems = targets({"Cs": ["-1", "?"]}, ["distortions"], derived=derived)
-    assert "column 'Cs' holds '-1' (row 2)" in problems[0]
-    assert "column 'Cs' holds '?' (row 3)" in problems[1]
+    assert problems[0].startswith("2 cells in column 'Cs' with something else than a")
+    assert "'-1' (train.csv row 2), '?' (train.csv row 3)" in problems[0]
+    found, problems = targets(
+        {"Cs": ["Yes", "no", "heard"]},
+        ["distortions"],
+        derived=derived,
+        values={"Cs": {"heard": 1}},
+    )
+    assert (problems, found["distortions"].tolist()) == ([], [1, 0, 1])
 
 
 # Labels that are no columns
 
 
 def test_a_label_that_is_no_column_suggests_a_near_one():
-    _, problems = targets({"uid": ["a"], "strained": ["1"]}, ["straind"])
-    assert len(problems) == 1
-    assert "no column for the label 'straind'" in problems[0]
-    assert "did you mean 'strained'?" in problems[0]
-    assert "its columns: uid, strained" in problems[0]
-    _, problems = targets({"uid": ["a"], "strained": ["1"]}, ["loud"])
-    assert "did you mean" not in problems[0]
-    assert "derived_labels" in problems[0]
+    _, problems = targets({"uid": ["a"], "Strained": ["1"]}, ["straind", "loud"])
+    assert problems == [
+        "2 labels without a column: 'straind', did you mean 'Strained'? (train.csv), "
+        "'loud' (train.csv); there are the columns uid, Strained; derived_labels can "
+        "make a label of others"
+    ]
 
 
 def test_targets_keep_the_order_of_the_labels():

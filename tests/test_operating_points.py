@@ -154,6 +154,7 @@ def test_nobody_is_judged_by_a_threshold_of_their_own():
     found = op.without_own_choices(points, chosen_on, {"s2", "s3"})["slow"]
     assert found["threshold"]["value"] is found["calibration"]["slope"] is None
     assert "1 of these subjects" in found["threshold"]["reason"]
+    assert op.without_own_choices(points, chosen_on, {"S02", "s3"})["slow"] == found
     assert points["slow"]["threshold"]["value"] is not None  # the given ones stay
 
 
@@ -185,7 +186,7 @@ def test_cross_fitted_predictions_must_be_of_training_subjects(tmp_path):
     given = op.read_cross_fitted(path, ["slow"], {"s0", "s1", "s2", "s3"}, {"t"})
     assert given["subject"].tolist() == ["s0", "s1", "s2"]
     with pytest.raises(UserError) as error:
-        op.read_cross_fitted(path, ["slow", "loud"], {"s0"}, {"s1"})
+        op.read_cross_fitted(path, ["slow", "loud"], {"S0"}, {"s01"})
     assert "no rows of loud" in str(error.value)
     assert "1 of its subjects are in the test split" in str(error.value)
     assert "1 of its subjects are in no split" in str(error.value)

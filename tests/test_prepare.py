@@ -97,6 +97,15 @@ def test_a_malformed_address_is_told_with_its_key(address):
     assert "labels_file: " in user_error(parts, corpus_folder="/c", labels_file=address)
 
 
+@pytest.mark.parametrize(
+    "address", ["s3://b/c", "azure://b/c", "https://x.org/c", "S3:/b/c", "file:///c"]
+)
+@pytest.mark.parametrize("key", ["corpus_folder", "labels_file"])
+def test_addresses_of_another_kind_say_which_there_are(address, key):
+    message = user_error(parts, **{"corpus_folder": "/c", key: address})
+    assert message.startswith(f"{key} is {address}: expected a local path, or gs://")
+
+
 def test_relative_parts_become_absolute(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert parts(corpus_folder="c")[0] == str(tmp_path / "c" / "audio")
@@ -206,6 +215,49 @@ def test_subjects_of_val_csv_are_left_out_of_training(corpus):
     )
 
 
+def test_a_subject_that_is_spelt_otherwise_is_the_same(corpus):
+    """As `0` and `0.0` of two spreadsheets: kept apart, and counted once."""
+
+    def spell(of):
+        return lambda rows: [
+            {**row, "subject": of(row["subject"]).replace("s", "S")} for row in rows
+        ]
+
+    again = [
+        {**row, "uid": f"{row['uid']}_again", "audio": row["uid"], "subject": "S8.0"}
+        for row in read_csv(corpus / "splits" / "val.csv")
+        if row["subject"] == "s08"
+    ]
+    change_csv(
+        corpus, "train", lambda rows: [{**row, "audio": ""} for row in rows] + again
+    )
+    found = prepare.prepare_training(values_of(corpus))
+    notes = "\n".join(found.notes)
+    assert len(found.manifests["train"]) == 16
+    assert "1 subjects of val.csv also stand in train.csv and are left out" in notes
+    assert "1 subject spelt in several ways" in notes
+    # the first spelling that was seen, in train.csv
+    assert found.manifests["valid"]["subject"].unique().tolist() == [
+        *("S8.0", "s09", "s10")
+    ]
+
+
+def test_the_draw_keeps_spellings_together(corpus):
+    """Each subject's second recording is spelt otherwise."""
+    (corpus / "splits" / "val.csv").unlink()
+    plain = prepare.prepare_training(values_of(corpus))
+
+    def change(rows):
+        for row in rows[1::2]:
+            row["subject"] = row["subject"].replace("s0", "S ")
+
+    change_csv(corpus, "train", change)
+    found = prepare.prepare_training(values_of(corpus))
+    for split, manifest in plain.manifests.items():
+        pd.testing.assert_frame_equal(found.manifests[split], manifest)
+    assert sum("8 subjects spelt in several ways" in note for note in found.notes) == 1
+
+
 def test_training_subjects_that_all_stand_in_val_csv(corpus):
     shutil.copy(corpus / "splits" / "train.csv", corpus / "splits" / "val.csv")
     message = user_error(prepare.prepare_training, values_of(corpus))
@@ -264,7 +316,7 @@ def test_subjects_that_may_be_one_are_told_without_their_names(corpus):
         for note in prepare.prepare_training(values_of(corpus)).notes
         if "spelt" in note
     )
-    assert note.startswith("1 subject may be spelt in several ways")
+    assert note.startswith("1 subject spelt in several ways")
     assert "s00" not in note.lower()
 
 
@@ -279,7 +331,7 @@ def test_test_subjects_in_training_are_named(corpus):
     extra = [{**rows[0], "uid": "new"}]
     change_csv(corpus, "train", lambda rows: rows + extra)
     message = user_error(prepare.prepare_training, values_of(corpus))
-    assert "subject 's11' is in test.csv and in train.csv" in message
+    assert "1 subject both in test.csv and in train.csv: 's11'" in message
 
 
 # What is wrong is told at once
@@ -301,10 +353,10 @@ def test_all_problems_of_the_csvs_are_one_error(corpus):
     change_csv(corpus, "test", damage_test)
     message = user_error(prepare.prepare_training, values_of(corpus))
     for part in (
-        "train.csv: column 'low' holds '3' (row 2)",
-        "train.csv: column 'noisy' holds '?' (row 3)",
-        "val.csv: uid 's08_0' stands in rows 2, 3",
-        "test.csv has no column 'subject'",
+        "1 cell in column 'low' with something else than 0 and 1: '3' (train.csv row 2",
+        "1 cell in column 'noisy' with something else than 0 and 1: '?' (train.csv row",
+        "1 uid in several rows: 's08_0' (val.csv row 2, 3)",
+        "1 needed column missing: 'subject' (test.csv); the columns are uid, low",
     ):
         assert part in message
 
@@ -444,6 +496,42 @@ def test_a_saved_preparation_of_other_input_is_refused(corpus, tmp_path, what):
         values["min_duration"] = 0.35
     message = user_error(prepare.saved_preparation, tmp_path / "manifests", values)
     assert "was prepared from other CSVs, labels or settings" in message
+
+
+def test_csvs_that_were_only_saved_again_are_the_same(corpus, tmp_path):
+    saved = save(corpus, tmp_path / "manifests")
+    path = corpus / "splits" / "train.csv"
+    text = path.read_text().replace(",", ";").replace("\n", ";\r\n")
+    path.write_bytes(f"sep=;\r\n{text}\r\n".encode("utf-8-sig"))
+    found = prepare.saved_preparation(tmp_path / "manifests", values_of(corpus))
+    assert found.fingerprint == saved.fingerprint
+
+
+def test_a_corpus_may_move_and_must_be_the_same(corpus, tmp_path):
+    saved = save(corpus, tmp_path / "manifests")
+    moved = corpus.rename(tmp_path / "moved")
+    found = prepare.saved_preparation(tmp_path / "manifests", values_of(moved))
+    assert found.recordings.place == str(moved / "audio")
+    pd.testing.assert_frame_equal(found.manifests["train"], saved.manifests["train"])
+    shutil.copy(moved / "audio" / "s01_0" / "waveform.wav", moved / "audio" / "s00_0")
+    (moved / "audio" / "s02_0" / "waveform.wav").write_bytes(b"")
+    message = user_error(
+        prepare.saved_preparation, tmp_path / "manifests", values_of(moved)
+    )
+    assert "is not what this experiment was prepared with" in message
+    assert "s00_0: another length, rate or level" in message
+    assert "s02_0: waveform.wav is empty" in message
+
+
+def test_where_recordings_have_left_the_key_for_their_place_is_named(corpus, tmp_path):
+    saved = save(corpus, tmp_path / "manifests")
+    values = values_of(corpus)
+    corpus.rename(tmp_path / "moved")
+    message = user_error(
+        prepare.inspect_again, saved.manifests["test"], saved.labels, values
+    )
+    assert f"There is no folder {corpus / 'audio'}" in message
+    assert "give --data_folder=DIR" in message
 
 
 def test_recordings_are_looked_at_again(corpus, tmp_path):
@@ -645,7 +733,33 @@ def test_a_label_that_is_not_what_its_raters_say_is_a_problem(corpus):
 
     change_csv(corpus, "val", rate)
     message = user_error(prepare.prepare_training, values_of(corpus))
-    assert "val.csv: column 'low' disagrees with its raters in row 2" in message
+    assert (
+        "6 cells in column 'low' that disagree with its raters: '0' (val.csv row 2, 4"
+        in message
+    )
+
+
+def test_words_count_in_later_splits_and_for_raters_too(corpus):
+    plain = prepare.prepare_training(values_of(corpus)).manifests
+    words = {"1": "heard", "0": "Not", "": ""}
+
+    def tell(rows):
+        return [
+            {**row, "low": words[row["low"]], "low@ann": words[row["low"]]}
+            for row in rows
+        ]
+
+    for split in ("train", "val", "test"):
+        change_csv(corpus, split, tell)
+    values = values_of(corpus, label_values={"low": {"heard": 1, "not": 0}})
+    found = prepare.prepare_training(values).manifests
+    for split, manifest in plain.items():
+        assert found[split]["low"].equals(manifest["low"])
+    split = prepare.prepare_split(corpus / "splits/test.csv", values, names=["low"])
+    assert split.manifest["low"].equals(plain["test"]["low"])
+    values["label_values"] = {"low": {"heard": 1, "not": 0}, "lwo": {"x": 1}}
+    message = user_error(prepare.prepare_training, values)
+    assert "1 entry of label_values that is no label and no column: 'lwo' (" in message
 
 
 def test_subgroups_must_be_columns_of_the_test_split(corpus):

@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 from local import addresses, audio, cli, labels, manifests, splits
 from local.errors import BadRecording, UserError
 from local.gcs.addresses import Address, check_name
+from local.label_cells import CellCodes, targets_from_table
+from local.problems import lines
 from local.text_files import read_cells
 
 QUICK = settings(
@@ -128,6 +130,9 @@ def expected_target(cell):
     cell = cell.strip()
     if cell in ("", "NA", "N/A", "nan", "."):
         return None
+    words = {"yes": 1, "y": 1, "true": 1, "t": 1, "no": 0, "n": 0, "false": 0, "f": 0}
+    if cell.lower() in words:
+        return words[cell.lower()]
     if cell.isascii():
         # -0, 1.0, 10e-1, …: a number is digits with a point, an exponent, a sign
         try:
@@ -149,16 +154,17 @@ def expected_target(cell):
         ),
     )
 )
-def test_a_label_is_0_or_1_or_not_rated_or_shown_the_line(cell):
+def test_a_label_is_0_or_1_or_not_rated_or_told(cell):
     table = splits.pd.DataFrame({"low": [cell]}, dtype=str)
     types = labels.parse_label_types(None, ["low"])
-    found, problems = labels.targets_from_table(table, ["low"], types, None, (), "t")
+    found, problems = targets_from_table(table, ["low"], types, None, CellCodes(), "t")
     expected = expected_target(cell)
     target = found["low"][0]
     if expected == "unclear":  # such as "1." or ".5": a number all the same, or none
         assert problems or target in (0, 1)
     elif expected == "wrong":
-        assert len(problems) == 1 and labels.EXAMPLE in problems[0]
+        (problem,) = lines(problems)
+        assert problem.startswith("1 cell in column 'low' with something else than 0")
     else:
         assert problems == []
         assert math.isnan(target) if expected is None else target == expected

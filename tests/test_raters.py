@@ -8,7 +8,9 @@ import pandas as pd
 import pytest
 
 from local import raters
+from local.label_cells import CellCodes
 from local.labels import LabelType
+from local.problems import lines
 
 NAN = np.nan
 BINARY = LabelType()
@@ -20,11 +22,14 @@ def ratings(**columns):
     return pd.DataFrame(columns, dtype=float)
 
 
-def read(columns, types, derived=None, missing=()):
+def read(columns, types, derived=None, missing=(), values=None):
     table = pd.DataFrame(columns, dtype=str)
-    return raters.targets_with_raters(
-        table, list(types), types, derived, missing, "train.csv"
+    table.index += 2  # as a spreadsheet counts, row 1 being the header
+    codes = CellCodes.of({"missing_values": list(missing), "label_values": values})
+    targets, problems = raters.targets_with_raters(
+        table, list(types), types, derived, codes, "train.csv"
     )
+    return targets, lines(problems)
 
 
 # Columns and consensus
@@ -60,10 +65,23 @@ def test_a_label_with_raters_needs_no_column():
     columns = {"x@a": ["3", "9", ""], "x@b": ["1", "0", "."], "x@c": ["2", "", "NA"]}
     targets, problems = read(columns | {"y": ["1", "0", ""]}, {"y": BINARY, "x": SCALE})
     # 9 is outside of the scale
-    assert len(problems) == 1 and "'x@a' holds '9' (row 3)" in problems[0]
+    (problem,) = problems
+    assert problem.startswith("1 cell in column 'x@a' with something else than the")
+    assert "'9' (train.csv row 3); if they mean 'not rated': --missing" in problem
     targets, problems = read(columns, {"x": SCALE}, missing=["9"])
     assert problems == []
     np.testing.assert_array_equal(targets["x"], [1, 0, NAN])
+
+
+def test_raters_may_use_words_and_those_of_their_label():
+    columns = {"x@a": ["Yes", "t", "heard"], "x@b": ["y", "F", "not"]}
+    values = {"x": {"Heard": 1, "not": 0, "f": None}}
+    targets, problems = read(columns, {"x": BINARY}, values=values)
+    assert problems == []
+    np.testing.assert_array_equal(targets["x"], [1, 1, NAN])
+    _, problems = read({"x@a": ["present", "absent"]}, {"x": BINARY})
+    # the label's name, not the column's
+    assert "--label_values='{x: {absent: 0, present: 1}}'" in problems[0]
 
 
 def test_a_label_with_raters_is_not_derived():
@@ -86,8 +104,12 @@ def test_disagreement_is_told_by_row():
     }
     _, problems = read(columns, {"x": BINARY})
     assert len(problems) == 2
-    assert "column 'x' disagrees with its raters in row 3:" in problems[0]
-    assert "'x' is given where its raters are divided in row 4:" in problems[1]
+    assert problems[0].startswith(
+        "1 cell in column 'x' that disagree with its raters: '1' (train.csv row 3); "
+    )
+    assert (
+        "'x' given where its raters are divided: '0' (train.csv row 4)" in problems[1]
+    )
 
 
 def test_a_mean_may_be_rounded():

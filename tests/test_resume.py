@@ -1,5 +1,7 @@
 """A run that is killed and started again ends as if nothing had happened."""
 
+import shutil
+
 import pytest
 import torch
 from running import SMALL, failed, run_script, succeeded, train, weights
@@ -97,6 +99,7 @@ def test_another_seed_gives_other_weights(undisturbed, shared_corpus, tmp_path):
 def test_a_killed_run_ends_like_an_undisturbed_one(
     undisturbed, shared_corpus, tmp_path, script, more
 ):
+    """Also if the corpus has moved meanwhile."""
     folder = tmp_path / "killed"
     deadly = tmp_path / "deadly.py"
     deadly.write_text(script)
@@ -108,7 +111,8 @@ def test_a_killed_run_ends_like_an_undisturbed_one(
     first = run_script(deadly, *arguments, *SMALL, *OPTIONS, *more)
     assert first.returncode == -9, first.stderr[-2000:]
     assert not (folder / "predictions.csv").exists()
-    succeeded(train(shared_corpus, folder, *OPTIONS, *more))
+    moved = shutil.copytree(shared_corpus, tmp_path / "moved")
+    succeeded(train(moved, folder, *OPTIONS, *more))
     assert_same_end(undisturbed, folder)
     assert not list((folder / "save").glob("partial-*"))
 

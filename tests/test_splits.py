@@ -6,6 +6,10 @@ import pytest
 
 from local import splits
 from local.errors import UserError
+from local.problems import lines
+from local.spelling import alike
+
+NO_NAME = "with no name of a folder"
 
 
 @pytest.fixture
@@ -14,7 +18,8 @@ def read(tmp_path):
 
     def read_text(text, **kwargs):
         (tmp_path / "train.csv").write_bytes(text.encode())
-        return splits.read_split(tmp_path / "train.csv", **kwargs)
+        table, problems = splits.read_split(tmp_path / "train.csv", **kwargs)
+        return table, lines(problems)
 
     return read_text
 
@@ -67,31 +72,49 @@ def test_extraction_needs_no_subject(read):
     [
         (
             "uid,sex\na,f\n",
-            ["train.csv has no column 'subject'; its columns: uid, sex"],
+            [
+                "1 needed column missing: 'subject' (train.csv); the columns are uid, "
+                "sex"
+            ],
         ),
-        ("name\na\n", ["no column 'uid'", "no column 'subject'"]),
+        (
+            "name\na\n",
+            ["2 needed columns missing: 'uid' (train.csv), 'subject' (train.csv)"],
+        ),
         ("uid,subject\n", ["train.csv holds no recordings"]),
-        ("uid,subject\na,s1\nb,s2\na,s3\n", ["uid 'a' stands in rows 2, 4"]),
-        ("uid,subject\na,s1\nb,\nc, \n", ["'subject' is empty in row 3, 4"]),
-        ("uid,subject\n,s1\n", ["'uid' is empty in row 2"]),
-        ("uid,subject\na/b,s1\n", ["uid 'a/b' is no name of a folder"]),
-        ("uid,subject\na\\b,s1\n", [r"uid 'a\\b' is no name of a folder"]),
-        ("uid,subject\n..,s1\n", ["uid '..' is no name of a folder"]),
-        ("uid,subject\na\x1bb,s1\n", [r"uid 'a\x1bb' is no name of a folder"]),
-        ("uid,subject,audio\na,s1,../b\n", ["audio '../b' is no name of a folder"]),
-        ("uid,subject,low,low\na,s1,1,0\n", ["has the column 'low' twice"]),
-        ("uid, uid,subject\na,b,s1\n", ["has the column 'uid' twice"]),
+        (
+            "uid,subject\na,s1\nb,s2\na,s3\n",
+            ["1 uid in several rows: 'a' (train.csv row 2, 4)"],
+        ),
+        (
+            "uid,subject\na,s1\nb,\n\nc, \n",
+            ["2 empty cells in column 'subject': train.csv row 3, 5"],
+        ),
+        ("uid,subject\n,s1\n", ["1 empty cell in column 'uid': train.csv row 2"]),
+        ("uid,subject\na/b,s1\n", [f"'uid' {NO_NAME}: 'a/b' (train.csv row 2)"]),
+        ("uid,subject\na\\b,s1\n", [rf"'uid' {NO_NAME}: 'a\\b' (train.csv row 2)"]),
+        (
+            "uid,subject\n..,s1\na/b,s2\n",
+            [f"2 cells in column 'uid' {NO_NAME}: '..' (train.csv row 2), 'a/b' ("],
+        ),
+        ("uid,subject\na\x1bb,s1\n", [rf"'uid' {NO_NAME}: 'a\x1bb' (train.csv"]),
+        ("uid,subject,audio\na,s1,../b\n", [f"'audio' {NO_NAME}: '../b' (train.csv"]),
+        ("uid,subject,low,low\na,s1,1,0\n", ["1 column given twice: 'low' (train.csv"]),
+        ("uid, uid,subject\na,b,s1\n", ["1 column given twice: 'uid' (train.csv"]),
         (
             "uid,subject,low\na,s1\nb,s2,1\nc\n",
             [
-                "expected 3 cells in a row, as the header has, found 2 in row 2",
-                "found 1 in row 4",
-                "'subject' is empty in row 4",
+                "1 row of 2 cells, where the header has 3: train.csv row 2",
+                "1 row of 1 cells, where the header has 3: train.csv row 4",
+                "1 empty cell in column 'subject': train.csv row 4",
             ],
         ),
-        ("uid,subject\ne\u0301,s1\né,s2\n", ["uid 'é' stands in rows 2, 3"]),
-        (f"uid,subject\n{'a' * 256},s1\n", ["is no name of a folder"]),
-        ("uid,subject\na\u2028b,s1\n", [r"uid 'a\u2028b' is no name of a folder"]),
+        (
+            "uid,subject\ne\u0301,s1\né,s2\n",
+            ["uid in several rows: 'é' (train.csv row 2, 3)"],
+        ),
+        (f"uid,subject\n{'a' * 256},s1\n", [NO_NAME]),
+        ("uid,subject\na\u2028b,s1\n", [rf"{NO_NAME}: 'a\u2028b'"]),
     ],
 )
 def test_problems_of_a_csv(read, text, expected):
@@ -104,9 +127,7 @@ def test_problems_of_a_csv(read, text, expected):
 @pytest.mark.parametrize("row", ["a,s1,1,", "a,s1,1,0"])
 def test_more_cells_than_columns_never_shift_the_columns(read, row):
     _, problems = read(f"uid,subject,low\n{row}\n")
-    assert problems == [
-        "train.csv: expected 3 cells in a row, as the header has, found 4 in row 2"
-    ]
+    assert problems == ["1 row of 4 cells, where the header has 3: train.csv row 2"]
 
 
 def test_files_that_are_no_csv(tmp_path):
@@ -132,26 +153,32 @@ def test_segments_may_be_given(read):
 @pytest.mark.parametrize(
     ("start_s", "end_s", "channel", "expected"),
     [
-        ("-1", "", "", "start_s is no number from 0 on in row 2"),
-        ("soon", "", "", "start_s is no number from 0 on in row 2"),
-        ("nan", "", "", "start_s is no number from 0 on in row 2"),
-        ("", "-1", "", "end_s is no number from 0 on in row 2"),
-        ("2", "1", "", "end_s is not after start_s in row 2"),
-        ("1", "1", "", "end_s is not after start_s in row 2"),
-        ("", "0", "", "end_s is not after start_s in row 2"),
-        ("", "", "left", "channel is no whole number from 0 on in row 2"),
-        ("", "", "0.5", "channel is no whole number from 0 on in row 2"),
-        ("", "", "inf", "channel is no whole number from 0 on in row 2"),
+        ("-1", "", "", "start_s with no number from 0 on"),
+        ("soon", "", "", "start_s with no number from 0 on"),
+        ("nan", "", "", "start_s with no number from 0 on"),
+        ("", "-1", "", "end_s with no number from 0 on"),
+        ("2", "1", "", "end_s that is not after start_s"),
+        ("1", "1", "", "end_s that is not after start_s"),
+        ("", "0", "", "end_s that is not after start_s"),
+        ("", "", "left", "channel with no whole number from 0 on"),
+        ("", "", "0.5", "channel with no whole number from 0 on"),
+        ("", "", "inf", "channel with no whole number from 0 on"),
     ],
 )
 def test_segments_that_are_none(read, start_s, end_s, channel, expected):
     _, problems = read(
         f"uid,subject,start_s,end_s,channel\na,s1,{start_s},{end_s},{channel}\n"
     )
-    assert any(expected in problem for problem in problems), problems
+    (problem,) = problems
+    column, kind = expected.split(" ", 1)
+    assert problem.startswith(f"1 cell in column {column!r} {kind}: ")
 
 
 # Overlaps
+
+
+def overlaps(tables, columns):
+    return lines(splits.overlaps(tables, columns))
 
 
 def split_table(**columns):
@@ -160,16 +187,16 @@ def split_table(**columns):
 
 def test_subjects_of_the_test_split_are_nowhere_else():
     tables = {
-        "train": split_table(uid=list("abc"), subject=["s1", "s1", "s2"]),
-        "valid": split_table(uid=["d"], subject=["s3"]),
-        "test": split_table(uid=list("ef"), subject=["s1", "s3"]),
+        "train.csv": split_table(uid=list("abc"), subject=["s1", "s1", "s2"]),
+        "val.csv": split_table(uid=["d"], subject=["s3"]),
+        "test.csv": split_table(uid=list("ef"), subject=["s1", "s3"]),
     }
-    assert splits.overlaps(tables, ["subject"]) == [
-        "subject 's1' is in test.csv and in train.csv",
-        "subject 's3' is in test.csv and in valid.csv",
+    assert overlaps(tables, ["subject"]) == [
+        "1 subject both in test.csv and in train.csv: 's1'",
+        "1 subject both in test.csv and in val.csv: 's3'",
     ]
-    tables["test"]["subject"] = ["s4", "s5"]
-    assert splits.overlaps(tables, ["subject"]) == []
+    tables["test.csv"]["subject"] = ["s4", "s5"]
+    assert overlaps(tables, ["subject"]) == []
 
 
 @pytest.mark.parametrize(
@@ -186,12 +213,12 @@ def test_subjects_of_the_test_split_are_nowhere_else():
 )
 def test_another_spelling_keeps_nobody_apart(of_test, other):
     tables = {
-        "train": split_table(uid=["a", "b"], subject=[other, "else"]),
-        "test": split_table(uid=["c"], subject=[of_test]),
+        "train.csv": split_table(uid=["a", "b"], subject=[other, "else"]),
+        "test.csv": split_table(uid=["c"], subject=[of_test]),
     }
-    assert splits.overlaps(tables, ["subject"]) == [
-        f"subject {of_test!r} is in test.csv and {other!r} in train.csv: spell one "
-        "alike, or tell two better apart"
+    assert overlaps(tables, ["subject"]) == [
+        f"1 subject in test.csv that train.csv spells otherwise: {of_test!r} as "
+        f"{other!r}; spell one alike, or tell two better apart"
     ]
 
 
@@ -199,31 +226,47 @@ def test_another_spelling_keeps_nobody_apart(of_test, other):
     "pair", [("p1", "p10"), ("p01", "p010"), ("a1", "a1b"), ("70", "7.0"), ("é", "e")]
 )
 def test_names_that_are_different(pair):
-    assert splits.spellings(pair) == []
+    assert alike(pair[0]) != alike(pair[1])
+
+
+def test_subjects_are_spelt_as_they_were_first(read):
+    tables = [
+        split_table(subject=["s01", "S1", "s2"]),
+        split_table(subject=["s3", "s 01", "S2"]),
+        split_table(subject=["", "s03"]),
+    ]
+    (note,) = splits.unify_subjects(tables)
+    assert [table["subject"].tolist() for table in tables] == [
+        ["s01", "s01", "s2"],
+        ["s3", "s01", "s2"],
+        ["", "s3"],
+    ]
+    assert note.startswith("3 subjects spelt in several ways") and "s0" not in note
+    assert splits.unify_subjects(tables) == []
 
 
 def test_other_columns_may_be_kept_apart_as_well():
     tables = {
-        "train": split_table(uid=["a"], subject=["s1"], site=["north"], age=[""]),
-        "test": split_table(uid=["b"], subject=["s2"], site=["north"], age=[""]),
+        "train.csv": split_table(uid=["a"], subject=["s1"], site=["north"], age=[""]),
+        "test.csv": split_table(uid=["b"], subject=["s2"], site=["north"], age=[""]),
     }
-    assert splits.overlaps(tables, ["subject", "site"]) == [
-        "site 'north' is in test.csv and in train.csv"
+    assert overlaps(tables, ["subject", "site"]) == [
+        "1 site both in test.csv and in train.csv: 'north'"
     ]
-    assert splits.overlaps(tables, ["age"]) == []  # empty is not a value
-    assert splits.overlaps(tables, ["clinic"]) == [
+    assert overlaps(tables, ["age"]) == []  # empty is not a value
+    assert overlaps(tables, ["clinic"]) == [
         "disjoint_by names 'clinic', which is no column of test.csv and train.csv"
     ]
 
 
 def test_a_uid_stands_in_one_split():
     tables = {
-        "train": split_table(uid=["a"], subject=["s1"]),
-        "valid": split_table(uid=["a"], subject=["s1"]),
-        "test": split_table(uid=["b"], subject=["s2"]),
+        "train.csv": split_table(uid=["a"], subject=["s1"]),
+        "val.csv": split_table(uid=["a"], subject=["s1"]),
+        "test.csv": split_table(uid=["b"], subject=["s2"]),
     }
-    assert splits.overlaps(tables, ["subject"]) == [
-        "uid 'a' is in train.csv and in valid.csv"
+    assert lines(splits.shared_uids(tables)) == [
+        "1 uid in several files: 'a' (train.csv, val.csv)"
     ]
 
 

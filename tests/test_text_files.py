@@ -6,7 +6,7 @@ import pytest
 
 from local import text_files
 from local.errors import UserError
-from local.text_files import read_cells, read_text
+from local.text_files import read_cells, read_rows, read_text
 
 ROWS = [["uid", "subject", "note"], ["r1", "s1", "é, ü"], ["r2", "s2", "a\nb; c"]]
 TEXT = 'uid,subject,note\nr1,s1,"é, ü"\nr2,s2,"a\nb; c"\n'
@@ -55,6 +55,20 @@ def test_a_column_of_the_name_decides_not_how_many_there_are(file):
     text = "uid;a,b;c,d;e,f\nr1;1,5;2,5;3,5\n"
     assert read_cells(file(text), "uid")[1] == ["r1", "1,5", "2,5", "3,5"]
     assert read_cells(file("name;x\na;b\n"), "uid") == [["name;x"], ["a;b"]]
+
+
+@pytest.mark.parametrize(
+    "first", ["sep=;\n", "SEP=;\r\n", '"sep=;"\n', "\ufeffsep=;\n", "sep=; \n"]
+)
+def test_a_first_line_may_tell_the_delimiter(file, first):
+    """Excel hides it and doesn't count it; rows that are blank count."""
+    path = file(f"{first}uid;a,b,c\n\nr1;1,5\n")
+    assert read_rows(path, "uid") == [(1, ["uid", "a,b,c"]), (3, ["r1", "1,5"])]
+    assert read_cells(file("sep=|\nuid|x\nr1|2\n"), "uid") == [
+        ["uid", "x"],
+        ["r1", "2"],
+    ]
+    assert read_cells(file("sep=x\nuid\n"), "uid") == [["sep=x"], ["uid"]]
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import pandas as pd
 
 from local.labels import score_labels
+from local.spelling import alike
 
 
 def leakage(manifests, hashes, names, label_ranges=None):
@@ -50,10 +51,14 @@ def leakage(manifests, hashes, names, label_ranges=None):
     scores = score_labels(names, label_ranges)
     binary = [name for name in names if name not in scores]
     return {
-        "shared_subjects": sorted(value for value, _ in _in_two(rows, "subject")),
+        "shared_subjects": sorted(
+            # as it is spelt first
+            shared["subject"].iloc[0]
+            for _, shared in _in_two(rows, rows["subject"].map(alike))
+        ),
         "shared_audio": [
             {"splits": shared["split"].unique().tolist(), "uids": list(shared["uid"])}
-            for _, shared in _in_two(rows, "hash")
+            for _, shared in _in_two(rows, rows["hash"])
         ],
         "label_shares": {
             split: {name: _share(manifest[name]) for name in binary}
@@ -62,9 +67,9 @@ def leakage(manifests, hashes, names, label_ranges=None):
     }
 
 
-def _in_two(rows, column):
-    """Yields the values of a column that are in two splits, each with its rows."""
-    for value, group in rows.groupby(column, sort=False):
+def _in_two(rows, values):
+    """Yields the values [n] that are in two splits, each with its rows."""
+    for value, group in rows.groupby(values, sort=False):
         if group["split"].nunique() > 1:
             yield value, group
 

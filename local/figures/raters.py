@@ -17,6 +17,7 @@ from local.figures.drawing import (
     shown,
 )
 from local.formats import number
+from local.label_cells import CellCodes
 from local.labels import flatten
 from local.predictions import rows_of_label
 from local.raters import consensus, read_ratings
@@ -47,7 +48,7 @@ def draw_raters(evidence):
         evidence.manifests[evidence.split],
         list(points),
         evidence.types,
-        evidence.settings.get("missing_values", []),
+        CellCodes.of(evidence.settings),
         evidence.split,
     )
     height = (3.0 if len(points) > 1 else 4.1) + LINE * max(map(len, points.values()))

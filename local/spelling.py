@@ -1,0 +1,74 @@
+"""Names that people and programs spell in several ways: who is who, by one rule."""
+
+import re
+import unicodedata
+
+
+def composed(name):
+    """A name in the Unicode form in which "é" is one character, for comparing.
+
+    Example
+    -------
+    >>> composed("e\u0301") == "\u00e9"
+    True
+    """
+    return unicodedata.normalize("NFC", name)
+
+
+def alike(name):
+    """What is left of a name without what people and programs change by accident.
+
+    Case, spaces, Unicode form, characters that can't be seen; and what a spreadsheet
+    makes of a number: ``007`` and ``7.0`` are ``7``.
+
+    Example
+    -------
+    >>> alike("S01") == alike("s1\u200b"), alike("007") == alike("7.0")
+    (True, True)
+    >>> alike("s1") == alike("s10")
+    False
+    """
+    text = unicodedata.normalize("NFKC", name).casefold()
+    text = "".join(c for c in text if unicodedata.category(c) != "Cf" and c != " ")
+    return re.sub(r"(?<!\d)0+(?=\d)", "", re.sub(r"(?<=\d)\.0+$", "", text))
+
+
+def among(names, others):
+    """Those of some names that are among others, in whatever spelling.
+
+    Arguments
+    ---------
+    names, others : iterable of str
+
+    Returns
+    -------
+    set of str
+
+    Example
+    -------
+    >>> among(["s01", "s2"], ["S1", "s3"])
+    {'s01'}
+    """
+    known = {alike(other) for other in others}
+    return {name for name in names if alike(name) in known}
+
+
+def first_spellings(names):
+    """The spelling in which each name was first seen.
+
+    Arguments
+    ---------
+    names : iterable of str
+
+    Returns
+    -------
+    dict of str to str
+        Every spelling → the first one of the same name.
+
+    Example
+    -------
+    >>> first_spellings(["s01", "S01", "s02"])
+    {'s01': 's01', 'S01': 's01', 's02': 's02'}
+    """
+    first = {}
+    return {name: first.setdefault(alike(name), name) for name in dict.fromkeys(names)}
