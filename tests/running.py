@@ -4,6 +4,8 @@ Loading PyTorch and SpeechBrain takes longer than most scripts do here. One proc
 loads the libraries, none of our modules, and forks for every script.
 """
 
+import functools
+import gc
 import multiprocessing
 import os
 import runpy
@@ -15,6 +17,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from speechbrain.utils import logger
+from speechbrain.utils.superpowers import run_shell
 
 ROOT = Path(__file__).parents[1]
 TIMEOUT_S = 300
@@ -32,7 +36,11 @@ FORKING.set_forkserver_preload(
         *("torch", "torchaudio", "speechbrain.lobes.models.ECAPA_TDNN", "hyperpyyaml"),
         *("pandas", "pyarrow", "scipy.stats", "sklearn.linear_model", "librosa", "av"),
         *("statsmodels.stats.proportion", "matplotlib.figure", "jinja2", "soundfile"),
-        *("google.cloud.storage", "torch._dynamo"),
+        *("google.cloud.storage", "torch._dynamo", "scipy.signal", "pyarrow.parquet"),
+        *("statsmodels.discrete.discrete_model", "sklearn.pipeline", "sklearn.impute"),
+        *("statsmodels.nonparametric.smoothers_lowess", "krippendorff", "silero_vad"),
+        *("speechbrain.lobes.features", "speechbrain.augment.codec", "google_crc32c"),
+        *("matplotlib.backends.backend_agg", "soxr", "speechbrain.utils.epoch_loop"),
     ]
 )
 
@@ -93,7 +101,8 @@ def _run_forked(arguments, folder, environment):
     with tempfile.TemporaryDirectory() as outputs:
         texts = [Path(outputs) / name for name in ("stdout", "stderr")]
         process = FORKING.Process(
-            target=_be_script, args=(arguments, str(folder), environment, texts)
+            target=_be_script,
+            args=(arguments, str(folder), environment, texts, _packages()),
         )
         process.start()
         process.join(TIMEOUT_S)
@@ -104,8 +113,16 @@ def _run_forked(arguments, folder, environment):
         return subprocess.CompletedProcess(arguments, process.exitcode, *said)
 
 
-def _be_script(arguments, folder, environment, texts):
+@functools.cache
+def _packages():
+    """What SpeechBrain asks pip for at each start, for as long as a small training."""
+    return run_shell("pip freeze")
+
+
+def _be_script(arguments, folder, environment, texts, packages):
     """Run a script in this process as if it had been started by itself."""
+    gc.freeze()  # what is loaded is not looked through again and again
+    logger.run_shell = lambda of: packages if of == "pip freeze" else run_shell(of)
     for descriptor, path in enumerate((os.devnull, *texts)):
         flags = os.O_WRONLY | os.O_CREAT if descriptor else os.O_RDONLY
         os.dup2(os.open(path, flags), descriptor)
