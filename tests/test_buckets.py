@@ -41,11 +41,8 @@ def local_run(shared_corpus, tmp_path_factory):
 
 
 @pytest.fixture
-def bucket(gcs, shared_corpus, monkeypatch):
+def bucket(gcs, shared_corpus):
     """The bucket server with the corpus in it."""
-    # requests are counted here: none may be made again because a machine is busy
-    monkeypatch.setenv("GCS_TIMEOUT_S", "20")
-    monkeypatch.setenv("GCS_DEADLINE_S", "60")
     gcs.put(BUCKET, shared_corpus, "study A/corpus")
     return gcs
 
