@@ -79,15 +79,12 @@ def run_script(*arguments, folder=ROOT, launcher=None):
     subprocess.CompletedProcess
         With text in stdout and stderr.
     """
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     if launcher is None:
-        return _run_forked(
-            [str(argument) for argument in arguments], folder, environment
-        )
+        return Started(*arguments, folder=folder).wait()
     return subprocess.run(
         [sys.executable, *launcher, *map(str, arguments)],
         cwd=folder,
-        env=environment,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -96,21 +93,44 @@ def run_script(*arguments, folder=ROOT, launcher=None):
     )
 
 
-def _run_forked(arguments, folder, environment):
-    """What subprocess.run does, without loading the libraries again."""
-    with tempfile.TemporaryDirectory() as outputs:
-        texts = [Path(outputs) / name for name in ("stdout", "stderr")]
-        process = FORKING.Process(
+class Started:
+    """A script that runs, as subprocess.Popen's, without loading the libraries again.
+
+    Arguments
+    ---------
+    *arguments : str or Path
+        Script and options.
+    folder : Path
+        Where to run it.
+    **environment : str
+        What its environment has beside that of this process.
+
+    Attributes
+    ----------
+    process : multiprocessing.Process
+    """
+
+    def __init__(self, *arguments, folder=ROOT, **environment):
+        self.args = [str(argument) for argument in arguments]
+        self._outputs = tempfile.TemporaryDirectory()
+        self._texts = [Path(self._outputs.name) / name for name in ("out", "error")]
+        environment = {**os.environ, "PYTHONPATH": str(ROOT), **environment}
+        self.process = FORKING.Process(
             target=_be_script,
-            args=(arguments, str(folder), environment, texts, _packages()),
+            args=(self.args, str(folder), environment, self._texts, _packages()),
         )
-        process.start()
-        process.join(TIMEOUT_S)
-        if process.exitcode is None:
-            process.kill()
-            raise subprocess.TimeoutExpired(arguments, TIMEOUT_S)
-        said = [text.read_text() if text.exists() else "" for text in texts]
-        return subprocess.CompletedProcess(arguments, process.exitcode, *said)
+        self.process.start()
+
+    def wait(self):
+        """Its end, as subprocess.CompletedProcess."""
+        with self._outputs:
+            self.process.join(TIMEOUT_S)
+            status = self.process.exitcode
+            if status is None:
+                self.process.kill()
+                raise subprocess.TimeoutExpired(self.args, TIMEOUT_S)
+            said = [text.read_text() if text.exists() else "" for text in self._texts]
+        return subprocess.CompletedProcess(self.args, status, *said)
 
 
 @functools.cache
