@@ -1,5 +1,6 @@
 # make demo    install, make the demo corpus, train, evaluate, extract, show results
-# make test    install, check the style, run all tests, report their coverage of local/
+# make test    install, check the style, run all tests but for repetitions
+# make test-all   the same with them, and report the coverage of local/
 # make fuzz    ten minutes of damaged recordings: does any get through
 # make benchmark   how fast training and extraction are, beside other ways; a quarter
 #              of an hour in which nothing else should run
@@ -30,7 +31,11 @@ RESULTS := results/demo
 DEMO_OPTIONS := --channels=[256,256,256,256,768] --number_of_epochs=8 \
 	--batch_size=16 --clip_length=3 --scheduler=onecycle --max_lr=0.001 --freqm=10
 
-.PHONY: demo test test-faults fuzz benchmark lint install lock newest audit clean
+# Two processes, and the tests of a file in one of them.
+IN_TWO := --numprocesses=2 --dist=loadscope --no-loadscope-reorder
+
+.PHONY: demo test test-all test-faults fuzz benchmark lint install lock newest audit \
+	clean
 
 demo: install
 	$(PY) recipes/demo/prepare.py --corpus_folder=$(CORPUS)
@@ -45,10 +50,11 @@ demo: install
 		--experiment_folder=$(RESULTS)
 
 test: install lint
+	OMP_NUM_THREADS=1 $(PY) -m pytest -m "not repeats" $(IN_TWO)
+
+test-all: install lint
 	rm -rf .coverage
-	OMP_NUM_THREADS=1 $(PY) -m coverage run -m \
-		pytest -m "not alone" --numprocesses=2 --dist=loadscope --no-loadscope-reorder
-	OMP_NUM_THREADS=1 $(PY) -m coverage run -m pytest -m alone
+	OMP_NUM_THREADS=1 $(PY) -m coverage run -m pytest $(IN_TWO)
 	$(PY) -m coverage combine --quiet
 	$(PY) -m coverage report
 

@@ -4,6 +4,8 @@ Loading PyTorch and SpeechBrain takes longer than most scripts do here. One proc
 loads the libraries, none of our modules, and forks for every script.
 """
 
+import functools
+import gc
 import multiprocessing
 import os
 import runpy
@@ -15,6 +17,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from speechbrain.utils import logger
+from speechbrain.utils.superpowers import run_shell
 
 ROOT = Path(__file__).parents[1]
 TIMEOUT_S = 300
@@ -32,7 +36,11 @@ FORKING.set_forkserver_preload(
         *("torch", "torchaudio", "speechbrain.lobes.models.ECAPA_TDNN", "hyperpyyaml"),
         *("pandas", "pyarrow", "scipy.stats", "sklearn.linear_model", "librosa", "av"),
         *("statsmodels.stats.proportion", "matplotlib.figure", "jinja2", "soundfile"),
-        *("google.cloud.storage", "torch._dynamo"),
+        *("google.cloud.storage", "torch._dynamo", "scipy.signal", "pyarrow.parquet"),
+        *("statsmodels.discrete.discrete_model", "sklearn.pipeline", "sklearn.impute"),
+        *("statsmodels.nonparametric.smoothers_lowess", "krippendorff", "silero_vad"),
+        *("speechbrain.lobes.features", "speechbrain.augment.codec", "google_crc32c"),
+        *("matplotlib.backends.backend_agg", "soxr", "speechbrain.utils.epoch_loop"),
     ]
 )
 
@@ -71,15 +79,12 @@ def run_script(*arguments, folder=ROOT, launcher=None):
     subprocess.CompletedProcess
         With text in stdout and stderr.
     """
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     if launcher is None:
-        return _run_forked(
-            [str(argument) for argument in arguments], folder, environment
-        )
+        return Started(*arguments, folder=folder).wait()
     return subprocess.run(
         [sys.executable, *launcher, *map(str, arguments)],
         cwd=folder,
-        env=environment,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -88,24 +93,56 @@ def run_script(*arguments, folder=ROOT, launcher=None):
     )
 
 
-def _run_forked(arguments, folder, environment):
-    """What subprocess.run does, without loading the libraries again."""
-    with tempfile.TemporaryDirectory() as outputs:
-        texts = [Path(outputs) / name for name in ("stdout", "stderr")]
-        process = FORKING.Process(
-            target=_be_script, args=(arguments, str(folder), environment, texts)
+class Started:
+    """A script that runs, as subprocess.Popen's, without loading the libraries again.
+
+    Arguments
+    ---------
+    *arguments : str or Path
+        Script and options.
+    folder : Path
+        Where to run it.
+    **environment : str
+        What its environment has beside that of this process.
+
+    Attributes
+    ----------
+    process : multiprocessing.Process
+    """
+
+    def __init__(self, *arguments, folder=ROOT, **environment):
+        self.args = [str(argument) for argument in arguments]
+        self._outputs = tempfile.TemporaryDirectory()
+        self._texts = [Path(self._outputs.name) / name for name in ("out", "error")]
+        environment = {**os.environ, "PYTHONPATH": str(ROOT), **environment}
+        self.process = FORKING.Process(
+            target=_be_script,
+            args=(self.args, str(folder), environment, self._texts, _packages()),
         )
-        process.start()
-        process.join(TIMEOUT_S)
-        if process.exitcode is None:
-            process.kill()
-            raise subprocess.TimeoutExpired(arguments, TIMEOUT_S)
-        said = [text.read_text() if text.exists() else "" for text in texts]
-        return subprocess.CompletedProcess(arguments, process.exitcode, *said)
+        self.process.start()
+
+    def wait(self):
+        """Its end, as subprocess.CompletedProcess."""
+        with self._outputs:
+            self.process.join(TIMEOUT_S)
+            status = self.process.exitcode
+            if status is None:
+                self.process.kill()
+                raise subprocess.TimeoutExpired(self.args, TIMEOUT_S)
+            said = [text.read_text() if text.exists() else "" for text in self._texts]
+        return subprocess.CompletedProcess(self.args, status, *said)
 
 
-def _be_script(arguments, folder, environment, texts):
+@functools.cache
+def _packages():
+    """What SpeechBrain asks pip for at each start, for as long as a small training."""
+    return run_shell("pip freeze")
+
+
+def _be_script(arguments, folder, environment, texts, packages):
     """Run a script in this process as if it had been started by itself."""
+    gc.freeze()  # what is loaded is not looked through again and again
+    logger.run_shell = lambda of: packages if of == "pip freeze" else run_shell(of)
     for descriptor, path in enumerate((os.devnull, *texts)):
         flags = os.O_WRONLY | os.O_CREAT if descriptor else os.O_RDONLY
         os.dup2(os.open(path, flags), descriptor)

@@ -1,11 +1,12 @@
 """recipes.demo.ablation: what is run, and the table of it."""
 
 import re
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import soundfile
-from running import SMALL
+from running import SMALL, run_script
 
 from local.cli import top_level_keys
 from local.config import plain_values
@@ -57,6 +58,10 @@ def test_runs_are_made_once_and_the_table_is_printed(
     shared_corpus, tmp_path, monkeypatch, capsys
 ):
     monkeypatch.setattr(ablation, "COMMON", SMALL)
+    forked = SimpleNamespace(
+        run=lambda command, **_: run_script(*command[1:]), DEVNULL=None
+    )
+    monkeypatch.setattr(ablation, "subprocess", forked)
     arguments = [
         f"--corpus_folder={shared_corpus}",
         f"--output_folder={tmp_path}",

@@ -8,15 +8,17 @@ import subprocess
 import sys
 import threading
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
 from conftest import make_corpus, read_csv, write_csv
-from running import ROOT, SMALL, failed, run_script
+from running import ROOT, SMALL, Started, failed, run_script
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 import cross_validate
+from local import fold_runs
 from local.claims import claimed
 from local.config import plain_values
 from local.errors import UserError
@@ -636,8 +638,13 @@ def test_a_killed_run_ends_like_an_undisturbed_one(run, tmp_path, monkeypatch):
     csv_of(corpus, "test").unlink()
     deadly = tmp_path / "deadly.py"
     deadly.write_text(DEADLY)
-    for name, value in (("OMP_NUM_THREADS", "1"), ("PYTHONPATH", str(ROOT))):
-        monkeypatch.setenv(name, value)
+
+    def fork(command, **_):
+        script = Started(*command[1:])
+        return SimpleNamespace(wait=lambda: script.wait().returncode)
+
+    forking = SimpleNamespace(Popen=fork, DEVNULL=None)
+    monkeypatch.setattr(fold_runs, "subprocess", forking)
     options = ("--n_folds=2", *SMALL, "--number_of_epochs=1", "--audit=False")
     real = {"train": cross_validate.TRAIN, "yaml": TRAIN_YAML}
     kill = real | {"train": (sys.executable, str(deadly))}

