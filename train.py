@@ -23,7 +23,7 @@ from speechbrain.utils.distributed import (
     run_on_main,
 )
 
-from local import prepare, publishing, training
+from local import publishing, saved_preparations, training
 from local.claims import claimed
 from local.config import load_hparams
 from local.experiment import MANIFESTS, RUN_OPTIONS, save_hparams
@@ -60,7 +60,7 @@ def run(arguments, command):
     run_on_main(save_hparams, [arguments.hparams_file, plan.overrides, folder])
     for note in plan.notes:
         logger.info(note)
-    run_on_main(prepare.save_preparation, [preparation, folder / MANIFESTS])
+    run_on_main(saved_preparations.save_preparation, [preparation, folder / MANIFESTS])
     run_on_main(write_json, [folder / RUN_OPTIONS, plan.run_options])
     if plan.upload_to:
         publication = publishing.ExperimentPublication(folder, plan.upload_to)

@@ -16,6 +16,7 @@ from local.files import read_json
 from local.manifests import positive_weights, stop_on_failed
 from local.operating_points import read_cross_fitted
 from local.pseudonyms import Pseudonyms, read_pseudonyms
+from local.saved_preparations import saved_preparation
 from local.settings import check_numbers, check_values, check_window
 from local.storage import Storage, told_as
 from local.subgroups import group_columns
@@ -23,7 +24,7 @@ from local.thresholds import threshold_rule
 
 #: Keys that a resumed run may change: none shapes the model, or what the data are.
 FREE_ON_RESUME = (
-    # the corpus may have moved: prepare.saved_preparation compares what is there
+    # the corpus may have moved: saved_preparation compares what is there
     "corpus_folder",
     "data_folder",
     "split_folder",
@@ -146,7 +147,7 @@ def plan_training(arguments, use_statistics=True):
     preparation = None
     if not values["check_only"]:
         _check_same_experiment(hparams_file, overrides, run_options, folder)
-        preparation = prepare.saved_preparation(folder / MANIFESTS, values)
+        preparation = saved_preparation(folder / MANIFESTS, values)
     if preparation is None:
         preparation = prepare.prepare_training(values)
     if values["on_bad_recording"] == "stop" and not values["check_only"]:

@@ -7,9 +7,7 @@ and told at once.
 import dataclasses
 import hashlib
 import json
-from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from local import corpus, decoded_cache, labels, splits
@@ -17,16 +15,13 @@ from local.addresses import joined
 from local.contradictions import contradictions
 from local.entries import why_one_class
 from local.errors import UserError
-from local.files import atomic_write, read_json, write_json
 from local.formats import counted
 from local.label_cells import CellCodes
 from local.manifests import (
     MEASURED,
     RESERVED,
-    SEGMENT,
     build_manifest,
     grouped_reasons,
-    read_manifest,
     stop_on_failed,
 )
 from local.raters import targets_with_raters
@@ -52,10 +47,6 @@ KEYS = (
     "audio_backend",
     "mono",
 )
-
-
-#: What tells recordings apart that have moved.
-COMPARED = ["duration", "sample_rate", "channels", "peak", "level_dbfs"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -129,10 +120,38 @@ def prepare_training(values):
     _check_names(names)
     types = labels.parse_label_types(values["label_types"], names, values["loss"])
     ranges = labels.label_ranges(types, names)
-    files = corpus.split_files(values, storage)
-
-    problems, notes, tables, targets = [], [], {}, {}
+    files, notes = corpus.split_files(values, storage), []
     excluded = corpus.find_exclusions(values, storage, notes)
+    tables, targets = _read_splits(files, values, types, ranges, excluded, notes)
+
+    manifests, failed = {}, []
+    folders = pd.concat(tables.values())["audio"].unique().tolist()
+    recordings = fetched(folders, values, storage, excluded, notes)
+    for split in tables:
+        manifests[split], bad = build_manifest(
+            tables[split],
+            targets[split],
+            recordings,
+            values,
+            notes,
+            f"inspecting {split}",
+        )
+        failed += [{**entry, "split": split} for entry in bad]
+    if values["on_bad_recording"] == "skip":
+        _check_enough(manifests, failed)
+    fingerprint = fingerprint_of(values, files.values(), labels_file, excluded)
+    found = Preparation(
+        groups, manifests, failed, notes, fingerprint, ranges, recordings
+    )
+    notes += [
+        f"{of.counted} (--check_only=True names them)" for of in found.contradictions
+    ]
+    return found
+
+
+def _read_splits(files, values, types, ranges, excluded, notes):
+    """Tables and targets by split, subjects kept apart; or all that is wrong there."""
+    problems, tables, targets = [], {}, {}
     for split, file in files.items():
         address = joined(values["split_folder"], file.name)
         table, targets[split], found = read_rated(
@@ -155,33 +174,10 @@ def prepare_training(values):
         problems += _unlearnable(targets, ranges, notes)
     if problems:
         raise UserError("The splits can't be used as they are:", problems)
-
-    manifests, failed = {}, []
-    folders = pd.concat(tables.values())["audio"].unique().tolist()
-    recordings = _fetched(folders, values, storage, excluded, notes)
-    for split in tables:
-        manifests[split], bad = build_manifest(
-            tables[split],
-            targets[split],
-            recordings,
-            values,
-            notes,
-            f"inspecting {split}",
-        )
-        failed += [{**entry, "split": split} for entry in bad]
-    if values["on_bad_recording"] == "skip":
-        _check_enough(manifests, failed)
-    fingerprint = _fingerprint(values, files.values(), labels_file, excluded)
-    found = Preparation(
-        groups, manifests, failed, notes, fingerprint, ranges, recordings
-    )
-    notes += [
-        f"{of.counted} (--check_only=True names them)" for of in found.contradictions
-    ]
-    return found
+    return tables, targets
 
 
-def _fetched(names, values, storage, excluded, notes):
+def fetched(names, values, storage, excluded, notes):
     """The recordings of these names, brought here at once if there is room."""
     recordings = storage.recordings(values["data_folder"], names)
     recordings.forget(excluded.recordings - set(names))
@@ -332,7 +328,7 @@ def _inspected(
 ):
     """The PreparedSplit of a table."""
     names = table["audio"].unique().tolist()
-    recordings = _fetched(names, values, storage, excluded, notes)
+    recordings = fetched(names, values, storage, excluded, notes)
     manifest, failed = build_manifest(
         table, targets, recordings, values, notes, f"inspecting {title}"
     )
@@ -450,7 +446,7 @@ def _check_enough(manifests, failed):
         )
 
 
-def _fingerprint(values, files, labels_file, excluded):
+def fingerprint_of(values, files, labels_file, excluded):
     """Changes with what preparation depends on."""
     digest = hashlib.sha256()
     plain = {key: str(values[key]) for key in KEYS}
@@ -479,119 +475,3 @@ def contents(file):
         while row and not row[-1]:
             row.pop()
     return json.dumps(rows).encode()
-
-
-def saved_preparation(folder, values):
-    """The preparation that an interrupted run saved, if its input is unchanged.
-
-    Arguments
-    ---------
-    folder : Path
-        `save/manifests` of the experiment.
-    values : dict
-        As for `prepare_training`.
-
-    Returns
-    -------
-    Preparation or None
-        None where there is nothing saved.
-
-    Raises
-    ------
-    UserError
-        If the CSVs, labels.txt or a key of `KEYS` changed since.
-    """
-    record = Path(folder) / "preparation.json"
-    if not record.exists():
-        return None
-    try:
-        saved = read_json(record)
-        names = labels.flatten(saved["label_groups"])
-        manifests = {
-            split: read_manifest(Path(folder) / f"{split}.csv", names)
-            for split in saved.pop("splits")
-        }
-        fingerprint = saved["fingerprint"]
-    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
-        raise UserError(
-            f"What {folder} keeps of the preparation is damaged ({error}). Deleting "
-            "that folder has the data prepared again; checkpoints stay."
-        ) from error
-    if saved.pop("withdrawn", None):
-        raise UserError(
-            f"Consent was withdrawn of subjects that {folder} was prepared with "
-            "(withdraw.py), so this training does not go on. Give another "
-            "--output_folder to train without them."
-        )
-    storage, notes = Storage.of(values), []
-    files = corpus.split_files(values, storage).values()
-    labels_file = storage.file(values["labels_file"])
-    excluded = corpus.find_exclusions(values, storage, notes)
-    if _fingerprint(values, files, labels_file, excluded) != fingerprint:
-        raise UserError(
-            f"{folder} was prepared from other CSVs, labels or settings than these. "
-            "Give another --output_folder to train on the new ones, or restore the "
-            "old ones to continue."
-        )
-    names = pd.concat(manifests.values())["recording"].unique().tolist()
-    recordings = _fetched(names, values, storage, excluded, notes)
-    _check_still_there(manifests.values(), recordings)
-    if saved.pop("data_folder") != recordings.place:
-        for split, manifest in manifests.items():
-            _check_same(manifest, recordings, values, f"inspecting {split} again")
-    return Preparation(manifests=manifests, recordings=recordings, **saved)
-
-
-def _check_still_there(manifests, recordings):
-    """Stop a run that would meet the first missing recording in an epoch's middle."""
-    rows = pd.concat(manifests)[["ID", "recording"]]
-    reasons = recordings.unreadable(rows["recording"].unique())
-    if reasons:
-        lost = rows[rows["recording"].isin(list(reasons))]
-        raise UserError(
-            f"{len(lost)} recordings that this experiment was prepared with are no "
-            "longer there. Restore them to continue, or give another --output_folder:",
-            [f"{row.ID}: {reasons[row.recording]}" for row in lost.itertuples()],
-        )
-
-
-def _check_same(manifest, recordings, values, title):
-    """Refuse other recordings than those of a manifest, at a place they moved to."""
-    if manifest.empty:
-        return
-    rows = manifest.rename(columns={"ID": "uid", "recording": "audio"})
-    rows = rows[["uid", "audio", *SEGMENT]]
-    found, failed = build_manifest(rows, None, recordings, values, [], title)
-    lost = {entry["uid"]: entry["reason"] for entry in failed}
-    kept = manifest[~manifest["ID"].isin(list(lost))].reset_index(drop=True)
-    same = np.isclose(found[COMPARED], kept[COMPARED], rtol=1e-4).all(axis=1)
-    other = dict.fromkeys(kept["ID"][~same], "another length, rate or level")
-    if lost or other:
-        raise UserError(
-            f"{recordings.place} is not what this experiment was prepared with. Give "
-            "the same recordings, or another --output_folder to train on these:",
-            [f"{uid}: {reason}" for uid, reason in {**lost, **other}.items()],
-        )
-
-
-def save_preparation(preparation, folder):
-    """Write the manifests, and last the record that makes them count.
-
-    Arguments
-    ---------
-    preparation : Preparation
-    folder : Path
-    """
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    for split, manifest in preparation.manifests.items():
-        with atomic_write(folder / f"{split}.csv") as file:
-            manifest.to_csv(file, index=False)
-    record = {
-        field.name: getattr(preparation, field.name)
-        for field in dataclasses.fields(preparation)
-        if field.name not in ("manifests", "recordings")
-    }
-    record["splits"] = list(preparation.manifests)
-    record["data_folder"] = preparation.recordings.place
-    write_json(folder / "preparation.json", record)

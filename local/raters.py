@@ -14,7 +14,8 @@ import numpy as np
 from sklearn.metrics import cohen_kappa_score, roc_auc_score, roc_curve
 
 from local.entries import measure
-from local.label_cells import WrongCells, targets_from_table
+from local.label_cells import targets_from_table
+from local.label_proposals import WrongCells
 from local.metrics import icc_agreement
 from local.problems import Place, Problem
 

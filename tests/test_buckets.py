@@ -19,7 +19,7 @@ from local.experiment import MANIFESTS, open_experiment
 from local.export import folder as export_folder
 from local.interface import ClinicalClassifier
 from local.planning import plan_training
-from local.prepare import save_preparation
+from local.saved_preparations import save_preparation
 
 pytest_plugins = ["gcs_server"]
 

@@ -12,6 +12,7 @@ from local import manifests, prepare, splits
 from local.config import plain_values
 from local.corpus import corpus_addresses
 from local.errors import UserError
+from local.saved_preparations import save_preparation, saved_preparation
 from tests.conftest import (
     RATE,
     read_csv,
@@ -457,14 +458,14 @@ def test_extraction_reads_a_csv_with_uids_only(corpus):
 def save(corpus, folder, **overrides):
     values = values_of(corpus, **overrides)
     found = prepare.prepare_training(values)
-    prepare.save_preparation(found, folder)
+    save_preparation(found, folder)
     return found
 
 
 def test_a_saved_preparation_is_what_was_saved(corpus, tmp_path):
     change_csv(corpus, "test", lambda rows: [{**r, "duration": "1"} for r in rows])
     saved = save(corpus, tmp_path / "manifests")
-    found = prepare.saved_preparation(tmp_path / "manifests", values_of(corpus))
+    found = saved_preparation(tmp_path / "manifests", values_of(corpus))
     for split, manifest in saved.manifests.items():
         pd.testing.assert_frame_equal(
             found.manifests[split], manifest, check_exact=True
@@ -475,7 +476,7 @@ def test_a_saved_preparation_is_what_was_saved(corpus, tmp_path):
 
 
 def test_nothing_saved_is_nothing(corpus, tmp_path):
-    assert prepare.saved_preparation(tmp_path, values_of(corpus)) is None
+    assert saved_preparation(tmp_path, values_of(corpus)) is None
 
 
 @pytest.mark.parametrize("what", ["csv", "labels", "val", "excluded", "key", "loss"])
@@ -494,7 +495,7 @@ def test_a_saved_preparation_of_other_input_is_refused(corpus, tmp_path, what):
         values["loss"] = "mse"
     else:
         values["min_duration"] = 0.35
-    message = user_error(prepare.saved_preparation, tmp_path / "manifests", values)
+    message = user_error(saved_preparation, tmp_path / "manifests", values)
     assert "was prepared from other CSVs, labels or settings" in message
 
 
@@ -503,21 +504,19 @@ def test_csvs_that_were_only_saved_again_are_the_same(corpus, tmp_path):
     path = corpus / "splits" / "train.csv"
     text = path.read_text().replace(",", ";").replace("\n", ";\r\n")
     path.write_bytes(f"sep=;\r\n{text}\r\n".encode("utf-8-sig"))
-    found = prepare.saved_preparation(tmp_path / "manifests", values_of(corpus))
+    found = saved_preparation(tmp_path / "manifests", values_of(corpus))
     assert found.fingerprint == saved.fingerprint
 
 
 def test_a_corpus_may_move_and_must_be_the_same(corpus, tmp_path):
     saved = save(corpus, tmp_path / "manifests")
     moved = corpus.rename(tmp_path / "moved")
-    found = prepare.saved_preparation(tmp_path / "manifests", values_of(moved))
+    found = saved_preparation(tmp_path / "manifests", values_of(moved))
     assert found.recordings.place == str(moved / "audio")
     pd.testing.assert_frame_equal(found.manifests["train"], saved.manifests["train"])
     shutil.copy(moved / "audio" / "s01_0" / "waveform.wav", moved / "audio" / "s00_0")
     (moved / "audio" / "s02_0" / "waveform.wav").write_bytes(b"")
-    message = user_error(
-        prepare.saved_preparation, tmp_path / "manifests", values_of(moved)
-    )
+    message = user_error(saved_preparation, tmp_path / "manifests", values_of(moved))
     assert "is not what this experiment was prepared with" in message
     assert "s00_0: another length, rate or level" in message
     assert "s02_0: waveform.wav is empty" in message
@@ -667,8 +666,8 @@ def test_scores_are_prepared(scored_corpus, tmp_path, loss, loud, ranges):
     assert set(train["loud"].dropna()) == loud
     assert math.isnan(train["loud"][0])
 
-    prepare.save_preparation(found, tmp_path / "manifests")
-    back = prepare.saved_preparation(tmp_path / "manifests", values)
+    save_preparation(found, tmp_path / "manifests")
+    back = saved_preparation(tmp_path / "manifests", values)
     assert back.label_ranges == ranges
     pd.testing.assert_frame_equal(back.manifests["train"], train, check_exact=True)
 
