@@ -6,7 +6,7 @@
 Divides the recordings of train.csv and val.csv; those of test.csv stay for the final
 evaluation. Every fold is an experiment of train.py, which gets all other options. A run
 that was interrupted continues when the same command is given again; finished folds are
-not run again.
+not run again, unless a part of their evaluation failed.
 """
 
 import logging
@@ -31,7 +31,7 @@ def main(argv, train=TRAIN):
     with claimed(plan.folder) as claim:
         write_plan(plan)
         for run in (run for of_repeat in plan.runs for run in of_repeat):
-            if run.is_finished:
+            if run.is_finished and not run.failed_parts():
                 logger.info("%s is finished", run.name)
                 continue
             print(f"{run.name}: {run.folder}", flush=True)
@@ -41,7 +41,8 @@ def main(argv, train=TRAIN):
         result = collect_results(plan.runs, plan.labels, plan.folder)
     print(f"\n{format_cross_validation(result)}")
     print(f"\nEverything is in {plan.folder}")
-    return cli.INCOMPLETE if (plan.folder / "failed.csv").exists() else cli.OK
+    incomplete = result["failed_parts"] or (plan.folder / "failed.csv").exists()
+    return cli.INCOMPLETE if incomplete else cli.OK
 
 
 def _stopped(run, status):

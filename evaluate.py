@@ -70,7 +70,7 @@ def run(arguments, options, command, upload_to, stack):
     # the other processes need not wait for what can take long
     if not if_main_process():
         return cli.OK
-    if options["audit"] and scored.recordings:
+    if scored.needs_measurements:
         scored = measured(scored, scored.audio_settings, brain)
     return report(scored, folder, upload_to)
 
@@ -94,7 +94,8 @@ def report(scored, folder, upload_to):
     failed = [
         of for of in scored.failed if of.get("split", scored.split) == scored.split
     ]
-    return cli.INCOMPLETE if failed or problems else cli.OK
+    incomplete = failed or problems or result["failed_parts"]
+    return cli.INCOMPLETE if incomplete else cli.OK
 
 
 if __name__ == "__main__":

@@ -75,8 +75,9 @@ def run(arguments, command):
     tables = training.score_splits(brain, hparams, preparation)
     # the others need not wait for what can take long
     if if_main_process():
-        training.evaluate_test_split(brain, hparams, plan, tables, command)
-        if plan.upload_to and publication.finish():
+        result = training.evaluate_test_split(brain, hparams, plan, tables, command)
+        unfinished = plan.upload_to and publication.finish()
+        if result["failed_parts"] or unfinished:
             status = cli.INCOMPLETE
     return status
 

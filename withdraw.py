@@ -174,8 +174,8 @@ def _clean(units, person, options):
     print("Nothing was changed; to be removed:" if dry_run else "Removed:")
     for name, what in done.items():
         print(f"  {name}: {counted(what, 'row') if isinstance(what, int) else what}")
-    failed = rebuilding.REMOVED in done.values()
-    return cli.INCOMPLETE if failed else cli.OK
+    incomplete = any(what in rebuilding.INCOMPLETE for what in done.values())
+    return cli.INCOMPLETE if incomplete else cli.OK
 
 
 def _print_trained(trained):

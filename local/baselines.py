@@ -65,7 +65,8 @@ def baseline_results(train, scored, names, features, label_ranges=None, seed=0):
         The labels.
     features : dict of str to tuple or str
         By the baseline's name those of the recordings of both manifests, array-like
-        [n_train, n_features] and [n, n_features]; or the reason why there are none.
+        [n_train, n_features] and [n, n_features], rows of NaN where they are not known;
+        or the reason why there are none.
     label_ranges : list of (list of float or None) or None
         [low, high] of each label that is a score (see `labels.label_ranges`): it has
         no baselines.
@@ -76,7 +77,8 @@ def baseline_results(train, scored, names, features, label_ranges=None, seed=0):
     -------
     results : dict of str to dict
         {"description", "labels": {label: {measure: entry} or {"reason"}}} of
-        `PREVALENCE` and of each name in `features`.
+        `PREVALENCE` and of each name in `features`; the description tells how many
+        recordings have features, if not all.
     probabilities : dict of str to numpy.ndarray [n, n_labels]
         Those of the scored recordings, NaN where there is a reason.
     """
@@ -94,12 +96,29 @@ def baseline_results(train, scored, names, features, label_ranges=None, seed=0):
                 else _measured(scored[name], predicted, scored["subject"], seed)
             )
         description = f"Logistic regression on the features {baseline}"
-        results[baseline] = {
-            "description": DESCRIPTIONS.get(baseline, description),
-            "labels": labels,
-        }
+        description = DESCRIPTIONS.get(baseline, description) + _of_a_part(given)
+        results[baseline] = {"description": description, "labels": labels}
         probabilities[baseline] = np.stack(columns, axis=1)
     return results, probabilities
+
+
+def _of_a_part(features):
+    """How many recordings have features, where not all have; for a description.
+
+    features : as those of a baseline in `baseline_results`; None for the prevalence
+    """
+    if features is None or isinstance(features, str):
+        return ""
+    counts = [(int(_known(of).sum()), len(of)) for of in features]
+    if all(known == n for known, n in counts):
+        return ""
+    learned, measured = (f"{known:,} of {n:,}" for known, n in counts)
+    return f"; known of {learned} training recordings and of {measured} of this split"
+
+
+def _known(features):
+    """Which rows of features [n, n_features] are not NaN throughout, [n]."""
+    return ~np.isnan(np.asarray(features, dtype=float)).all(axis=1)
 
 
 def _predict(train, n, name, features, seed):
@@ -119,9 +138,11 @@ def _predict(train, n, name, features, seed):
 
 def _measured(targets, probabilities, subjects, seed):
     """The measures of one label's baseline, as metrics.json has them."""
-    given = targets.to_numpy(dtype=float), probabilities, subjects.astype(str)
+    there = ~np.isnan(probabilities)
+    targets, subjects = targets.to_numpy(dtype=float), subjects.astype(str).to_numpy()
+    given = targets[there], probabilities[there], subjects[there]
     auroc = auroc_interval(*given)
-    if auroc["value"] is not None and np.ptp(probabilities) == 0:
+    if auroc["value"] is not None and np.ptp(given[1]) == 0:
         auroc = measure(0.5, reason=CONSTANT)
     return {"auroc": auroc, **bootstrap_intervals(BOOTSTRAPPED, *given, seed)}
 
@@ -164,12 +185,12 @@ def logistic_baseline(train_features, targets, subjects, features, seed):
     Arguments
     ---------
     train_features : numpy.ndarray [n_train, n_features]
-        NaN where something could not be measured.
+        NaN where something could not be measured; rows of NaN are left out.
     targets : numpy.ndarray [n_train]
         0, 1, or NaN for "not rated".
     subjects : numpy.ndarray [n_train] of str
     features : numpy.ndarray [n, n_features]
-        Of the recordings that are scored.
+        Of the recordings that are scored; rows of NaN get none.
     seed : int
         Of the folds.
 
@@ -179,19 +200,19 @@ def logistic_baseline(train_features, targets, subjects, features, seed):
     reason : str or None
         Why they are NaN.
     """
-    rated = ~np.isnan(targets)
+    rated, known = ~np.isnan(targets) & _known(train_features), _known(features)
     targets, subjects = targets[rated].astype(int), subjects[rated]
-    nothing = np.full(len(features), np.nan)
+    predicted = np.full(len(features), np.nan)
     if reason := why_one_class(targets):
-        return nothing, f"in training: {reason}"
+        return predicted, f"in training: {reason}"
     splits = _cross_validation(targets, subjects, seed)
     if not splits:
-        return nothing, "too few training subjects for a cross-validation over them"
+        return predicted, "too few training subjects for a cross-validation over them"
     imputer = SimpleImputer(strategy="median").fit(train_features[rated])
-    known = imputer.transform(train_features[rated])
-    varying = np.ptp(known, axis=0) > 0
+    filled = imputer.transform(train_features[rated])
+    varying = np.ptp(filled, axis=0) > 0
     if not varying.any():
-        return nothing, "the features are the same for all training recordings"
+        return predicted, "the features are the same for all training recordings"
     regression = make_pipeline(StandardScaler(), LogisticRegression(max_iter=MAX_STEPS))
     search = GridSearchCV(
         regression,
@@ -204,8 +225,11 @@ def logistic_baseline(train_features, targets, subjects, features, seed):
             labels=[0, 1],  # also of a fold that has one only
         ),
     )
-    search.fit(known[:, varying], targets)
-    return search.predict_proba(imputer.transform(features)[:, varying])[:, 1], None
+    search.fit(filled[:, varying], targets)
+    if known.any():
+        filled = imputer.transform(features[known])[:, varying]
+        predicted[known] = search.predict_proba(filled)[:, 1]
+    return predicted, None
 
 
 def _cross_validation(targets, subjects, seed):

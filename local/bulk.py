@@ -12,12 +12,12 @@ import logging
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from tqdm import tqdm
 
 from local import dataio
 from local.engine import refuse_not_finite
 from local.errors import RunError
 from local.files import atomic_write, remove_unfinished
+from local.progress import progress
 
 logger = logging.getLogger(__name__)
 
@@ -200,24 +200,19 @@ def extract_parts(parts, engine, kind, windows, recordings, hparams, share=(0, 1
     sizes = {number: len(manifest) for number, manifest in manifests.items()}
     total = sum(sizes.get(number, 0) for number in own)
     done = total - sum(sizes.get(number, 0) for number in missing)
-    with tqdm(
-        total=total,
-        initial=done,
-        desc="extracting",
-        unit="window" if windows.counts else "rec",
-        disable=True if rank else None,
-    ) as bar:
+    unit = "window" if windows.counts else "rec"
+    with progress(total, "extracting", unit, done, hidden=rank > 0) as step:
         for number in missing:
             embeddings = {}
             if number in manifests:
                 found = _embed(
-                    engine, kind, manifests[number], recordings, hparams, bar
+                    engine, kind, manifests[number], recordings, hparams, step
                 )
                 embeddings = windows.pool(*found, hparams["window_pooling"])
             parts.write(number, embeddings)
 
 
-def _embed(engine, kind, manifest, recordings, hparams, bar):
+def _embed(engine, kind, manifest, recordings, hparams, step):
     """Names and embeddings [n, size] of a manifest's windows."""
     dataset = dataio.build_dataset(
         manifest, [], recordings, hparams, hparams["eval_crop"], engine.features
@@ -228,5 +223,5 @@ def _embed(engine, kind, manifest, recordings, hparams, bar):
         names += ids
         vectors.append(kind.of(outputs).numpy())
         refuse_not_finite(ids, vectors[-1])
-        bar.update(len(ids))
+        step(len(ids))
     return names, np.concatenate(vectors)

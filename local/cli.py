@@ -14,8 +14,6 @@ import os
 import re
 import signal
 import sys
-import tempfile
-import traceback
 from pathlib import Path
 
 import ruamel.yaml
@@ -25,7 +23,7 @@ from speechbrain.utils.run_opts import HELP_TEXTS, RunOptions
 
 from local import launch, stopping, streams
 from local.config import parse_value
-from local.errors import RunError, UserError
+from local.errors import RunError, UserError, keep_traceback, told_by_worker
 from local.text_files import read_text
 
 OK, RUN_FAILED, BAD_INPUT, INCOMPLETE = 0, 1, 2, 3
@@ -258,9 +256,10 @@ def run(main, goes_on=False):
     Notes
     -----
     0: all done. 1: the run failed. 2: the input or configuration is wrong.
-    3: finished, but some recordings failed. 130 and 143: stopped by the user or by
-    SIGTERM. Status 1 and 2 come with one message on standard error; the traceback of
-    an unexpected error is kept in a file that the message names, for a bug report.
+    3: finished, but some recordings or parts of an evaluation failed. 130 and 143:
+    stopped by the user or by SIGTERM. Status 1 and 2 come with one message on standard
+    error; the traceback of an unexpected error is kept in a file that the message
+    names, for a bug report.
     A reader of the output that goes away (`| head`) changes nothing.
     """
     streams.secure()
@@ -275,7 +274,7 @@ def run(main, goes_on=False):
     except UserError as error:
         status = _fail(error, BAD_INPUT)
     except (RunError, OSError) as error:
-        status = _fail(_told_by_worker(error), RUN_FAILED)
+        status = _fail(told_by_worker(error), RUN_FAILED)
     except KeyboardInterrupt as error:
         number = getattr(error, "number", signal.SIGINT)
         status = _fail(f"Stopped. {GOES_ON if goes_on else BEGINS_AGAIN}", 128 + number)
@@ -334,14 +333,6 @@ def _without_folder(record):
     return True
 
 
-def _told_by_worker(error):
-    """The message itself, where a dataloader worker wrapped it into a traceback."""
-    text = str(error)
-    if "Original Traceback" not in text:
-        return text
-    return text.strip().splitlines()[-1].partition(": ")[2]
-
-
 def _fail(message, status):
     print(f"error: {message}", file=sys.stderr)
     return status
@@ -355,11 +346,7 @@ def _explained(error):
 
 def _unexpected(error):
     """Keep the traceback in a file; return the message that names it."""
-    with tempfile.NamedTemporaryFile(
-        "w", prefix="traceback-", suffix=".txt", delete=False, encoding="utf-8"
-    ) as file:
-        traceback.print_exception(error, file=file)
     return (
         f"The run failed: {type(error).__name__}: {error}\n"
-        f"The traceback is in {file.name}; please report it."
+        f"The traceback is in {keep_traceback(error)}; please report it."
     )

@@ -10,6 +10,7 @@ from local.addresses import absolute, joined, output_path
 from local.errors import UserError
 from local.evaluation import Scored
 from local.experiment import check_no_experiment
+from local.failures import Failures, names_in
 from local.formats import counted
 from local.labels import LabelType
 from local.operating_points import fit_operating_points
@@ -94,6 +95,9 @@ def prepare_predictions(options, command):
         report=options["report"],
         show_uids=options["show_uids"],
         pseudonyms=pseudonyms,
+        audit=options["audit"],
+        measured_recordings=options["measured_recordings"],
+        failures=Failures(names_in(table)),
         manifest=described.manifest,
         recordings=described.recordings,
         failed=described.failed,

@@ -4,6 +4,9 @@ The scripts turn these into the exit status that `local.cli` documents: a user
 sees one message, never a traceback.
 """
 
+import tempfile
+import traceback
+
 from local.problems import lines
 
 
@@ -43,3 +46,44 @@ class RunError(Exception):
 
 class BadRecording(Exception):
     """One recording can't be used; the message is the reason."""
+
+
+def told_by_worker(error):
+    """The message itself, where a dataloader worker wrapped it into a traceback.
+
+    Arguments
+    ---------
+    error : Exception
+
+    Returns
+    -------
+    str
+
+    Example
+    -------
+    >>> told_by_worker(RunError("Caught it\\nOriginal Traceback …\\nRunError: full"))
+    'full'
+    """
+    text = str(error)
+    if "Original Traceback" not in text:
+        return text
+    return text.strip().splitlines()[-1].partition(": ")[2]
+
+
+def keep_traceback(error):
+    """Write an error's traceback to a file of its own, for a bug report.
+
+    Arguments
+    ---------
+    error : Exception
+
+    Returns
+    -------
+    str
+        The file, among those that the system deletes one day.
+    """
+    with tempfile.NamedTemporaryFile(
+        "w", prefix="traceback-", suffix=".txt", delete=False, encoding="utf-8"
+    ) as file:
+        traceback.print_exception(error, file=file)
+    return file.name

@@ -1,31 +1,25 @@
 """Evaluating a split: from its predictions to everything that is written about them."""
 
 import dataclasses
+import functools
 from pathlib import Path
 
 import pandas as pd
 
-from local import audit, baselines, figures, labels, metrics, raters
-from local.errors import UserError
+from local import evaluation_parts as parts
+from local import figures, metrics
 from local.evidence import Evidence
-from local.excerpts import read_excerpts, worst_errors
+from local.failures import Failures
 from local.files import write_json
-from local.label_cells import CellCodes
 from local.manifests import write_failed
-from local.measurements import (
-    MeasuredSplit,
-    Silences,
-    audit_evaluation,
-    measure_split,
-)
+from local.measurements import Silences, measure_split, sample_subjects
 from local.operating_points import apply_operating_points
-from local.predictions import rows_of_label, scores_in, write_predictions
+from local.predictions import write_predictions
 from local.pseudonyms import Pseudonyms
 from local.recordings import BucketRecordings, FolderRecordings
 from local.report import write_report
 from local.report.provenance import provenance
 from local.staging import replaced_together
-from local.subgroups import subgroup_report
 
 #: What `report: False` leaves out.
 REPORT = (
@@ -37,13 +31,6 @@ REPORT = (
 #: What evaluation writes to its output folder, where there is something to write. The
 #: last one is written last: with it the others are complete.
 OUTPUTS = ("predictions.csv", "audit.json", *REPORT, "failed.csv", "metrics.json")
-
-NO_RECORDINGS = (
-    "the recordings are not known: --split_csv and --data_folder would tell of them"
-)
-NO_TRAINING = "nothing is known of the recordings that the model was trained on"
-NOT_MEASURED = "the recordings were not measured (audit: False)"
-SWITCHED_OFF = "it was switched off (audit: False)"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,6 +89,13 @@ class Scored:
         Of recordings and subjects, for all that is written.
     is_decided : bool
         Whether the table is that of an earlier evaluation, calibrated and decided.
+    audit, acoustic_baseline : bool
+        Whether to ask what tells the labels but speech; whether to fit a baseline of
+        acoustic statistics. Both need measurements.
+    measured_recordings : int
+        At most so many recordings of a split are measured; 0: all.
+    failures : failures.Failures
+        What has failed so far.
     """
 
     split: str
@@ -129,6 +123,17 @@ class Scored:
     show_uids: bool = False
     pseudonyms: Pseudonyms | None = None
     is_decided: bool = False
+    audit: bool = True
+    acoustic_baseline: bool = True
+    measured_recordings: int = 0
+    failures: Failures = dataclasses.field(default_factory=Failures)
+
+    @property
+    def needs_measurements(self):
+        """Whether there is any use of measuring its recordings."""
+        train = self.seen.get("train")
+        learns = self.acoustic_baseline and train and train.measurements is not None
+        return self.recordings is not None and bool(self.audit or learns)
 
     def decided(self):
         """The table of predictions, calibrated and decided."""
@@ -151,7 +156,7 @@ def evaluate(scored, output_folder):
     dict
         The content of metrics.json.
     """
-    table = scored.decided()
+    table, attempt = scored.decided(), scored.failures.attempt
     found = metrics.evaluate_predictions(
         table,
         scored.label_groups,
@@ -163,30 +168,36 @@ def evaluate(scored, output_folder):
     for name, point in scored.points.items():
         if point["calibration"]:
             found["labels"][name]["calibration"] = point["calibration"]
-    found["baselines"] = _baselines(scored)
-    found["subgroups"] = _subgroups(scored, table)
-    found["raters"] = _raters(scored, table)
+    for name, (part, otherwise) in parts.OF_METRICS.items():
+        found[name] = attempt(
+            name,
+            functools.partial(part, scored, table),
+            functools.partial(otherwise, scored),
+        )
+    errors = attempt(
+        "errors", lambda: parts.most_wrong(scored, table), lambda reason: []
+    )
     evidence = Evidence(
         split=scored.split,
         table=table,
         label_groups=scored.label_groups,
         types=scored.types,
         metrics=found,
-        audit=_audit(scored),
+        audit=parts.confound_audit(scored),
         manifests=_manifests(scored),
         failed=scored.failed,
         notes=scored.notes,
         silences=scored.silences.excerpts if scored.silences else {},
-        errors=_worst_errors(scored, table),
+        errors=errors,
         train_log=scored.train_log,
         settings=scored.settings,
         provenance=provenance(scored.command),
         show_uids=scored.show_uids,
+        failures=scored.failures,
     )
     if scored.pseudonyms:
         evidence = scored.pseudonyms.hidden(evidence)
-    _write(evidence, scored.report, Path(output_folder))
-    return found
+    return _write(evidence, scored.report, Path(output_folder))
 
 
 def measured(scored, hparams, brain=None):
@@ -207,21 +218,36 @@ def measured(scored, hparams, brain=None):
     """
     failed = {entry["uid"] for entry in scored.failed}
     manifest = scored.manifest[~scored.manifest["ID"].isin(failed)]
-    silences = Silences(scored.decided(), hparams["sample_rate"], brain)
-    frame = measure_split(
-        manifest, scored.recordings, hparams, f"measuring {scored.split}", silences
+    if scored.measurements is None:
+        n = scored.measured_recordings
+        manifest = sample_subjects(manifest, n, scored.seed)
+    else:  # again, without those of a person
+        manifest = manifest[manifest["ID"].isin(scored.measurements["ID"])]
+    silences = None
+    if scored.audit:
+        silences = Silences(scored.decided(), hparams["sample_rate"], brain)
+    frame = scored.failures.attempt(
+        parts.MEASURING,
+        lambda: measure_split(
+            manifest, scored.recordings, hparams, f"measuring {scored.split}", silences
+        ),
     )
+    if frame is None:
+        silences = None
     return dataclasses.replace(scored, measurements=frame, silences=silences)
 
 
 def _write(evidence, with_report, output_folder):
+    """Write everything; returns the content of metrics.json."""
     with replaced_together(output_folder, OUTPUTS) as folder:
         write_predictions(evidence.table, folder / "predictions.csv")
         write_json(folder / "audit.json", evidence.audit)
         if with_report:
             write_report(evidence, folder)
         write_failed(evidence.failed, folder / "failed.csv")
-        write_json(folder / "metrics.json", evidence.metrics)
+        found = evidence.metrics | {"failed_parts": dict(evidence.failures.reasons)}
+        write_json(folder / "metrics.json", found)
+    return found
 
 
 def _manifests(scored):
@@ -230,151 +256,3 @@ def _manifests(scored):
     if scored.manifest is not None:
         manifests[scored.split] = scored.manifest
     return manifests
-
-
-def _baselines(scored):
-    """What a prevalence and logistic regressions reach on the same recordings."""
-    train = scored.seen.get("train")
-    names = labels.flatten(scored.label_groups)
-    if train is None:
-        nothing = {name: {"reason": NO_TRAINING} for name in names}
-        return {
-            name: {"description": what, "labels": nothing}
-            for name, what in baselines.DESCRIPTIONS.items()
-        }
-    own = MeasuredSplit(scored.manifest, scored.measurements)
-    features = {baselines.ACOUSTIC: NOT_MEASURED}
-    if all(of.measurements is not None for of in (train, own)):
-        features[baselines.ACOUSTIC] = tuple(
-            of.features().filter(like="acoustic_") for of in (train, own)
-        )
-    if scored.features:
-        read = baseline_features(
-            scored.features, train.manifest, scored.manifest, scored.pseudonyms
-        )
-        features[scored.features.stem] = read
-    results, _ = baselines.baseline_results(
-        train.manifest,
-        scored.manifest,
-        names,
-        features,
-        labels.label_ranges(scored.types, names),
-        scored.seed,
-    )
-    return results
-
-
-def baseline_features(path, training, scored, pseudonyms=None):
-    """Embeddings of the recordings of two manifests, for a baseline.
-
-    Arguments
-    ---------
-    path : Path
-        Parquet as `extract_embeddings.py` writes it.
-    training, scored : pandas.DataFrame
-        Manifests of n_train and n recordings.
-    pseudonyms : pseudonyms.Pseudonyms, optional
-        By which the file may name recordings.
-
-    Returns
-    -------
-    tuple of numpy.ndarray
-        [n_train, n_features] and [n, n_features].
-
-    Raises
-    ------
-    UserError
-        If it lacks any, or is called like another baseline.
-    """
-    if path.stem in baselines.DESCRIPTIONS:
-        raise UserError(
-            f"features {path} is called like a baseline that every report has: rename "
-            "the file."
-        )
-    uids = {"training": training["ID"], "this split": scored["ID"]}
-    return tuple(baselines.read_features(path, uids, pseudonyms).values())
-
-
-def _subgroups(scored, table):
-    """The report on subgroups of each label that is 0 or 1."""
-    reports = {}
-    for name in labels.flatten(scored.label_groups):
-        rows = table[table["label"] == name]
-        if not scored.subgroups or name in scores_in(table):
-            continue
-        groups = scored.manifest.set_index("ID").loc[rows["uid"], scored.subgroups]
-        threshold = scored.points.get(name, {}).get("threshold", {}).get("value")
-        columns = ("target", "logit", "probability", "subject")
-        reports[name] = subgroup_report(
-            *(rows[column] for column in columns), groups, threshold, scored.seed
-        )
-        if threshold is None:
-            reports[name]["reason"] = "there is no threshold"
-    return reports
-
-
-def _raters(scored, table):
-    """How far the raters of each label agree, and the model with them."""
-    if scored.manifest is None:
-        return {}
-    names = labels.flatten(scored.label_groups)
-    codes = CellCodes.of(scored.settings)
-    ratings, _ = raters.read_ratings(
-        scored.manifest, names, scored.types, codes, scored.split
-    )
-    found = {}
-    for name, of_label in ratings.items():
-        uids = table["uid"][table["label"] == name]
-        _, predictions, _ = rows_of_label(table, name)
-        predictions = pd.Series(predictions, index=uids).reindex(scored.manifest["ID"])
-        found[name] = {
-            "agreement": raters.agreement(of_label, scored.types[name]),
-            "on_roc": raters.raters_on_roc(of_label, scored.types[name], predictions),
-        }
-    return found
-
-
-def _worst_errors(scored, table):
-    if scored.recordings is None:
-        return []
-    unreadable = table["uid"].isin({entry["uid"] for entry in scored.failed})
-    rows = worst_errors(
-        table.assign(target=table["target"].mask(unreadable)), scored.types
-    )
-    return read_excerpts(
-        rows, scored.manifest, scored.recordings, scored.audio_settings
-    )
-
-
-def _audit(scored):
-    """The content of audit.json."""
-    nothing = {"labels": {}, "shared_subjects": [], "shared_audio": []}
-    if scored.manifest is None:
-        return nothing | {"reason": NO_RECORDINGS}
-    names = labels.flatten(scored.label_groups)
-    ranges = labels.label_ranges(scored.types, names)
-    own = MeasuredSplit(
-        scored.manifest,
-        scored.measurements,
-        scored.table,
-        scored.silences.logits if scored.silences else None,
-    )
-    if scored.measurements is None:
-        splits = scored.seen | {scored.split: own}
-        manifests = {split: of.manifest for split, of in splits.items()}
-        hashes = {split: of.hashes() for split, of in splits.items()}
-        leaked = audit.leakage(manifests, hashes, names, ranges)
-        reason = SWITCHED_OFF if scored.recordings else NO_RECORDINGS
-        return nothing | leaked | {"reason": reason}
-    together = {
-        split: of
-        for split, of in scored.seen.items()
-        if scored.of_the_corpus and of.measurements is not None
-    }
-    return audit_evaluation(
-        together | {scored.split: own},
-        names,
-        label_ranges=ranges,
-        seen={k: of for k, of in scored.seen.items() if k not in together},
-        seed=scored.seed,
-    )

@@ -8,8 +8,10 @@ from local.addresses import absolute, joined, last_name, output_path, parent
 from local.claims import refuse_links
 from local.config import saved_values
 from local.errors import UserError
-from local.evaluation import Scored, baseline_features
+from local.evaluation import Scored
+from local.evaluation_parts import baseline_features
 from local.experiment import MANIFESTS, check_no_experiment
+from local.failures import Failures, names_in
 from local.files import read_json
 from local.manifests import read_manifest
 from local.measurements import seen_splits
@@ -145,7 +147,8 @@ def score(experiment, hparams, split, options, command):
         Of the experiment, for this run.
     split : EvaluationSplit
     options : dict
-        Of evaluate.yaml: `report` and `show_uids`.
+        Of evaluate.yaml: `report`, `show_uids`, `audit`, `acoustic_baseline` and
+        `measured_recordings`.
     command : list of str
         The command line.
 
@@ -194,6 +197,10 @@ def score(experiment, hparams, split, options, command):
         report=options["report"],
         show_uids=options["show_uids"],
         pseudonyms=split.pseudonyms,
+        audit=options["audit"],
+        acoustic_baseline=options["acoustic_baseline"],
+        measured_recordings=options["measured_recordings"],
+        failures=Failures(names_in(table, *(of.manifest for of in seen.values()))),
     )
 
 

@@ -6,6 +6,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from local.failures import Failures
+
 
 @dataclasses.dataclass(frozen=True)
 class Excerpt:
@@ -72,6 +74,8 @@ class Evidence:
         "command", "date" and "versions" (package → version) of this evaluation.
     show_uids : bool
         Whether recordings may be named; otherwise by row only.
+    failures : failures.Failures
+        The parts of the evaluation that failed; those of its report join them.
     """
 
     split: str
@@ -89,3 +93,10 @@ class Evidence:
     settings: dict
     provenance: dict
     show_uids: bool = False
+    failures: Failures = dataclasses.field(default_factory=Failures)
+
+    def raters(self):
+        """What metrics.json says of raters, by label; {} where that has failed."""
+        if "raters" in self.failures.reasons:
+            return {}
+        return self.metrics.get("raters") or {}

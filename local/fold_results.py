@@ -37,7 +37,7 @@ def collect_results(runs, labels, folder):
     dict
         The content of metrics.json: that of `cross_validated_metrics`, "text", and
         "folds", a list of {"repeat", "fold", "n_recordings", "n_subjects",
-        "one_class": {label: reason}}.
+        "one_class": {label: reason}}; "failed_parts", by the fold's name.
     """
     repeats = [[_predictions(run) for run in of_repeat] for of_repeat in runs]
     thresholds = [[_thresholds(run) for run in of_repeat] for of_repeat in runs]
@@ -48,6 +48,12 @@ def collect_results(runs, labels, folder):
         for run, table in zip(*row, strict=True)
     ]
     result["text"] = TEXT
+    result["failed_parts"] = {
+        run.name: failed
+        for of_repeat in runs
+        for run in of_repeat
+        if (failed := run.failed_parts())
+    }
     merged = [pd.concat(tables) for tables in repeats]
     for number, table in enumerate(merged, start=1):
         write_predictions(table, folder / f"repeat_{number}" / "predictions.csv")

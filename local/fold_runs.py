@@ -74,6 +74,10 @@ class FoldRun:
         """Whether everything is there; train.py writes metrics.json at the very end."""
         return (self.folder / "metrics.json").is_file()
 
+    def failed_parts(self):
+        """Parts of its evaluation that failed, by name the reason."""
+        return read_json(self.folder / "metrics.json").get("failed_parts", {})
+
 
 @dataclasses.dataclass(frozen=True)
 class CrossValidation:

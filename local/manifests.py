@@ -12,13 +12,13 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pandas as pd
-from tqdm import tqdm
 
 from local import inspection, splits
 from local.errors import BadRecording, UserError
 from local.files import atomic_write
 from local.formats import counted
 from local.labels import score_labels
+from local.progress import progress
 
 #: What is measured of a recording (fields of `inspection.RecordingReport`).
 MEASURED = (
@@ -66,7 +66,7 @@ def build_manifest(table, targets, recordings, values, notes, title):
         How many recordings have which warning is added to it; the manifest's column
         `warnings` says which.
     title : str
-        What the progress bar says.
+        What is shown beside the progress.
 
     Returns
     -------
@@ -103,14 +103,14 @@ def _inspect_all(rows, recordings, values, title):
     waiting, reports = iter(rows), []
     with (
         ThreadPoolExecutor(os.cpu_count()) as pool,
-        tqdm(total=len(rows), desc=title, unit="rec", disable=None) as bar,
+        progress(len(rows), title, "rec") as step,
     ):
         # a part of them is at hand at a time, if they stream through a cache
         for part in recordings.parts([row["audio"] for row in rows]):
             own = itertools.islice(waiting, len(part))
             for report in pool.map(lambda row: _inspect(row, recordings, values), own):
                 reports.append(report)
-                bar.update()
+                step()
     return reports
 
 

@@ -4,7 +4,9 @@ listener = Silences(table, sample_rate, brain)
 frame = measure_split(manifest, recordings, hparams, "measuring test", listener)
 save_measurements(frame, folder / MEASUREMENTS / "test.parquet")
 test = MeasuredSplit(manifest, frame, table, listener.logits)
-audit = audit_evaluation({"test": test}, names, seen=seen_splits(folder, names))
+splits = distinct({"test": test}, seen_splits(folder, names))
+labels = audit_evaluation({"test": test}, names)
+leaked = find_leakage(splits, names)
 """
 
 import dataclasses
@@ -15,7 +17,6 @@ import pandas as pd
 import pyarrow as pa
 import torch
 from speechbrain.utils.data_pipeline import provides, takes
-from tqdm import tqdm
 
 from local import audit, dataio
 from local.acoustic_statistics import acoustic_statistics
@@ -26,6 +27,7 @@ from local.experiment import MANIFESTS
 from local.files import atomic_write
 from local.manifests import read_manifest
 from local.predictions import scores_in
+from local.progress import progress
 
 #: Where an experiment keeps the measurements of its splits, <split>.parquet.
 MEASUREMENTS = Path("save") / "measurements"
@@ -45,6 +47,41 @@ N_SILENCES = 3
 SEEN = ("train", "valid")
 
 
+def sample_subjects(manifest, n, seed):
+    """The recordings of whole subjects, drawn by chance.
+
+    Arguments
+    ---------
+    manifest : pandas.DataFrame
+        With `subject`.
+    n : int
+        At most so many recordings, but those of one subject; 0: all.
+    seed : int
+
+    Returns
+    -------
+    pandas.DataFrame
+        Rows of the manifest in its order: of the subjects in the order of the draw all
+        that still fit.
+
+    Example
+    -------
+    >>> manifest = pd.DataFrame({"subject": list("aaabbc")})
+    >>> [len(sample_subjects(manifest, n, seed=0)) for n in (0, 1, 3, 5)]
+    [6, 1, 3, 4]
+    """
+    if not 0 < n < len(manifest):
+        return manifest
+    sizes = manifest["subject"].value_counts().sort_index()
+    taken, left = [], n
+    for subject in np.random.default_rng(seed).permutation(sizes.index):
+        if sizes[subject] <= left:
+            taken.append(subject)
+            left -= sizes[subject]
+    # a subject with more recordings than that, if all have
+    return manifest[manifest["subject"].isin(taken or [sizes.idxmin()])]
+
+
 def measure_split(manifest, recordings, hparams, title, on_silence=None):
     """Measures the recordings of a split, in the workers of a dataloader.
 
@@ -58,7 +95,7 @@ def measure_split(manifest, recordings, hparams, title, on_silence=None):
         `sample_rate` (Hz), `audio_backend`, `mono`, `eval_batch_size`, `num_workers`,
         `seed`.
     title : str
-        What the progress bar says.
+        What is shown beside the progress.
     on_silence : callable, optional
         Takes the uids (list of str) and silences (float32 [batch, time]) of those
         recordings of a batch that have 1.0 s in which nobody speaks, in this process,
@@ -92,12 +129,12 @@ def measure_split(manifest, recordings, hparams, title, on_silence=None):
         dataset, collate_fn=_collate, **dataio.loader_kwargs(hparams)
     )
     parts = []
-    with tqdm(total=len(manifest), desc=title, unit="rec", disable=None) as bar:
+    with progress(len(manifest), title, "rec") as step:
         for part, uids, silences in loader:
             parts.append(part)
             if on_silence and uids:
                 on_silence(uids, silences)
-            bar.update(len(part))
+            step(len(part))
     return pd.concat(parts, ignore_index=True)
 
 
@@ -264,7 +301,7 @@ class MeasuredSplit:
         return self.measurements.set_index("ID").reindex(self.manifest["ID"])
 
     def hashes(self):
-        """That of each recording's audio; None of those that are not known."""
+        """That of each recording's audio; None or NaN of those that are not known."""
         if self.measurements is None:
             return [None] * len(self.manifest)
         return self.features()["audio_sha256"].to_list()
@@ -315,36 +352,38 @@ def seen_splits(folder, names):
 
 
 def _check_complete(frame, manifest, path):
-    """Refuse measurements that are not those of a manifest's recordings."""
-    if sorted(frame["ID"]) != sorted(manifest["ID"]):
+    """Refuse measurements that are not of all recordings of a manifest's subjects.
+
+    Subjects may be missing: of a large split a sample is measured.
+    """
+    own = manifest["subject"][manifest["ID"].isin(frame["ID"])]
+    expected = manifest["ID"][manifest["subject"].isin(own)]
+    if not len(frame) or sorted(frame["ID"]) != sorted(expected):
         raise UserError(
-            f"{path} does not hold the {len(manifest)} recordings of the split, each "
-            f"once, but {len(frame)} rows. Running train.py again with the same "
-            "settings writes it anew."
+            f"{path} does not hold the recordings of the split, {len(manifest)} or "
+            f"those of some of its subjects, each once, but {len(frame)} rows. Running "
+            "train.py again with the same settings writes it anew."
         )
 
 
-def audit_evaluation(audited, names, *, label_ranges=None, seen=None, seed=0):
-    """The content of audit.json.
+def audit_evaluation(audited, names, label_ranges=None, seed=0):
+    """Asks what tells the labels of splits but speech.
 
     Arguments
     ---------
     audited : dict of str to MeasuredSplit
-        By split: whose recordings, together, are asked what tells the labels. All have
-        measurements; logits count where they are known.
+        By split: whose recordings, together, are asked. All have measurements; logits
+        count where they are known.
     names : list of str
         The labels.
     label_ranges : list of (list of float or None) or None
         [low, high] of each label that is a score (see `labels.label_ranges`).
-    seen : dict of str to MeasuredSplit, optional
-        Further splits, only asked what they share with the others.
     seed : int
 
     Returns
     -------
     dict
-        "labels" as `audit.audit_labels` gives them, and what `audit.leakage` gives;
-        with "shared_audio_reason" where the audio of a split is not known.
+        As `audit.audit_labels` gives it.
     """
     splits = list(audited.values())
     columns = ["subject", *names, *STRATA]
@@ -352,7 +391,7 @@ def audit_evaluation(audited, names, *, label_ranges=None, seen=None, seed=0):
     manifest = pd.concat(manifests, ignore_index=True)
     known = [name for name in STRATA if manifest[name].notna().any()]
     manifest = manifest[["subject", *names, *known]]
-    labels = audit.audit_labels(
+    return audit.audit_labels(
         manifest,
         pd.concat([split.features() for split in splits], ignore_index=True),
         names,
@@ -361,19 +400,6 @@ def audit_evaluation(audited, names, *, label_ranges=None, seen=None, seed=0):
         silence_logits=_known(split.logits_of_silences(names) for split in splits),
         seed=seed,
     )
-    together = _distinct(audited, seen or {})
-    found = audit.leakage(
-        {name: split.manifest for name, split in together.items()},
-        {name: split.hashes() for name, split in together.items()},
-        names,
-        label_ranges,
-    )
-    unknown = [name for name, of in together.items() if of.measurements is None]
-    if unknown:
-        found["shared_audio_reason"] = (
-            f"the audio of {', '.join(unknown)} was not measured by the training"
-        )
-    return {"labels": labels, **found}
 
 
 def _known(parts):
@@ -382,10 +408,43 @@ def _known(parts):
     return None if np.isnan(logits).all() else logits
 
 
-def _distinct(audited, seen):
-    """All splits by name; one that was seen may be named like one that is scored."""
+def distinct(scored, seen):
+    """All splits by name; one that was seen may be named like one that is scored.
+
+    Arguments
+    ---------
+    scored, seen : dict of str to MeasuredSplit
+
+    Returns
+    -------
+    dict of str to MeasuredSplit
+    """
     renamed = {
-        f"{name} of the experiment" if name in audited else name: split
+        f"{name} of the experiment" if name in scored else name: split
         for name, split in seen.items()
     }
-    return {**audited, **renamed}
+    return {**scored, **renamed}
+
+
+def find_leakage(splits, names, label_ranges=None):
+    """What splits share.
+
+    Arguments
+    ---------
+    splits : dict of str to MeasuredSplit
+    names : list of str
+        The labels.
+    label_ranges : list of (list of float or None) or None
+        As for `audit_evaluation`.
+
+    Returns
+    -------
+    dict
+        As `audit.leakage` gives it.
+    """
+    return audit.leakage(
+        {name: split.manifest for name, split in splits.items()},
+        {name: split.hashes() for name, split in splits.items()},
+        names,
+        label_ranges,
+    )

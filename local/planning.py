@@ -50,6 +50,8 @@ FREE_ON_RESUME = (
     "calibration",
     "subgroups",
     "audit",
+    "acoustic_baseline",
+    "measured_recordings",
     "report",
     "show_uids",
     "pseudonymise_key",

@@ -13,12 +13,14 @@ import pandas as pd
 from speechbrain.utils.run_opts import RunOptions
 
 from local import labels
+from local.baselines import ACOUSTIC
 from local.config import saved_values
 from local.elsewhere import types_of
 from local.errors import BadRecording, RunError, UserError
 from local.evaluation import OUTPUTS, Scored, evaluate, measured
 from local.evaluation_split import seen_notes
 from local.experiment import MANIFESTS, open_experiment
+from local.failures import Failures, names_in
 from local.files import read_json
 from local.manifests import read_manifest
 from local.measurements import (
@@ -41,6 +43,10 @@ WITHOUT_AUDIO = "rebuilt without what needs the recordings"
 PREDICTIONS_ONLY = "rebuilt from the predictions alone"
 EMPTY = "removed: nobody else is in it"
 REMOVED = "removed but predictions.csv, as it can't be rebuilt"
+IN_PART = "rebuilt but for parts that failed"
+
+#: Of these, what is to be looked after.
+INCOMPLETE = (REMOVED, IN_PART)
 
 #: What may be wrong with an experiment or its recordings.
 FAILURES = (UserError, RunError, BadRecording, OSError)
@@ -79,7 +85,8 @@ def rebuild(folder, experiment, person):
     Returns
     -------
     str
-        One of `WHOLE`, `WITHOUT_AUDIO`, `PREDICTIONS_ONLY`, `EMPTY` and `REMOVED`.
+        One of `WHOLE`, `WITHOUT_AUDIO`, `PREDICTIONS_ONLY`, `EMPTY`, `REMOVED` and
+        `IN_PART`.
     """
     old = _Old.read(folder, person)
     if old.table.empty:
@@ -90,11 +97,11 @@ def rebuild(folder, experiment, person):
         ways = {WHOLE: _whole, WITHOUT_AUDIO: _of_experiment} | ways
     for how, scored_by in ways.items():
         try:
-            evaluate(scored_by(old, experiment, person), folder)
+            result = evaluate(scored_by(old, experiment, person), folder)
         except FAILURES as error:
             print(f"{folder} can't be {how}: {error}")
         else:
-            return how
+            return IN_PART if result["failed_parts"] else how
     # where not even that can be written, everything stays for another try
     write_predictions(old.table, folder / "predictions.csv")
     _remove(folder, set(OUTPUTS) - {"predictions.csv"})
@@ -117,6 +124,7 @@ class _Old:
     is_hidden: bool  # whether names are pseudonyms
     with_report: bool
     with_audit: bool
+    with_acoustic_baseline: bool
 
     @classmethod
     def read(cls, folder, person):
@@ -138,7 +146,13 @@ class _Old:
             is_hidden,
             with_report=(folder / "report.html").exists() or not is_complete,
             with_audit="reason" not in audit,
+            with_acoustic_baseline=_has_acoustic_baseline(metrics) or not is_complete,
         )
+
+
+def _has_acoustic_baseline(metrics):
+    of = metrics.get("baselines", {}).get(ACOUSTIC, {}).get("labels", {})
+    return any("auroc" in measures for measures in of.values())
 
 
 def _json(path):
@@ -158,7 +172,7 @@ def _whole(old, experiment, person):
             "was; evaluate.py with --split_csv makes the whole report."
         )
     scored = _with_recordings(scored, experiment)
-    if not old.with_audit:
+    if not scored.needs_measurements:
         return scored
     return measured(scored, scored.audio_settings, experiment.brain)
 
@@ -212,7 +226,11 @@ def _of_experiment(old, experiment, person):
         checkpoint=old.metrics.get("checkpoint", experiment.checkpoint),
         manifest=manifest,
         audio_settings={**hparams, "decoded_cache": None},
-        measurements=measurements if old.with_audit else None,
+        measurements=measurements,
+        measured_recordings=hparams.get("measured_recordings", 0),
+        audit=old.with_audit,
+        acoustic_baseline=old.with_acoustic_baseline,
+        failures=Failures(names_in(table, *(of.manifest for of in seen.values()))),
         seen=seen if manifest is not None else {},
         of_the_corpus=manifest is not None,
         subgroups=_subgroups(old, manifest),

@@ -35,6 +35,7 @@ WHOLE_FROM = {
     "patience": 0,
     "val_size": 0,
     "seed": 0,
+    "measured_recordings": 0,
     "n_folds": 2,
     "n_repeats": 1,
 }

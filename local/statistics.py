@@ -7,11 +7,11 @@ from pathlib import Path
 
 import torch
 from speechbrain.dataio.dataloader import make_dataloader
-from tqdm import tqdm
 
 from local.errors import UserError
 from local.features import frame_counts, raw_features
 from local.files import read_json, write_json
+from local.progress import progress
 
 #: The file in the output folder, where training looks for it.
 FILE_NAME = "dataset_statistics.json"
@@ -136,16 +136,18 @@ def compute_statistics(front_end, dataset, loader_kwargs, description, device="c
     """
     n_frames, n_cells, total, squares = 0, 0, 0.0, 0.0
     loader = make_dataloader(dataset, **loader_kwargs)
-    for batch in tqdm(loader, desc="computing", unit="batch", disable=None):
-        waveforms, lengths = batch.to(device).waveform
-        features, lengths = raw_features(front_end, waveforms, lengths)
-        # padding is no part of a recording
-        counts = frame_counts(lengths, features.shape[1]).tolist()
-        for recording, n in zip(features.double(), counts, strict=True):
-            own = recording[:n]
-            n_frames, n_cells = n_frames + n, n_cells + own.numel()
-            total += own.sum().item()
-            squares += own.square().sum().item()
+    with progress(len(dataset), "computing", "rec") as step:
+        for batch in loader:
+            waveforms, lengths = batch.to(device).waveform
+            features, lengths = raw_features(front_end, waveforms, lengths)
+            # padding is no part of a recording
+            counts = frame_counts(lengths, features.shape[1]).tolist()
+            for recording, n in zip(features.double(), counts, strict=True):
+                own = recording[:n]
+                n_frames, n_cells = n_frames + n, n_cells + own.numel()
+                total += own.sum().item()
+                squares += own.square().sum().item()
+            step(len(counts))
     mean = total / n_cells
     variance = squares / n_cells - mean**2
     # what is left of cancelled digits is no variance

@@ -12,6 +12,8 @@ from local.batches import BucketedBatches, training_lengths
 from local.brain import ClinicalBrain
 from local.errors import UserError
 from local.evaluation import Scored, evaluate
+from local.evaluation_parts import MEASURING
+from local.failures import Failures, names_in
 from local.features import RecordingFeatures
 from local.files import write_json
 from local.measurements import (
@@ -20,6 +22,7 @@ from local.measurements import (
     MeasuredSplit,
     Silences,
     measure_split,
+    sample_subjects,
     save_measurements,
 )
 from local.memory import keep_freed_memory
@@ -184,6 +187,11 @@ def evaluate_test_split(brain, hparams, plan, tables, command):
         As `score_splits` gives them.
     command : list of str
         The command line.
+
+    Returns
+    -------
+    dict
+        The content of metrics.json.
     """
     preparation, values = plan.preparation, plan.values
     names, manifests = preparation.labels, preparation.manifests
@@ -196,11 +204,18 @@ def evaluate_test_split(brain, hparams, plan, tables, command):
         plan.cross_fitted,
     )
     save_operating_points(points, output_folder)
-    silences, measured = None, dict.fromkeys(manifests)
+    failures = Failures(names_in(*manifests.values()))
+    silences, measured = None, None
     if values["audit"]:
         decided = apply_operating_points(tables["test"], points)
         silences = Silences(decided, hparams["sample_rate"], brain)
-        measured = measure_splits(preparation, hparams, silences, output_folder)
+    if values["audit"] or values["acoustic_baseline"]:
+        measured = failures.attempt(
+            MEASURING,
+            lambda: measure_splits(preparation, hparams, silences, output_folder),
+        )
+    if measured is None:
+        silences, measured = None, dict.fromkeys(manifests)
     scored = Scored(
         split="test",
         table=tables["test"],
@@ -229,21 +244,25 @@ def evaluate_test_split(brain, hparams, plan, tables, command):
         report=values["report"],
         show_uids=values["show_uids"],
         pseudonyms=plan.pseudonyms,
+        audit=values["audit"],
+        acoustic_baseline=values["acoustic_baseline"],
+        failures=failures,
     )
     result = evaluate(scored, output_folder)
     table = format_results(result)
     logger.info("Test split, %s:\n%s", result["checkpoint"], table)
     print(f"Everything is in {output_folder}")  # no path in log.txt
+    return result
 
 
 def measure_splits(preparation, hparams, silences, output_folder):
-    """Measure the recordings of all splits, and keep that in the experiment.
+    """Measure the recordings of all splits, or samples, and keep that.
 
     Arguments
     ---------
     preparation : prepare.Preparation
     hparams : dict
-    silences : measurements.Silences
+    silences : measurements.Silences or None
         Hears those of the test split.
     output_folder : Path
 
@@ -251,10 +270,16 @@ def measure_splits(preparation, hparams, silences, output_folder):
     -------
     dict of str to pandas.DataFrame
     """
-    n_recordings = sum(map(len, preparation.manifests.values()))
-    logger.info("Measuring %s recordings for the audit", n_recordings)
+    manifests = {
+        split: sample_subjects(
+            manifest, hparams["measured_recordings"], hparams["seed"]
+        )
+        for split, manifest in preparation.manifests.items()
+    }
+    n_recordings = sum(map(len, manifests.values()))
+    logger.info("Measuring %s recordings for the evaluation", n_recordings)
     measured = {}
-    for split, manifest in preparation.manifests.items():
+    for split, manifest in manifests.items():
         measured[split] = measure_split(
             manifest,
             preparation.recordings,

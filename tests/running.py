@@ -57,7 +57,8 @@ SMALL = (
     "--batch_size=4",
     "--clip_length=0.3",
     "--device=cpu",
-    "--audit=False",  # these two take longer than the training
+    "--audit=False",  # these three take longer than the training
+    "--acoustic_baseline=False",
     "--report=False",
 )
 

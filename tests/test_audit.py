@@ -171,7 +171,22 @@ def test_probe_is_scikit_learns():
     targets = (features[:, 1] + generator.normal(size=60) > 1).astype(int)
     theirs = LogisticRegression(C=0.1, tol=1e-10, max_iter=10000).fit(features, targets)
     expected = [*theirs.intercept_, *theirs.coef_[0]]
-    assert probes.fit_logistic(features, targets) == pytest.approx(expected, abs=1e-5)
+    assert probes.fit_logistic(features, targets) == pytest.approx(expected, abs=1e-3)
+    # what does not vary has no weight
+    features = np.insert(features, 2, 7.0, axis=1)
+    expected.insert(3, 0)
+    assert probes.fit_logistic(features, targets) == pytest.approx(expected, abs=1e-3)
+    assert probes.fit_logistic(features[:, 2:3], targets)[1] == 0
+
+
+def test_a_probe_can_be_fitted_to_what_separates_the_classes():
+    """Where Newton's method without a line search ended in a singular matrix."""
+    generator = np.random.default_rng(0)
+    targets = np.arange(41) % 20 == 0
+    features = np.column_stack([30 * targets, generator.normal(size=(41, 40)) * 9])
+    weights = probes.fit_logistic(features, targets)
+    assert np.isfinite(weights).all()
+    assert probes.auroc(targets, features @ weights[1:]) == 1
 
 
 def test_auroc_is_scikit_learns():

@@ -17,7 +17,7 @@ from conftest import write_recording
 from test_brain import small_brain
 from tqdm import tqdm
 
-from local import bulk
+from local import bulk, progress
 from local.bulk import Parts, embeddings_table, extract_parts
 from local.embeddings import EmbeddingKind
 from local.engine import Engine
@@ -225,7 +225,7 @@ def test_a_terminal_shows_the_speed_and_the_time_left(
 ):
     terminal, theirs = os.openpty()
     termios.tcsetwinsize(theirs, (24, 80))
-    monkeypatch.setattr(bulk, "tqdm", partial(tqdm, mininterval=0))  # every step
+    monkeypatch.setattr(progress, "tqdm", partial(tqdm, mininterval=0))  # every step
     with os.fdopen(theirs, "w") as stream, monkeypatch.context() as patch:
         patch.setattr(sys, "stderr", stream)
         extract(tmp_path, recordings)

@@ -426,6 +426,26 @@ def test_skipped_recordings_end_with_3(run, shared_corpus, tmp_path, monkeypatch
     assert calls(tmp_path / "out")[0] == [1, 1]
 
 
+def test_a_fold_whose_evaluation_failed_in_part_is_tried_again(
+    run, shared_corpus, tmp_path, monkeypatch
+):
+    assert run(shared_corpus, "--n_folds=2") == 0
+    assert results(tmp_path / "out")["failed_parts"] == {}
+    (_, fold) = experiments(tmp_path / "out")
+    reasons = {"raters": "it failed: ValueError: broken"}
+    found = json.loads((fold / "metrics.json").read_text())
+    (fold / "metrics.json").write_text(json.dumps(found | {"failed_parts": reasons}))
+    failing = tmp_path / "failing.py"  # its evaluation fails once more
+    failing.write_text("import sys; sys.exit(3)")
+    again = (sys.executable, str(failing))
+    assert run(shared_corpus, "--n_folds=2", train=again) == 3
+    expected = {"repeat 1, fold 2": reasons}
+    assert results(tmp_path / "out")["failed_parts"] == expected
+    assert run(shared_corpus, "--n_folds=2") == 0
+    assert calls(tmp_path / "out")[0] == [1, 2]
+    assert results(tmp_path / "out")["failed_parts"] == {}
+
+
 @pytest.mark.parametrize(
     ("options", "expected"),
     [

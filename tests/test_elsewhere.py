@@ -12,7 +12,7 @@ from sklearn.metrics import roc_auc_score
 import evaluate
 from local.baselines import ACOUSTIC, PREVALENCE
 from local.errors import UserError
-from local.evaluation import NO_TRAINING
+from local.evaluation_parts import NO_TRAINING
 from local.operating_points import fit_operating_points
 from local.predictions import write_predictions
 

@@ -296,12 +296,18 @@ def tables(split, seed):
     return MeasuredSplit(split.manifest, split.measurements, table, heard)
 
 
+def audited(splits, seen=None):
+    """What an evaluation's audit says of splits, and of others that were seen."""
+    found = measurements.find_leakage(measurements.distinct(splits, seen or {}), NAMES)
+    return found | {"labels": measurements.audit_evaluation(splits, NAMES)}
+
+
 def test_a_confound_is_found_over_all_splits_together():
     splits = {
         "train": measured(1, planted=True),
         "test": tables(measured(2, planted=True, first=N), 0),
     }
-    found = measurements.audit_evaluation(splits, NAMES)
+    found = audited(splits)
     assert found["labels"]["x"]["status"] == "flagged"
     assert found["labels"]["x"]["capture_probe_auroc"]["value"] > 0.9
     assert found["labels"]["x"]["capture_probe_auroc"]["n"] == 2 * N
@@ -314,7 +320,7 @@ def test_a_confound_is_found_over_all_splits_together():
 
 def test_logits_count_where_they_are_known():
     test = tables(measured(2, first=N), 0)
-    found = measurements.audit_evaluation({"train": measured(1), "test": test}, NAMES)
+    found = audited({"train": measured(1), "test": test})
     manifest = test.manifest.set_index("ID")
     for name in NAMES:
         whole = test.table[test.table["label"] == name].set_index("uid")["logit"]
@@ -324,7 +330,7 @@ def test_logits_count_where_they_are_known():
             entry = found["labels"][name][kind]
             assert entry["value"] == pytest.approx(expected)
             assert entry["n"] == len(logits)
-    found = measurements.audit_evaluation({"test": measured(2)}, NAMES)
+    found = audited({"test": measured(2)})
     assert found["labels"]["x"]["silence_auroc"]["value"] is None
     assert "trained model" in found["labels"]["x"]["silence_auroc"]["reason"]
 
@@ -337,22 +343,27 @@ def test_audio_and_subjects_in_two_splits_are_found():
     test = MeasuredSplit(test.manifest, frame)
     # r39 is in both under one name, of s19, with audio of its own
     expected = [{"splits": ["test", "train"], "uids": ["r70", "r3"]}]
-    found = measurements.audit_evaluation({"test": test}, NAMES, seen={"train": train})
+    found = audited({"test": test}, {"train": train})
     assert found["shared_audio"] == expected
     assert found["shared_subjects"] == ["s19"]
     # the other split's recordings are asked nothing else
     assert found["labels"]["x"]["capture_probe_auroc"]["n"] == N
     silent = MeasuredSplit(train.manifest, None)
-    found = measurements.audit_evaluation({"test": test}, NAMES, seen={"train": silent})
+    found = audited({"test": test}, {"train": silent})
     assert found["shared_audio"] == [] and found["shared_subjects"] == ["s19"]
-    assert "the audio of train was not measured" in found["shared_audio_reason"]
+    expected = "not all was compared: 0 of 40 recordings of train were measured"
+    assert found["shared_audio_reason"] == expected
+    assert found["measured"]["train"] == {
+        "n_recordings": N,
+        "n_measured": 0,
+        "n_subjects": N // 2,
+        "n_subjects_measured": 0,
+    }
 
 
 def test_a_split_may_be_named_like_one_that_was_seen():
     train = measured(1)
-    found = measurements.audit_evaluation(
-        {"train": train}, NAMES, seen={"train": train}
-    )
+    found = audited({"train": train}, {"train": train})
     assert len(found["shared_audio"]) == N
     assert found["shared_audio"][0]["splits"] == ["train", "train of the experiment"]
 
@@ -362,12 +373,53 @@ def test_devices_of_one_split_only():
     train, test = measured(1), measured(2, first=N)
     devices = np.where(np.arange(N) < 20, "phone", "tablet")
     train = MeasuredSplit(train.manifest.assign(device=devices), train.measurements)
-    found = measurements.audit_evaluation({"train": train, "test": test}, NAMES)
+    found = audited({"train": train, "test": test})
     within = found["labels"]["x"]["capture_probe_auroc"]["within"]
     assert list(within) == ["device"] and 0 < within["device"] < 1
     test = MeasuredSplit(test.manifest.assign(device=""), test.measurements)
-    found = measurements.audit_evaluation({"train": train, "test": test}, NAMES)
+    found = audited({"train": train, "test": test})
     assert found["labels"]["x"]["capture_probe_auroc"]["within"] == within
+
+
+def test_a_sample_is_of_whole_subjects():
+    sizes = dict(zip("abcdefgh", (9, 1, 4, 3, 3, 6, 2, 2), strict=True))
+    manifest = pd.DataFrame(
+        {"subject": [s for s, n in sizes.items() for _ in range(n)]}
+    )
+    manifest = manifest.sample(frac=1, random_state=1).assign(ID=range(30))
+    drawn = set()
+    for seed in range(20):
+        sample = measurements.sample_subjects(manifest, 12, seed)
+        assert 9 <= len(sample) <= 12  # nobody with three or fewer is left out in vain
+        counts = sample["subject"].value_counts()
+        assert all(counts[subject] == sizes[subject] for subject in counts.index)
+        assert sample["ID"].is_monotonic_increasing
+        assert sample.equals(
+            measurements.sample_subjects(manifest[::-1], 12, seed)[::-1]
+        )
+        drawn |= set(counts.index)
+    assert drawn == set(sizes)
+    for n in (0, 30, 99):
+        assert measurements.sample_subjects(manifest, n, 0) is manifest
+    two = manifest[manifest["subject"].isin(["a", "f"])]  # both have more than five
+    assert set(measurements.sample_subjects(two, 5, 0)["subject"]) == {"f"}
+
+
+def test_a_sample_is_audited_and_what_was_not_heard_is_told():
+    train, test = measured(1, planted=True), measured(2, planted=True, first=N)
+    sample = measurements.sample_subjects(train.manifest, 20, 0)
+    heard = train.measurements[train.measurements["ID"].isin(sample["ID"])]
+    part = MeasuredSplit(train.manifest, heard)
+    found = audited({"train": part, "test": test})
+    alone = audited({"train": MeasuredSplit(sample, heard), "test": test})
+    assert found["labels"] == alone["labels"]
+    assert found["labels"]["x"]["capture_probe_auroc"]["n"] == 20 + N
+    counts = {"n_recordings": N, "n_measured": 20}
+    counts |= {"n_subjects": N // 2, "n_subjects_measured": 10}
+    assert found["measured"]["train"] == counts
+    assert "20 of 40 recordings of train were" in found["shared_audio_reason"]
+    assert "shared_audio_reason" not in alone
+    json.dumps(found, allow_nan=False)
 
 
 def test_an_experiment_tells_what_its_model_has_seen(tmp_path):
@@ -384,7 +436,18 @@ def test_an_experiment_tells_what_its_model_has_seen(tmp_path):
     assert found["valid"].measurements is None
     assert found["train"].hashes() == train.hashes()
     assert found["train"].manifest["x"].tolist() == train.manifest["x"].tolist()
-    for damaged in (frame.iloc[1:], pd.concat([frame, frame.iloc[:1]])):
+    # of a sample whole subjects are there
+    sample = frame[frame["ID"].isin(["r0", "r1", "r8", "r9"])]
+    measurements.save_measurements(sample, folder / "train.parquet")
+    (known, _) = measurements.seen_splits(tmp_path, NAMES).values()
+    assert known.measurements["ID"].tolist() == sample["ID"].tolist()
+    twice, stranger = frame.iloc[:1], frame.iloc[:1].assign(ID="r99")
+    for damaged in (
+        frame.iloc[1:],
+        pd.concat([frame, twice]),
+        pd.concat([frame, stranger]),
+        frame.iloc[:0],
+    ):
         measurements.save_measurements(damaged, folder / "train.parquet")
         with pytest.raises(UserError, match=f"but {len(damaged)} rows"):
             measurements.seen_splits(tmp_path, NAMES)

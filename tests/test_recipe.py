@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -9,34 +10,34 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from conftest import LABELS, read_csv, write_csv
-from running import failed, run_script, succeeded, train
+from running import SMALL, failed, run_script, succeeded, train
 from scipy.special import expit
 from sklearn.metrics import roc_auc_score
 
 NAMES = [label for group in LABELS for label in group]
+
+#: Everything switched on that is off by default.
+OPTIONS = (
+    "--shared_dense=True",
+    "--positive_weight=True",
+    "--scheduler=onecycle",
+    "--speed=0.5",
+    "--gauss=0.5",
+    "--freqm=4",
+    "--timem=4",
+    "--best_checkpoint=macro_auroc",
+    "--audit=True",
+    "--acoustic_baseline=True",
+    "--report=True",
+    "--subgroups=[sex]",
+)
 
 
 @pytest.fixture(scope="module")
 def experiment(shared_corpus, tmp_path_factory):
     """A trained model, with everything switched on that is off by default."""
     folder = tmp_path_factory.mktemp("recipe") / "experiment"
-    succeeded(
-        train(
-            shared_corpus,
-            folder,
-            "--shared_dense=True",
-            "--positive_weight=True",
-            "--scheduler=onecycle",
-            "--speed=0.5",
-            "--gauss=0.5",
-            "--freqm=4",
-            "--timem=4",
-            "--best_checkpoint=macro_auroc",
-            "--audit=True",
-            "--report=True",
-            "--subgroups=[sex]",
-        )
-    )
+    succeeded(train(shared_corpus, folder, *OPTIONS))
     return folder
 
 
@@ -157,13 +158,15 @@ def test_embeddings_of_any_model_are_a_baseline(experiment, tmp_path):
         f"--experiment_folder={experiment}",
         f"--features={tmp_path / 'theirs.parquet'}",
         f"--output_folder={tmp_path / 'out'}",
+        "--acoustic_baseline=False",
         "--audit=False",
         "--report=False",
     )
     succeeded(run_script("evaluate.py", *options))
     found = json.loads((tmp_path / "out" / "metrics.json").read_text())["baselines"]
     assert found["theirs"]["labels"]["low"]["auroc"]["value"] == 1
-    assert "not measured" in found["acoustic statistics"]["labels"]["low"]["reason"]
+    plain = found["acoustic statistics"]["labels"]["low"]
+    assert "acoustic_baseline: False" in plain["reason"]
     assert not (tmp_path / "out" / "report.html").exists()
     pd.DataFrame(rows[1:], columns=["uid", "embedding"]).to_parquet(
         tmp_path / "theirs.parquet"
@@ -187,6 +190,56 @@ def test_evaluation_repeats_the_test_scores_and_changes_nothing(experiment):
     again = experiment / "evaluation" / "test"
     for name in ("predictions.csv", "metrics.json", "audit.json"):
         assert (again / name).read_bytes() == (experiment / name).read_bytes()
+
+
+#: train.py with an audit that fails.
+BROKEN = """
+import numpy as np
+import train
+from local import audit, cli
+
+def broken(*_args, **_kwargs):
+    np.linalg.inv(np.zeros((2, 2)))
+
+audit.audit_labels = broken
+cli.run(train.main)
+"""
+
+
+def test_an_evaluation_is_not_lost_to_one_of_its_parts(
+    experiment, shared_corpus, tmp_path
+):
+    copy, script = tmp_path / "copy", tmp_path / "broken.py"
+    shutil.copytree(experiment, copy)
+    script.write_text(BROKEN)
+    command = (script, "hparams/train.yaml", f"--corpus_folder={shared_corpus}")
+    options = [option for option in OPTIONS if option != "--report=True"]
+    result = run_script(*command, f"--output_folder={copy}", *SMALL, *options)
+    assert result.returncode == 3, result.stderr
+    assert "Traceback" not in result.stdout + result.stderr
+    reason = "it failed: LinAlgError: Singular matrix"
+    (line,) = [of for of in result.stdout.splitlines() if "Singular" in of]
+    line = line[line.index("audit: ") :]
+    assert line.startswith(f"audit: {reason}.")
+    kept = Path(line.split()[-1])
+    assert "Traceback" in kept.read_text() and "broken" in kept.read_text()
+    kept.unlink()
+    found, before = (
+        {
+            name: json.loads((folder / name).read_text())
+            for name in ("metrics.json", "audit.json")
+        }
+        for folder in (copy, experiment)
+    )
+    assert found["audit.json"]["reason"] == reason
+    assert found["audit.json"]["labels"] == {}
+    assert found["audit.json"]["label_shares"] == before["audit.json"]["label_shares"]
+    assert found["metrics.json"].pop("failed_parts") == {"audit": reason}
+    assert before["metrics.json"].pop("failed_parts") == {}
+    assert found["metrics.json"] == before["metrics.json"]
+    table = "predictions.csv"
+    assert (copy / table).read_bytes() == (experiment / table).read_bytes()
+    assert line in (copy / "log.txt").read_text()
 
 
 @pytest.mark.parametrize("split", ["test", "val.csv", "manifest"])

@@ -22,7 +22,7 @@ from local.labels import LabelType, flatten
 from local.metrics import SMALL_SAMPLE, evaluate_predictions
 from local.predictions import predictions_table
 from local.raters import agreement, raters_on_roc
-from local.report import write_report
+from local.report import card, write_report
 from local.report.brief import NOT_UNSEEN
 from local.report.html import SECTIONS, render_html
 from local.report.tables import Table
@@ -84,8 +84,15 @@ def audit_of(labels, flagged=()):
         "labels": found,
         "shared_subjects": [],
         "shared_audio": [],
+        "measured": {split: heard_of(10, 10) for split in ("train", "test")},
         "label_shares": {"train": share, "test": share},
     }
+
+
+def heard_of(n, n_measured):
+    """How many recordings of a split were measured, as audit.json has it."""
+    counts = {"n_recordings": n, "n_measured": n_measured}
+    return counts | {"n_subjects": n, "n_subjects_measured": n_measured}
 
 
 def make_evidence(groups, scores=(), flagged=(), n_subjects=24, bare=False, **changes):
@@ -337,11 +344,24 @@ def test_what_was_not_looked_for_is_not_absent(evidence):
     assert "Not checked for subjects" in words
     assert "Not checked for recordings" in words
     assert "No subject is" not in words
-    silent = evidence.audit | {"labels": {}, "reason": "it was switched off"}
+    silent = {"train": heard_of(10, 0), "test": heard_of(10, 0)}
+    silent = evidence.audit | {"measured": silent, "shared_audio_reason": "not heard"}
+    silent |= {"labels": {}, "reason": "it was switched off"}
     words = Page(render_html(dataclasses.replace(evidence, audit=silent), [])).text
     assert "No subject is in more than one split" in words["audit"]
-    assert "Not checked for recordings" in words["audit"]
+    assert "Not checked for recordings: not heard." in words["audit"]
     assert "There was no confound audit: it was switched off." in words["brief"]
+
+
+def test_a_sample_that_was_heard_is_told(evidence):
+    part = {"train": heard_of(9000, 5000), "test": heard_of(80, 80)}
+    part = dataclasses.replace(evidence, audit=evidence.audit | {"measured": part})
+    said = "5,000 of 9,000 recordings of train were measured"
+    words = Page(render_html(part, [])).words("audit")
+    assert f"Not all recordings were listened to: {said}." in words
+    assert "No recording that was listened to is in more than one split" in words
+    assert said in card.render_card(part)
+    assert "listened to" not in Page(render_html(evidence, [])).words("audit")
 
 
 def test_people_the_model_knows_are_told_at_the_top(evidence):

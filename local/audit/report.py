@@ -9,6 +9,7 @@ from local.entries import measure
 from local.folds import draw_folds
 from local.intervals import auroc_interval
 from local.labels import score_labels
+from local.progress import progress
 
 #: What may flag a label, and what it is that tells the label then. Duration and pauses
 #: are shown and never flagged: slow rate is a matter of pauses.
@@ -54,7 +55,8 @@ def audit_labels(
     manifest : pandas.DataFrame [n rows]
         With `subject`, the labels (0, 1, NaN), and maybe `device` and `site`.
     features : pandas.DataFrame [n rows]
-        What `capture.extract` found in the same recordings.
+        What `capture.extract` found in the same recordings; NaN in those that were not
+        measured.
     names : list of str
         The labels.
     label_ranges : list of (list of float or None) or None
@@ -93,8 +95,9 @@ def audit_labels(
                 tests.append((of, statistic))
     _test(tests, seed)
     silent = probed["silence_probe_auroc"].notna().all(axis=1).to_numpy()
+    measured = features.notna().any(axis=1).to_numpy()
     for name, measures in labels.items():
-        rated = silent[manifest[name].notna().to_numpy()]
+        rated = silent[measured & manifest[name].notna().to_numpy()]
         measures |= _verdict(measures, int(rated.sum()), len(rated))
     return labels
 
@@ -221,15 +224,17 @@ def _test(tests, seed):
         return
     n_draws = max(MIN_PERMUTATIONS, PERMUTATIONS_PER_TEST * len(tests) - 1)
     tested, p_values = [], []
-    for probed, test in tests:
-        n_arrangements = test.pop("arrangements")
-        probed["testable"] = n_arrangements * ALPHA > len(tests)
-        if probed["testable"] and _distance(probed) >= LARGE:
-            probed["p"] = probes.permutation_p(
-                **test, n_permutations=n_draws, seed=seed
-            )
-        p_values.append(1.0 if probed["p"] is None else probed["p"])
-        tested.append(probed)
+    with progress(len(tests), "testing what tells the labels", "test") as step:
+        for probed, test in tests:
+            n_arrangements = test.pop("arrangements")
+            probed["testable"] = n_arrangements * ALPHA > len(tests)
+            if probed["testable"] and _distance(probed) >= LARGE:
+                probed["p"] = probes.permutation_p(
+                    **test, n_permutations=n_draws, seed=seed
+                )
+            p_values.append(1.0 if probed["p"] is None else probed["p"])
+            tested.append(probed)
+            step()
     _, corrected, *_ = multipletests(p_values, method="holm")
     for probed, p_holm in zip(tested, corrected, strict=True):
         if probed["p"] is not None:

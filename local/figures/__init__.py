@@ -7,6 +7,7 @@ or None where there is nothing to show.
 """
 
 import dataclasses
+import functools
 from pathlib import Path
 
 from local.figures.audit import draw_audit
@@ -84,6 +85,8 @@ class Drawn:
 def draw_figures(evidence, folder):
     """Draws all figures of an evaluation for which there is something to show.
 
+    One that fails is not there; the evidence knows why.
+
     Arguments
     ---------
     evidence : evidence.Evidence
@@ -97,12 +100,23 @@ def draw_figures(evidence, folder):
         In the order of `NAMES`.
     """
     drawn = []
-    for name, (section, draw) in FIGURES.items():
+    for name in FIGURES:
         path = Path(folder) / f"{name}.png"
-        sketch = draw(evidence)
-        if sketch is None:
+        figure = evidence.failures.attempt(
+            f"figures/{name}.png", functools.partial(_draw, name, evidence, path)
+        )
+        if figure is None:
             path.unlink(missing_ok=True)
-            continue
-        save(sketch.figure, path)
-        drawn.append(Drawn(name, path, sketch.title, sketch.alt, section))
+        else:
+            drawn.append(figure)
     return drawn
+
+
+def _draw(name, evidence, path):
+    """Draws a figure; None where there is nothing to show."""
+    section, draw = FIGURES[name]
+    sketch = draw(evidence)
+    if sketch is None:
+        return None
+    save(sketch.figure, path)
+    return Drawn(name, path, sketch.title, sketch.alt, section)

@@ -40,7 +40,7 @@ def draw_raters(evidence):
     points = {
         label: drawn
         for label in flatten(evidence.label_groups)
-        if (drawn := _points(evidence.metrics.get("raters") or {}, label))
+        if (drawn := _points(evidence.raters(), label))
     }
     if not points or evidence.split not in evidence.manifests:
         return None

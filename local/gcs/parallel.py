@@ -1,17 +1,15 @@
 """Downloading many objects at a time."""
 
 import concurrent.futures
-import contextlib
 import functools
 import threading
-
-from tqdm import tqdm
 
 from local.errors import UserError
 from local.gcs.clients import N_CONNECTIONS
 from local.gcs.downloads import download
 from local.gcs.errors import Denied, RemoteError, Unreachable
 from local.gcs.patience import Patience
+from local.progress import progress as shown
 
 #: Downloads at a time: they wait for the network far more than they compute.
 N_THREADS = 32
@@ -27,7 +25,7 @@ def download_many(
     pairs : iterable of (RemoteObject, str or Path)
         What to download, and to which file.
     progress : bool
-        Show a bar where somebody watches (standard error is a terminal).
+        Show how far it has come.
     n_threads : int
         How many at a time.
     patience : Patience, optional
@@ -54,7 +52,7 @@ def download_many(
     stop, dead = threading.Event(), threading.Event()
     fetch = functools.partial(fetch, patience=patience, stop=stop)
     with (
-        _bar(pairs, progress) as bar,
+        _shown(pairs, progress) as step,
         concurrent.futures.ThreadPoolExecutor(min(n_threads, N_CONNECTIONS)) as pool,
     ):
         jobs = {
@@ -62,7 +60,7 @@ def download_many(
             for remote, path in pairs
         }
         try:
-            failures, n_left = _gather(jobs, bar)
+            failures, n_left = _gather(jobs, step)
         except BaseException:  # e.g. Ctrl-C or a full disk: ends with the next bytes
             stop.set()
             pool.shutdown(wait=False, cancel_futures=True)
@@ -71,17 +69,11 @@ def download_many(
         raise _summary(failures, n_left, len(pairs))
 
 
-def _bar(pairs, progress):
-    """The bar that shows how many of the bytes have arrived, or None."""
-    if not progress:  # even a bar that is switched off has a lock and a thread, which
-        return contextlib.nullcontext()  # forked workers would share
-    return tqdm(
-        total=sum(remote.size for remote, _ in pairs),
-        desc="downloading",
-        unit="B",
-        unit_scale=True,
-        disable=None,
-    )
+def _shown(pairs, progress):
+    """Shows how many of the bytes have arrived."""
+    n_bytes = sum(remote.size for remote, _ in pairs)
+    # no bar that is switched off: its lock would be shared by forked workers
+    return shown(n_bytes, "downloading", "B", hidden=not progress)
 
 
 #: What became of an object that was not tried.
@@ -101,14 +93,13 @@ def _try(fetch, remote, path, dead):
         return error
 
 
-def _gather(jobs, bar):
+def _gather(jobs, step):
     """Failures by object, and the number of objects that were not tried."""
     failures, n_left = {}, 0
     for job in concurrent.futures.as_completed(jobs):
         error = job.result()
         if error is None:
-            if bar is not None:
-                bar.update(jobs[job].size)
+            step(jobs[job].size)
         elif error is NOT_TRIED:
             n_left += 1
         else:

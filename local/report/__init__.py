@@ -22,7 +22,8 @@ REPORT, MODEL_CARD, FIGURES = "report.html", "model_card.md", "figures"
 def write_report(evidence, output_folder):
     """Writes figures/*.png, report.html and model_card.md.
 
-    Each file takes the place of an older one as a whole.
+    Each file takes the place of an older one as a whole. What fails is not written; the
+    evidence knows why.
 
     Arguments
     ---------
@@ -31,8 +32,10 @@ def write_report(evidence, output_folder):
         Made if it is not there.
     """
     folder = Path(output_folder)
+    attempt = evidence.failures.attempt
     drawn = draw_figures(evidence, folder / FIGURES)
-    page = render_html(evidence, drawn)
-    with atomic_write(folder / REPORT) as stream:
-        stream.write(page)
-    write_model_card(evidence, folder / MODEL_CARD)
+    page = attempt(REPORT, lambda: render_html(evidence, drawn))
+    if page is not None:
+        with atomic_write(folder / REPORT) as stream:
+            stream.write(page)
+    attempt(MODEL_CARD, lambda: write_model_card(evidence, folder / MODEL_CARD))

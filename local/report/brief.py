@@ -114,6 +114,8 @@ def _warnings(evidence):
         warnings.append(f"The confound audit is inconclusive for {listed(unclear)}.")
     if reason := evidence.audit.get("reason"):
         warnings.append(f"There was no confound audit: {reason}.")
+    if failed := list(evidence.failures.reasons):
+        warnings.append(f"Parts of this evaluation failed: {listed(failed)}.")
     if n := len(evidence.failed):
         warnings.append(
             f"{counted(n, 'recording')} could not be used and "

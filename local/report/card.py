@@ -190,7 +190,7 @@ def _findings(evidence):
 
 def _agreement(evidence):
     """How far raters agree, none of them named; None where there are none."""
-    found = evidence.metrics.get("raters") or {}
+    found = evidence.raters()
     if not found:
         return None
     columns = ["label", "raters", "recordings with two ratings or more", "alpha"]

@@ -1,5 +1,6 @@
 """What a report says of subgroups, confounds and raters."""
 
+from local.audit.leakage import not_measured
 from local.audit.report import ALPHA, LARGE, TESTED, VERY_LARGE
 from local.formats import listed, number, p_value
 from local.report.tables import Cell, Table, word
@@ -104,7 +105,9 @@ def audit(evidence):
     found = evidence.audit
     labels, shares = found["labels"], found.get("label_shares") or {}
     flagged = {label for label, of in labels.items() if of["status"] == "flagged"}
-    compared = len(shares) > 1
+    measured, compared = found.get("measured", {}), len(shares) > 1
+    heard = sum(of["n_measured"] > 0 for of in measured.values()) > 1
+    unknown = "no other split is known"
     return {
         "reason": found.get("reason"),
         "verdicts": _verdicts(labels) if labels else None,
@@ -113,8 +116,10 @@ def audit(evidence):
         "within": _within(labels),
         "shares": _shares(shares),
         "shared_subjects": found["shared_subjects"] if compared else None,
-        # without an audit nobody has listened to the recordings
-        "shared_audio": found["shared_audio"] if compared and labels else None,
+        "subjects_reason": found.get("shared_subjects_reason", unknown),
+        "shared_audio": found["shared_audio"] if compared and heard else None,
+        "audio_reason": found.get("shared_audio_reason", unknown),
+        "unheard": not_measured(measured) if labels else None,
         "show_uids": evidence.show_uids,
         "large": LARGE,
         "very_large": VERY_LARGE,
@@ -194,7 +199,7 @@ def _shares(shares):
 
 def raters(evidence):
     """How far raters agree, and where they are on the ROC; None without raters."""
-    found = evidence.metrics.get("raters") or {}
+    found = evidence.raters()
     if not found:
         return None
     return {

@@ -2,12 +2,14 @@
 
 import base64
 import dataclasses
+import functools
 import struct
 from collections.abc import Callable
 from pathlib import Path
 
 import jinja2
 
+from local.figures import FIGURES
 from local.formats import counted
 from local.report import checks, origin, people, results
 from local.report.brief import brief
@@ -86,15 +88,45 @@ def render_html(evidence, drawn):
         figures.setdefault(figure.section, []).append(_embedded(figure))
     sections = []
     for section in SECTIONS:
-        variables, own = section.build(evidence), figures.get(section.name, [])
-        if variables is None and not own:
-            continue
-        template = environment.get_template(f"{section.name}.html.jinja")
-        body = template.render(figures=own, **(variables or {}))
-        sections.append({"name": section.name, "title": section.title, "body": body})
+        own = figures.get(section.name, [])
+        body = evidence.failures.attempt(
+            f"report.html: {section.title}",
+            functools.partial(_body, section, evidence, own, environment),
+        )
+        failed = _failed(section, evidence.failures.reasons)
+        if body or failed:
+            sections.append(
+                {
+                    "name": section.name,
+                    "title": section.title,
+                    "body": body or "",
+                    "failed": failed,
+                }
+            )
     return environment.get_template("report.html.jinja").render(
         sections=sections, **origin.header(evidence), **brief(evidence)
     )
+
+
+def _body(section, evidence, figures, environment):
+    """What is said in a section; None where there is nothing to say."""
+    variables = section.build(evidence)
+    if variables is None and not figures:
+        return None
+    template = environment.get_template(f"{section.name}.html.jinja")
+    return template.render(figures=figures, **(variables or {}))
+
+
+def _failed(section, reasons):
+    """What is missing in a section, and why: {what: reason}."""
+    parts = {section.name: "What belongs here"}
+    parts[f"report.html: {section.title}"] = "This section"
+    parts |= {
+        f"figures/{name}.png": f"The figure {name}"
+        for name, (of, _) in FIGURES.items()
+        if of == section.name
+    }
+    return {what: reasons[part] for part, what in parts.items() if part in reasons}
 
 
 def _embedded(figure):

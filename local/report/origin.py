@@ -25,7 +25,9 @@ def header(evidence):
 
 
 def errors(evidence):
-    """The recordings that are most wrong."""
+    """The recordings that are most wrong; None where they could not be read."""
+    if "errors" in evidence.failures.reasons:
+        return None
     if not evidence.errors:
         return {"table": None, "show_uids": evidence.show_uids}
     names = ["recording"] if evidence.show_uids else []

@@ -189,7 +189,7 @@ def _on_data(evidence):
             "differences in setting, eligibility and ratings"
         )
         found["20c"] = "See Evaluation data, a column per split."
-    if evidence.metrics.get("raters"):
+    if evidence.raters():
         found["8b"] = "Agreement of raters: see Raters. " + authors(
             "qualifications and demographics of raters"
         )

@@ -12,6 +12,7 @@ import argparse
 import csv
 import importlib.util
 import json
+import logging
 import multiprocessing
 import os
 import shutil
@@ -28,6 +29,7 @@ sys.path.insert(0, str(ROOT))
 
 from local.errors import UserError  # noqa: E402
 from local.files import folder_beside  # noqa: E402
+from local.progress import progress  # noqa: E402
 from recipes.demo.cohort import LABELS, draw_cohort  # noqa: E402
 from recipes.demo.raters import draw_panel  # noqa: E402
 
@@ -49,6 +51,7 @@ NOT_CLINICAL = (
 
 def main(arguments=None):
     """Run the command line; returns the exit status."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
     try:
         folder, settings, n_jobs = parse_arguments(arguments)
         if is_finished(folder, settings):
@@ -159,15 +162,20 @@ def synthesise(audio_folder, settings, n_jobs):
     # Matrices are tiny here: threads inside a process would only wait for each other.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     rows = []
-    with ProcessPoolExecutor(
-        max_workers=n_jobs,
-        mp_context=multiprocessing.get_context("spawn"),
-        max_tasks_per_child=1,
-        initializer=_leave_interrupts_to_the_parent,
-    ) as pool:
-        for done, block_rows in enumerate(pool.map(record_block, blocks), start=1):
+    with (
+        progress(len(subjects), "synthesising", "subject") as step,
+        ProcessPoolExecutor(
+            max_workers=n_jobs,
+            mp_context=multiprocessing.get_context("spawn"),
+            max_tasks_per_child=1,
+            initializer=_leave_interrupts_to_the_parent,
+        ) as pool,
+    ):
+        for block, block_rows in zip(
+            blocks, pool.map(record_block, blocks), strict=True
+        ):
             rows += block_rows
-            print(f"{done} of {len(blocks)} blocks of subjects", flush=True)
+            step(len(block[0]))
     return subjects, rows
 
 
