@@ -20,6 +20,7 @@ import cross_validate
 from local.claims import claimed
 from local.config import plain_values
 from local.errors import UserError
+from local.flags import NOTHING, audit_of_folds
 from local.fold_results import format_cross_validation
 from local.fold_runs import run_fold
 from local.predictions import COLUMNS, read_predictions
@@ -383,7 +384,7 @@ def test_scores_have_a_table_of_their_own():
         "macro": {},
         "text": "…",
     }
-    text = format_cross_validation(result)
+    text = format_cross_validation(result, audit_of_folds([NOTHING]))
     assert "| severity |  9 | 0.500 |" in text and "| AUROC" not in text
 
 
