@@ -81,6 +81,17 @@ def flagged(audit):
     }
 
 
+def known_flags(audit):
+    """As `flagged`; None where no label was audited, so that nobody takes it for none.
+
+    Example
+    -------
+    >>> known_flags(NOTHING), known_flags({"labels": {"low": {"status": "clear"}}})
+    (None, {})
+    """
+    return flagged(audit) if audit["labels"] else None
+
+
 def flag_notes(labels):
     """Lines for the foot of a table in which `MARK` stands beside flagged labels.
 
@@ -143,10 +154,19 @@ def audit_notes(audit):
     1 subject is in more than one split: results on people whom the model knows are ...
     Not audited for confounds: it was switched off
     """
-    notes = flag_notes(flagged(audit)) + leak_notes(audit)
-    if reason := audit.get("reason"):
-        notes.append(f"Not audited for confounds: {reason}")
-    return notes
+    return flag_notes(flagged(audit)) + leak_notes(audit) + why_not_notes(audit)
+
+
+def why_not_notes(audit):
+    """A line on why labels were not audited, list of str; empty if they were.
+
+    Arguments
+    ---------
+    audit : dict
+        Content of audit.json.
+    """
+    reason = audit.get("reason")
+    return [f"Not audited for confounds: {reason}"] if reason else []
 
 
 def audit_of_folds(audits):
