@@ -38,7 +38,7 @@ POINT = {
     },
     "calibration": {"kind": "platt", "slope": 1.5, "intercept": -0.25},
 }
-#: Labels that yaml, and the file of SpeechBrain's encoder, could take for something else.
+#: Labels that yaml, and an encoder's file, could take for something else.
 GROUPS = [["yes", ":null"], ["? <rate> => 'creaky', ü # \x7f"]]
 AUDIT = {
     "labels": {
