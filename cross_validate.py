@@ -15,6 +15,7 @@ from pathlib import Path
 
 from local import cli
 from local.claims import claimed
+from local.flags import audit_of_folds, read_audit
 from local.fold_results import collect_results, format_cross_validation
 from local.fold_runs import plan_cross_validation, run_fold, write_plan
 
@@ -39,7 +40,9 @@ def main(argv, train=TRAIN):
             if status not in (cli.OK, cli.INCOMPLETE):
                 return _stopped(run, status)
         result = collect_results(plan.runs, plan.labels, plan.folder)
-    print(f"\n{format_cross_validation(result)}")
+    folders = [run.folder for of_repeat in plan.runs for run in of_repeat]
+    audit = audit_of_folds(map(read_audit, folders))
+    print(f"\n{format_cross_validation(result, audit)}")
     print(f"\nEverything is in {plan.folder}")
     incomplete = result["failed_parts"] or (plan.folder / "failed.csv").exists()
     return cli.INCOMPLETE if incomplete else cli.OK

@@ -30,6 +30,7 @@ from local.errors import UserError
 from local.evaluation import OUTPUTS, evaluate, measured
 from local.evaluation_split import prepare_evaluation, score
 from local.experiment import open_experiment
+from local.flags import read_audit
 from local.settings import check_values
 from local.tables import format_results
 
@@ -87,7 +88,8 @@ def report(scored, folder, upload_to):
         logger.info(note)
     result = evaluate(scored, folder)
     made_by = result["checkpoint"] or "predictions from elsewhere"
-    logger.info("%s, %s:\n%s", scored.split, made_by, format_results(result))
+    table = format_results(result, audit=read_audit(folder))
+    logger.info("%s, %s:\n%s", scored.split, made_by, table)
     print(f"Everything is in {folder}")
     problems = upload_to and publishing.publish_files(folder, OUTPUTS, upload_to)
     # an experiment's own results also list what training skipped of other splits

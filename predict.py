@@ -66,7 +66,8 @@ def main(argv):
         {"file": row["uid"], "reason": row["reason"]} for row in failed
     ]
     as_json = json.dumps(predicted, indent=2, ensure_ascii=False)
-    print(as_json if options.json else format_predictions(predicted))
+    table = format_predictions(predicted, experiment.audit)
+    print(as_json if options.json else table)
     for line in _warnings(manifest):
         print(line, file=sys.stderr)
     for row in failed:

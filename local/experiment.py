@@ -10,6 +10,7 @@ from local.brain import ClinicalBrain
 from local.config import load_hparams, resolved_yaml
 from local.errors import UserError
 from local.files import atomic_write
+from local.flags import read_audit
 from local.gcs import Address
 from local.settings import check_later
 from local.storage import Storage, told_as
@@ -100,6 +101,11 @@ class Experiment:
         later = {key: hparams[key] for key in (*FREE_LATER, "sample_rate")}
         check_later(options | later)
         return hparams
+
+    @property
+    def audit(self):
+        """Its confound audit (see `flags.read_audit`), dict."""
+        return read_audit(self.folder)
 
     @property
     def output_folder(self):

@@ -4,6 +4,7 @@ import pandas as pd
 
 from local.crossvalidation import cross_validated_metrics
 from local.files import read_json, write_json
+from local.flags import MARK, audit_notes, flagged
 from local.manifests import write_failed
 from local.predictions import read_predictions, write_predictions
 from local.tables import SCORE_COLUMNS, pipe_table
@@ -115,19 +116,21 @@ def failed_recordings(runs):
     return [{"uid": uid, "reason": reason} for uid, reason in found.items()]
 
 
-def format_cross_validation(result):
+def format_cross_validation(result, audit):
     """Write the main metrics of a cross-validation as text.
 
     Arguments
     ---------
     result : dict
         What `collect_results` returns.
+    audit : dict
+        What the folds' audits say together (see `flags.audit_of_folds`).
 
     Returns
     -------
     str
         A table with a row per label and one of their mean, one of the scores, what
-        these are about, and what is left out.
+        these are about, what the folds' audits flag, and what is left out.
     """
     scores = {name: of for name, of in result["labels"].items() if "mae" in of}
     binary = {name: of for name, of in result["labels"].items() if "mae" not in of}
@@ -136,25 +139,29 @@ def format_cross_validation(result):
         f"{result['n_folds']} folds, {result['n_repeats']} repeat(s)"
     ]
     if binary:
-        parts.append(pipe_table(_binary_rows(binary, result["macro"])))
+        rows = _binary_rows(binary, result["macro"], flagged(audit))
+        parts.append(pipe_table(rows))
     if scores:
         rows = [
             [name, str(of["n"]), *(_number(of[key]) for key in SCORE_COLUMNS)]
             for name, of in scores.items()
         ]
         parts.append(pipe_table([["label", "n", *SCORE_COLUMNS.values()], *rows]))
-    parts.append(result["text"])
+    parts += [result["text"], *audit_notes(audit)]
     parts += [note for name, of in binary.items() for note in _notes(name, of)]
     return "\n\n".join(parts)
 
 
-def _binary_rows(binary, macro):
+def _binary_rows(binary, macro, flags):
     rows = [HEADER]
     for name, of in binary.items():
         auprc = _number(of["auprc"])
         if of["prevalence"] is not None:
             auprc += f" ({of['prevalence']:.3f})"
-        cells = [_with_interval(of["auroc"]), auprc]
+        auroc = _with_interval(of["auroc"])
+        if flags:
+            auroc += f" {MARK if name in flags else ' '}"
+        cells = [auroc, auprc]
         cells += [_number(of[key]) for key in ("sensitivity", "specificity")]
         rows.append([name, str(of["n"]), str(of["n_positive"]), *cells])
     name = f"macro ({macro['n_labels']} of {len(binary)} labels)"

@@ -37,6 +37,13 @@ class ClinicalClassifier(Pretrained):
     ---------
     *args, **kwargs
         As for `speechbrain.inference.interfaces.Pretrained`; use `from_hparams`.
+
+    Attributes
+    ----------
+    labels : list of str
+    flagged : dict of str to list of str, or None
+        Labels that can be told without the speech, by the confound audit of the
+        training, with the reasons; None: there was no audit.
     """
 
     MODULES_NEEDED = (
@@ -50,6 +57,7 @@ class ClinicalClassifier(Pretrained):
         "label_ranges",
         "positive_weights",
         "operating_points",
+        "flagged",
         "sample_rate",
         "audio_backend",
         "mono",
@@ -65,6 +73,7 @@ class ClinicalClassifier(Pretrained):
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
         self.labels = [label for group in self.hparams.label_groups for label in group]
+        self.flagged = self.hparams.flagged
         make_lean(self.mods["embedding_model"])
         self._own_ends = OwnEnds(self.mods["embedding_model"])
         self._features = RecordingFeatures(self.mods)

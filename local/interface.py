@@ -17,6 +17,7 @@ from speechbrain.utils.run_opts import RunOptions
 
 from local import inference
 from local.experiment import open_experiment
+from local.flags import known_flags
 from local.operating_points import read_operating_points
 
 
@@ -83,7 +84,8 @@ class ClinicalClassifier(inference.ClinicalClassifier):
         ClinicalClassifier
         """
         points = read_operating_points(experiment.folder)
-        hparams = {**experiment.hparams, "operating_points": points}
+        found = {"operating_points": points, "flagged": known_flags(experiment.audit)}
+        hparams = {**experiment.hparams, **found}
         modules = dict(experiment.brain.modules.items())
         return cls(modules=modules, hparams=hparams, **kwargs)
 

@@ -5,6 +5,7 @@ import pandas as pd
 
 from local import dataio
 from local.engine import refuse_not_finite
+from local.flags import MARK, flag_notes, flagged, why_not_notes
 from local.formats import number, printable
 from local.inference import decisions
 from local.labels import flatten
@@ -31,9 +32,9 @@ def predict_manifest(engine, experiment, manifest, recordings, hparams):
     Returns
     -------
     dict
-        {"experiment_folder", "checkpoint", "recordings": [{"file", "duration_s",
-        "n_windows", "labels": {label: {"logit", "probability", "threshold",
-        "predicted"}}}]}. Of a score there is "score" only; "threshold" and
+        {"experiment_folder", "checkpoint", "flagged": {label: [reason]}, "recordings":
+        [{"file", "duration_s", "n_windows", "labels": {label: {"logit", "probability",
+        "threshold", "predicted"}}}]}. Of a score there is "score" only; "threshold" and
         "predicted" are None where training found no threshold.
     """
     windows = split_long(manifest, hparams["max_duration"], hparams["window_overlap"])
@@ -42,6 +43,7 @@ def predict_manifest(engine, experiment, manifest, recordings, hparams):
     return {
         "experiment_folder": experiment.address,
         "checkpoint": experiment.checkpoint,
+        "flagged": flagged(experiment.audit),
         "recordings": [
             {
                 "file": row["ID"],
@@ -88,15 +90,18 @@ def _said(logits, hparams, points):
     }
 
 
-def format_predictions(predicted):
+def format_predictions(predicted, audit):
     """A table to read: a row per file, a column per label.
 
-    A star stands where a probability reaches its label's threshold.
+    A star stands where a probability reaches its label's threshold, a mark at labels
+    that the experiment's audit flags.
 
     Arguments
     ---------
     predicted : dict
         As `predict_manifest` gives it.
+    audit : dict
+        The experiment's.
 
     Returns
     -------
@@ -106,15 +111,19 @@ def format_predictions(predicted):
     -------
     >>> slow = {"logit": 1.0, "probability": 0.73, "threshold": 0.5, "predicted": 1}
     >>> one = {"file": "a.wav", "labels": {"slow": slow, "severity": {"score": 37.5}}}
-    >>> print(format_predictions({"recordings": [one]}))
-    | file  |  slow | severity |
-    | :---- | ----: | -------: |
-    | a.wav | 0.73* |    37.50 |
+    >>> flags = {"slow": {"status": "flagged", "reasons": ["The noise tells it."]}}
+    >>> print(format_predictions({"recordings": [one]}, {"labels": flags}))
+    | file  | slow ! | severity |
+    | :---- | -----: | -------: |
+    | a.wav |  0.73* |    37.50 |
     <BLANKLINE>
     * the label's threshold or above
+    ! flagged by the confound audit: the label can be told without the speech, and ...
+    ! slow: The noise tells it.
     """
     labels = list(predicted["recordings"][0]["labels"])
-    rows = [["file", *labels]]
+    flags = flagged(audit)
+    rows = [["file", *(f"{of} {MARK}" if of in flags else of for of in labels)]]
     for recording in predicted["recordings"]:
         cells = (_cell(recording["labels"][label]) for label in labels)
         rows.append([printable(recording["file"]), *cells])
@@ -123,6 +132,7 @@ def format_predictions(predicted):
     without = [name for name, of in entries.items() if of.get("threshold", 0) is None]
     if without:
         notes.append(f"Without a threshold: {', '.join(without)}")
+    notes += flag_notes(flags) + why_not_notes(audit)
     return "\n".join([pipe_table(rows), *notes])
 
 

@@ -16,6 +16,7 @@ DEFAULT_CACHE = "audio_cache"
 EXPERIMENT_FILES = (
     "hyperparams.yaml",
     "model_card.md",
+    "audit.json",
     "train_log.txt",
     "save/run_options.json",
     "save/operating_points.json",

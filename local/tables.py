@@ -1,5 +1,7 @@
 """Tables of results for the terminal, which are Markdown at the same time."""
 
+from local.flags import MARK, audit_notes, flagged
+
 #: Columns of the table of scores.
 SCORE_COLUMNS = {
     "mae": "MAE",
@@ -9,7 +11,7 @@ SCORE_COLUMNS = {
 }
 
 
-def format_results(metrics, references=None):
+def format_results(metrics, references=None, audit=None):
     """Writes the main metrics as a table for the terminal or a Markdown page.
 
     Arguments
@@ -19,23 +21,30 @@ def format_results(metrics, references=None):
     references : dict of dict, optional
         Further columns: {column name: {label: value, …, "macro": value}}, e.g. the
         AUROC of a baseline. A missing value is shown as n/a.
+    audit : dict, optional
+        Content of the audit.json beside them: a mark stands at the AUROC of each label
+        that it flags, and at a mean over any of these.
 
     Returns
     -------
     str
         A table with a row per label and one for the mean, then one of the scores, each
-        where there are such labels; then one line per label that a mean leaves out,
-        per reason why there is no threshold, and per head that has a top-1 accuracy.
+        where there are such labels; then one line per flagged label, on what is in two
+        splits, per label that a mean leaves out, per reason why there is no threshold,
+        and per head that has a top-1 accuracy.
     """
     labels, macro = metrics["labels"], metrics["macro"]
     scores = {name: of for name, of in labels.items() if "mae" in of}
     binary = {name: of for name, of in labels.items() if name not in scores}
     parts = []
     if binary:
-        parts.append(pipe_table(_binary_rows(binary, macro, references or {})))
+        flags = flagged(audit) if audit else {}
+        rows = _binary_rows(binary, macro, references or {}, flags)
+        parts.append(pipe_table(rows))
     if scores:
         parts.append(pipe_table(_score_rows(scores, macro)))
     parts.append("[…]: 95 % intervals, by subject.")
+    parts += audit_notes(audit) if audit else []
     left_out = macro["left_out"] | macro.get("scores_left_out", {})
     parts += [f"{name}: not in the mean, {reason}" for name, reason in left_out.items()]
     if macro.get("n_scores") and macro["mae"]["value"] is None:
@@ -51,10 +60,11 @@ def format_results(metrics, references=None):
     return "\n\n".join(parts)
 
 
-def _binary_rows(labels, macro, references):
+def _binary_rows(labels, macro, references, flags):
     header = ["label", "n", "pos.", "AUROC", "AUPRC (prev.)", "Brier", "sens.", "spec."]
     rows = [[*header, *references]]
     name = f"macro ({macro['n_labels']} of {len(labels)} labels)"
+    marked = {*flags, name} if flags.keys() - macro["left_out"].keys() else flags
     for key, of in [*labels.items(), (name, macro)]:
         auprc = _number(of["auprc"]["value"])
         if of.get("prevalence") is not None:
@@ -63,7 +73,10 @@ def _binary_rows(labels, macro, references):
         key_there = "macro" if of is macro else key
         others += [column.get(key_there) for column in references.values()]
         counts = [str(of.get(count, "")) for count in ("n", "n_positive")]
-        cells = [_with_interval(of["auroc"]), auprc, *map(_number, others)]
+        auroc = _with_interval(of["auroc"])
+        if flags:
+            auroc += f" {MARK if key in marked else ' '}"
+        cells = [auroc, auprc, *map(_number, others)]
         rows.append([key, *counts, *cells])
     return rows
 

@@ -16,6 +16,7 @@ from local.evaluation_parts import MEASURING
 from local.failures import Failures, names_in
 from local.features import RecordingFeatures
 from local.files import write_json
+from local.flags import read_audit
 from local.measurements import (
     MEASUREMENTS,
     SEEN,
@@ -249,7 +250,7 @@ def evaluate_test_split(brain, hparams, plan, tables, command):
         failures=failures,
     )
     result = evaluate(scored, output_folder)
-    table = format_results(result)
+    table = format_results(result, audit=read_audit(output_folder))
     logger.info("Test split, %s:\n%s", result["checkpoint"], table)
     print(f"Everything is in {output_folder}")  # no path in log.txt
     return result

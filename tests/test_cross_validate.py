@@ -22,6 +22,7 @@ from local import fold_runs
 from local.claims import claimed
 from local.config import plain_values
 from local.errors import UserError
+from local.flags import NOTHING, audit_of_folds
 from local.fold_results import format_cross_validation
 from local.fold_runs import run_fold
 from local.predictions import COLUMNS, read_predictions
@@ -385,7 +386,7 @@ def test_scores_have_a_table_of_their_own():
         "macro": {},
         "text": "…",
     }
-    text = format_cross_validation(result)
+    text = format_cross_validation(result, audit_of_folds([NOTHING]))
     assert "| severity |  9 | 0.500 |" in text and "| AUROC" not in text
 
 

@@ -38,8 +38,16 @@ POINT = {
     },
     "calibration": {"kind": "platt", "slope": 1.5, "intercept": -0.25},
 }
-#: Labels that yaml could take for something else.
-GROUPS = [["yes", "null"], ["<rate>: 'creaky' ü"]]
+#: Labels that yaml, and an encoder's file, could take for something else.
+GROUPS = [["yes", ":null"], ["? <rate> => 'creaky', ü # \x7f"]]
+AUDIT = {
+    "labels": {
+        GROUPS[1][0]: {"status": "flagged", "reasons": ["Hum: it tells the label."]},
+        "yes": {"status": "clear", "reasons": ["Clear is no proof."]},
+    },
+    "shared_subjects": [],
+    "shared_audio": [],
+}
 
 
 def make_experiment(place, yaml="train", points=None, **overrides):
@@ -146,6 +154,7 @@ def exported(tmp_path_factory):
         label_ranges=[None, [0, 100], None],
     )
     output = place / "new" / "out"
+    (experiment / "audit.json").write_text(json.dumps(AUDIT))
     options = (f"--experiment_folder={experiment}", f"--output_folder={output}")
     result = succeeded(run_script("export.py", *options))
     assert "model.onnx differs by at most" in result.stdout
@@ -169,10 +178,13 @@ def test_what_is_written(exported):
     for name in ("embedding_model.ckpt", "classifier.ckpt"):
         assert torch.load(output / name, weights_only=True)
     labels = json.loads((output / "labels.json").read_text())["labels"]
-    assert [of["label"] for of in labels] == ["yes", "null", GROUPS[1][0]]
+    assert [of["label"] for of in labels] == ["yes", ":null", GROUPS[1][0]]
     assert [of["head"] for of in labels] == [0, 0, 1]
     assert labels[1]["range"] == [0, 100] and labels[1]["output"] == "score"
     assert labels[0]["threshold"]["value"] == 3e-05 and labels[1]["threshold"] is None
+    reasons = ["Hum: it tells the label."]
+    assert [of["flagged"] for of in labels] == [[], [], reasons]
+    assert f"- {GROUPS[1][0]}: {reasons[0]}" in readme
 
 
 STOCK = """
@@ -237,7 +249,7 @@ def test_onnx_tells_what_it_needs(exported):
     # 0.1 s or more: 1102.5 samples
     assert about["sample_rate"] == "11025" and about["min_samples"] == "1103"
     labels = [of["label"] for of in json.loads(about["labels"])]
-    assert labels == ["yes", "null", GROUPS[1][0]]
+    assert labels == ["yes", ":null", GROUPS[1][0]]
 
 
 def test_the_recipe_loads_it_too(exported):
@@ -249,6 +261,8 @@ def test_the_recipe_loads_it_too(exported):
         assert difference(found, ours.encode_batch(waveform, kind=kind)) < 1e-5
     found, expected = (of.classify_batch(waveform)[0] for of in (theirs, ours))
     assert_same(found, expected)
+    flags = {GROUPS[1][0]: ["Hum: it tells the label."]}
+    assert theirs.flagged == ours.flagged == flags
 
 
 CUSTOM = """
@@ -280,6 +294,10 @@ def test_other_front_ends_load_with_custom_py_beside_another_model(
     model, again = reference(experiment), reference(tmp_path / "out")
     sources, models = (exported[1], tmp_path / "out"), (reference(exported[0]), model)
     (tmp_path / "empty").mkdir()
+    assert (
+        again.flagged is None
+        and "not audited" in (tmp_path / "out/README.md").read_text()
+    )
     waveforms = [speech(0.3, 3), speech(1.6, 3)]
     file = tmp_path / "waveforms.json"
     file.write_text(json.dumps([waveform.tolist() for waveform in waveforms]))

@@ -44,6 +44,13 @@ def test_probabilities_are_those_of_the_evaluation(experiment, corpus, tmp_path)
         experiment, tmp_path / "any", "--json", f"--output_file={output_file}"
     )
     found = json.loads(succeeded(result).stdout)
+    assert list(found)[:4] == [
+        "experiment_folder",
+        "checkpoint",
+        "flagged",
+        "recordings",
+    ]
+    assert found["flagged"] == {}
     assert [of["file"] for of in found["recordings"]] == sorted(
         map(str, files.values())
     )
@@ -64,6 +71,25 @@ def test_probabilities_are_those_of_the_evaluation(experiment, corpus, tmp_path)
     written = pd.read_csv(output_file)
     assert len(written) == 3 * len(files)
     assert list(written)[:4] == ["file", "label", "logit", "probability"]
+
+
+def test_labels_that_the_audit_flags_are_told(experiment, corpus, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(experiment, copy)
+    file = corpus / "audio/s11_0/waveform.wav"
+    table = succeeded(predict(copy, file)).stdout
+    assert "Not audited for confounds: it was switched off" in table
+    reasons = ["The noise tells the label.", "Silences are too short."]
+    labels = {"loud": {"status": "flagged", "reasons": reasons}}
+    audit = {"labels": labels, "shared_subjects": ["p1"], "shared_audio": []}
+    (copy / "audit.json").write_text(json.dumps(audit))
+    table = succeeded(predict(copy, file)).stdout
+    cells = [cell.strip() for cell in table.splitlines()[0].split("|")[2:5]]
+    assert cells == ["low", "loud !", "noisy"]
+    assert "! loud: The noise tells the label.\n" in table
+    assert "Not audited" not in table
+    found = json.loads(succeeded(predict(copy, file, "--json")).stdout)
+    assert found["flagged"] == {"loud": reasons}
 
 
 def test_bad_files_are_listed_and_the_others_predicted(experiment, corpus, tmp_path):

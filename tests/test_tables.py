@@ -2,6 +2,8 @@
 
 import pytest
 
+from local.errors import UserError
+from local.flags import audit_of_folds, flagged, read_audit
 from local.tables import format_results, pipe_table
 
 
@@ -147,6 +149,62 @@ def test_scores_only_and_none_in_the_mean():
     table, _, note = format_results(metrics).split("\n\n")
     assert cells_of(table)[3] == ["macro (0 of 1 scores)", "", *["n/a"] * 4]
     assert note == "a: not in the mean, too few"
+
+
+AUDIT = {
+    "labels": {
+        "a": {"status": "flagged", "reasons": ["The noise tells it.", "No silence."]},
+        "b": {"status": "clear", "reasons": ["Clear is no proof."]},
+    },
+    "shared_subjects": ["p1", "p2"],
+    "shared_audio": [{"splits": ["train", "test"], "uids": ["r1", "r2", "r3"]}],
+}
+
+
+def test_what_the_audit_flags_stands_beside_the_number():
+    labels = {"a": counted(binary(1.0)), "b": counted(binary(0.75))}
+    table, _, *notes = format_results(metrics_of(labels), audit=AUDIT).split("\n\n")
+    assert [row[3] for row in cells_of(table)[2:]] == [
+        "1.000 [0.500, 0.912] !",
+        "0.750 [0.500, 0.912]",
+        "0.750 [0.500, 0.912] !",  # the mean is over both
+    ]
+    assert len({len(line) for line in table.splitlines()}) == 1
+    assert notes[0].startswith("! flagged by the confound audit")
+    assert notes[1] == "! a: The noise tells it."
+    assert notes[2].startswith("2 subjects are in more than one split")
+    assert notes[3].startswith("1 recording is in more than one split")
+    assert len(notes) == 4
+
+
+def test_a_mean_that_leaves_flagged_labels_out_is_not_marked():
+    labels = {"a": counted(binary(None)), "b": counted(binary(0.75))}
+    metrics = metrics_of(labels, left_out={"a": "only one class"})
+    rows = cells_of(format_results(metrics, audit=AUDIT).split("\n\n")[0])
+    assert [row[3][-1] for row in rows[2:]] == ["!", "]", "]"]
+
+
+def test_an_audit_that_was_not_made_is_told(tmp_path):
+    metrics = metrics_of({"a": counted(binary())})
+    text = format_results(metrics, audit=read_audit(tmp_path))
+    assert "!" not in text
+    assert text.endswith("\n\nNot audited for confounds: there is no audit.json")
+
+
+@pytest.mark.parametrize("content", ["[]", '{"labels": {"a": {}}}', "{"])
+def test_a_damaged_audit_is_one_message(tmp_path, content):
+    (tmp_path / "audit.json").write_text(content)
+    with pytest.raises(UserError, match=r"audit\.json can't be read"):
+        read_audit(tmp_path)
+
+
+def test_folds_that_flag_a_label_are_counted():
+    clear = AUDIT | {"labels": {}, "shared_subjects": [], "shared_audio": []}
+    other = AUDIT | {"shared_subjects": ["p2", "p3"]}
+    found = audit_of_folds([AUDIT, clear, other])
+    assert flagged(found) == {"a": ["In 2 of 3 folds: The noise tells it."]}
+    assert found["shared_subjects"] == ["p1", "p2", "p3"]
+    assert len(found["shared_audio"]) == 1  # the same in both
 
 
 @pytest.mark.parametrize("cell", ["1", "12345"])

@@ -275,7 +275,9 @@ def _verdict(measures, n_silent, n_rated):
         (s for s in ("flagged", "inconclusive", "clear") if s in found.values()),
         "not_computable",
     )
-    reasons = [_sentence(TESTED[name], measures[name]) for name in TESTED]
+    # what flags the label comes first
+    order = sorted(TESTED, key=lambda name: found[name] != "flagged")
+    reasons = [_sentence(TESTED[name], measures[name]) for name in order]
     reasons = list(dict.fromkeys(reasons))
     if n_silent < n_rated:
         reasons.append(

@@ -68,9 +68,17 @@ def export(experiment, output_folder):
         logger.info("loaded again: differs by at most %.1e", difference)
         onnx_file = partial / "model.onnx"
         write_and_check_onnx(onnx_file, experiment, model, labels)
-        text = readme_text(experiment.hparams, is_stock, onnx_file.exists())
+        has_onnx = onnx_file.exists()
+        text = readme_text(experiment.hparams, is_stock, has_onnx, model.flagged)
         _write(partial / "README.md", text)
         partial.rename(output_folder)
+
+
+class _EncodedLabel(str):
+    """A label in the encoder's file, where " => " ends it."""
+
+    def __repr__(self):
+        return super().__repr__().replace("=>", r"=\x3e")
 
 
 def write_folder(folder, experiment, model, nodes):
@@ -99,14 +107,15 @@ def write_folder(folder, experiment, model, nodes):
         normalization._save(folder / "mean_var_norm.ckpt")
         loadables.append("mean_var_norm")
     encoder = CategoricalEncoder()
-    encoder.update_from_iterable(model.labels)
+    encoder.update_from_iterable(map(_EncodedLabel, model.labels))
     encoder.expect_len(len(model.labels))
     encoder.save(folder / "label_encoder.ckpt")
 
     points = model.hparams.operating_points
     name = printable(Path(experiment.address).name)  # it stands in a comment's line
     origin = f"{name}, {experiment.checkpoint}"
-    text = yaml_text(nodes, hparams, points, layers, loadables, origin)
+    found = {"operating_points": points, "flagged": model.flagged}
+    text = yaml_text(nodes, hparams | found, layers, loadables, origin)
     _write(folder / "hyperparams.yaml", text)
     front_ends = sorted({*FRONT_ENDS, *nodes.own_classes})
     _write(folder / "custom.py", standalone_source([INTERFACE, *front_ends]))
@@ -115,7 +124,7 @@ def write_folder(folder, experiment, model, nodes):
     # without "+cpu", which package indexes don't have
     versions = [f"{name}=={metadata.version(name).split('+')[0]}" for name in PACKAGES]
     _write(folder / "requirements.txt", "\n".join(versions) + "\n")
-    labels = describe_labels(hparams, points)
+    labels = describe_labels(hparams, points, model.flagged)
     write_json(folder / "labels.json", {"labels": labels})
     write_card(experiment, folder / "model_card.md")
     return labels
@@ -126,7 +135,7 @@ def save_weights(module, path):
     torch.save({k: v.cpu() for k, v in module.state_dict().items()}, path)
 
 
-def describe_labels(hparams, points):
+def describe_labels(hparams, points, flags):
     """What labels.json says: all that makes a decision of a logit.
 
     Arguments
@@ -135,6 +144,8 @@ def describe_labels(hparams, points):
         Of the experiment.
     points : dict of str to dict
         Its operating points.
+    flags : dict of str to list of str, or None
+        Labels that its audit flags; None: there was no audit.
 
     Returns
     -------
@@ -154,6 +165,7 @@ def describe_labels(hparams, points):
             "range": bounds,
             "positive_weight": weight,
             **points.get(name, nothing),
+            "flagged": None if flags is None else flags.get(name, []),
         }
         for name, head, bounds, weight in zip(
             names, heads, ranges, weights, strict=True

@@ -11,7 +11,7 @@ What it was made with, how well it tells what, and what it is not for: `model_ca
 It is no medical device. Embeddings can identify a speaker: treat them like recordings.
 
 Labels, in the order of the logits: {labels}.
-
+{flags}
 ## Python
 
     pip install -r requirements.txt
@@ -86,13 +86,25 @@ labels may hold at once, that is not what the model says. In padded batches its
 embeddings depend on the padding; those of `ClinicalClassifier` don't.
 """
 
+FLAGGED = """
+**Flagged by the confound audit**: these labels can be told without the speech, from how
+recordings were made or from their silence. That the model hears speech there has not
+been shown (`model.flagged`, and `flagged` in `labels.json`).
+
+{reasons}
+"""
+
+NOT_AUDITED = """
+Whether labels can be told without the speech was not audited.
+"""
+
 CROP = """
 Of every recording the model sees what `eval_crop` in `hyperparams.yaml` leaves of it;
 `ClinicalClassifier`{and_onnx} that.
 """
 
 
-def readme_text(hparams, is_stock, has_onnx):
+def readme_text(hparams, is_stock, has_onnx, flags):
     """Make the text.
 
     Arguments
@@ -103,6 +115,8 @@ def readme_text(hparams, is_stock, has_onnx):
         Whether SpeechBrain's EncoderClassifier loads the folder.
     has_onnx : bool
         Whether there is a model.onnx.
+    flags : dict of str to list of str, or None
+        Labels that the confound audit flags, and why; None: there was no audit.
 
     Returns
     -------
@@ -118,6 +132,7 @@ def readme_text(hparams, is_stock, has_onnx):
     crop = CROP.format(and_onnx=" and `model.onnx` apply" if has_onnx else " applies")
     return TEXT.format(
         labels=", ".join(flatten(hparams["label_groups"])),
+        flags=_flags_text(flags),
         sample_rate=rate,
         max_duration=hparams["max_duration"],
         has_st="" if has_st else ", which this one has not",
@@ -126,3 +141,10 @@ def readme_text(hparams, is_stock, has_onnx):
         onnx=onnx if has_onnx else "",
         onnx_file=ONNX_FILE if has_onnx else "",
     )
+
+
+def _flags_text(flags):
+    if flags is None:
+        return NOT_AUDITED
+    reasons = "\n".join(f"- {name}: {' '.join(of)}" for name, of in flags.items())
+    return FLAGGED.format(reasons=reasons) if flags else ""

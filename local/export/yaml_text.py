@@ -39,11 +39,16 @@ audio_normalizer: !new:speechbrain.dataio.preprocess.AudioNormalizer
 
 # ---- What comes out --------------------------------------------------------------
 # The labels of each head, in the order of the logits.
-label_groups: {label_groups}
+label_groups:
+    {label_groups}
 label_ranges: {label_ranges}   # lowest and highest value of labels that are scores
 positive_weights: {positive_weights}   # that positives had in the loss
 operating_points:    # thresholds and calibration, fitted on validation
     {operating_points}
+# Labels that can be told without the speech, by the confound audit of the training, and
+# the reasons; null: there was no audit.
+flagged:
+    {flagged}
 shared_dense: {shared_dense}
 pooling_mode: {pooling_mode}   # of ft embeddings, over the heads
 # For EncoderClassifier.classify_batch, which names the largest logit: where several
@@ -132,16 +137,14 @@ class ModelNodes:
             self._move(child)
 
 
-def yaml_text(nodes, hparams, points, layers, loadables, origin):
+def yaml_text(nodes, hparams, layers, loadables, origin):
     """Text of the exported hyperparams.yaml.
 
     Arguments
     ---------
     nodes : ModelNodes
     hparams : dict
-        Of the experiment.
-    points : dict of str to dict
-        Its operating points.
+        Of the experiment, with its `operating_points` and what is `flagged`.
     layers : list of (torch.nn.Module, dict)
         Of the classifier.
     loadables : list of str
@@ -155,13 +158,14 @@ def yaml_text(nodes, hparams, points, layers, loadables, origin):
     """
     plain = (
         *("sample_rate", "audio_backend", "mono", "min_duration", "max_duration"),
-        *("window_overlap", "window_pooling", "label_groups", "label_ranges"),
+        *("window_overlap", "window_pooling", "label_ranges"),
         *("positive_weights", "shared_dense", "pooling_mode"),
     )
+    named = ("label_groups", "operating_points", "flagged")
     return TEMPLATE.format(
         **{key: _json(hparams[key]) for key in plain},
         origin=origin,
-        operating_points=textwrap.indent(_json(points, indent=2), "    ").lstrip(),
+        **{key: _block(hparams[key]) for key in named},
         eval_crop=nodes.text("eval_crop"),
         modules="\n".join(nodes.text(name) for name in MODULES),
         layers="\n".join(_layer_text(*layer) for layer in layers),
@@ -175,6 +179,20 @@ def _layer_text(layer, arguments):
     return "\n".join(lines)
 
 
-def _json(value, indent=None):
+def _json(value):
     """JSON is yaml, with all text in quotes."""
-    return json.dumps(value, ensure_ascii=False, allow_nan=False, indent=indent)
+    return json.dumps(value, ensure_ascii=False, allow_nan=False)
+
+
+def _block(value):
+    """What names labels, indented, without braces.
+
+    hyperpyyaml writes a yaml anew before it reads it, and in braces not all names are
+    then in the quotes that they need, as one that begins with a colon.
+    """
+    stream = io.StringIO()
+    yaml = ruamel.yaml.YAML(typ="safe", pure=True)
+    yaml.default_flow_style, yaml.sort_base_mapping_type_on_output = False, False
+    yaml.dump(value, stream)
+    text = stream.getvalue().removesuffix("...\n")  # it ends a value that stands alone
+    return textwrap.indent(text, "    ").strip()

@@ -1,6 +1,7 @@
 """The box at the top of a report: the main result, and what to be careful about."""
 
 from local.baselines import ACOUSTIC
+from local.flags import leak_notes
 from local.formats import counted, interval, listed, number
 from local.report.results import binary_labels, score_labels
 
@@ -83,16 +84,7 @@ def _flags(evidence):
             "were made or from their silence. That the model hears speech there has "
             "not been shown (see the confound audit)."
         )
-    if n := len(audit["shared_subjects"]):
-        flags.append(
-            f"{counted(n, 'subject is', 'subjects are')} in more than one split: "
-            "results on people whom the model knows are too good."
-        )
-    if n := len(audit["shared_audio"]):
-        flags.append(
-            f"{counted(n, 'recording is', 'recordings are')} in more than one split, "
-            "under the same name or another."
-        )
+    flags += leak_notes(audit)
     return flags + [note for note in evidence.notes if NOT_UNSEEN in note]
 
 

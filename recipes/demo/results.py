@@ -10,6 +10,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
+from local.flags import read_audit
 from local.tables import format_results
 
 
@@ -31,7 +32,8 @@ def main():
         for name in ("ceiling", "baseline")
     }
     print("\nTest split: voices and sentences that training never met.\n")
-    print(format_results(metrics, references))
+    audit = read_audit(arguments.experiment_folder)
+    print(format_results(metrics, references, audit))
     print(
         "ceiling: AUROC of the true severity against the raters' labels; baseline: "
         "AUROC of\nduration and pauses alone. The speech is synthetic: this shows that "
