@@ -5,7 +5,7 @@ import functools
 
 import torch
 from speechbrain.dataio.dataset import DynamicItemDataset
-from speechbrain.utils.data_pipeline import provides, takes
+from speechbrain.utils.data_pipeline import DynamicItem
 
 from local import audio, decoded_cache, stopping
 from local.batches import length_sorted_batches
@@ -108,7 +108,6 @@ def build_dataset(manifest, labels, recordings, audio_settings, crop, features=N
         channel]), and `target` (float32, [label], NaN where not rated; only if there
         are labels).
     """
-    decoded = decoded_cache.open_cache(audio_settings.get("decoded_cache"))
     targets = manifest[labels].to_numpy(dtype="float32")
     data = {
         row["ID"]: {
@@ -119,53 +118,52 @@ def build_dataset(manifest, labels, recordings, audio_settings, crop, features=N
         }
         for i, row in enumerate(manifest.to_dict("records"))
     }
+    read = _Reader(recordings, audio_settings, crop)
+    heard = ("id", "owner", "recording", "metadata", "segment")
+    items = [
+        DynamicItem(("id", "recording"), read.metadata, ["metadata"]),
+        DynamicItem(heard, read.waveform, ["waveform"]),
+        DynamicItem(("waveform",), features, ["features"]),
+        DynamicItem(("ratings",), torch.tensor, ["target"]),
+    ]
+    # an empty target can't be padded to a batch
+    keys = ["id", "features" if features else "waveform"]
+    keys += ["target"] if labels else []
+    return RecordingsDataset(recordings, data, items, output_keys=keys)
 
-    @takes("id", "recording")
-    @provides("metadata")
-    def read_metadata(uid, recording):
+
+class _Reader:
+    """Reads recordings, in any process: what a worker gets is to be pickled.
+
+    Arguments
+    ---------
+    recordings, audio_settings, crop
+        As `build_dataset` takes them.
+    """
+
+    def __init__(self, recordings, audio_settings, crop):
+        self.recordings, self.crop = recordings, crop
+        self.decoded = decoded_cache.open_cache(audio_settings.get("decoded_cache"))
+        self.settings = {
+            "sample_rate": audio_settings["sample_rate"],
+            "backend": audio_settings["audio_backend"],
+            "mono": audio_settings["mono"],
+        }
+
+    def metadata(self, uid, recording):
         """What the recording's metadata.json says, dict."""
         with _naming(uid):
-            return recordings.read(recording, audio.read_metadata)
+            return self.recordings.read(recording, audio.read_metadata)
 
-    @takes("id", "owner", "recording", "metadata", "segment")
-    @provides("waveform")
-    def read_waveform(uid, owner, recording, metadata, part):
+    def waveform(self, uid, owner, recording, metadata, part):
         """The recording, cropped in training: float32 [time]"""
-        load = functools.partial(
-            functools.partial(decoded.load, owner) if decoded else audio.load_recording,
-            metadata=metadata,
-            sample_rate=audio_settings["sample_rate"],
-            backend=audio_settings["audio_backend"],
-            mono=audio_settings["mono"],
-            **part,
-        )
+        load = audio.load_recording
+        if self.decoded:
+            load = functools.partial(self.decoded.load, owner)
+        load = functools.partial(load, metadata=metadata, **self.settings, **part)
         with _naming(uid):
-            waveform = recordings.read(recording, load)
-        return crop(waveform, uid) if crop else waveform
-
-    @takes("waveform")
-    @provides("features")
-    def compute_features(waveform):
-        """Features of the recording on its own: float32 [frame, channel]"""
-        return features(waveform)
-
-    @takes("ratings")
-    @provides("target")
-    def target(ratings):
-        """Targets of all labels: float32 [label]"""
-        return torch.tensor(ratings)
-
-    return RecordingsDataset(
-        recordings,
-        data,
-        [read_metadata, read_waveform, compute_features, target],
-        # an empty target can't be padded to a batch
-        output_keys=[
-            "id",
-            "features" if features else "waveform",
-            *(["target"] if labels else []),
-        ],
-    )
+            waveform = self.recordings.read(recording, load)
+        return self.crop(waveform, uid) if self.crop else waveform
 
 
 @contextlib.contextmanager
@@ -245,7 +243,9 @@ def workers(hparams):
     return {
         "num_workers": hparams["num_workers"],
         "worker_init_fn": stopping.keep_working,
-        "multiprocessing_context": stopping.FORK if hparams["num_workers"] else None,
+        "multiprocessing_context": stopping.worker_context()
+        if hparams["num_workers"]
+        else None,
         # of its own, so that workers don't draw from the global random state
         "generator": torch.Generator().manual_seed(hparams["seed"]),
     }

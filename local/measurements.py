@@ -16,7 +16,6 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import torch
-from speechbrain.utils.data_pipeline import provides, takes
 
 from local import audit, dataio
 from local.acoustic_statistics import acoustic_statistics
@@ -112,18 +111,8 @@ def measure_split(manifest, recordings, hparams, title, on_silence=None):
     dataset = dataio.build_dataset(manifest, [], recordings, settings, crop=None)
     rows = {row["ID"]: row for row in manifest.to_dict("records")}
 
-    @takes("id", "waveform")
-    @provides("measured")
-    def measure(uid, waveform):
-        """Numbers and text, dict, and the silence, [time] or None."""
-        rate = hparams["sample_rate"]
-        features, silence = audit.extract(waveform, rate, rows[uid])
-        features |= acoustic_statistics(
-            waveform, rate, features["behaviour_pause_share"]
-        )
-        return features, silence
-
-    dataset.add_dynamic_item(measure)
+    measure = _Measure(rows, hparams["sample_rate"])
+    dataset.add_dynamic_item(measure, takes=["id", "waveform"], provides="measured")
     dataset.set_output_keys(["id", "measured"])
     loader = torch.utils.data.DataLoader(
         dataset, collate_fn=_collate, **dataio.loader_kwargs(hparams)
@@ -136,6 +125,29 @@ def measure_split(manifest, recordings, hparams, title, on_silence=None):
                 on_silence(uids, silences)
             step(len(part))
     return pd.concat(parts, ignore_index=True)
+
+
+class _Measure:
+    """Numbers and text of a recording, dict, and its silence, [time] or None.
+
+    Arguments
+    ---------
+    rows : dict of str to dict
+        Of the manifest, by ID.
+    sample_rate : int
+        Hz.
+    """
+
+    def __init__(self, rows, sample_rate):
+        self.rows, self.rate = rows, sample_rate
+
+    def __call__(self, uid, waveform):
+        """Measure a waveform [time]."""
+        features, silence = audit.extract(waveform, self.rate, self.rows[uid])
+        features |= acoustic_statistics(
+            waveform, self.rate, features["behaviour_pause_share"]
+        )
+        return features, silence
 
 
 def _collate(items):

@@ -6,6 +6,7 @@ removed, and what was finished stays. Training goes on until it has saved a chec
 
 import contextlib
 import multiprocessing.context
+import multiprocessing.resource_tracker
 import os
 import signal
 import sys
@@ -18,6 +19,9 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 #: main process, which may have got it as well, still gets the batch it waits for.
 GRACE_S = 20
 
+
+#: What takes long to load, and is loaded once by a server that forks.
+PRELOADED = ("torch", "torchaudio", "pandas", "speechbrain.dataio.dataset")
 
 SAID = (
     b"\nAsked to stop: a checkpoint is saved first. Asked once more, the run stops at "
@@ -82,10 +86,14 @@ def keep_working(_worker=None):
     signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
 
 
-class _Worker(multiprocessing.context.ForkProcess):
+class _HeldBack:
     """Begins with signals held back: `keep_working` then lets it have them."""
 
     def start(self):
+        """Start it, as any process."""
+        if self._start_method != "fork":
+            # another that is needed, during whose start Python lets signals through
+            multiprocessing.resource_tracker.ensure_running()
         before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
         try:
             super().start()
@@ -93,12 +101,44 @@ class _Worker(multiprocessing.context.ForkProcess):
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
+class _Forked(_HeldBack, multiprocessing.context.ForkProcess):
+    pass
+
+
+class _Spawned(_HeldBack, multiprocessing.context.SpawnProcess):
+    pass
+
+
+class _Served(_HeldBack, multiprocessing.context.ForkServerProcess):
+    pass
+
+
 class _Fork(multiprocessing.context.ForkContext):
-    Process = _Worker
+    Process = _Forked
 
 
-#: How DataLoaders start workers that `keep_working`.
-FORK = _Fork()
+class _Spawn(multiprocessing.context.SpawnContext):
+    Process = _Spawned
+
+
+class _ForkServer(multiprocessing.context.ForkServerContext):
+    Process = _Served
+
+
+def worker_context():
+    """How a DataLoader starts processes that `keep_working`: as Python does here.
+
+    That is by fork on Linux up to Python 3.13, by a server that forks from 3.14 on, and
+    by spawn elsewhere, unless `multiprocessing.set_start_method` says otherwise.
+
+    Returns
+    -------
+    multiprocessing.context.BaseContext
+    """
+    method = multiprocessing.get_start_method()
+    if method == "forkserver":
+        multiprocessing.set_forkserver_preload(list(PRELOADED))
+    return {"fork": _Fork, "spawn": _Spawn, "forkserver": _ForkServer}[method]()
 
 
 def asked():

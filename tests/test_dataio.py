@@ -1,6 +1,9 @@
 """local.dataio: crops and the dataset's pipeline."""
 
 import json
+import multiprocessing.reduction
+import pickle
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -8,9 +11,11 @@ import soundfile
 import torch
 
 from local import dataio
+from local.config import load_hparams
 from local.errors import RunError
+from local.features import RecordingFeatures
 from local.recordings import FolderRecordings
-from tests.conftest import RATE, write_recording
+from tests.conftest import RATE, synthesise, write_recording
 
 # Crops
 
@@ -97,6 +102,32 @@ def test_the_dataset_gives_waveforms_and_targets(folder):
     assert (second["waveform"] * 2**15).tolist() == list(range(100, 200))
     assert first["target"].tolist() == pytest.approx([1, float("nan")], nan_ok=True)
     assert second["target"].tolist() == [0, 1]
+
+
+@pytest.mark.parametrize("yaml", ["train", "train_fbank", "train_original"])
+def test_a_process_that_inherits_nothing_gets_the_same_dataset(folder, yaml):
+    values = {"sample_rate": RATE, "output_folder": str(folder / "out")}
+    values |= {"label_groups": [["low", "loud"]]}
+    file = Path(__file__).parents[1] / "hparams" / f"{yaml}.yaml"
+    hparams = load_hparams(file, values)
+    for seed, name in enumerate("ab"):
+        samples = synthesise(1, 0, 1, seed, duration_s=0.5)
+        write_recording(folder / "long" / name, samples)
+    manifest = MANIFEST.assign(start_s="", end_s="")
+    crop = dataio.RandomCrop(0.3, RATE, seed=1)
+    crop.epoch = 3
+    settings = {**hparams, "decoded_cache": str(folder / "cache")}
+    recordings = FolderRecordings(folder / "long")
+    for features in (None, RecordingFeatures(hparams["modules"])):
+        ours = dataio.build_dataset(
+            manifest, ["low", "loud"], recordings, settings, crop, features
+        )
+        sent = bytes(multiprocessing.reduction.ForkingPickler.dumps(ours))
+        key = "features" if features else "waveform"
+        for here, there in zip(ours, pickle.loads(sent), strict=True):
+            assert here["id"] == there["id"] and len(here[key]) > 1
+            assert torch.equal(here[key], there[key])
+            assert torch.equal(here["target"].isnan(), there["target"].isnan())
 
 
 def test_recordings_are_resampled(folder):

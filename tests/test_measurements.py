@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import multiprocessing
 
 import librosa
 import numpy as np
@@ -163,6 +164,14 @@ def test_workers_and_batches_change_nothing(split, passed, changes):
     for i, join in enumerate((np.concatenate, torch.cat)):
         one, other = (join([batch[i] for batch in of]) for of in (batches, others))
         assert len(one) == 4 and np.array_equal(one, other)
+
+
+@pytest.mark.unmeasured
+def test_workers_that_inherit_nothing_change_nothing(split, passed, monkeypatch):
+    """As Python starts them from 3.14 on; with spawn they are sent the same things."""
+    monkeypatch.setattr(multiprocessing, "get_start_method", lambda: "forkserver")
+    found = measure(split, lambda *batch: None, num_workers=1)
+    pd.testing.assert_frame_equal(found, passed[0])
 
 
 # Files
