@@ -202,6 +202,13 @@ def test_rare_categories_are_one():
     assert design.sum(axis=0).tolist() == [6, 5, 2]  # a, d, other
 
 
+def test_rounding_is_no_difference():
+    table = pd.DataFrame({"x": [-20.0, np.nextafter(-20, 0)] * 5, "y": np.zeros(10)})
+    assert probes.design_matrix(table).shape == (10, 0)
+    table["y"] = np.arange(10) * 1e-12  # small, and all there is
+    assert probes.design_matrix(table).shape == (10, 1)
+
+
 def test_folds_keep_subjects_whole():
     generator = np.random.default_rng(0)
     subjects = np.array([f"s{i // 4}" for i in range(80)], dtype=object)

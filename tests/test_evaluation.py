@@ -205,10 +205,10 @@ def test_the_reason_stands_in_the_place_of_what_is_missing(
         **{"shared_subjects_reason": REASON, "shared_audio_reason": REASON},
     }
     page = found["report.html"].decode()
-    assert page.count(f"Not made:</strong> What belongs here; {REASON}.") == 5
+    assert page.count(f"Missing:</strong> what belongs here; {REASON}.") == 4
     for text in (
-        f"Not made:</strong> This section; {REASON}.",
-        f"Not made:</strong> The figure forest; {REASON}.",
+        f"Missing:</strong> this section; {REASON}.",
+        f"Missing:</strong> the figure forest; {REASON}.",
         f"Not done:</strong> {REASON}.",
         f"Not checked for subjects: {REASON}.",
         f"Not checked for recordings: {REASON}.",

@@ -16,6 +16,9 @@ from scipy.stats import rankdata
 #: Inverse strength of the penalty on standardised features.
 PENALTY_C = 0.1
 
+#: Numbers that differ by less, relative to the largest, are the same.
+ROUNDING = 1e-9
+
 #: A category of fewer recordings counts as "other".
 MIN_IN_CATEGORY = 5
 
@@ -48,7 +51,7 @@ def design_matrix(features):
         values = features[name]
         if pd.api.types.is_numeric_dtype(values):
             values = values.to_numpy(dtype=float)
-            if np.ptp(values) > 0:
+            if np.ptp(values) > ROUNDING * np.abs(values).max():
                 columns.append(((values - values.mean()) / values.std())[:, None])
         else:
             counts = values.map(values.value_counts())

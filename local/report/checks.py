@@ -106,7 +106,7 @@ def audit(evidence):
     labels, shares = found["labels"], found.get("label_shares") or {}
     flagged = {label for label, of in labels.items() if of["status"] == "flagged"}
     measured, compared = found.get("measured", {}), len(shares) > 1
-    heard = sum(of["n_measured"] > 0 for of in measured.values()) > 1
+    heard = [of["n_measured"] > 0 for of in measured.values()]
     unknown = "no other split is known"
     return {
         "reason": found.get("reason"),
@@ -117,9 +117,9 @@ def audit(evidence):
         "shares": _shares(shares),
         "shared_subjects": found["shared_subjects"] if compared else None,
         "subjects_reason": found.get("shared_subjects_reason", unknown),
-        "shared_audio": found["shared_audio"] if compared and heard else None,
+        "shared_audio": found["shared_audio"] if compared and sum(heard) > 1 else None,
         "audio_reason": found.get("shared_audio_reason", unknown),
-        "unheard": not_measured(measured) if labels else None,
+        "unheard": not_measured(measured) if any(heard) else None,
         "show_uids": evidence.show_uids,
         "large": LARGE,
         "very_large": VERY_LARGE,

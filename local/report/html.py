@@ -119,10 +119,11 @@ def _body(section, evidence, figures, environment):
 
 def _failed(section, reasons):
     """What is missing in a section, and why: {what: reason}."""
-    parts = {section.name: "What belongs here"}
-    parts[f"report.html: {section.title}"] = "This section"
+    parts = {f"report.html: {section.title}": "this section"}
+    if section.name != "audit":  # which says it itself
+        parts[section.name] = "what belongs here"
     parts |= {
-        f"figures/{name}.png": f"The figure {name}"
+        f"figures/{name}.png": f"the figure {name}"
         for name, (of, _) in FIGURES.items()
         if of == section.name
     }
