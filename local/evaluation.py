@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from local import audit, baselines, figures, labels, metrics, raters
+from local import audit, baselines, figures, labels, metrics, raters, scored_csv
 from local.errors import UserError
 from local.evidence import Evidence
 from local.excerpts import read_excerpts, worst_errors
@@ -84,6 +84,8 @@ class Scored:
         audited together.
     subgroups : list of str
         Columns of the manifest.
+    csv : dict or None
+        Which CSV was scored (see `scored_csv.describe`).
     features : Path or None
         Embeddings for a further baseline.
     failed : list of dict
@@ -119,6 +121,7 @@ class Scored:
     seen: dict = dataclasses.field(default_factory=dict)
     of_the_corpus: bool = False
     subgroups: list = dataclasses.field(default_factory=list)
+    csv: dict | None = None
     features: Path | None = None
     failed: list = dataclasses.field(default_factory=list)
     notes: list = dataclasses.field(default_factory=list)
@@ -162,6 +165,8 @@ def evaluate(scored, output_folder):
     for name, point in scored.points.items():
         if point["calibration"]:
             found["labels"][name]["calibration"] = point["calibration"]
+    if scored.csv:
+        found[scored_csv.KEY] = scored.csv
     found["baselines"] = _baselines(scored)
     found["subgroups"] = _subgroups(scored, table)
     found["raters"] = _raters(scored, table)
