@@ -31,7 +31,9 @@ from local.evaluation import OUTPUTS, evaluate, measured
 from local.evaluation_split import prepare_evaluation, score
 from local.experiment import open_experiment
 from local.flags import read_audit
+from local.scored_csv import refuse_others
 from local.settings import check_values
+from local.storage import Storage
 from local.tables import format_results
 
 logger = logging.getLogger(__name__)
@@ -57,14 +59,14 @@ def run(arguments, options, command, upload_to, stack):
     if options["predictions_csv"]:
         brain = None
         scored, folder = run_on_main(prepare_predictions, [options, command])
-        claim(folder, stack)
+        claim(folder, scored.csv, options, upload_to, stack)
     elif options["experiment_folder"]:
         experiment = open_experiment(options, arguments.run_opts)
         brain = experiment.brain
         hparams = experiment.hparams_for(options)
         split = run_on_main(prepare_evaluation, [experiment, options, hparams])
         folder = split.output_folder
-        claim(folder, stack)
+        claim(folder, split.csv, options, upload_to, stack)
         scored = score(experiment, hparams, split, options, command)
     else:
         raise UserError("Give --experiment_folder=DIR or --predictions_csv=FILE.")
@@ -76,10 +78,14 @@ def run(arguments, options, command, upload_to, stack):
     return report(scored, folder, upload_to)
 
 
-def claim(folder, stack):
-    """Keep other runs from the folder until the stack is left."""
+def claim(folder, csv, options, upload_to, stack):
+    """Keep other runs from the folder until the stack is left, and other CSVs."""
     if if_main_process():
         stack.enter_context(claimed(folder))
+        storage = Storage.of(options)
+        refuse_others(folder, csv, storage, "output_folder")  # of a run just before
+        if upload_to:
+            refuse_others(upload_to, csv, storage, "upload_to")
 
 
 def report(scored, folder, upload_to):

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from local import corpus, prepare
+from local import corpus, prepare, scored_csv
 from local.addresses import absolute, joined, output_path
 from local.errors import UserError
 from local.evaluation import Scored
@@ -69,7 +69,9 @@ def prepare_predictions(options, command):
         spelt = unify_subjects([table])
         validation, table, notes = _by_use(table, address)
     output_folder = output_path(options["output_folder"], "output_folder")
+    csv = scored_csv.describe(address, file)
     _check_output_folder(output_folder, file)
+    scored_csv.refuse_others(output_folder, csv, storage, "output_folder")
     names = list(dict.fromkeys(table["label"]))
     described = _Described()
     if options["split_csv"] or options["split_folder"]:
@@ -92,6 +94,7 @@ def prepare_predictions(options, command):
         seed=options["seed"],
         audio_settings=_audio_settings(options),
         subgroups=group_columns(columns, options["subgroups"]),
+        csv=csv,
         report=options["report"],
         show_uids=options["show_uids"],
         pseudonyms=pseudonyms,

@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from local import evaluation_parts as parts
-from local import figures, metrics
+from local import figures, metrics, scored_csv
 from local.evidence import Evidence
 from local.failures import Failures
 from local.files import write_json
@@ -72,6 +72,8 @@ class Scored:
         audited together.
     subgroups : list of str
         Columns of the manifest.
+    csv : dict or None
+        Which CSV was scored (see `scored_csv.describe`).
     features : Path or None
         Embeddings for a further baseline.
     failed : list of dict
@@ -114,6 +116,7 @@ class Scored:
     seen: dict = dataclasses.field(default_factory=dict)
     of_the_corpus: bool = False
     subgroups: list = dataclasses.field(default_factory=list)
+    csv: dict | None = None
     features: Path | None = None
     failed: list = dataclasses.field(default_factory=list)
     notes: list = dataclasses.field(default_factory=list)
@@ -168,6 +171,8 @@ def evaluate(scored, output_folder):
     for name, point in scored.points.items():
         if point["calibration"]:
             found["labels"][name]["calibration"] = point["calibration"]
+    if scored.csv:
+        found[scored_csv.KEY] = scored.csv
     for name, (part, otherwise) in parts.OF_METRICS.items():
         found[name] = attempt(
             name,

@@ -3,7 +3,7 @@
 import dataclasses
 from pathlib import Path, PurePosixPath
 
-from local import labels, prepare
+from local import labels, prepare, scored_csv
 from local.addresses import absolute, joined, last_name, output_path, parent
 from local.claims import refuse_links
 from local.config import saved_values
@@ -33,6 +33,8 @@ class EvaluationSplit:
     of_the_corpus : bool
         Whether it is one of the experiment's own splits.
     prepared : prepare.PreparedSplit
+    csv : dict
+        Which CSV it is of (see `scored_csv.describe`).
     subgroups : list of str
         Columns of its manifest.
     features : Path or None
@@ -47,6 +49,7 @@ class EvaluationSplit:
     name: str
     of_the_corpus: bool
     prepared: prepare.PreparedSplit
+    csv: dict
     subgroups: list
     features: Path | None
     notes: list
@@ -94,7 +97,7 @@ def prepare_evaluation(experiment, options, hparams):
             split_csv, hparams, names=names, own_data=own_data
         )
     columns = group_columns(prepared.manifest.columns, options["subgroups"])
-    output_folder = _output_folder(experiment, options, name)
+    output_folder, csv = _output_folder(experiment, options, split_csv, saved)
     trained = {
         subject
         for file in own_manifests.glob("*.csv")
@@ -108,6 +111,7 @@ def prepare_evaluation(experiment, options, hparams):
         name,
         saved is not None,
         prepared,
+        csv,
         columns,
         features,
         notes,
@@ -189,6 +193,7 @@ def score(experiment, hparams, split, options, command):
         seen=seen,
         of_the_corpus=split.of_the_corpus,
         subgroups=split.subgroups,
+        csv=split.csv,
         features=split.features,
         failed=prepared.failed,
         notes=split.notes,
@@ -241,25 +246,39 @@ def _features(options, own_manifests, manifest, names, pseudonyms):
     return path
 
 
-def _output_folder(experiment, options, name):
-    """Where to write; never into the experiment's own files."""
-    output_folder = experiment.output_folder / "evaluation" / name
+def _output_folder(experiment, options, split_csv, saved):
+    """Where to write, and which CSV's results; never into what is there of others."""
+    storage, debug = Storage.of(options), experiment.brain.debug
+    file = saved or storage.file(split_csv)
+    own = saved and (MANIFESTS / saved.name).as_posix()
     if not options["output_folder"]:
-        refuse_links(experiment.output_folder, ("evaluation", f"evaluation/{name}"))
-    if options["output_folder"]:
-        output_folder = output_path(options["output_folder"], "output_folder")
-        save_folder = (experiment.folder / "save").resolve()
-        if output_folder.resolve() == experiment.folder.resolve() or (
-            save_folder in [output_folder.resolve(), *output_folder.resolve().parents]
-        ):
-            raise UserError(
-                f"output_folder {output_folder} belongs to the experiment, whose files "
-                "stay as they are: give another one."
-            )
-        check_no_experiment(output_folder)
-    if experiment.brain.debug:
-        output_folder /= "debug"
-    return output_folder
+        # without its folder: an experiment may move, with results of its own splits
+        address, home = own or split_csv, experiment.output_folder
+        csv = scored_csv.describe(address, file)
+        folder = scored_csv.folder_of(home / "evaluation", address, csv, storage, debug)
+        place = folder.relative_to(home)
+        refuse_links(home, ("evaluation", place.parent, place))
+        return folder, csv
+    address = joined(experiment.address, own) if own else split_csv
+    csv = scored_csv.describe(address, file)
+    folder = output_path(options["output_folder"], "output_folder")
+    _check_output_folder(folder, experiment)
+    folder = folder / "debug" if debug else folder
+    scored_csv.refuse_others(folder, csv, storage, "output_folder")
+    return folder, csv
+
+
+def _check_output_folder(output_folder, experiment):
+    """Refuse a folder with files of an experiment."""
+    save_folder = (experiment.folder / "save").resolve()
+    if output_folder.resolve() == experiment.folder.resolve() or (
+        save_folder in [output_folder.resolve(), *output_folder.resolve().parents]
+    ):
+        raise UserError(
+            f"output_folder {output_folder} belongs to the experiment, whose files "
+            "stay as they are: give another one."
+        )
+    check_no_experiment(output_folder)
 
 
 def _split_csv(options):

@@ -12,7 +12,7 @@ from pathlib import Path
 import pandas as pd
 from speechbrain.utils.run_opts import RunOptions
 
-from local import labels
+from local import labels, scored_csv
 from local.baselines import ACOUSTIC
 from local.config import saved_values
 from local.elsewhere import types_of
@@ -234,6 +234,7 @@ def _of_experiment(old, experiment, person):
         seen=seen if manifest is not None else {},
         of_the_corpus=manifest is not None,
         subgroups=_subgroups(old, manifest),
+        csv=old.metrics.get(scored_csv.KEY),
         failed=person.left_of(prepared.get("failed", [])) if is_own else old.failed,
         notes=prepared.get("notes", []) if is_own else seen_notes(everybody, subjects),
         settings=saved_values(folder / "hyperparams.yaml"),
@@ -293,6 +294,7 @@ def _alone(old, experiment, person):
         command=["python", "withdraw.py"],
         seed=0,
         checkpoint=old.metrics.get("checkpoint"),
+        csv=old.metrics.get(scored_csv.KEY),
         failed=old.failed,
         report=old.with_report,
         is_decided=True,

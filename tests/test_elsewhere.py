@@ -296,6 +296,19 @@ def test_what_would_be_overwritten_stays(tmp_path, both):
         run(tmp_path, both[0])
 
 
+def test_results_of_another_csv_stay(tmp_path, both):
+    _, folder = run(tmp_path, both[1], "--report=False")
+    run(tmp_path, both[0], "--report=False")  # the same, which has changed
+    before = {path: path.read_bytes() for path in folder.iterdir()}
+    (tmp_path / "other").mkdir()
+    path = tmp_path / "other" / "theirs.csv"
+    write_predictions(both[1], path)
+    arguments = ["hparams/evaluate.yaml", f"--output_folder={folder}"]
+    with pytest.raises(UserError, match=r"another CSV \(theirs.csv\)"):
+        evaluate.main([*arguments, f"--predictions_csv={path}"])
+    assert {path: path.read_bytes() for path in folder.iterdir()} == before
+
+
 def test_rows_of_several_splits_are_not_mixed(tmp_path, both):
     other = make_table("other", seed=3, prefix="o")
     with pytest.raises(UserError, match="rows of one split"):
