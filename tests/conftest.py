@@ -121,3 +121,13 @@ def corpus(tmp_path):
 def shared_corpus(tmp_path_factory):
     """A corpus that tests only read."""
     return make_corpus(tmp_path_factory.mktemp("shared") / "corpus")
+
+
+@pytest.fixture(scope="session")
+def shared_experiment(shared_corpus, tmp_path_factory):
+    """A small model trained on the shared corpus, which tests only read."""
+    from running import succeeded, train  # loads PyTorch: not for every test
+
+    folder = tmp_path_factory.mktemp("shared") / "experiment"
+    succeeded(train(shared_corpus, folder))
+    return folder

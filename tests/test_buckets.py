@@ -29,12 +29,10 @@ N_RECORDINGS = 30
 N_OBJECTS = 2 * N_RECORDINGS
 
 
-@pytest.fixture(scope="module")
-def local_run(shared_corpus, tmp_path_factory):
+@pytest.fixture
+def local_run(shared_experiment):
     """An experiment trained on local files."""
-    folder = tmp_path_factory.mktemp("local") / "experiment"
-    succeeded(train(shared_corpus, folder, "--num_workers=1"))
-    return folder
+    return shared_experiment
 
 
 @pytest.fixture

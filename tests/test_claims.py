@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 import pytest
-from running import ROOT, failed, run_script, succeeded, train
+from running import ROOT, failed, run_script, train
 
 from local.claims import CLAIM, claimed
 from local.errors import UserError
@@ -132,14 +132,8 @@ while held < 100:
     assert [process.wait() for process in processes] == [0, 0]
 
 
-@pytest.fixture(scope="module")
-def experiment(shared_corpus, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("claims") / "experiment"
-    succeeded(train(shared_corpus, folder))
-    return folder
-
-
-def test_two_trainings_in_one_folder(experiment, shared_corpus):
+def test_two_trainings_in_one_folder(shared_experiment, shared_corpus):
+    experiment = shared_experiment
     before = {p: p.read_bytes() for p in experiment.rglob("*") if p.is_file()}
     with claimed(experiment):
         message = failed(train(shared_corpus, experiment))
@@ -147,20 +141,21 @@ def test_two_trainings_in_one_folder(experiment, shared_corpus):
     assert {p: p.read_bytes() for p in experiment.rglob("*") if p.is_file()} == before
 
 
-def test_two_evaluations_in_one_folder(experiment, tmp_path):
+def test_two_evaluations_in_one_folder(shared_experiment, tmp_path):
     command = (
         *("evaluate.py", "hparams/evaluate.yaml", "--device=cpu"),
-        *(f"--experiment_folder={experiment}", f"--output_folder={tmp_path / 'out'}"),
+        f"--experiment_folder={shared_experiment}",
+        f"--output_folder={tmp_path / 'out'}",
     )
     with claimed(tmp_path / "out"):
         assert "Another process works in" in failed(run_script(*command))
     assert not list(tmp_path.iterdir())
 
 
-def test_two_extractions_to_one_file(experiment, shared_corpus, tmp_path):
+def test_two_extractions_to_one_file(shared_experiment, shared_corpus, tmp_path):
     command = (
         *("extract_embeddings.py", "hparams/extract_embeddings.yaml", "--device=cpu"),
-        *(f"--experiment_folder={experiment}", "--embedding_type=pt"),
+        *(f"--experiment_folder={shared_experiment}", "--embedding_type=pt"),
         f"--split_csv={shared_corpus}/splits/test.csv",
         f"--data_folder={shared_corpus}/audio",
         f"--output_file={tmp_path}/e.parquet",

@@ -281,7 +281,10 @@ print(json.dumps([[[model.encode_batch(waveform)[0, 0].tolist(),
 @pytest.mark.parametrize(
     "yaml, overrides",
     [
-        ("train_fbank", {"dataset_mean": -4.0, "dataset_std": 2.5}),
+        pytest.param(
+            *("train_fbank", {"dataset_mean": -4.0, "dataset_std": 2.5}),
+            marks=pytest.mark.repeats,
+        ),
         ("train_original", {"clip_length": 1.0, "n_mfcc": 20, "n_mels": 24}),
     ],
 )
@@ -330,7 +333,10 @@ def slightly_wrong(module, path):
     torch.save({k: v * 1.001 for k, v in module.state_dict().items()}, path)
 
 
-@pytest.mark.parametrize("spoil", [empty, without_bytes, slightly_wrong])
+@pytest.mark.parametrize(
+    "spoil",
+    [empty, pytest.param(without_bytes, marks=pytest.mark.repeats), slightly_wrong],
+)
 def test_a_spoiled_export_leaves_nothing(spoil, tmp_path, monkeypatch):
     monkeypatch.setattr(folder, "save_weights", spoil)
     experiment = make_experiment(tmp_path / "experiment")

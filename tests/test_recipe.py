@@ -456,14 +456,14 @@ def test_debug_trains_a_little_and_leaves_no_result_behind(shared_corpus, tmp_pa
     assert (tmp_path / "out" / "debug" / "metrics.json").exists()
 
 
-def test_st_of_a_model_without_shared_layer_is_an_error(shared_corpus, tmp_path):
-    folder = tmp_path / "plain"
-    succeeded(train(shared_corpus, folder, "--number_of_epochs=1"))
+def test_st_of_a_model_without_shared_layer_is_an_error(
+    shared_experiment, shared_corpus, tmp_path
+):
     message = failed(
         run_script(
             "extract_embeddings.py",
             "hparams/extract_embeddings.yaml",
-            f"--experiment_folder={folder}",
+            f"--experiment_folder={shared_experiment}",
             f"--split_csv={shared_corpus / 'splits' / 'test.csv'}",
             "--embedding_type=st",
             f"--output_file={tmp_path / 'x.parquet'}",

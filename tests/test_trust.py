@@ -172,16 +172,9 @@ def test_nothing_unlisted_is_imported(name):
 # Whole experiments
 
 
-@pytest.fixture(scope="module")
-def trained(shared_corpus, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("trust") / "experiment"
-    succeeded(train(shared_corpus, folder))
-    return folder
-
-
 @pytest.fixture
-def experiment(trained, tmp_path):
-    return shutil.copytree(trained, tmp_path / "experiment")
+def experiment(shared_experiment, tmp_path):
+    return shutil.copytree(shared_experiment, tmp_path / "experiment")
 
 
 def evaluate(experiment, *options):
@@ -227,12 +220,14 @@ def test_a_pickle_in_a_checkpoint_is_not_run(experiment, tmp_path, name):
 
 
 def test_no_pickle_is_run_where_a_training_goes_on(
-    trained, experiment, shared_corpus, tmp_path, monkeypatch
+    shared_experiment, experiment, shared_corpus, tmp_path, monkeypatch
 ):
     monkeypatch.setenv("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", "1")
     (checkpoint,) = (experiment / "save").glob("CKPT+*")
     yaml = experiment / "hyperparams.yaml"
-    yaml.write_text(yaml.read_text("utf-8").replace(str(trained), str(experiment)))
+    yaml.write_text(
+        yaml.read_text("utf-8").replace(str(shared_experiment), str(experiment))
+    )
     for name in ("optimizer", "random_state"):
         kept = (checkpoint / f"{name}.ckpt").read_bytes()
         torch.save(Pickled(tmp_path / "marker"), checkpoint / f"{name}.ckpt")
@@ -289,10 +284,12 @@ def garbage(_content):
     ],
 )
 def test_damaged_files_end_with_a_message(
-    trained, experiment, shared_corpus, name, damage, told
+    shared_experiment, experiment, shared_corpus, name, damage, told
 ):
     yaml = experiment / "hyperparams.yaml"
-    yaml.write_text(yaml.read_text("utf-8").replace(str(trained), str(experiment)))
+    yaml.write_text(
+        yaml.read_text("utf-8").replace(str(shared_experiment), str(experiment))
+    )
     (path,) = experiment.glob(name.replace("counter", "epoch_counter"))
     content = path.read_bytes()
     path.write_bytes(damage(content))

@@ -82,6 +82,15 @@ def own(made, tmp_path):
     return folder
 
 
+@pytest.fixture
+def plain(own):
+    """The same without what takes longest to be made again: audit and report."""
+    experiment = own / "experiment"
+    (experiment / "audit.json").write_text('{"reason": "audit: False"}')
+    (experiment / "report.html").unlink()
+    return own
+
+
 def everything(folder, *others):
     return (
         f"--corpus_folder={folder / 'corpus'}",
@@ -155,12 +164,12 @@ def test_a_tested_person_leaves_nothing_and_results_are_without_them(own):
     assert (experiment / "report.html").stat().st_size > 10_000
 
 
-def test_those_that_were_learned_from_are_listed_and_training_does_not_go_on(own):
-    experiment = own / "experiment"
+def test_those_that_were_learned_from_are_listed_and_training_does_not_go_on(plain):
+    experiment = plain / "experiment"
     (checkpoint,) = (experiment / "save").glob("CKPT*")
     weights = content(checkpoint)
     result = succeeded(
-        withdraw(f"--subject={TRAINED},{VALIDATED}", *everything(own))
+        withdraw(f"--subject={TRAINED},{VALIDATED}", *everything(plain))
     ).stdout
     assert f"{checkpoint}: trained on them" in result
     assert f"{checkpoint}: not trained on them, but its best epoch" in result
@@ -168,7 +177,7 @@ def test_those_that_were_learned_from_are_listed_and_training_does_not_go_on(own
     assert content(checkpoint) == weights
     names = [f"{of}_{take}" for of in (TRAINED, VALIDATED) for take in (0, 1)]
     # they are still listed when the next one withdraws
-    told = succeeded(withdraw(f"--subject={TESTED}", *everything(own), "--dry_run"))
+    told = succeeded(withdraw(f"--subject={TESTED}", *everything(plain), "--dry_run"))
     assert f"{checkpoint}: trained on people who were withdrawn" in told.stdout
     assert files_naming(experiment, names) == set()
     rows = read_csv(experiment / "evaluation/valid/predictions.csv")
@@ -186,29 +195,29 @@ def test_those_that_were_learned_from_are_listed_and_training_does_not_go_on(own
     assert run_script(*script, *options).returncode == 3  # s12_1 is empty
     message = failed(
         train(
-            own / "corpus",
+            plain / "corpus",
             experiment,
             "--on_bad_recording=skip",
             "--audit=True",
             "--report=True",
             "--show_uids=True",
-            f"--decoded_cache={own / 'cache'}",
+            f"--decoded_cache={plain / 'cache'}",
             "--number_of_epochs=1",
         )
     )
     assert "Consent was withdrawn" in message and "--output_folder" in message
 
 
-def test_a_dry_run_changes_nothing_and_a_second_run_finds_nothing(own):
-    before = content(own)
-    options = (f"--subject={TESTED}", *everything(own))
+def test_a_dry_run_changes_nothing_and_a_second_run_finds_nothing(plain):
+    before = content(plain)
+    options = (f"--subject={TESTED}", *everything(plain))
     told = succeeded(withdraw(*options, "--dry_run")).stdout
-    assert content(own) == before
+    assert content(plain) == before
     assert "Nothing was changed" in told and "predictions.csv: 3 rows" in told
     succeeded(withdraw(*options))
-    after = content(own)
+    after = content(plain)
     again = succeeded(withdraw(*options)).stdout
-    assert content(own) == after and "rebuilt" not in again
+    assert content(plain) == after and "rebuilt" not in again
 
 
 #: withdraw.py, killed while it writes new results, before they replace the old.
@@ -239,9 +248,9 @@ def test_a_withdrawal_that_was_killed_goes_on(own, tmp_path):
     assert (experiment / "report.html").exists()
 
 
-def test_a_withdrawal_that_was_stopped_tells_what_it_had_found(own):
+def test_a_withdrawal_that_was_stopped_tells_what_it_had_found(plain):
     """All but the mark may have been done."""
-    experiment = own / "experiment"
+    experiment = plain / "experiment"
     options = f"--subject={TRAINED}", f"--experiment_folder={experiment}"
     told = succeeded(withdraw(*options)).stdout
     assert f"'{TRAINED}' was found" in failed(withdraw(*options))
