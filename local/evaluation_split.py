@@ -7,6 +7,7 @@ from local import labels, prepare, scored_csv
 from local.addresses import absolute, joined, last_name, output_path, parent
 from local.claims import refuse_links
 from local.config import saved_values
+from local.corpus import is_csv
 from local.errors import UserError
 from local.evaluation import Scored, baseline_features
 from local.experiment import MANIFESTS, check_no_experiment
@@ -99,7 +100,7 @@ def prepare_evaluation(experiment, options, hparams):
     trained = {
         subject
         for file in own_manifests.glob("*.csv")
-        if file.stem != "test"
+        if file.stem != "test" and is_csv(file.name)
         for subject in read_manifest(file, names)["subject"]
     }
     subjects = set(prepared.manifest["subject"])

@@ -10,8 +10,9 @@ import pytest
 
 from local import manifests, prepare, splits
 from local.config import plain_values
-from local.corpus import corpus_addresses
+from local.corpus import corpus_addresses, find_exclusions
 from local.errors import UserError
+from local.storage import Storage
 from tests.conftest import (
     RATE,
     read_csv,
@@ -266,6 +267,23 @@ def test_subjects_that_may_be_one_are_told_without_their_names(corpus):
     )
     assert note.startswith("1 subject may be spelt in several ways")
     assert "s00" not in note.lower()
+
+
+def test_other_files_beside_the_splits_are_no_obstacle(corpus):
+    """What macOS leaves, and what a spreadsheet has saved in Latin-1."""
+    (corpus / "excluded_subjects.txt").write_text("s00\n")
+    (corpus / "splits" / "._test.csv").write_bytes(b"\0\5\x16\7\0\2\0\0Mac OS X")
+    (corpus / "splits" / "notes.csv").write_bytes("Gespräch;Größe\n".encode("latin-1"))
+    rows = [{"uid": "of_s00", "subject": "s00"}]
+    write_csv(corpus / "splits" / "archive.csv", rows)
+    notes = []
+    excluded = find_exclusions(values_of(corpus), Storage.of({}), notes)
+    assert excluded.uids == {"s00_0", "s00_1", "of_s00"}
+    (note,) = notes
+    assert note.startswith("notes.csv lies beside the splits")
+    (corpus / "splits" / "val.csv").write_bytes("uid;Größe\n".encode("latin-1"))
+    with pytest.raises(UserError, match=r"val\.csv can't be read"):
+        find_exclusions(values_of(corpus), Storage.of({}), notes)
 
 
 def test_a_split_of_excluded_subjects_only(corpus):
