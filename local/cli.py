@@ -23,7 +23,7 @@ import torch
 from speechbrain.utils.run_opts import HELP_TEXTS, RunOptions
 
 from local import stopping
-from local.config import parse_value
+from local.config import parse_texts, parse_value
 from local.errors import RunError, UserError
 
 OK, RUN_FAILED, BAD_INPUT, INCOMPLETE = 0, 1, 2, 3
@@ -33,6 +33,8 @@ TEXT_KEY = re.compile(
     r"(_folder|_file|_csv|_to|_name|_cache|_project|_key)$|^(study|features)$"
 )
 
+#: Those of them that take several: [a.csv, b.csv].
+LIST_KEY = re.compile("^(split_csv|features)$")
 
 #: What torch says, and what it means.
 EXPLAINED = {
@@ -167,9 +169,12 @@ def _run_option(key, value, problems):
 
 def _override_value(key, value, problems):
     """The text of an override as the value that the yaml would hold."""
-    if TEXT_KEY.search(key):
+    is_list = LIST_KEY.search(key) and value.startswith("[") and value.endswith("]")
+    if TEXT_KEY.search(key) and not is_list:
         return None if value in ("null", "") else value
     try:
+        if is_list:
+            return parse_texts(value)
         return parse_value(value)
     except ruamel.yaml.YAMLError:
         problems.append(f"--{key}={value} is not a yaml value")

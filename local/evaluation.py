@@ -86,8 +86,8 @@ class Scored:
         Columns of the manifest.
     csv : dict or None
         Which CSV was scored (see `scored_csv.describe`).
-    features : Path or None
-        Embeddings for a further baseline.
+    features : list of Path
+        Files of embeddings, each for a further baseline.
     failed : list of dict
         `uid` and `reason`, maybe `split`, of recordings that could not be used.
     notes : list of str
@@ -122,7 +122,7 @@ class Scored:
     of_the_corpus: bool = False
     subgroups: list = dataclasses.field(default_factory=list)
     csv: dict | None = None
-    features: Path | None = None
+    features: list = dataclasses.field(default_factory=list)
     failed: list = dataclasses.field(default_factory=list)
     notes: list = dataclasses.field(default_factory=list)
     settings: dict = dataclasses.field(default_factory=dict)
@@ -252,11 +252,10 @@ def _baselines(scored):
         features[baselines.ACOUSTIC] = tuple(
             of.features().filter(like="acoustic_") for of in (train, own)
         )
-    if scored.features:
-        read = baseline_features(
-            scored.features, train.manifest, scored.manifest, scored.pseudonyms
+    for path in scored.features:
+        features[path.stem] = baseline_features(
+            path, train.manifest, scored.manifest, scored.pseudonyms
         )
-        features[scored.features.stem] = read
     results, _ = baselines.baseline_results(
         train.manifest,
         scored.manifest,
