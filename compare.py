@@ -6,7 +6,7 @@
 An experiment is a folder that train.py or evaluate.py wrote, or a file like its
 predictions.csv; each may be gs://bucket/…. For each label and on average the AUROC of A
 less that of B is printed, with an interval by subject and a p-value, and written to the
-output file.
+output file. Labels that only one of them has are named and left out.
 """
 
 import argparse

@@ -5,7 +5,8 @@
         --embedding_type=pt|ft|st [--pooling_mode=mean|sum]
         --output_file=FILE.parquet
 
-The CSV needs a column `uid` only. Rows of recordings that can't be used stay, with
+The CSV needs a column `uid` only; of several, --split_csv=[a.csv,b.csv], the rows come
+in their order. Rows of recordings that can't be used stay, with
 a null embedding, and are listed in FILE.parquet.failed.csv.
 """
 
@@ -24,7 +25,7 @@ from speechbrain.utils.distributed import (
 )
 
 from local import embeddings, publishing
-from local.addresses import absolute, local_path, output_path
+from local.addresses import local_path, output_path, several
 from local.bulk import Parts, extract_parts
 from local.claims import claimed
 from local.config import load_hparams
@@ -57,11 +58,11 @@ def main(argv):
     embeddings.check_available(kind, experiment.brain.modules)
     pseudonyms = read_pseudonyms(hparams["pseudonymise_key"])
 
-    split_csv = absolute(options["split_csv"], "split_csv")
+    split_csvs = several(options["split_csv"], "split_csv")
     own_data = hparams["data_folder"] == experiment.hparams["data_folder"]
     split = run_on_main(
         prepare_split,
-        [split_csv, hparams, ("uid",)],
+        [split_csvs, hparams, ("uid",)],
         {"own_data": own_data, "may_be_empty": True},
     )
     for note in split.notes:

@@ -3,8 +3,9 @@
     python predict.py FILE_OR_FOLDER … --experiment_folder=DIR [--json]
         [--output_file=FILE.json|FILE.csv]
 
-Any audio files, no metadata needed; of folders all audio files at any depth. Prints a
-table of probabilities, or JSON, which has all there is to say of each label.
+Any audio files, no metadata needed; of folders all audio files at any depth, but none
+that are hidden or deleted. Prints a table of probabilities, or JSON, which has all
+there is to say of each label.
 
     --output_file=FILE   also into a file, JSON or a CSV with a row per file and label
     --on_bad_recording=skip|stop   go on without files that can't be used (they are
@@ -51,7 +52,8 @@ def main(argv):
     logging.getLogger().handlers[0].setLevel(logging.WARNING)
     options = _parse(argv)
     output_file = options.output_file and _writable(options.output_file)
-    files = find_audio([local_path(path, "FILE_OR_FOLDER") for path in options.paths])
+    paths = [local_path(path, "FILE_OR_FOLDER") for path in options.paths]
+    files, skipped = find_audio(paths)
     experiment = open_experiment(_experiment_options(options), _run_options(options))
     hparams = experiment.hparams_for(_experiment_options(options))
     recordings = FileRecordings(files)
@@ -68,6 +70,9 @@ def main(argv):
     as_json = json.dumps(predicted, indent=2, ensure_ascii=False)
     table = format_predictions(predicted, experiment.audit)
     print(as_json if options.json else table)
+    if skipped:
+        counts = ", ".join(f"{n} {suffix}" for suffix, n in skipped.most_common())
+        print(printable(f"not taken from folders: {counts}"), file=sys.stderr)
     for line in _warnings(manifest):
         print(line, file=sys.stderr)
     for row in failed:

@@ -210,6 +210,10 @@ def _print_to_do(units, person, trained, options):
         print(f"  the corpus: add the subjects to its {corpus.EXCLUDED}")
     if options.corpus_folder:
         print(f"  {options.corpus_folder}/splits: their rows")
+        if not is_remote(options.corpus_folder):
+            folder = Path(options.corpus_folder, "splits")
+            for name in (name for name, of in corpus.csv_tables(folder) if of is None):
+                print(f"  {folder / name}: can't be read as a split, may name them")
     for folder in withdrawal.data_folders(units, options.corpus_folder):
         for name in sorted(person.recordings):
             if is_remote(folder) or (Path(folder) / name).exists():

@@ -37,9 +37,44 @@ def absolute(address, key):
     >>> absolute("gs://hospital/corpus/", "corpus_folder")
     'gs://hospital/corpus'
     """
+    if isinstance(address, list):
+        raise UserError(f"{key} takes one path, found {len(address)}: {address}")
     if address and is_remote(address):
         return str(_remote(address, key))
     return str(local_path(address, key))
+
+
+def several(given, key):
+    """Addresses of what takes one path or a list of them.
+
+    Arguments
+    ---------
+    given : str, Path or list of these
+    key : str
+        The yaml key it came from, for the message.
+
+    Returns
+    -------
+    list of str
+        As `absolute` gives them.
+
+    Raises
+    ------
+    UserError
+        As `absolute`, and if one is there twice.
+
+    Example
+    -------
+    >>> several("/a.csv", "split_csv"), several(["/a.csv", "gs://ward/b.csv"], "…")
+    (['/a.csv'], ['/a.csv', 'gs://ward/b.csv'])
+    """
+    addresses = given if isinstance(given, list) else [given]
+    found = [absolute(address, key) for address in addresses]
+    if not found:
+        raise UserError(f"{key} is empty: give --{key}=PATH.")
+    if twice := sorted({address for address in found if found.count(address) > 1}):
+        raise UserError(f"{key} names these more than once:", twice)
+    return found
 
 
 def joined(address, name):

@@ -1,8 +1,11 @@
 """Audio files of any name as recordings, without folders or metadata of their own."""
 
+from collections import Counter
+
 import pandas as pd
 
 from local.errors import BadRecording, UserError
+from local.files import is_hidden
 from local.recordings import FolderRecordings
 
 #: What is looked for in folders; a file that is named is tried whatever it is called.
@@ -11,6 +14,8 @@ SUFFIXES = (
     *(".mkv", ".mov", ".mp3", ".mp4", ".oga", ".ogg", ".opus", ".w64", ".wav", ".webm"),
     ".wma",
 )
+
+HIDDEN = "hidden or deleted"
 
 
 class FileRecordings(FolderRecordings):
@@ -44,17 +49,20 @@ def find_audio(paths):
 
     Returns
     -------
-    dict of str to Path
+    found : dict of str to Path
         By name: the path as text, without what is not UTF-8.
+    skipped : collections.Counter
+        How many files of the folders were not taken, by suffix; `HIDDEN` is for those
+        that are hidden, or in a hidden folder or the trash.
 
     Raises
     ------
     UserError
         Naming all paths that are not there, and all folders without audio files.
     """
-    found, problems = {}, []
+    found, skipped, problems = {}, Counter(), []
     for path in paths:
-        inside = _files(path)
+        inside = _files(path, skipped)
         found |= {_name(file): file for file in inside}
         if not path.exists():
             problems.append(f"{path}: there is no such file or folder")
@@ -66,7 +74,7 @@ def find_audio(paths):
             f"{' '.join(SUFFIXES)}):",
             problems,
         )
-    return found
+    return found, skipped
 
 
 def _name(path):
@@ -90,12 +98,21 @@ def files_table(names):
     return table.assign(start_s="", end_s="", channel="")
 
 
-def _files(path):
-    """A file itself, or the audio files at any depth of a folder, sorted."""
+def _files(path, skipped):
+    """A file itself, or the audio files at any depth of a folder, sorted.
+
+    skipped : collections.Counter, to which the others are added
+    """
     if not path.is_dir():
         return [path]
-    return sorted(
-        file
-        for file in path.rglob("*")
-        if file.suffix.lower() in SUFFIXES and not file.is_dir()
-    )
+    files = []
+    for file in path.rglob("*"):
+        if file.is_dir():
+            continue
+        if is_hidden(file.relative_to(path)):
+            skipped[HIDDEN] += 1
+        elif file.suffix.lower() in SUFFIXES:
+            files.append(file)
+        else:
+            skipped[file.suffix.lower() or "without a suffix"] += 1
+    return sorted(files)

@@ -22,7 +22,7 @@ import torch
 from speechbrain.utils.run_opts import HELP_TEXTS, RunOptions
 
 from local import launch, stopping, streams
-from local.config import parse_value
+from local.config import parse_texts, parse_value
 from local.errors import RunError, UserError, keep_traceback, told_by_worker
 from local.text_files import read_text
 
@@ -33,6 +33,8 @@ TEXT_KEY = re.compile(
     r"(_folder|_file|_csv|_to|_name|_cache|_project|_key)$|^(study|features)$"
 )
 
+#: Those of them that take several: [a.csv, b.csv].
+LIST_KEY = re.compile("^(split_csv|features)$")
 
 #: What SpeechBrain says whenever it is loaded, of what nobody here asks for.
 OF_NO_CONCERN = "torchvision is not available - cannot save figures"
@@ -174,9 +176,12 @@ def _run_option(key, value, problems):
 
 def _override_value(key, value, problems):
     """The text of an override as the value that the yaml would hold."""
-    if TEXT_KEY.search(key):
+    is_list = LIST_KEY.search(key) and value.startswith("[") and value.endswith("]")
+    if TEXT_KEY.search(key) and not is_list:
         return None if value in ("null", "") else value
     try:
+        if is_list:
+            return parse_texts(value)
         return parse_value(value)
     except ruamel.yaml.YAMLError:
         problems.append(f"--{key}={value} is not a yaml value")

@@ -50,8 +50,8 @@ def compare(first, second, seed, names=("A", "B"), n_draws=N_DRAWS):
     Arguments
     ---------
     first, second : pandas.DataFrame
-        Tables of predictions (see `local.predictions`) of the same recordings and
-        labels with the same targets, rows in any order.
+        Tables of predictions (see `local.predictions`) of the same recordings, with
+        the same targets of the labels that both have; rows in any order.
     seed : int
     names : sequence of str
         What the systems are called in the result; two different names.
@@ -69,8 +69,10 @@ def compare(first, second, seed, names=("A", "B"), n_draws=N_DRAWS):
     Raises
     ------
     UserError
-        If the tables do not match: names every recording, label and target.
+        If the tables do not match: names every recording and target; or if they have
+        no label in common.
     """
+    first, second, unique = _common_labels(first, second, names)
     _refuse_mismatch(first, second, names)
     pairs, left_out = _pairs(first, second)
     aurocs = _drawn_aurocs(pairs, sorted(set(first["subject"])), seed, n_draws)
@@ -88,8 +90,30 @@ def compare(first, second, seed, names=("A", "B"), n_draws=N_DRAWS):
         "seed": seed,
         "labels": with_holm(tests),
         "macro": _macro(names, counts, aurocs),
-        "left_out": left_out,
+        "left_out": left_out | unique,
     }
+
+
+def _common_labels(first, second, names):
+    """Both tables with the labels that both have, and of the others who has them."""
+    labels = [list(dict.fromkeys(of["label"])) for of in (first, second)]
+    common = set(labels[0]) & set(labels[1])
+    if not common and len(first) and len(second):
+        raise UserError(
+            "The two systems have no label in common. Their labels:",
+            [
+                f"{name}: {', '.join(of)}"
+                for name, of in zip(names, labels, strict=True)
+            ],
+        )
+    unique = {
+        label: f"only in {name}"
+        for name, of in zip(names, labels, strict=True)
+        for label in of
+        if label not in common
+    }
+    tables = [of[of["label"].isin(common)] for of in (first, second)]
+    return *tables, unique
 
 
 def _refuse_mismatch(first, second, names):
@@ -101,17 +125,14 @@ def _refuse_mismatch(first, second, names):
             "both must be made with the same --pseudonymise_key, or without."
         )
     problems = [f"{name} has no rows" for name, of in tables.items() if of.empty]
-    for column in ("uid", "label"):
-        a, b = set(first[column]), set(second[column])
-        for name, only in zip(names, (a - b, b - a), strict=True):
-            problems += [f"{column} {v!r} is only in {name}" for v in sorted(only)]
+    a, b = set(first["uid"]), set(second["uid"])
+    for name, only in zip(names, (a - b, b - a), strict=True):
+        problems += [f"uid {uid!r} is only in {name}" for uid in sorted(only)]
     rows = first.merge(
         second, on=["uid", "label"], how="outer", suffixes=("", "_2"), indicator="found"
     )
-    # Whole recordings and labels that are in one only have been told.
-    common = rows["uid"].isin(set(first["uid"]) & set(second["uid"]))
-    common &= rows["label"].isin(set(first["label"]) & set(second["label"]))
-    for row in rows[common].itertuples():
+    # Whole recordings that are in one only have been told.
+    for row in rows[rows["uid"].isin(a & b)].itertuples():
         place = f"label {row.label!r} of uid {row.uid!r}"
         if row.found != "both":
             name = names[0] if row.found == "left_only" else names[1]
@@ -129,7 +150,7 @@ def _refuse_mismatch(first, second, names):
     if problems:
         raise UserError(
             "The two systems can't be compared: both need predictions of the same "
-            "recordings and labels, with the same targets and subjects.",
+            "recordings, with the same targets and subjects.",
             problems,
         )
 

@@ -139,6 +139,17 @@ def parse_value(text):
     return ruamel.yaml.YAML(typ="safe", pure=True).load(text)
 
 
+def parse_texts(text):
+    """A list as it would stand in a yaml, its entries text whatever they look like.
+
+    Example
+    -------
+    >>> parse_texts("[a.csv, 2024, 'b, c.csv']")
+    ['a.csv', '2024', 'b, c.csv']
+    """
+    return ruamel.yaml.YAML(typ="base", pure=True).load(text)
+
+
 def resolved_yaml(hparams_file, overrides=None):
     """Text of a hyperpyyaml file with overrides put in and references resolved.
 

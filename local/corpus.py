@@ -313,7 +313,7 @@ def find_exclusions(values, storage, notes, own_data=True):
             subjects |= excluded_subjects(file)
     found = Exclusions(subjects, set())
     if subjects and values["split_folder"]:
-        _add_uids(found, values["split_folder"], storage)
+        _add_uids(found, values["split_folder"], storage, notes)
     return found
 
 
@@ -338,15 +338,49 @@ def excluded_subjects(path):
     return {line.strip() for line in lines if line.strip()}
 
 
-def _add_uids(excluded, split_folder, storage):
+def _add_uids(excluded, split_folder, storage, notes):
     """Add recordings of excluded subjects, by the corpus's own CSVs."""
-    folder = storage.folder(split_folder, is_csv)
-    for file in folder.glob("*.csv"):
-        table, _ = splits.read_split(file)
+    for name, table in csv_tables(storage.folder(split_folder, is_csv)):
         if table is not None:
             excluded.uids.update(table["uid"][excluded.are_among(table["subject"])])
+        else:
+            notes.append(
+                f"{name} lies beside the splits and is none, so that recordings of "
+                "excluded subjects are not known by it"
+            )
+
+
+def csv_tables(folder):
+    """The CSVs of a corpus, with whatever else of that suffix lies beside them.
+
+    Arguments
+    ---------
+    folder : Path
+        Its split folder, or a local copy.
+
+    Yields
+    ------
+    name : str
+    table : pandas.DataFrame or None
+        None of what is no CSV with `uid` and `subject`, unless it is called as a split.
+
+    Raises
+    ------
+    UserError
+        If a split can't be read.
+    """
+    for file in sorted(folder.glob("*.csv")):
+        if not is_csv(file.name):
+            continue
+        try:
+            table, _ = splits.read_split(file)
+        except UserError:
+            if file.name in SPLITS:
+                raise
+            table = None
+        yield file.name, table
 
 
 def is_csv(name):
-    """Whether a name is that of a CSV file right in a folder."""
-    return name.endswith(".csv") and "/" not in name
+    """Whether a name is that of a CSV file right in a folder; no hidden one."""
+    return name.endswith(".csv") and "/" not in name and not name.startswith(".")

@@ -74,8 +74,8 @@ class Scored:
         Columns of the manifest.
     csv : dict or None
         Which CSV was scored (see `scored_csv.describe`).
-    features : Path or None
-        Embeddings for a further baseline.
+    features : list of Path
+        Files of embeddings, each for a further baseline.
     failed : list of dict
         `uid` and `reason`, maybe `split`, of recordings that could not be used.
     notes : list of str
@@ -117,7 +117,7 @@ class Scored:
     of_the_corpus: bool = False
     subgroups: list = dataclasses.field(default_factory=list)
     csv: dict | None = None
-    features: Path | None = None
+    features: list = dataclasses.field(default_factory=list)
     failed: list = dataclasses.field(default_factory=list)
     notes: list = dataclasses.field(default_factory=list)
     settings: dict = dataclasses.field(default_factory=dict)

@@ -40,11 +40,10 @@ def beside_baselines(scored, _table):
     if train is None:
         return no_baselines(scored, NO_TRAINING)
     features = {baselines.ACOUSTIC: _acoustic_features(scored, train)}
-    if scored.features:
-        read = baseline_features(
-            scored.features, train.manifest, scored.manifest, scored.pseudonyms
+    for path in scored.features:
+        features[path.stem] = baseline_features(
+            path, train.manifest, scored.manifest, scored.pseudonyms
         )
-        features[scored.features.stem] = read
     results, _ = baselines.baseline_results(
         train.manifest,
         scored.manifest,

@@ -4,9 +4,10 @@ import dataclasses
 from pathlib import Path, PurePosixPath
 
 from local import labels, prepare, scored_csv
-from local.addresses import absolute, joined, last_name, output_path, parent
+from local.addresses import absolute, joined, last_name, output_path, parent, several
 from local.claims import refuse_links
 from local.config import saved_values
+from local.corpus import is_csv
 from local.errors import UserError
 from local.evaluation import Scored
 from local.evaluation_parts import baseline_features
@@ -37,8 +38,8 @@ class EvaluationSplit:
         Which CSV it is of (see `scored_csv.describe`).
     subgroups : list of str
         Columns of its manifest.
-    features : Path or None
-        Embeddings for a further baseline.
+    features : list of Path
+        Files of embeddings, each for a further baseline.
     notes : list of str
         Those of the preparation, and of whom the experiment has seen.
     output_folder : Path
@@ -51,7 +52,7 @@ class EvaluationSplit:
     prepared: prepare.PreparedSplit
     csv: dict
     subgroups: list
-    features: Path | None
+    features: list
     notes: list
     output_folder: Path
     pseudonyms: Pseudonyms | None
@@ -101,7 +102,7 @@ def prepare_evaluation(experiment, options, hparams):
     trained = {
         subject
         for file in own_manifests.glob("*.csv")
-        if file.stem != "test"
+        if file.stem != "test" and is_csv(file.name)
         for subject in read_manifest(file, names)["subject"]
     }
     subjects = set(prepared.manifest["subject"])
@@ -230,20 +231,27 @@ def _skipped_before(own_manifests, split):
 
 
 def _features(options, own_manifests, manifest, names, pseudonyms):
-    """A local copy of the file of features, which must do for the baseline."""
+    """Local copies of the files of features, which must do for baselines."""
     if not options["features"]:
-        return None
-    address = absolute(options["features"], "features")
-    path = Storage.of(options).file(address)
+        return []
+    addresses = several(options["features"], "features")
+    paths = [Storage.of(options).file(address) for address in addresses]
+    if len({path.stem for path in paths}) < len(paths):
+        raise UserError(
+            "Baselines are called like their files of features, and of these some are "
+            "called alike: rename them.",
+            addresses,
+        )
     if not (own_manifests / "train.csv").is_file():
         raise UserError(
             "--features needs an experiment that knows its training split "
             f"({MANIFESTS / 'train.csv'}), on which the baseline is fitted."
         )
-    with told_as(address, path):
-        training = read_manifest(own_manifests / "train.csv", names)
-        baseline_features(path, training, manifest, pseudonyms)
-    return path
+    training = read_manifest(own_manifests / "train.csv", names)
+    for address, path in zip(addresses, paths, strict=True):
+        with told_as(address, path):
+            baseline_features(path, training, manifest, pseudonyms)
+    return paths
 
 
 def _output_folder(experiment, options, split_csv, saved):

@@ -19,6 +19,9 @@ MAX_JSON_BYTES = 200_000_000
 #: Names of files that are being written.
 UNFINISHED = re.compile(r"\.[0-9a-f]{16}\.tmp")
 
+#: A folder of deleted files whose name does not begin with a dot.
+TRASH = "$RECYCLE.BIN"
+
 #: How names of folders end that are being filled.
 UNFINISHED_FOLDER = ".unfinished"
 
@@ -93,6 +96,25 @@ def remove_unfinished(folder):
     for path in Path(folder).glob(".*.tmp"):
         if UNFINISHED.fullmatch(path.name):
             path.unlink(missing_ok=True)
+
+
+def is_hidden(path):
+    """Whether a path names something hidden or thrown away, or a part of it does.
+
+    macOS leaves ``._NAME`` beside files on drives of others; trash holds what somebody
+    wanted gone.
+
+    Arguments
+    ---------
+    path : pathlib.PurePath
+        Below the folder that was named, which may be hidden itself.
+
+    Example
+    -------
+    >>> [is_hidden(Path(of)) for of in (".Trash/a.wav", "b/._a.wav", "b/a.wav")]
+    [True, True, False]
+    """
+    return any(part.startswith(".") or part == TRASH for part in path.parts)
 
 
 def write_json(path, data):

@@ -19,11 +19,11 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from scipy.special import expit
+from scipy.special import expit, logit
 
 from local.errors import RunError, UserError
 from local.files import atomic_write
-from local.labels import score_labels
+from local.labels import NOT_RATED, score_labels
 from local.text_files import read_cells
 
 #: The columns of the table, in the order of the file.
@@ -39,8 +39,14 @@ COLUMNS = (
     "predicted",
 )
 
-#: What a file from elsewhere may leave out; the others it must have.
-OPTIONAL_COLUMNS = ("session", "split", "predicted")
+#: What a file from elsewhere must have, beside one of logit and probability.
+NEEDED_COLUMNS = ("uid", "subject", "label", "target")
+OUTPUT_COLUMNS = ("logit", "probability")
+
+NUMBER_COLUMNS = ("target", *OUTPUT_COLUMNS, "predicted")
+
+#: Probabilities of 0 and 1 are this far from them in the logits that are made of them.
+SMALLEST_PROBABILITY = float(np.finfo(float).epsneg)
 
 
 def predictions_table(
@@ -226,7 +232,8 @@ def read_predictions(path):
     ---------
     path : str or pathlib.Path
         A CSV file in UTF-8 with the columns of the table; session, split and
-        predicted may be missing, other columns are ignored.
+        predicted may be missing, and one of logit and probability, which is then
+        computed from the other one. Other columns are ignored.
 
     Returns
     -------
@@ -239,15 +246,19 @@ def read_predictions(path):
         If the file can't be read, columns are missing, or a row is wrong: uid,
         subject or label empty, target or predicted not 0, 1 or empty, logit not a
         finite number or empty, probability not between 0 and 1, or a recording
-        and label listed twice. Names all such rows; the header is row 1.
+        and label listed twice. Names all such rows; the header is row 1. Of numbers
+        `labels.NOT_RATED` are as good as empty.
 
-        Where probability is empty the label is a score: logit must be given, target
-        may be any finite number, and no row of the label may have a probability.
+        Where there is a column probability that is empty the label is a score: logit
+        must be given, target may be any finite number, and no row of the label may
+        have a probability.
     """
-    row_numbers, rows = _read_rows(Path(path))
+    row_numbers, rows, columns = _read_rows(Path(path))
+    may_be_score = "probability" in columns
     problems, seen = [], defaultdict(list)
     for number, row in zip(row_numbers, rows, strict=True):
-        problems += [f"row {number}: {problem}" for problem in _parse(row)]
+        found = _parse(row, may_be_score)
+        problems += [f"row {number}: {problem}" for problem in found]
         seen[row["uid"], row["label"]].append(number)
     problems += _mixed_labels(row_numbers, rows) + _two_subjects(rows)
     problems += [
@@ -259,17 +270,22 @@ def read_predictions(path):
         raise UserError(
             f"{path} has wrong rows; expected one row per uid and label, with target "
             "and predicted 0, 1 or empty, and probability from 0 to 1; or for a score, "
-            "probability empty, logit the predicted score and target any number:",
+            "a column probability with empty cells, logit the predicted score and "
+            "target any number:",
             problems,
         )
     table = pd.DataFrame(rows, columns=list(COLUMNS))
     text = ("uid", "subject", "label", "session", "split")
     numbers = ("target", "logit", "probability")
-    return table.astype(
+    table = table.astype(
         dict.fromkeys(text, "str")
         | dict.fromkeys(numbers, float)
         | {"predicted": "Int8"}
     )
+    if not may_be_score:
+        table["probability"] = expit(table["logit"])
+    inside = table["probability"].clip(SMALLEST_PROBABILITY, 1 - SMALLEST_PROBABILITY)
+    return table.assign(logit=table["logit"].fillna(logit(inside)))
 
 
 def _mixed_labels(row_numbers, rows):
@@ -303,13 +319,15 @@ def _listed(numbers):
 
 
 def _read_rows(path):
-    """The rows of the file as dicts of str, and their numbers in it."""
+    """Numbers of the rows in the file, they as dicts of str, and its columns."""
     try:
         found, *rows = read_cells(path, "uid")
     except FileNotFoundError as error:
         raise UserError(f"{path} can't be read: there is no such file.") from error
     numbered = list(enumerate(rows, start=2))
-    missing = [c for c in COLUMNS if c not in found and c not in OPTIONAL_COLUMNS]
+    missing = [column for column in NEEDED_COLUMNS if column not in found]
+    if not {*OUTPUT_COLUMNS} & {*found}:
+        missing.append(" or ".join(OUTPUT_COLUMNS))
     if missing:
         raise UserError(
             f"{path} lacks the columns {', '.join(missing)}; found: "
@@ -336,11 +354,12 @@ def _read_rows(path):
         }
         for _, cells in numbered
     ]
-    return [number for number, _ in numbered], rows
+    return [number for number, _ in numbered], rows, set(places)
 
 
-def _parse(row):
+def _parse(row, may_be_score):
     """Turns the numbers of a row from text into numbers; returns what is wrong."""
+    row |= {name: "" for name in NUMBER_COLUMNS if row[name].strip() in NOT_RATED}
     problems = [
         f"{column} is empty"
         for column in ("uid", "subject", "label")
@@ -354,8 +373,9 @@ def _parse(row):
         "logit": number,
         "probability": ("from 0 to 1", lambda x: 0 <= x <= 1),
     }
-    if not row["probability"].strip():  # a score
-        accepted["target"] = number
+    if not row["probability"]:
+        if may_be_score:
+            accepted["target"] = number
         accepted["logit"] = (
             "a finite number as there is no probability",
             lambda x: x is not None and math.isfinite(x),

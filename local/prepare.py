@@ -6,6 +6,7 @@ and told at once.
 
 import dataclasses
 import hashlib
+import itertools
 import json
 
 import pandas as pd
@@ -273,19 +274,19 @@ class PreparedSplit:
 
 
 def prepare_split(
-    split_csv,
+    split_csvs,
     values,
     required=("uid", "subject"),
     names=None,
     own_data=True,
     may_be_empty=False,
 ):
-    """Prepare the recordings of one CSV for a trained model.
+    """Prepare the recordings of CSVs for a trained model.
 
     Arguments
     ---------
-    split_csv : str
-        Its address.
+    split_csvs : str or list of str
+        Their addresses; rows come in the order of the CSVs.
     values : dict
         Of the experiment, with `data_folder` and `on_bad_recording` for this run.
     required : tuple of str
@@ -304,23 +305,50 @@ def prepare_split(
     Raises
     ------
     UserError
-        For a wrong CSV, and for unusable recordings if these are to stop the run.
+        For wrong CSVs, and for unusable recordings if these are to stop the run.
     """
     storage, notes = Storage.of(values), []
-    file = corpus.local_split(split_csv, values, storage)
+    addresses = split_csvs if isinstance(split_csvs, list) else [split_csvs]
+    files = [corpus.local_split(of, values, storage) for of in addresses]
     excluded = corpus.find_exclusions(values, storage, notes, own_data)
     types = None
     if names is not None:
         types = labels.parse_label_types(values["label_types"], names, values["loss"])
-    table, targets, problems = read_rated(
-        file, split_csv, values, types, excluded, notes, required
-    )
+    parts, problems = [], []
+    for file, address in zip(files, addresses, strict=True):
+        *part, found = read_rated(
+            file, address, values, types, excluded, notes, required
+        )
+        parts.append(part)
+        problems += found
+    if not problems:
+        problems = _repeated(addresses, [table for table, _ in parts])
     if problems:
-        raise UserError(f"{split_csv} can't be used as it is:", problems)
+        raise UserError(
+            f"{' and '.join(map(str, addresses))} can't be used as it is:", problems
+        )
+    tables, ratings = zip(*parts, strict=True)
+    table = pd.concat(tables, ignore_index=True).fillna("")  # of columns of one only
+    targets = None if types is None else pd.concat(ratings, ignore_index=True)
+    title = ", ".join(file.stem for file in files)
     notes += splits.unify_subjects([table])
     return _inspected(
-        table, targets, values, storage, excluded, notes, file.stem, may_be_empty
+        table, targets, values, storage, excluded, notes, title, may_be_empty
     )
+
+
+def _repeated(addresses, tables):
+    """A problem for each two CSVs that both have a uid."""
+    uids = [set(table["uid"].map(splits.composed)) for table in tables]
+    problems = []
+    for i, j in itertools.combinations(range(len(tables)), 2):
+        if both := sorted(uids[i] & uids[j]):
+            shown = ", ".join(map(repr, both[:5])) + (", …" if len(both) > 5 else "")
+            problems.append(
+                f"{counted(len(both), 'uid')} both in {addresses[i]} and in "
+                f"{addresses[j]}: {shown}"
+            )
+    return problems
 
 
 def _inspected(

@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 from local.config import saved_values
+from local.corpus import is_csv
 from local.evaluation import OUTPUTS
 from local.experiment import MANIFESTS
 from local.files import remove_unfinished, write_json
@@ -208,7 +209,7 @@ class ResultFolder:
         splits = {
             file.stem
             for file in path.parent.glob("*.csv")
-            if person.has(read_cells(file)).any()
+            if is_csv(file.name) and person.has(read_cells(file)).any()
         }
         if not path.is_file() or not (splits or self._failed_of(folder, person)):
             return {}

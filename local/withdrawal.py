@@ -15,12 +15,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from local import corpus, files, splits
+from local import corpus, files
 from local.addresses import is_remote, joined
 from local.bulk import MERGED
 from local.decoded_cache import TAG, DecodedCache
 from local.errors import UserError
-from local.files import atomic_write
+from local.files import atomic_write, is_hidden
 from local.fold_runs import RECORD
 from local.gcs import Address, Cache
 from local.person import uid_column
@@ -105,11 +105,8 @@ def learn_corpus(person, folder, storage):
     int
     """
     local = storage.folder(joined(folder, "splits"), corpus.is_csv)
-    found = 0
-    for file in sorted(local.glob("*.csv")):
-        table, _ = splits.read_split(file)
-        found += 0 if table is None else person.learn(table)
-    return found
+    tables = (table for _, table in corpus.csv_tables(local))
+    return sum(person.learn(table) for table in tables if table is not None)
 
 
 def learn_experiment(person, folder):
@@ -160,8 +157,7 @@ def check_readable(person, folders, embeddings, corpus_folder=None):
     known = person.subjects | person.uids
     known = known.union(*(shown[file] for file in shown.keys() - hidden.keys()))
     if corpus_folder and not is_remote(corpus_folder):
-        for file in Path(corpus_folder, "splits").glob("*.csv"):
-            table, _ = splits.read_split(file)
+        for _, table in corpus.csv_tables(Path(corpus_folder, "splits")):
             known |= set() if table is None else {*table["uid"], *table["subject"]}
     keyed = {of(name) for name in known for of in _namers(person.pseudonyms)}
     strange = [file for file, names in hidden.items() if not names & keyed]
@@ -285,6 +281,7 @@ def parquets_of(folders, embeddings):
         files += sorted(_parts_of(file).glob("*.parquet"))
     for folder in folders:
         files += sorted(folder.rglob("*.parquet"))
+    files = [file for file in files if not is_hidden(Path(file.name))]
     return [file for file in files if uid_column(pq.read_schema(file).names)]
 
 

@@ -90,6 +90,7 @@ def test_a_value_that_is_no_yaml():
         ("--study=007", "study", "007"),
         ("--study=null", "study", None),
         ("--data_folder=", "data_folder", None),
+        ("--corpus_folder=[a]", "corpus_folder", "[a]"),
         ("--lr=1e-4", "lr", 0.0001),
         ("--seed=7", "seed", 7),
         ("--shared_dense=True", "shared_dense", True),
@@ -106,6 +107,22 @@ def test_values_of_keys(argument, key, expected):
     found = overrides(argument)
     assert found == {key: expected}
     assert type(found[key]) is type(expected)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("[a.csv,gs://b/x=1/c.csv]", ["a.csv", "gs://b/x=1/c.csv"]),
+        ("[2024, 'b, c.csv']", ["2024", "b, c.csv"]),
+        ("[a].csv", "[a].csv"),
+        ("2024", "2024"),
+        ("null", None),
+    ],
+)
+def test_one_path_or_a_list_of_them(text, expected):
+    for yaml, key in (("extract_embeddings", "split_csv"), ("evaluate", "features")):
+        found = cli.parse_arguments([f"hparams/{yaml}.yaml", f"--{key}={text}"])
+        assert found.overrides == {key: expected}
 
 
 def test_the_value_may_stand_apart():

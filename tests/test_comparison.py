@@ -198,17 +198,29 @@ def test_all_mismatches_at_once():
     second.loc[6, "target"] = 1
     second.loc[3, "subject"] = "c"
     second = second.drop(index=[4])
-    second = pd.concat([second, second.tail(1).assign(uid="u9", label="z")])
+    second = pd.concat([second, second.tail(1).assign(uid="u9")])
     with pytest.raises(UserError) as error:
         compare(first, second, seed=0, names=("old", "new"))
     assert error.value.problems == [
         "uid 'u9' is only in new",
-        "label 'z' is only in new",
         "label 'y' of uid 'u0' is only in old",
         "label 'x' of uid 'u1' is 1 in old and 0 in new",
         "label 'y' of uid 'u2' is not rated in old and 1 in new",
         "label 'x' of uid 'u3' is of subject 'b' in old and of 'c' in new",
     ]
+
+
+def test_labels_that_one_system_has_are_left_out_and_named():
+    first, second = systems(labels=("low", "fast", "old"))
+    expected = compare(
+        *(of[of["label"] != "old"] for of in (first, second)), seed=1, n_draws=50
+    )
+    second = second.replace({"label": {"old": "new"}})
+    found = compare(first, second, seed=1, names=("A", "B"), n_draws=50)
+    assert found["left_out"] == {"old": "only in A", "new": "only in B"}
+    for key in ("labels", "macro", "n_recordings"):
+        assert found[key] == expected[key]
+    assert "new: left out, only in B" in format_comparison(found)
 
 
 def test_the_same_system_twice():

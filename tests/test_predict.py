@@ -11,6 +11,8 @@ import soundfile
 from conftest import make_corpus, read_csv
 from running import failed, run_script, succeeded, train
 
+from local.audio_files import find_audio
+
 LABELS = ["low", "loud", "noisy"]
 
 
@@ -109,6 +111,7 @@ def test_bad_files_are_listed_and_the_others_predicted(experiment, corpus, tmp_p
     assert [cell.strip() for cell in lines[0].split("|")[2:5]] == LABELS
     assert "s11_0" in lines[2] and "threshold" in result.stdout
     assert "udce9.wav: its name is not UTF-8" in result.stderr
+    assert "not taken from folders: 1 .txt, 1 .json" in result.stderr
     assert "empty.wav is empty" in result.stderr and "notes.txt" in result.stderr
     written = json.loads(output_file.read_text())
     assert [of["file"].split("/")[-2] for of in written["recordings"]] == ["s11_0"]
@@ -119,6 +122,19 @@ def test_bad_files_are_listed_and_the_others_predicted(experiment, corpus, tmp_p
     assert reasons.count("it is no file, or a link to none") == 2
     stopped = failed(predict(experiment, *paths, "--on_bad_recording=stop"))
     assert "empty.wav" in stopped and "notes.txt" in stopped
+
+
+def test_what_is_hidden_or_deleted_is_not_taken_from_folders(tmp_path):
+    home = tmp_path / ".mounted"  # what is named is taken, hidden or not
+    names = ("a.wav", "b/c.FLAC", "b/._c.FLAC", ".Trash/d.wav", "$RECYCLE.BIN/e.wav")
+    for name in (*names, "b/notes.txt", "readme.TXT", "LICENSE", ".cache/x/f.mp3"):
+        (home / name).parent.mkdir(parents=True, exist_ok=True)
+        (home / name).write_bytes(b"")
+    found, skipped = find_audio([home])
+    assert list(found.values()) == [home / "a.wav", home / "b" / "c.FLAC"]
+    assert skipped == {"hidden or deleted": 4, ".txt": 2, "without a suffix": 1}
+    named, skipped = find_audio([home / "b" / "._c.FLAC"])
+    assert len(named) == 1 and not skipped
 
 
 def test_long_files_are_windows(experiment, corpus, tmp_path):

@@ -13,6 +13,7 @@ from local.predictions import (
     predictions_table,
     read_predictions,
     rows_of_label,
+    scores_in,
     write_predictions,
 )
 
@@ -162,12 +163,48 @@ def test_file_from_elsewhere_needs_six_columns_only(write):
     table = read_predictions(write(["0.25,,0,x,s,a,here"], header, "utf-8-sig"))
     assert tuple(table.columns) == COLUMNS
     assert table["session"].tolist() == [""]
-    assert table["logit"].isna().all()
+    assert table["logit"].tolist() == pytest.approx([-np.log(3)])  # of odds 1 : 3
+
+
+def test_a_logit_or_a_probability_will_do(write):
+    logits = read_predictions(
+        write(["a,s,x,1,2.0"], "uid,subject,label,target,logit\n")
+    )
+    assert logits["probability"].tolist() == pytest.approx([1 / (1 + np.exp(-2))])
+    header = "uid,subject,label,target,probability\n"
+    rows = ["a,s,x,1,0.8", "b,s,x,0,0", "c,s,x,1,1", "d,s,x,1,0.9999999"]
+    table = read_predictions(write(rows, header))
+    assert table["probability"].tolist() == [0.8, 0, 1, 0.9999999]
+    assert table["logit"][0] == pytest.approx(np.log(4))
+    # finite, and beyond that of any other probability
+    assert table["logit"][1] == pytest.approx(-np.log(2) * 53)
+    assert table["logit"][3] < table["logit"][2] == pytest.approx(np.log(2) * 53)
+
+
+def test_a_score_needs_a_column_of_empty_probabilities(write):
+    header = "uid,subject,label,target,logit\n"
+    with pytest.raises(UserError, match="column probability with empty cells") as error:
+        read_predictions(write(["a,s,x,37,30", "b,s,x,1,"], header))
+    assert error.value.problems == [
+        "row 2: target is '37', expected 0, 1 or empty",
+        "row 3: logit is '', expected a finite number as there is no probability",
+    ]
+
+
+@pytest.mark.parametrize("cell", ["NA", "N/A", "nan", ".", ""])
+def test_what_is_not_rated_is_empty(write, cell):
+    row = f"007,NA,x,{cell},0.5,0.6,NA,test,{cell}"
+    table = read_predictions(write([row, f"8,NA,y,{cell},37.5,{cell},,test,"]))
+    assert table["target"].isna().all() and table["predicted"].isna().all()
+    assert table["subject"].tolist() == ["NA", "NA"]
+    assert scores_in(table) == {"y"}
 
 
 def test_missing_columns_are_named(write):
     path = write(["a,s,x"], "uid,subject,label\n")
-    with pytest.raises(UserError, match="lacks the columns target, logit, probability"):
+    with pytest.raises(
+        UserError, match="lacks the columns target, logit or probability; "
+    ):
         read_predictions(path)
 
 
@@ -177,7 +214,7 @@ def test_all_wrong_rows_are_named(write):
         "b,s,x,2,0,0.5,,test,",
         "c,s,x,yes,0,1.01,,test,",
         ",s,x,0,inf,,,test,",
-        "e,s,x,0,0,nan,,test,0.5",
+        "e,s,x,0,0,-0.1,,test,0.5",
         "a,s,x,1,0,0.5,,test,",
     ]
     with pytest.raises(UserError) as error:
@@ -189,7 +226,7 @@ def test_all_wrong_rows_are_named(write):
         "row 5: uid is empty",
         "row 5: logit is 'inf', expected a finite number as there is no probability",
         "row 6: predicted is '0.5', expected 0, 1 or empty",
-        "row 6: probability is 'nan', expected from 0 to 1",
+        "row 6: probability is '-0.1', expected from 0 to 1",
         "label 'x': probability is empty in row 5 and given in row 2, 3, 4, 6, 7; a "
         "score has it in no row, any other label in all",
         "rows 2, 7: uid 'a' and label 'x' again",

@@ -10,9 +10,10 @@ import pytest
 
 from local import manifests, prepare, splits
 from local.config import plain_values
-from local.corpus import corpus_addresses
+from local.corpus import corpus_addresses, find_exclusions
 from local.errors import UserError
 from local.saved_preparations import save_preparation, saved_preparation
+from local.storage import Storage
 from tests.conftest import (
     RATE,
     read_csv,
@@ -321,6 +322,23 @@ def test_subjects_that_may_be_one_are_told_without_their_names(corpus):
     assert "s00" not in note.lower()
 
 
+def test_other_files_beside_the_splits_are_no_obstacle(corpus):
+    """What macOS leaves, and what a spreadsheet has saved in Latin-1."""
+    (corpus / "excluded_subjects.txt").write_text("s00\n")
+    (corpus / "splits" / "._test.csv").write_bytes(b"\0\5\x16\7\0\2\0\0Mac OS X")
+    (corpus / "splits" / "notes.csv").write_bytes("Gespräch;Größe\n".encode("latin-1"))
+    rows = [{"uid": "of_s00", "subject": "s00"}]
+    write_csv(corpus / "splits" / "archive.csv", rows)
+    notes = []
+    excluded = find_exclusions(values_of(corpus), Storage.of({}), notes)
+    assert excluded.uids == {"s00_0", "s00_1", "of_s00"}
+    (note,) = notes
+    assert note.startswith("notes.csv lies beside the splits")
+    (corpus / "splits" / "val.csv").write_bytes("uid;Größe\n".encode("latin-1"))
+    with pytest.raises(UserError, match=r"val\.csv can't be read"):
+        find_exclusions(values_of(corpus), Storage.of({}), notes)
+
+
 def test_a_split_of_excluded_subjects_only(corpus):
     (corpus / "excluded_subjects.txt").write_text("s11\ns12\ns13\ns14\n")
     message = user_error(prepare.prepare_training, values_of(corpus))
@@ -450,6 +468,24 @@ def test_extraction_reads_a_csv_with_uids_only(corpus):
     )
     assert split.manifest["ID"].tolist() == ["s11_0", "s00_0"]
     assert split.failed == []
+
+
+def test_extraction_reads_several_csvs_in_their_order(corpus):
+    parts = {"b": ["s11_0", "s00_0"], "a": ["s03_1"], "c": ["s00_0", "s11_0"]}
+    for name, uids in parts.items():
+        write_csv(corpus / f"{name}.csv", [{"uid": uid, name: "1"} for uid in uids])
+    files = {name: str(corpus / f"{name}.csv") for name in parts}
+    values = values_of(corpus)
+    split = prepare.prepare_split([files["b"], files["a"]], values, ("uid",))
+    assert split.manifest["ID"].tolist() == ["s11_0", "s00_0", "s03_1"]
+    assert split.table["a"].tolist() == ["", "", "1"]
+    message = user_error(prepare.prepare_split, list(files.values()), values, ("uid",))
+    assert f"2 uids both in {files['b']} and in {files['c']}: 's00_0', " in message
+    assert message.count("both in") == 1
+    message = user_error(
+        prepare.prepare_split, [files["a"], "/nowhere.csv"], values, ("uid",)
+    )
+    assert "- /nowhere.csv" in message
 
 
 # Saved preparations

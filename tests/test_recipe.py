@@ -153,10 +153,11 @@ def test_embeddings_of_any_model_are_a_baseline(experiment, tmp_path):
     pd.DataFrame(rows, columns=["uid", "embedding"]).to_parquet(
         tmp_path / "theirs.parquet"
     )
+    shutil.copy(tmp_path / "theirs.parquet", tmp_path / "again.parquet")
     options = (
         "hparams/evaluate.yaml",
         f"--experiment_folder={experiment}",
-        f"--features={tmp_path / 'theirs.parquet'}",
+        f"--features=[{tmp_path / 'theirs.parquet'},{tmp_path / 'again.parquet'}]",
         f"--output_folder={tmp_path / 'out'}",
         "--acoustic_baseline=False",
         "--audit=False",
@@ -164,7 +165,8 @@ def test_embeddings_of_any_model_are_a_baseline(experiment, tmp_path):
     )
     succeeded(run_script("evaluate.py", *options))
     found = json.loads((tmp_path / "out" / "metrics.json").read_text())["baselines"]
-    assert found["theirs"]["labels"]["low"]["auroc"]["value"] == 1
+    for name in ("theirs", "again"):
+        assert found[name]["labels"]["low"]["auroc"]["value"] == 1
     plain = found["acoustic statistics"]["labels"]["low"]
     assert "acoustic_baseline: False" in plain["reason"]
     assert not (tmp_path / "out" / "report.html").exists()
@@ -323,13 +325,14 @@ def test_embeddings_come_in_the_order_of_the_csv(
     experiment, shared_corpus, tmp_path, kind, size
 ):
     uids = ["s12_1", "nowhere", "s03_0"]
-    write_csv(tmp_path / "wanted.csv", [{"uid": uid} for uid in uids])
+    write_csv(tmp_path / "wanted.csv", [{"uid": uid} for uid in uids[:2]])
+    write_csv(tmp_path / "more.csv", [{"uid": uids[2], "note": ""}])
     file = tmp_path / "embeddings.parquet"
     result = run_script(
         "extract_embeddings.py",
         "hparams/extract_embeddings.yaml",
         f"--experiment_folder={experiment}",
-        f"--split_csv={tmp_path / 'wanted.csv'}",
+        f"--split_csv=[{tmp_path / 'wanted.csv'},{tmp_path / 'more.csv'}]",
         f"--data_folder={shared_corpus / 'audio'}",
         f"--embedding_type={kind}",
         f"--output_file={file}",

@@ -455,6 +455,31 @@ def test_other_keys_are_found_out_by_the_manifests(tmp_path):
         withdrawal.check_readable(Person({"bob"}, Pseudonyms(bytes(16))), *known)
 
 
+def test_what_macos_leaves_ends_no_withdrawal(tmp_path):
+    left = b"\0\5\x16\7\0\2\0\0Mac OS X \xe9"
+    rows = [{"uid": "bob_0", "subject": "bob"}]
+    write_csv(tmp_path / "corpus/splits/train.csv", rows)
+    experiment = tmp_path / "e"
+    manifests = experiment / "save/manifests"
+    write_csv(manifests / "train.csv", rows)
+    (manifests / "preparation.json").write_text('{"failed": [], "notes": []}')
+    table = embeddings_table(["bob_0", "ann_0"], {}, 2)
+    pq.write_table(table, experiment / "e.parquet")
+    places = ("corpus/splits/._train.csv", "e/save/manifests/._train.csv")
+    for name in (*places, "e/._e.parquet", "corpus/splits/notes.csv"):
+        (tmp_path / name).write_bytes(left)
+    person = Person({"bob"})
+    corpus = str(tmp_path / "corpus")
+    storage = withdrawal.corpus_storage(tmp_path / "cache")
+    assert withdrawal.learn_corpus(person, corpus, storage) == 1
+    withdrawal.check_readable(person, [experiment], [], corpus)
+    unit = ResultFolder(experiment)
+    unit.experiments = [experiment]  # without a yaml
+    unit.clean(person, dry_run=False)
+    assert read_csv(manifests / "train.csv") == []
+    assert pq.read_table(experiment / "e.parquet")["uid"].to_pylist() == ["ann_0"]
+
+
 def test_other_spellings_are_the_same_person():
     """As for excluded_subjects.txt, which keeps all of them from later runs."""
     person = Person({"s03"})
