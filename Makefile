@@ -49,12 +49,16 @@ demo: install
 	$(PY) recipes/demo/results.py --corpus_folder=$(CORPUS) \
 		--experiment_folder=$(RESULTS)
 
+# what a hundred processes load is compiled once, whatever the shell says
+test test-all: export PYTHONDONTWRITEBYTECODE =
+test test-all: export OMP_NUM_THREADS = 1
+
 test: install lint
-	OMP_NUM_THREADS=1 $(PY) -m pytest -m "not repeats" $(IN_TWO)
+	$(PY) -m pytest -m "not repeats" $(IN_TWO)
 
 test-all: install lint
 	rm -rf .coverage
-	OMP_NUM_THREADS=1 $(PY) -m coverage run -m pytest $(IN_TWO)
+	$(PY) -m coverage run -m pytest $(IN_TWO)
 	$(PY) -m coverage combine --quiet
 	$(PY) -m coverage report
 

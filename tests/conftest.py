@@ -1,6 +1,7 @@
 """Fixtures: a tiny corpus with every part of the contract."""
 
 import csv
+import gc
 import json
 import os
 import sys
@@ -9,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from speechbrain.utils.importutils import LazyModule
 
-# hypothesis asks all modules for their file, and these would then load what isn't there
-LazyModule.__file__ = None
+# Collecting makes millions of objects that stay; looking for garbage among them would
+# take a quarter of the time.
+gc.disable()
 
 #: Processes with this in their environment are measured.
 MEASURED = "COVERAGE_PROCESS_CONFIG"
@@ -95,6 +96,22 @@ def pytest_collection_modifyitems(items):
         return not {"train", "run_script", "SMALL"} & set(names)
 
     items.sort(key=starts_none)
+
+
+def pytest_collectstart():
+    """Hypothesis asks all modules for their file: lazy ones load what isn't there.
+
+    Not above: the process that only hands out the tests need not load SpeechBrain.
+    """
+    from speechbrain.utils.importutils import LazyModule
+
+    LazyModule.__file__ = None
+
+
+def pytest_collection_finish():
+    """From here on there is garbage."""
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.hookimpl(hookwrapper=True)
