@@ -20,10 +20,11 @@ import numpy as np
 import soundfile
 
 from local import ffmpeg
-from local.containers import Excerpt, Piece, pieces
+from local.containers import pieces
 from local.errors import BadRecording
 from local.ffmpeg import LENGTH_SLACK_S
 from local.files import file_size
+from local.pieces import Excerpt, Piece
 
 BACKENDS = ("soundfile", "librosa")
 
@@ -150,7 +151,7 @@ def _check_limits(path, rate, channels, n_samples):
 @contextlib.contextmanager
 def _opened(path, piece):
     """What the libraries open: a path, or a piece of the file as a file."""
-    if (piece.start, piece.end) == (0, path.stat().st_size) and piece.patch is None:
+    if piece.is_whole:
         yield str(path.absolute())  # FFmpeg takes "a:b/c" for a protocol
     else:
         with Excerpt(path, piece) as file:
@@ -295,19 +296,23 @@ def _sound_file(path, part):
     A FLAC tells of its samples, not of their bytes: whether there are more shows only
     where libsndfile has stopped reading.
     """
-    with contextlib.ExitStack() as stack:
-        source = stack.enter_context(_opened(path, part.piece))
-        is_flac = part.format == "FLAC" and isinstance(source, str)
-        if is_flac:
-            source = stack.enter_context(path.open("rb")).fileno()
-        file = stack.enter_context(soundfile.SoundFile(source, closefd=False))
+    with _opened(path, part.piece) as source:
+        if part.format != "FLAC" or not isinstance(source, str):
+            with soundfile.SoundFile(source) as file:
+                yield file
+            return
+    with (
+        path.open("rb") as raw,
+        soundfile.SoundFile(raw.fileno(), closefd=False) as file,
+    ):
         yield file
-        n_read = os.lseek(source, 0, os.SEEK_CUR) if is_flac else part.piece.end
+        n_read = os.lseek(raw.fileno(), 0, os.SEEK_CUR)
+        n_more = part.piece.end - n_read
         found_s = file.frames / file.samplerate
-        if (part.piece.end - n_read) * found_s > LENGTH_SLACK_S * n_read:
+        if n_more * found_s > LENGTH_SLACK_S * n_read:
             raise BadRecording(
                 f"{path.name} is damaged: its header tells of {found_s:.2f} s, and "
-                f"{part.piece.end - n_read} more bytes follow"
+                f"{n_more} more bytes follow"
             )
 
 

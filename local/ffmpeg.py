@@ -4,6 +4,7 @@ A `source` is a path, or a file object that begins with the container.
 """
 
 import contextlib
+from pathlib import Path
 
 import av
 import numpy as np
@@ -23,6 +24,8 @@ STATING = {
     *("mov", "matroska", "flv", "flac", "tta", "wv", "ape", "tak", "mpc"),
     *("caf", "aiff", "au", "nistsphere"),
 }
+#: Bytes behind the last packet that are looked at.
+MAX_REST = 1 << 20
 #: What may stand between frames of an MP3.
 TAGS = (b"TAG", b"ID3", b"APE", b"LYR", b"\0\0\0")
 
@@ -130,14 +133,12 @@ def _zero_s(container):
 
 def _stated_duration_s(container, stream):
     """Seconds, and whether they are written in the file rather than estimated."""
-    is_stated = container.format.name.split(",")[0] in STATING
     if stream.duration is not None:
+        is_stated = container.format.name.split(",")[0] in STATING
         return float(stream.duration * stream.time_base), is_stated
-    # A container's duration is that of its longest track, maybe the picture's.
-    is_stated = is_stated and len(container.streams) == 1
-    return (container.duration or 0) / av.time_base, (
-        is_stated and container.duration is not None
-    )
+    # A container's duration is that of its longest track, maybe the picture's:
+    # `_check_end` looks at them all.
+    return (container.duration or 0) / av.time_base, False
 
 
 def blocks(source, name, track, warnings):
@@ -175,7 +176,7 @@ def blocks(source, name, track, warnings):
     with _opened(source) as container:
         clock = _Clock(_zero_s(container), warnings)
         position, n_samples, pending, shape = 0, 0, [], None
-        for frame in _frames(container, container.streams[track], name, warnings):
+        for frame in _frames(container, source, track, name, warnings):
             rate = frame.sample_rate
             n_missing = clock.missing(frame, position + n_samples)
             full = n_samples >= rate or n_missing  # FFmpeg's own frames are short
@@ -215,16 +216,19 @@ class _Clock:
         return round(late_s * frame.sample_rate)
 
 
-def _frames(container, stream, name, warnings):
+def _frames(container, source, track, name, warnings):
     """Yields the track's frames; looks at the end whether all is there."""
+    stream = container.streams[track]
     is_mp3 = container.format.name == "mp3"
     end_s, lost, error, is_torn = 0.0, 0, None, False
-    is_corrupt = container.format.name == "mpegts" and _is_torn_ts(container.size)
+    is_corrupt, behind = False, 0
     sizes = [0]
     for packet in container.demux():
         if packet.pts is not None:
             duration = packet.duration or 0
             end_s = max(end_s, float((packet.pts + duration) * packet.time_base))
+        if packet.pos is not None:
+            behind = max(behind, packet.pos + packet.size)
         if packet.stream.index != stream.index:
             continue
         try:
@@ -241,7 +245,7 @@ def _frames(container, stream, name, warnings):
             is_corrupt = is_corrupt or packet.is_corrupt
     if lost * end_s > LENGTH_SLACK_S * sum(sizes):
         raise error
-    if is_torn or is_corrupt:
+    if is_torn or is_corrupt or _is_torn_container(container, source, behind):
         warnings.append("it ends within a frame: it may be truncated")
     _check_end(container, stream, name, end_s)
 
@@ -254,9 +258,32 @@ def _is_torn(codec, packet, sizes):
     return codec in ("ac3", "eac3") and packet.size < sizes[1] - 4
 
 
-def _is_torn_ts(size):
-    """Whether an MPEG transport stream ends within one of its packets."""
-    return all(size % n_bytes for n_bytes in (188, 192, 204))
+def _is_torn_container(container, source, behind):
+    """Whether a container without a stated length ends within a packet.
+
+    behind : position of the first byte behind the last packet
+    """
+    if container.format.name == "mpegts":
+        return all(container.size % n_bytes for n_bytes in (188, 192, 204))
+    if container.format.name == "aac":
+        return 0 < container.size - behind < 8  # a part of a frame's head
+    if not container.format.name.startswith("matroska") or container.duration:
+        return False
+    # As a browser records it. FFmpeg doesn't count the four bytes of a block's head.
+    is_file = hasattr(source, "read")
+    with contextlib.nullcontext(source) if is_file else Path(source).open("rb") as file:
+        file.seek(behind + 4)
+        rest = file.read(MAX_REST)
+    while rest:  # elements: a name and a length, whose first bits tell their bytes
+        n_name = 9 - rest[0].bit_length()
+        first = rest[n_name] if n_name < len(rest) else 0
+        n_head = n_name + 9 - first.bit_length()
+        length = int.from_bytes(rest[n_name:n_head], "big")
+        length &= (1 << 7 * (n_head - n_name)) - 1
+        if n_head + length > len(rest):
+            return True
+        rest = rest[n_head + length :]
+    return False
 
 
 def _check_end(container, stream, name, end_s):
