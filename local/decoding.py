@@ -27,6 +27,8 @@ from local.files import file_size
 from local.pieces import Excerpt, Piece
 
 BACKENDS = ("soundfile", "librosa")
+#: Counts up where the same file would give other samples than before.
+REVISION = 2
 
 #: Samples that are decoded at a time, of all channels together.
 BLOCK = 1 << 20

@@ -222,7 +222,7 @@ def outcome(folder):
         waveform = audio.load_recording(files, metadata, sample_rate=0).numpy()
     except BadRecording as reason:
         return None, [str(reason)]
-    usual = ("metadata.json", "recorded at")
+    usual = ("metadata.json", "recorded at", "clipped")
     return waveform, [note for note in report.warnings if not note.startswith(usual)]
 
 
