@@ -29,7 +29,7 @@ import torchaudio
 
 from local import audio
 from local.addresses import local_path
-from local.decoding import reasons_named
+from local.decoding import REVISION, reasons_named
 from local.files import atomic_write
 
 logger = logging.getLogger(__name__)
@@ -44,7 +44,7 @@ SUFFIX = ".pcm"
 
 #: Versions of what decodes and resamples.
 VERSIONS = (
-    *(soundfile.__version__, soundfile.__libsndfile_version__),
+    *(REVISION, soundfile.__version__, soundfile.__libsndfile_version__),
     *(av.__version__, librosa.__version__, soxr.__version__),
     *(torch.__version__, torchaudio.__version__),
 )

@@ -14,6 +14,10 @@ SILENCE_DBFS = -60
 LEVEL_FRAME_S = 0.025
 #: Floats may hold integers that nobody scaled, of up to 32 bits; beyond lies damage.
 MAX_MAGNITUDE = 2.0**31
+#: Channels that have nothing in common add up to a certain power. Where their mix has
+#: less than this share of it, its sound is what remains of a cancellation.
+MIN_MIXED_SHARE = 0.1
+LOW_MIXED_SHARE = 0.5
 
 
 @dataclass(frozen=True)
@@ -97,7 +101,7 @@ def inspect_recording(
     info = decoding.probe(path)
     levels = None
     for _, samples, rate in decoding.blocks(path, info, backend, start_s, end_s):
-        levels = levels or _Levels(rate)
+        levels = levels or _Levels(rate, mono)
         used = samples[audio.channels_used(len(samples), channel)]
         levels.add(used, audio.to_mono(torch.from_numpy(used), how=mono).numpy())
     levels.check(path.name, min_duration_s)
@@ -116,6 +120,7 @@ def inspect_recording(
         silent_share=levels.silent_share,
         warnings=(
             *_rate_warnings(metadata, levels.rate, sample_rate),
+            *info.warnings,
             *levels.warnings(),
         ),
     )
@@ -124,8 +129,11 @@ def inspect_recording(
 class _Levels:
     """Sums up a recording's levels, block by block."""
 
-    def __init__(self, rate):
+    def __init__(self, rate, how):
         self.rate = rate
+        self.how = how
+        self.channel_sums = None  # [channels, (samples, squares)]
+        self.sum_of_mono = 0.0
         self.n_samples = 0
         self.low, self.high = math.inf, -math.inf
         self.mono_low, self.mono_high = math.inf, -math.inf
@@ -150,12 +158,39 @@ class _Levels:
         self.n_clipped += int(np.count_nonzero(np.abs(used) >= FULL_SCALE))
         squares = np.square(mono, dtype=np.float64)
         self.sum_of_squares += float(squares.sum())
+        if len(used) > 1:
+            self._add_channels(used, mono)
         squares = np.concatenate([self.pending, squares])
         whole = len(squares) - len(squares) % self.frame_length
         means = squares[:whole].reshape(-1, self.frame_length).mean(axis=1)
         self.n_frames += len(means)
         self.n_silent += int(np.count_nonzero(means < 10 ** (SILENCE_DBFS / 10)))
         self.pending = squares[whole:]
+
+    def _add_channels(self, used, mono):
+        """Sums up what `mixed_share` compares."""
+        if self.channel_sums is None:
+            self.channel_sums = np.zeros((len(used), 2))
+        self.channel_sums += [
+            (channel.sum(dtype=np.float64), np.square(channel, dtype=np.float64).sum())
+            for channel in used
+        ]
+        self.sum_of_mono += float(mono.sum(dtype=np.float64))
+
+    @property
+    def mixed_share(self):
+        """Power of the mix, relative to channels of these that are unrelated.
+
+        1 for these and for one that sounds alone, the number of channels for equal
+        ones, 0 for such that cancel. Constant parts don't count.
+        """
+        if self.channel_sums is None:
+            return 1.0
+        sums, squares = self.channel_sums.T / self.n_samples
+        power = np.sum(squares - sums**2)
+        mixed = self.mean_square - (self.sum_of_mono / self.n_samples) ** 2
+        gain = 1.0 if self.how == "sum" else 1 / len(sums)
+        return mixed / (gain**2 * power) if power > 0 else 1.0
 
     @property
     def peak(self):
@@ -196,6 +231,12 @@ class _Levels:
                 f"{name} is silent once its channels are mixed, since they cancel "
                 "each other: choose one of them with `channel`"
             )
+        if self.mixed_share < MIN_MIXED_SHARE:
+            lost_db = -10 * math.log10(max(self.mixed_share, 1e-12))
+            raise BadRecording(
+                f"{name} loses {lost_db:.0f} dB when its channels are mixed: they "
+                "cancel each other, choose one of them with `channel`"
+            )
 
     def warnings(self):
         """Yields what is odd about the levels."""
@@ -203,6 +244,8 @@ class _Levels:
             yield f"samples reach {self.peak:.4g}, where 1 is full scale"
         elif self.clipped_share > 0.001:
             yield f"clipped: {self.clipped_share:.1%} of the samples at full scale"
+        if self.mixed_share < LOW_MIXED_SHARE:
+            yield "channels cancel each other in part: choose one with `channel`"
         if self.silent_share > 0.9:
             yield f"{self.silent_share:.0%} of it is below {SILENCE_DBFS} dBFS"
 

@@ -22,6 +22,7 @@ from tests.audio_files import (
     write_metadata,
 )
 from tests.conftest import make_corpus, read_csv, write_csv
+from tests.fuzz.containers import mux
 from tests.running import ROOT, failed, run_script, train
 from tests.test_prepare import change_csv, user_error, values_of
 
@@ -126,6 +127,16 @@ case("24 bit", USED)(with_wav(SCALED, subtype="PCM_24"))
 case("192 kHz", USED)(with_wav(sine(0.5, 192000), 192000))
 case("six channels", USED)(with_wav(SCALED * np.arange(1, 7) / 8))
 case("channels that cancel", "they cancel each other")(with_wav(NOISE * [1, -1]))
+case("channels that nearly cancel", "when its channels are mixed: they cancel")(
+    with_wav(np.concatenate([NOISE, 0.01 * NOISE[::-1] - NOISE], axis=1))
+)
+case("channels that cancel in part", ("channels cancel each other in part",))(
+    with_wav(np.concatenate([NOISE, -NOISE / 2], axis=1))
+)
+case("joined recordings", ("2 recordings joined in one file",))(with_bytes(WAV + WAV))
+case("header never completed", ("a header that was never completed",))(
+    with_bytes(changed(WAV, 40, "<I", 0))
+)
 case("header tells of more", "truncated: expected 2.00 s")(
     with_bytes(changed(WAV, 40, "<I", 32000))
 )
@@ -172,6 +183,28 @@ def _(folder):
 def _(folder):
     make_recording(folder, NOISE, 8000)
     cut_file(folder / "waveform.wav")
+
+
+@case("several audio tracks", ("2 audio tracks: number 2 is used, the only one",))
+def _(folder):
+    make_recording(folder, NOISE, 8000)
+    tracks = [{"samples": samples.astype("float32")} for samples in (0 * NOISE, NOISE)]
+    write_tracks(folder / "waveform.wav", tracks)
+
+
+@case(
+    "video whose sound starts late", ("a video whose sound starts after its picture",)
+)
+def _(folder):
+    make_recording(folder, NOISE, 8000)
+    tracks = [{"samples": NOISE.astype("float32"), "delay_s": 0.5}]
+    write_tracks(folder / "waveform.wav", tracks, video="mpeg4")
+
+
+def write_tracks(path, tracks, **options):
+    """Write a Matroska file, whatever its extension."""
+    tracks = [{**track, "samples": track["samples"][:, 0]} for track in tracks]
+    mux(path, "matroska", "pcm_s16le", tracks, 8000, **options)
 
 
 @case("wrong extension", USED)

@@ -97,6 +97,50 @@ def test_warnings_about_rates_levels_and_silence(tmp_path):
     assert "no number: '8000'" in inspect(tmp_path).warnings[0]
 
 
+def channels(folder, *samples, extension="wav", **options):
+    """Warnings about a recording of these channels, of 16 kHz."""
+    subtype = "FLOAT" if extension == "wav" else None
+    make_recording(folder, np.stack(samples, axis=1), 16000, extension, subtype)
+    return inspect(folder, **options).warnings
+
+
+LEFT, RIGHT, FAINT = np.random.default_rng(0).normal(scale=0.03, size=(3, 16000))
+FAINT = FAINT * 10 ** (-22 / 20)
+
+
+@pytest.mark.parametrize("mono", ["mean", "sum"])
+def test_channels_that_nearly_cancel_are_reported(tmp_path, mono):
+    """Their sum is FAINT alone, 22 dB below one of them and 25 below both."""
+    message = reason(channels, tmp_path, LEFT + FAINT, -LEFT, mono=mono)
+    assert "loses 25 dB when its channels are mixed" in message
+    assert "choose one of them with `channel`" in message
+    assert channels(tmp_path, LEFT + FAINT, -LEFT, mono=mono, channel=0) == ()
+
+
+@pytest.mark.parametrize("extension", ["ogg", "m4a"])
+def test_lossy_codecs_do_not_hide_opposite_phase(tmp_path, extension):
+    rate = 44100
+    wave = sine(1, rate)[:, 0] * np.random.default_rng(1).uniform(0.5, 1, rate)
+    make_recording(tmp_path, np.stack([wave, -wave], axis=1), rate, extension)
+    message = reason(inspect, tmp_path)
+    assert "cancel" in message
+    assert "`channel`" in message
+
+
+def test_channels_that_cancel_in_part_are_noted(tmp_path):
+    note = ("channels cancel each other in part: choose one with `channel`",)
+    assert channels(tmp_path, LEFT, -0.4 * LEFT) == note  # (1 - 0.4)^2 / 1.16 = 0.31
+    assert channels(tmp_path, LEFT, -0.2 * LEFT) == ()  # 0.64 / 1.04 = 0.62
+
+
+def test_channels_that_do_not_cancel_are_not_noted(tmp_path):
+    silent = np.zeros_like(LEFT)
+    assert channels(tmp_path, LEFT, RIGHT) == ()
+    assert channels(tmp_path, LEFT, LEFT) == ()
+    assert channels(tmp_path, LEFT, *[silent] * 15) == ()
+    assert channels(tmp_path, LEFT + 0.2, LEFT - 0.2) == ()  # constant parts
+
+
 # Recordings that can't be used
 
 
@@ -149,6 +193,14 @@ def test_a_truncated_wav_says_what_was_expected_and_found(recording, backend):
     assert "expected 1.00 s (16000 bytes)" in message
     assert "found 0.25 s (4000 bytes)" in message
     assert "truncated" in reason(inspect, recording(content[:44]))
+
+
+def test_what_is_odd_about_the_file_is_told(recording):
+    content = pcm_wav([0, 9] * 4000)
+    assert inspect(recording(content + content)).duration_s == 2
+    assert "2 recordings joined in one file, read one after the other" in (
+        inspect(recording(content + content)).warnings
+    )
 
 
 def test_a_truncated_wav_with_other_chunks_before_its_samples(recording):

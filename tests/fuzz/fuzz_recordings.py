@@ -36,6 +36,7 @@ FORMATS = (
     *[("wav", kind) for kind in ("PCM_U8", "PCM_16", "PCM_24", "FLOAT", "DOUBLE")],
     *[("wav", kind) for kind in ("ULAW", "ALAW", "IMA_ADPCM", "MS_ADPCM", "GSM610")],
     *[(name, None) for name in ("rf64", "w64", "aiff", "au", "caf", "flac")],
+    *[(name, None) for name in ("nist", "voc", "mat4", "mat5", "sds", "avr", "svx")],
     *[(name, None) for name in ("mp3", "ogg", "opus", *ENCODERS)],
     ("metadata", None),
 )
@@ -53,7 +54,8 @@ def make_bases(folder):
     for extension, subtype in FORMATS:
         rate = ENCODERS.get(extension, (0, 0, 16000))[2]
         rate = 48000 if extension == "opus" else 8000 if subtype == "GSM610" else rate
-        channels = 1 if extension == "amr" or subtype == "GSM610" else 2
+        is_mono = extension in ("amr", "sds", "svx") or subtype == "GSM610"
+        channels = 1 if is_mono else 2
         samples = sine(0.4, rate, channels)
         samples = samples + noise[: len(samples), :channels]
         name = "-".join(filter(None, (extension, subtype)))
