@@ -173,7 +173,7 @@ def find_waveform(files, metadata):
 def decode(path, backend="soundfile", start_s=None, end_s=None):
     """Decodes an audio file, or a segment of it, at its own rate.
 
-    Integers become floats in [-1, 1). What libsndfile can't read, FFmpeg does,
+    Integers become floats in [-1, 1). MP3 and what libsndfile can't read, FFmpeg does,
     with either backend. Uncompressed files and FLAC are read from `start_s` on,
     others decoded from their beginning.
 
