@@ -1,7 +1,8 @@
 # make demo    install, make the demo corpus, train, evaluate, extract, show results
 # make test    install, check the style, run all tests but for repetitions
 # make test-all   the same with them, and report the coverage of local/
-# make fuzz    ten minutes of damaged recordings: does any get through
+# make fuzz    ten minutes of damaged recordings, and files of all containers cut, joined
+#              and so on: does any get through, or is one read short
 # make benchmark   how fast training and extraction are, beside other ways; a quarter
 #              of an hour in which nothing else should run
 # make test-faults   kill, stop and fill the disk at all moments of all stages, start
@@ -64,6 +65,7 @@ test-all: install lint
 
 fuzz: install
 	OMP_NUM_THREADS=1 PYTHONPATH=. $(PY) tests/fuzz/fuzz_recordings.py --minutes=10
+	OMP_NUM_THREADS=1 PYTHONPATH=. $(PY) tests/fuzz/containers.py
 
 benchmark: install
 	PYTHONPATH=. $(PY) tests/benchmarks/extraction.py
