@@ -9,10 +9,11 @@ import pandas as pd
 from local import evaluation_parts as parts
 from local import figures, metrics, scored_csv
 from local.evidence import Evidence
+from local.excerpts import Silences
 from local.failures import Failures
 from local.files import write_json
 from local.manifests import write_failed
-from local.measurements import Silences, measure_split, sample_subjects
+from local.measurements import measure_split, sample_subjects
 from local.operating_points import apply_operating_points
 from local.predictions import write_predictions
 from local.pseudonyms import Pseudonyms
@@ -63,7 +64,7 @@ class Scored:
         `sample_rate` (Hz), `audio_backend` and `mono`, where there are recordings.
     measurements : pandas.DataFrame or None
         What `measurements.measure_split` found in them.
-    silences : measurements.Silences or None
+    silences : excerpts.Silences or None
         What the model said of the moments in which nobody speaks.
     seen : dict of str to measurements.MeasuredSplit
         The splits that the model has learned from.
@@ -159,7 +160,7 @@ def evaluate(scored, output_folder):
     dict
         The content of metrics.json.
     """
-    table, attempt = scored.decided(), scored.failures.attempt
+    table = scored.decided()
     found = metrics.evaluate_predictions(
         table,
         scored.label_groups,
@@ -174,12 +175,12 @@ def evaluate(scored, output_folder):
     if scored.csv:
         found[scored_csv.KEY] = scored.csv
     for name, (part, otherwise) in parts.OF_METRICS.items():
-        found[name] = attempt(
+        found[name] = scored.failures.attempt_json(
             name,
             functools.partial(part, scored, table),
             functools.partial(otherwise, scored),
         )
-    errors = attempt(
+    errors = scored.failures.attempt(
         "errors", lambda: parts.most_wrong(scored, table), lambda reason: []
     )
     evidence = Evidence(

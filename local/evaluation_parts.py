@@ -205,7 +205,8 @@ def confound_audit(scored):
         others.pop(scored.split, None)  # itself
         together = {k: of for k, of in others.items() if of.measurements is not None}
         others = {k: of for k, of in others.items() if k not in together}
-    audited, attempt = together | {scored.split: own}, scored.failures.attempt
+    audited = together | {scored.split: own}
+    attempt = scored.failures.attempt_json
     found = attempt(
         "leakage",
         lambda: find_leakage(distinct(audited, others), names, ranges),

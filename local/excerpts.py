@@ -1,6 +1,7 @@
-"""The recordings that a model is most wrong about."""
+"""Pieces of recordings for a report: the worst errors, and silences."""
 
 import numpy as np
+import pandas as pd
 
 from local import dataio
 from local.evidence import Excerpt
@@ -8,6 +9,9 @@ from local.predictions import scores_in
 
 #: How many a report shows.
 N_ERRORS = 10
+
+#: Of how many recordings a report gets the silence, for each label.
+N_SILENCES = 3
 
 #: Seconds of a recording that a spectrogram shows, from its beginning.
 LONGEST_S = 20.0
@@ -88,3 +92,74 @@ def read_excerpts(rows, manifest, recordings, audio_settings):
         )
         for row in rows.itertuples()
     ]
+
+
+class Silences:
+    """Hears the silences of a split: scores them and keeps a few to be shown.
+
+    What `measurements.measure_split` takes as `on_silence`.
+
+    Arguments
+    ---------
+    table : pandas.DataFrame
+        The split's table of predictions, rows as in predictions.csv.
+    sample_rate : int
+        Hz.
+    brain : ClinicalBrain, optional
+        The trained model; for predictions from elsewhere there is none.
+
+    Attributes
+    ----------
+    excerpts : dict of str to (list of Excerpt)
+        Of each label up to three recordings' silences: of the highest target, the
+        first ones of the table. The prediction is that for the whole recording.
+    """
+
+    def __init__(self, table, sample_rate, brain=None):
+        scores = table["label"].isin(scores_in(table))
+        prediction = table["logit"].where(scores, table["probability"])
+        rows = table.assign(row=np.arange(len(table)) + 2, prediction=prediction)
+        self._rows = rows.dropna(subset="target").groupby("uid", sort=False)
+        self.labels = list(dict.fromkeys(table["label"]))
+        self.sample_rate, self.brain = sample_rate, brain
+        self.excerpts = {label: [] for label in self.labels}
+        self._logits = {}
+
+    def __call__(self, uids, silences):
+        """Takes a batch of silences, [batch, time]."""
+        if self.brain:
+            logits = self.brain.score_waveforms(silences).numpy()
+            self._logits.update(zip(uids, logits, strict=True))
+        for uid, silence in zip(uids, silences.numpy(), strict=True):
+            if uid in self._rows.groups:
+                self._keep(self._rows.get_group(uid), silence)
+
+    def _keep(self, rows, silence):
+        """Keeps a recording's silence for labels that it is one of the best for."""
+        for row in rows.itertuples():
+            best = self.excerpts[row.label]
+            best.append(
+                Excerpt(
+                    row.row,
+                    row.uid,
+                    row.label,
+                    row.target,
+                    row.prediction,
+                    silence.copy(),  # not all of the batch's
+                    self.sample_rate,
+                )
+            )
+            best.sort(key=lambda excerpt: (-excerpt.target, excerpt.row))
+            del best[N_SILENCES:]
+
+    @property
+    def logits(self):
+        """The model's outputs for the silences, by uid and label, as far as there are.
+
+        pandas.DataFrame, or None without a model.
+        """
+        if self.brain is None:
+            return None
+        return pd.DataFrame.from_dict(
+            self._logits, orient="index", columns=self.labels, dtype=float
+        )

@@ -5,6 +5,7 @@ raters = failures.attempt("raters", agree, lambda reason: {"reason": reason})
 failures.reasons    # {"raters": "it failed: LinAlgError: Singular matrix"}
 """
 
+import json
 import logging
 import re
 import textwrap
@@ -84,6 +85,16 @@ class Failures:
                 keep_traceback(error),
             )
             return otherwise(reason)
+
+    def attempt_json(self, part, make, otherwise):
+        """The same of what is written as JSON, which must be able to hold it."""
+
+        def checked():
+            made = make()
+            json.dumps(made, allow_nan=False)
+            return made
+
+        return self.attempt(part, checked, otherwise)
 
     def _reason(self, error):
         """What failed, in one line without the names of recordings and subjects."""

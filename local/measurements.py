@@ -21,11 +21,9 @@ from local import audit, dataio
 from local.acoustic_statistics import acoustic_statistics
 from local.audit.report import STRATA
 from local.errors import UserError
-from local.evidence import Excerpt
 from local.experiment import MANIFESTS
 from local.files import atomic_write
 from local.manifests import read_manifest
-from local.predictions import scores_in
 from local.progress import progress
 
 #: Where an experiment keeps the measurements of its splits, <split>.parquet.
@@ -38,9 +36,6 @@ TEXT = (
     "capture_channels",
     "audio_sha256",
 )
-
-#: Of how many recordings a report gets the silence, for each label.
-N_SILENCES = 3
 
 #: Splits that a model has learned from.
 SEEN = ("train", "valid")
@@ -209,80 +204,6 @@ def read_measurements(path):
             "measurements that train.py wrote. Running it again writes them anew."
         )
     return frame
-
-
-# Silences
-
-
-class Silences:
-    """Hears the silences of a split: scores them and keeps a few to be shown.
-
-    What `measure_split` takes as `on_silence`.
-
-    Arguments
-    ---------
-    table : pandas.DataFrame
-        The split's table of predictions, rows as in predictions.csv.
-    sample_rate : int
-        Hz.
-    brain : ClinicalBrain, optional
-        The trained model; for predictions from elsewhere there is none.
-
-    Attributes
-    ----------
-    excerpts : dict of str to (list of Excerpt)
-        Of each label up to three recordings' silences: of the highest target, the
-        first ones of the table. The prediction is that for the whole recording.
-    """
-
-    def __init__(self, table, sample_rate, brain=None):
-        scores = table["label"].isin(scores_in(table))
-        prediction = table["logit"].where(scores, table["probability"])
-        rows = table.assign(row=np.arange(len(table)) + 2, prediction=prediction)
-        self._rows = rows.dropna(subset="target").groupby("uid", sort=False)
-        self.labels = list(dict.fromkeys(table["label"]))
-        self.sample_rate, self.brain = sample_rate, brain
-        self.excerpts = {label: [] for label in self.labels}
-        self._logits = {}
-
-    def __call__(self, uids, silences):
-        """Takes a batch of silences, [batch, time]."""
-        if self.brain:
-            logits = self.brain.score_waveforms(silences).numpy()
-            self._logits.update(zip(uids, logits, strict=True))
-        for uid, silence in zip(uids, silences.numpy(), strict=True):
-            if uid in self._rows.groups:
-                self._keep(self._rows.get_group(uid), silence)
-
-    def _keep(self, rows, silence):
-        """Keeps a recording's silence for labels that it is one of the best for."""
-        for row in rows.itertuples():
-            best = self.excerpts[row.label]
-            best.append(
-                Excerpt(
-                    row.row,
-                    row.uid,
-                    row.label,
-                    row.target,
-                    row.prediction,
-                    silence.copy(),  # not all of the batch's
-                    self.sample_rate,
-                )
-            )
-            best.sort(key=lambda excerpt: (-excerpt.target, excerpt.row))
-            del best[N_SILENCES:]
-
-    @property
-    def logits(self):
-        """The model's outputs for the silences, by uid and label, as far as there are.
-
-        pandas.DataFrame, or None without a model.
-        """
-        if self.brain is None:
-            return None
-        return pd.DataFrame.from_dict(
-            self._logits, orient="index", columns=self.labels, dtype=float
-        )
 
 
 # The audit

@@ -13,6 +13,7 @@ from local.brain import ClinicalBrain
 from local.errors import UserError
 from local.evaluation import Scored, evaluate
 from local.evaluation_parts import MEASURING
+from local.excerpts import Silences
 from local.failures import Failures, names_in
 from local.features import RecordingFeatures
 from local.files import write_json
@@ -21,7 +22,6 @@ from local.measurements import (
     MEASUREMENTS,
     SEEN,
     MeasuredSplit,
-    Silences,
     measure_split,
     sample_subjects,
     save_measurements,
@@ -263,7 +263,7 @@ def measure_splits(preparation, hparams, silences, output_folder):
     ---------
     preparation : prepare.Preparation
     hparams : dict
-    silences : measurements.Silences or None
+    silences : excerpts.Silences or None
         Hears those of the test split.
     output_folder : Path
 

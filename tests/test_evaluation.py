@@ -167,6 +167,19 @@ def test_a_part_that_fails_takes_nothing_with_it(
     assert without(audit, *changed) == without(expected["audit.json"], *changed)
 
 
+def test_a_part_that_json_can_not_hold_has_failed(
+    whole, expected, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(PARTS["subgroups"], lambda *_: {"auroc": float("nan")})
+    monkeypatch.setattr(PARTS["audit"], lambda *_, **__: {"low": np.int64(1)})
+    found = run(whole, tmp_path)
+    assert sorted(found) == sorted(expected)
+    reasons = found["metrics.json"]["failed_parts"]
+    assert list(reasons) == ["subgroups", "audit"]
+    assert "ValueError: Out of range float" in reasons["subgroups"]
+    assert "TypeError: Object of type int64" in reasons["audit"]
+
+
 def test_the_reason_stands_in_the_place_of_what_is_missing(
     whole, expected, tmp_path, monkeypatch
 ):

@@ -14,8 +14,9 @@ from sklearn.metrics import roc_auc_score
 from local import acoustic_statistics, audit, measurements
 from local.audit.silence import SILENCE_S
 from local.errors import UserError
+from local.excerpts import Silences
 from local.experiment import MANIFESTS
-from local.measurements import MeasuredSplit, Silences
+from local.measurements import MeasuredSplit
 from local.predictions import predictions_table
 from local.recordings import FolderRecordings
 from tests.audio_files import speech
