@@ -237,6 +237,36 @@ class ClinicalBrain(sb.Brain):
         due = super()._should_save_intra_epoch_ckpt(last_ckpt_time, steps_since_ckpt)
         return (stops or due) and self._is_step
 
+    def _fit_train(self, train_set, epoch, enable):
+        """Train for an epoch, which stops also while it waits for a batch."""
+
+        def may_stop():
+            return self.step == 0 or self._is_step
+
+        def save():
+            if self.step:  # else there is nothing that is in no checkpoint yet
+                super(ClinicalBrain, self)._save_intra_epoch_ckpt()
+
+        train_set = self._awaited(train_set, may_stop, save)
+        super()._fit_train(train_set, epoch, enable)
+
+    def _fit_valid(self, valid_set, epoch, enable):
+        """Validate, in the same way."""
+
+        def save():
+            self.step, self.avg_train_loss = self.trained
+            super(ClinicalBrain, self)._save_intra_epoch_ckpt()
+
+        if valid_set is not None:
+            valid_set = self._awaited(valid_set, lambda: True, save)
+        super()._fit_valid(valid_set, epoch, enable)
+
+    def _awaited(self, loader, may_stop, save):
+        """Batches; the wait for one may be ended, but for that of several processes."""
+        if torch.distributed.is_initialized():
+            return loader
+        return stopping.Awaited(loader, may_stop, save)
+
     def _save_intra_epoch_ckpt(self):
         super()._save_intra_epoch_ckpt()
         if self.stops:

@@ -4,10 +4,11 @@ import contextlib
 import functools
 
 import torch
+from speechbrain.dataio.batch import PaddedBatch
 from speechbrain.dataio.dataset import DynamicItemDataset
 from speechbrain.utils.data_pipeline import DynamicItem
 
-from local import audio, decoded_cache, stopping
+from local import audio, decoded_cache, handover, stopping
 from local.batches import length_sorted_batches
 from local.errors import BadRecording, RunError, UserError
 from local.gcs import RemoteError
@@ -188,13 +189,15 @@ def _one_message(what):
         raise RunError(f"{what}: {' '.join(str(error).split())}") from None
 
 
-def loader_kwargs(hparams):
+def loader_kwargs(hparams, collate=PaddedBatch):
     """DataLoader settings for reading a split in the order of its manifest.
 
     Arguments
     ---------
     hparams : dict
         `eval_batch_size`, `num_workers`, `seed`.
+    collate : callable
+        As `workers` takes it.
 
     Returns
     -------
@@ -202,7 +205,7 @@ def loader_kwargs(hparams):
     """
     return {
         "batch_size": hparams["eval_batch_size"] or 1,
-        **workers(hparams),
+        **workers(hparams, collate),
     }
 
 
@@ -228,24 +231,26 @@ def scoring_loader_kwargs(manifest, hparams, device_type):
     return {"batch_sampler": batches, **workers(hparams)}
 
 
-def workers(hparams):
+def workers(hparams, collate=PaddedBatch):
     """DataLoader settings of the processes that decode.
 
     Arguments
     ---------
     hparams : dict
         `num_workers`, `seed`.
+    collate : callable
+        Takes the items of a batch, gives the batch.
 
     Returns
     -------
     dict
     """
+    n_workers = handover.workers_that_fit(hparams["num_workers"])
     return {
-        "num_workers": hparams["num_workers"],
+        "collate_fn": handover.Handover(collate),
+        "num_workers": n_workers,
         "worker_init_fn": stopping.keep_working,
-        "multiprocessing_context": stopping.worker_context()
-        if hparams["num_workers"]
-        else None,
+        "multiprocessing_context": stopping.worker_context() if n_workers else None,
         # of its own, so that workers don't draw from the global random state
         "generator": torch.Generator().manual_seed(hparams["seed"]),
     }

@@ -5,7 +5,6 @@ like, whose it is, the targets (empty = not rated), and the CSV's other columns.
 """
 
 import itertools
-import os
 import re
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -13,7 +12,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from local import inspection, splits
+from local import inspection, splits, threads
 from local.errors import BadRecording, UserError
 from local.files import atomic_write
 from local.formats import counted
@@ -102,7 +101,7 @@ def _inspect_all(rows, recordings, values, title):
     """A report on each row's recording, or the reason why there is none."""
     waiting, reports = iter(rows), []
     with (
-        ThreadPoolExecutor(os.cpu_count()) as pool,
+        ThreadPoolExecutor(threads.n_usable()) as pool,
         progress(len(rows), title, "rec") as step,
     ):
         # a part of them is at hand at a time, if they stream through a cache

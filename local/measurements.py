@@ -110,7 +110,7 @@ def measure_split(manifest, recordings, hparams, title, on_silence=None):
     dataset.add_dynamic_item(measure, takes=["id", "waveform"], provides="measured")
     dataset.set_output_keys(["id", "measured"])
     loader = torch.utils.data.DataLoader(
-        dataset, collate_fn=_collate, **dataio.loader_kwargs(hparams)
+        dataset, **dataio.loader_kwargs(hparams, _collate)
     )
     parts = []
     with progress(len(manifest), title, "rec") as step:

@@ -43,11 +43,16 @@ class Stopped(KeyboardInterrupt):
         super().__init__(f"stopped by {signal.Signals(number).name}")
 
 
+class _StoppedWaiting(Stopped):
+    """Asked to stop, while nothing was under way but the wait for a batch."""
+
+
 class _State:
     """Of this process: who it is, whether it may finish something, who asked."""
 
     main_pid = None
     is_deferred = False
+    is_waiting = False
     asked = None
 
 
@@ -72,6 +77,8 @@ def _handle(number, _frame):
     # no logging: the signal may have come in the middle of it
     with contextlib.suppress(OSError):  # nobody reads it any more
         os.write(sys.stderr.fileno(), SAID)
+    if _State.is_waiting:
+        raise _StoppedWaiting(number)
 
 
 def keep_working(_worker=None):
@@ -179,3 +186,43 @@ def deferred():
             stop()
     finally:
         _State.is_deferred, _State.asked = False, None
+
+
+class Awaited:
+    """Batches of a dataloader, each of which may never come.
+
+    A process that decodes may hang, as on a network drive that is gone. Asked to stop
+    while it waits for one, the run needn't wait any longer.
+
+    Arguments
+    ---------
+    loader : torch.utils.data.DataLoader
+    may_stop : callable
+        Tells whether a checkpoint may be saved before the next batch.
+    save : callable
+        Saves it.
+    """
+
+    def __init__(self, loader, may_stop, save):
+        self.loader, self.may_stop, self.save = loader, may_stop, save
+
+    def __len__(self):
+        return len(self.loader)
+
+    def __iter__(self):
+        batches = iter(self.loader)
+        while True:
+            n_yielded = batches._num_yielded
+            _State.is_waiting = self.may_stop()
+            try:
+                batch = next(batches, None)
+            except _StoppedWaiting:
+                # the loader's place is in the checkpoint: no batch may be left out
+                if batches._num_yielded == n_yielded:
+                    self.save()
+                raise
+            finally:
+                _State.is_waiting = False
+            if batch is None:
+                return
+            yield batch

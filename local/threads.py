@@ -24,9 +24,8 @@ def settle():
     if not any(name in os.environ for name in WAITING):
         os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
     # OpenMP counts the cores itself, and knows nothing of cgroups
-    limit = cpu_limit()
-    if limit is not None and limit < n_cores():
-        os.environ.setdefault("OMP_NUM_THREADS", str(max(1, int(limit))))
+    if n_usable() < n_cores():
+        os.environ.setdefault("OMP_NUM_THREADS", str(n_usable()))
 
 
 def n_cores():
@@ -39,6 +38,17 @@ def n_cores():
     if hasattr(os, "sched_getaffinity"):  # not on macOS
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def n_usable():
+    """How many cores this process may run on and keep busy, whole ones.
+
+    Returns
+    -------
+    int
+    """
+    limit = cpu_limit() or n_cores()
+    return max(1, min(n_cores(), int(limit)))
 
 
 def cpu_limit(own_cgroups=OWN_CGROUPS, cgroups=CGROUPS):

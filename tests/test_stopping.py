@@ -119,6 +119,42 @@ def test_a_stopped_training_goes_on_from_where_it_was(
         assert (folder / name).read_bytes() == (undisturbed / name).read_bytes()
 
 
+#: train.py, one of whose workers hangs; the run is asked to stop while it waits.
+HANGING = """
+import os, signal, sys, time, torch, train
+from local import cli, dataio
+crop, calls = dataio.RandomCrop.__call__, []
+def hanging(self, *args, **kwargs):
+    worker = torch.utils.data.get_worker_info()
+    if worker and worker.id == 0 and self.epoch == 2:
+        calls.append(1)
+        if len(calls) == 5:  # in its second batch of four, the third of all
+            time.sleep(2)
+            os.kill(os.getppid(), signal.SIGTERM)
+            signal.pause()
+    return crop(self, *args, **kwargs)
+dataio.RandomCrop.__call__ = hanging
+cli.run(train.main, goes_on=True)
+"""
+
+
+def test_a_worker_that_hangs_does_not_keep_a_run_from_stopping(
+    undisturbed, shared_corpus, tmp_path
+):
+    folder, script = tmp_path / "hung", tmp_path / "hanging.py"
+    script.write_text(HANGING)
+    result = run_script(
+        *(script, "hparams/train.yaml", f"--corpus_folder={shared_corpus}"),
+        *(f"--output_folder={folder}", *SMALL, *OPTIONS),
+    )
+    failed(result, status=143)
+    newest = max((folder / "save").glob("CKPT+*"))
+    assert "step: 2" in (newest / "brain.ckpt").read_text()
+    succeeded(train(shared_corpus, folder, *OPTIONS))
+    first, second = weights(undisturbed), weights(folder)
+    assert first and all(torch.equal(first[key], second[key]) for key in first)
+
+
 @pytest.mark.unmeasured
 def test_gathered_gradients_are_not_lost(shared_corpus, tmp_path):
     """With gradients over two batches it stops after the second of them."""
@@ -144,7 +180,7 @@ def test_a_worker_that_is_just_starting_is_not_ended(monkeypatch):
         os.kill(os.getpid(), signal.SIGTERM)
 
     monkeypatch.setattr(handlers, "_set_worker_signal_handlers", then_signalled)
-    settings = dataio.workers({"num_workers": 1, "seed": 0})
+    settings = dataio.workers({"num_workers": 1, "seed": 0}, collate=list)
     assert len(list(torch.utils.data.DataLoader(range(40), **settings))) == 40
 
 
