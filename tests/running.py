@@ -149,6 +149,7 @@ def _be_script(arguments, folder, environment, texts, packages):
         os.dup2(os.open(path, flags), descriptor)
     os.environ.clear()
     os.environ.update(environment)
+    tempfile.tempdir = None  # to be looked up there
     if "COVERAGE_PROCESS_CONFIG" not in environment:
         sys.settrace(None)
     os.chdir(folder)

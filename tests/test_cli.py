@@ -2,12 +2,12 @@
 
 import logging
 import signal
-import subprocess
 import sys
 import types
 from pathlib import Path
 
 import pytest
+from running import Started
 
 from local import cli, stopping
 from local.config import load_hparams, plain_values
@@ -209,18 +209,6 @@ cli.run(lambda argv: {}[argv[0]])
 """
 
 
-def run_script(tmp_path):
-    (tmp_path / "script.py").write_text(SCRIPT)
-    return subprocess.run(
-        [sys.executable, tmp_path / "script.py", "missing"],
-        env={"PYTHONPATH": str(ROOT), "TMPDIR": str(tmp_path), "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-
-
 def run_here(monkeypatch, capsys, main, **settings):
     """cli.run in this process: (exit status, standard error)."""
     monkeypatch.setattr(sys, "argv", ["script.py", "a"])
@@ -238,7 +226,8 @@ def raising(error):
 
 
 def test_status_and_message_of_an_unexpected_error(tmp_path):
-    done = run_script(tmp_path)
+    (tmp_path / "script.py").write_text(SCRIPT)
+    done = Started(tmp_path / "script.py", "missing", TMPDIR=str(tmp_path)).wait()
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
     assert "KeyError: 'missing'" in done.stderr

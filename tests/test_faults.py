@@ -1,10 +1,14 @@
 """One fault at every stage; `make test-faults` has all of them at all moments."""
 
+import dataclasses
+
 import pytest
 
 from tests.faults.stages import STAGES, Place
 
 pytestmark = pytest.mark.unmeasured
+
+QUICK = {"evaluation": ("--report=False",)}
 
 
 @pytest.fixture(scope="module")
@@ -15,8 +19,10 @@ def place(shared_corpus, shared_experiment, tmp_path_factory):
     def make(stage):
         if stage not in places:
             folder = tmp_path_factory.mktemp(stage)
-            inputs = shared_corpus, shared_experiment
-            places[stage] = Place(folder, STAGES[stage], *inputs)
+            # drawing takes longer than all else: `make test-faults` has the figures
+            command = (*STAGES[stage].command, *QUICK.get(stage, ()))
+            quick = dataclasses.replace(STAGES[stage], command=command)
+            places[stage] = Place(folder, quick, shared_corpus, shared_experiment)
         return places[stage]
 
     return make

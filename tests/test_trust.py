@@ -139,7 +139,7 @@ def test_a_tag_by_another_handle(tmp_path):
         "just text",
         "",
         "a: &a [*a]",
-        "a: " + "[" * 1500,
+        "a: " + "[" * 500,
         "a: 1\n" + "#" * MAX_YAML_BYTES,
         "a: &a [1,1,1,1,1,1,1,1,1,1]\n"
         + "".join(
