@@ -532,3 +532,17 @@ def test_a_report_that_can_not_be_rebuilt_is_removed(tmp_path, monkeypatch):
     assert list(done.values()) == [rebuilding.REMOVED]
     assert [file.name for file in tmp_path.iterdir()] == ["predictions.csv"]
     assert files_naming(tmp_path, ("bob", "bob_0")) == set()
+
+
+def test_a_report_of_which_a_part_fails_is_told(tmp_path, monkeypatch):
+    def broken(*_):
+        raise ValueError("broken")
+
+    monkeypatch.setattr("local.report.write_model_card", broken)
+    write_predictions(predicted(["ann", "bob"], "test"), tmp_path / "predictions.csv")
+    (tmp_path / "metrics.json").write_text("{}")
+    done = ResultFolder(tmp_path).clean(Person({"bob"}), dry_run=False)
+    assert list(done.values()) == [rebuilding.IN_PART]
+    assert not (tmp_path / "model_card.md").exists()
+    assert (tmp_path / "report.html").exists()
+    assert files_naming(tmp_path, ("bob", "bob_0")) == set()
