@@ -9,6 +9,13 @@ less that of B is printed, with an interval by subject and a p-value, and writte
 output file. Labels that only one of them has are named and left out.
 """
 
+import sys
+
+from local import first_look
+
+if __name__ == "__main__":
+    first_look.look(sys.argv[1:], __doc__)
+
 import argparse
 import json
 from pathlib import Path

@@ -10,12 +10,19 @@ All of it is loaded again and compared with the experiment first: if anything di
 nothing is left behind (status 1).
 """
 
+import sys
+
+from local import first_look
+
+if __name__ == "__main__":
+    first_look.look(sys.argv[1:], __doc__)
+
 import argparse
 
 from speechbrain.utils.run_opts import RunOptions
 
 from local import cli
-from local.addresses import output_path
+from local.addresses import absolute, output_path
 from local.experiment import open_experiment
 from local.export.folder import check_output_folder, export
 
@@ -24,9 +31,10 @@ def main(argv):
     """Open the experiment, export, check."""
     options = _parse(argv)
     output_folder = output_path(options.output_folder, "output_folder")
+    address = absolute(options.experiment_folder, "experiment_folder")
+    check_output_folder(output_folder, address)
     run_opts = RunOptions.from_dictionary({"device": "cpu"})
     experiment = open_experiment(vars(options), run_opts)
-    check_output_folder(output_folder, experiment)
     export(experiment, output_folder)
     print(f"the model is in {output_folder}; its README.md says how to use it")
 

@@ -18,10 +18,16 @@ there is to say of each label.
     --trust_experiment=True    open it whatever Python its hyperparams.yaml names
 """
 
+import sys
+
+from local import first_look
+
+if __name__ == "__main__":
+    first_look.look(sys.argv[1:], __doc__)
+
 import argparse
 import json
 import logging
-import sys
 
 import torch
 

@@ -23,7 +23,7 @@ import torch
 from speechbrain.utils.run_opts import HELP_TEXTS, RunOptions
 
 from local import stopping
-from local.config import parse_texts, parse_value
+from local.config import parse_paths, parse_value
 from local.errors import RunError, UserError
 
 OK, RUN_FAILED, BAD_INPUT, INCOMPLETE = 0, 1, 2, 3
@@ -169,12 +169,14 @@ def _run_option(key, value, problems):
 
 def _override_value(key, value, problems):
     """The text of an override as the value that the yaml would hold."""
-    is_list = LIST_KEY.search(key) and value.startswith("[") and value.endswith("]")
-    if TEXT_KEY.search(key) and not is_list:
-        return None if value in ("null", "") else value
+    is_text = TEXT_KEY.search(key)
+    if is_text and value in ("null", ""):
+        return None
     try:
-        if is_list:
-            return parse_texts(value)
+        if LIST_KEY.search(key):
+            return parse_paths(value)
+        if is_text:
+            return value
         return parse_value(value)
     except ruamel.yaml.YAMLError:
         problems.append(f"--{key}={value} is not a yaml value")
