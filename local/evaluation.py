@@ -35,7 +35,10 @@ REPORT = (
 
 #: What evaluation writes to its output folder, where there is something to write. The
 #: last one is written last: with it the others are complete.
-OUTPUTS = ("predictions.csv", "audit.json", *REPORT, "failed.csv", "metrics.json")
+OUTPUTS = (
+    *("predictions.csv", "audit.json", *REPORT, "failed.csv", scored_csv.FILE),
+    "metrics.json",
+)
 
 NO_RECORDINGS = (
     "the recordings are not known: --split_csv and --data_folder would tell of them"
@@ -165,8 +168,6 @@ def evaluate(scored, output_folder):
     for name, point in scored.points.items():
         if point["calibration"]:
             found["labels"][name]["calibration"] = point["calibration"]
-    if scored.csv:
-        found[scored_csv.KEY] = scored.csv
     found["baselines"] = _baselines(scored)
     found["subgroups"] = _subgroups(scored, table)
     found["raters"] = _raters(scored, table)
@@ -189,7 +190,7 @@ def evaluate(scored, output_folder):
     )
     if scored.pseudonyms:
         evidence = scored.pseudonyms.hidden(evidence)
-    _write(evidence, scored.report, Path(output_folder))
+    _write(evidence, scored, Path(output_folder))
     return found
 
 
@@ -218,11 +219,13 @@ def measured(scored, hparams, brain=None):
     return dataclasses.replace(scored, measurements=frame, silences=silences)
 
 
-def _write(evidence, with_report, output_folder):
+def _write(evidence, scored, output_folder):
     with replaced_together(output_folder, OUTPUTS) as folder:
         write_predictions(evidence.table, folder / "predictions.csv")
         write_json(folder / "audit.json", evidence.audit)
-        if with_report:
+        if scored.csv:
+            write_json(folder / scored_csv.FILE, scored.csv)
+        if scored.report:
             write_report(evidence, folder)
         write_failed(evidence.failed, folder / "failed.csv")
         write_json(folder / "metrics.json", evidence.metrics)
