@@ -9,6 +9,11 @@ less that of B is printed, with an interval by subject and a p-value, and writte
 output file. Labels that only one of them has are named and left out.
 """
 
+from local import first_look  # before what loads PyTorch
+
+if __name__ == "__main__":
+    first_look.look()
+
 import argparse
 import json
 from pathlib import Path

@@ -10,25 +10,27 @@ Without a split it scores the experiment's own test split. The experiment's file
 stay as they are.
 """
 
+from local import first_look  # before what loads PyTorch
+
+if __name__ == "__main__":
+    first_look.look()
+
 import contextlib
 import logging
 
-from local import cli  # before what loads PyTorch: see local.threads
-
-# isort: split
 from speechbrain.utils.distributed import (
     ddp_init_group,
     if_main_process,
     run_on_main,
 )
 
-from local import publishing
+from local import cli, publishing
 from local.claims import claimed
 from local.config import load_hparams, plain_values
 from local.elsewhere import prepare_predictions
 from local.errors import UserError
 from local.evaluation import OUTPUTS, evaluate, measured
-from local.evaluation_split import prepare_evaluation, score
+from local.evaluation_split import check_options, prepare_evaluation, score
 from local.experiment import open_experiment
 from local.flags import read_audit
 from local.scored_csv import refuse_others
@@ -45,6 +47,7 @@ def main(argv):
     ddp_init_group(arguments.run_opts)
     options = load_hparams(arguments.hparams_file, arguments.overrides)
     check_values(options, plain_values(arguments.hparams_file))
+    check_options(options)
     upload_to = publishing.destination(
         options["upload_to"], options["gcs_project"], arguments.run_opts
     )

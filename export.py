@@ -10,14 +10,17 @@ All of it is loaded again and compared with the experiment first: if anything di
 nothing is left behind (status 1).
 """
 
+from local import first_look  # before what loads PyTorch
+
+if __name__ == "__main__":
+    first_look.look()
+
 import argparse
 
-from local import cli  # before what loads PyTorch: see local.threads
-
-# isort: split
 from speechbrain.utils.run_opts import RunOptions
 
-from local.addresses import output_path
+from local import cli
+from local.addresses import absolute, output_path
 from local.experiment import open_experiment
 from local.export.folder import check_output_folder, export
 
@@ -26,9 +29,10 @@ def main(argv):
     """Open the experiment, export, check."""
     options = _parse(argv)
     output_folder = output_path(options.output_folder, "output_folder")
+    address = absolute(options.experiment_folder, "experiment_folder")
+    check_output_folder(output_folder, address)
     run_opts = RunOptions.from_dictionary({"device": "cpu"})
     experiment = open_experiment(vars(options), run_opts)
-    check_output_folder(output_folder, experiment)
     export(experiment, output_folder)
     print(f"the model is in {output_folder}; its README.md says how to use it")
 

@@ -10,12 +10,14 @@ in their order. Rows of recordings that can't be used stay, with
 a null embedding, and are listed in FILE.parquet.failed.csv.
 """
 
+from local import first_look  # before what loads PyTorch
+
+if __name__ == "__main__":
+    first_look.look()
+
 import contextlib
 import logging
 
-from local import cli  # before what loads PyTorch: see local.threads
-
-# isort: split
 import torch
 from speechbrain.utils.distributed import (
     ddp_barrier,
@@ -24,17 +26,18 @@ from speechbrain.utils.distributed import (
     run_on_main,
 )
 
-from local import embeddings, publishing
+from local import cli, embeddings, publishing
 from local.addresses import local_path, output_path, several
 from local.bulk import Parts, extract_parts
 from local.claims import claimed
-from local.config import load_hparams
+from local.config import load_hparams, plain_values
 from local.engine import Engine
 from local.errors import UserError
 from local.experiment import open_experiment
 from local.manifests import write_failed
 from local.prepare import prepare_split
 from local.pseudonyms import read_pseudonyms
+from local.settings import check_values
 from local.windows import split_long
 
 logger = logging.getLogger(__name__)
@@ -45,7 +48,10 @@ def main(argv):
     arguments = cli.parse_arguments(argv)
     ddp_init_group(arguments.run_opts)
     options = load_hparams(arguments.hparams_file, arguments.overrides)
+    check_values(options, plain_values(arguments.hparams_file))
     output_file = _output_file(options)
+    split_csvs = several(options["split_csv"], "split_csv")
+    embeddings.EmbeddingKind(options["embedding_type"])  # refuses others
     upload_to = publishing.destination(
         options["upload_to"], options["gcs_project"], arguments.run_opts
     )
@@ -58,7 +64,6 @@ def main(argv):
     embeddings.check_available(kind, experiment.brain.modules)
     pseudonyms = read_pseudonyms(hparams["pseudonymise_key"])
 
-    split_csvs = several(options["split_csv"], "split_csv")
     own_data = hparams["data_folder"] == experiment.hparams["data_folder"]
     split = run_on_main(
         prepare_split,

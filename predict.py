@@ -18,16 +18,20 @@ there is to say of each label.
     --trust_experiment=True    open it whatever Python its hyperparams.yaml names
 """
 
+import sys
+
+from local import first_look
+
+if __name__ == "__main__":
+    first_look.look()
+
 import argparse
 import json
 import logging
-import sys
 
-from local import cli  # before what loads PyTorch: see local.threads
-
-# isort: split
 import torch
 
+from local import cli
 from local.addresses import is_remote, local_path, output_path
 from local.audio_files import FileRecordings, files_table, find_audio
 from local.engine import Engine

@@ -5,7 +5,6 @@
 what is already known to be one of its own options, in full.
 """
 
-import ast
 import dataclasses
 import difflib
 import logging
@@ -21,8 +20,8 @@ import speechbrain as sb
 import torch
 from speechbrain.utils.run_opts import HELP_TEXTS, RunOptions
 
-from local import launch, stopping, streams
-from local.config import parse_texts, parse_value
+from local import first_look, launch, stopping, streams
+from local.config import parse_paths, parse_value
 from local.errors import RunError, UserError, keep_traceback, told_by_worker
 from local.text_files import read_text
 
@@ -176,12 +175,14 @@ def _run_option(key, value, problems):
 
 def _override_value(key, value, problems):
     """The text of an override as the value that the yaml would hold."""
-    is_list = LIST_KEY.search(key) and value.startswith("[") and value.endswith("]")
-    if TEXT_KEY.search(key) and not is_list:
-        return None if value in ("null", "") else value
+    is_text = TEXT_KEY.search(key)
+    if is_text and value in ("null", ""):
+        return None
     try:
-        if is_list:
-            return parse_texts(value)
+        if LIST_KEY.search(key):
+            return parse_paths(value)
+        if is_text:
+            return value
         return parse_value(value)
     except ruamel.yaml.YAMLError:
         problems.append(f"--{key}={value} is not a yaml value")
@@ -269,7 +270,7 @@ def run(main, goes_on=False):
     """
     streams.secure()
     if {"-h", "--help"} & set(sys.argv[1:]):
-        print(_usage())
+        print(first_look.usage())
         sys.exit(OK)
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
     stopping.install()
@@ -313,11 +314,6 @@ def _leave(status):
     logging.shutdown()
     sys.stderr.flush()
     os._exit(status)
-
-
-def _usage():
-    """What the head of the script says: `__doc__` is None with PYTHONOPTIMIZE=2."""
-    return ast.get_docstring(ast.parse(read_text(sys.modules["__main__"].__file__)))
 
 
 def _keep_out_of_logs():

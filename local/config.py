@@ -139,15 +139,17 @@ def parse_value(text):
     return ruamel.yaml.YAML(typ="safe", pure=True).load(text)
 
 
-def parse_texts(text):
-    """A list as it would stand in a yaml, its entries text whatever they look like.
+def parse_paths(text):
+    """A path as it is, or a list of them as it would stand in a yaml.
 
     Example
     -------
-    >>> parse_texts("[a.csv, 2024, 'b, c.csv']")
-    ['a.csv', '2024', 'b, c.csv']
+    >>> parse_paths("2024.csv"), parse_paths("[a.csv, 2024, 'b, c.csv']")
+    ('2024.csv', ['a.csv', '2024', 'b, c.csv'])
     """
-    return ruamel.yaml.YAML(typ="base", pure=True).load(text)
+    if not (text.startswith("[") and text.endswith("]")):
+        return text
+    return ruamel.yaml.YAML(typ="base", pure=True).load(text)  # numbers stay text
 
 
 def resolved_yaml(hparams_file, overrides=None):

@@ -31,7 +31,10 @@ REPORT = (
 
 #: What evaluation writes to its output folder, where there is something to write. The
 #: last one is written last: with it the others are complete.
-OUTPUTS = ("predictions.csv", "audit.json", *REPORT, "failed.csv", "metrics.json")
+OUTPUTS = (
+    *("predictions.csv", "audit.json", *REPORT, "failed.csv", scored_csv.FILE),
+    "metrics.json",
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -172,8 +175,6 @@ def evaluate(scored, output_folder):
     for name, point in scored.points.items():
         if point["calibration"]:
             found["labels"][name]["calibration"] = point["calibration"]
-    if scored.csv:
-        found[scored_csv.KEY] = scored.csv
     for name, (part, otherwise) in parts.OF_METRICS.items():
         found[name] = scored.failures.attempt_json(
             name,
@@ -203,7 +204,7 @@ def evaluate(scored, output_folder):
     )
     if scored.pseudonyms:
         evidence = scored.pseudonyms.hidden(evidence)
-    return _write(evidence, scored.report, Path(output_folder))
+    return _write(evidence, scored, Path(output_folder))
 
 
 def measured(scored, hparams, brain=None):
@@ -243,12 +244,14 @@ def measured(scored, hparams, brain=None):
     return dataclasses.replace(scored, measurements=frame, silences=silences)
 
 
-def _write(evidence, with_report, output_folder):
+def _write(evidence, scored, output_folder):
     """Write everything; returns the content of metrics.json."""
     with replaced_together(output_folder, OUTPUTS) as folder:
         write_predictions(evidence.table, folder / "predictions.csv")
         write_json(folder / "audit.json", evidence.audit)
-        if with_report:
+        if scored.csv:
+            write_json(folder / scored_csv.FILE, scored.csv)
+        if scored.report:
             write_report(evidence, folder)
         write_failed(evidence.failed, folder / "failed.csv")
         found = evidence.metrics | {"failed_parts": dict(evidence.failures.reasons)}

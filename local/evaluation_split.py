@@ -58,6 +58,25 @@ class EvaluationSplit:
     pseudonyms: Pseudonyms | None
 
 
+def check_options(options):
+    """Refuse what can't be, as far as it is told without the model.
+
+    Arguments
+    ---------
+    options : dict
+        Of evaluate.yaml.
+
+    Raises
+    ------
+    UserError
+    """
+    _split_csv(options)
+    if options["features"]:
+        several(options["features"], "features")
+    if options["output_folder"]:
+        output_path(options["output_folder"], "output_folder")
+
+
 def prepare_evaluation(experiment, options, hparams):
     """Prepare the split that the options name, by default the experiment's test split.
 

@@ -2,13 +2,13 @@
 
 import dataclasses
 import datetime
-import re
 from pathlib import Path
 
 from local.addresses import absolute, is_remote, joined
 from local.brain import ClinicalBrain
-from local.config import load_hparams, resolved_yaml
+from local.config import load_hparams, resolved_yaml, saved_values
 from local.errors import UserError
+from local.experiment_files import HPARAMS, check_experiment_files
 from local.files import atomic_write
 from local.flags import read_audit
 from local.gcs import Address
@@ -44,9 +44,6 @@ OF_THIS_MACHINE = ("audio_cache", "audio_cache_gb", "gcs_project", "decoded_cach
 
 #: Keys that nothing works without.
 NEEDED = ("modules", "checkpointer", "label_groups", "sample_rate", "seed", "loss")
-
-#: A checkpoint's folder: its name is written to files that programs read.
-CHECKPOINT_NAME = re.compile(r"CKPT[\w+.,=-]*", re.ASCII)
 
 MANIFESTS = Path("save") / "manifests"
 RUN_OPTIONS = Path("save") / "run_options.json"
@@ -139,34 +136,9 @@ def open_experiment(options, run_opts):
     """
     address = absolute(options["experiment_folder"], "experiment_folder")
     folder = Storage.of(options).experiment(address)
-    hparams_file = folder / "hyperparams.yaml"
-    if not hparams_file.is_file():
-        raise UserError(
-            f"experiment_folder {address} holds no hyperparams.yaml: expected a folder "
-            "that train.py made (its --output_folder)."
-        )
-    if (folder / "labels.json").is_file():
-        raise UserError(
-            f"experiment_folder {address} is a model that export.py wrote: its "
-            "README.md says how to use it. Here the experiment itself is needed."
-        )
+    hparams_file = folder / HPARAMS
+    check_experiment_files(folder, address)
     save_folder = folder / "save"
-    if not any(save_folder.glob("CKPT*/CKPT.yaml")):
-        raise UserError(
-            f"experiment_folder {address} holds no checkpoint (save/CKPT+…): its "
-            "training has not finished a first epoch."
-        )
-    odd = [
-        repr(found.name)
-        for found in save_folder.glob("CKPT*")
-        if not CHECKPOINT_NAME.fullmatch(found.name)
-    ]
-    if odd:
-        raise UserError(
-            f"experiment_folder {address}: expected checkpoints as training names them "
-            "(CKPT+…: letters, digits and +-_.,=). Rename or remove these:",
-            odd,
-        )
     overrides = {
         # references are resolved: it still points to where it was made
         "checkpointer": {"checkpoints_dir": str(save_folder)},
@@ -176,6 +148,7 @@ def open_experiment(options, run_opts):
     told_path = joined(address, hparams_file.name)
     if not options.get("trust_experiment"):
         check_trusted(hparams_file, told_path, overrides)
+    _check_choices(BEFORE | saved_values(hparams_file), options)
     with told_as(told_path, hparams_file):
         hparams = BEFORE | load_hparams(hparams_file, overrides)
     absent = [key for key in NEEDED if key not in hparams]
@@ -194,6 +167,21 @@ def open_experiment(options, run_opts):
     brain.checkpointer.checkpoints_dir = save_folder
     checkpoint = brain.load_best()
     return Experiment(address, folder, hparams, brain, checkpoint.path.name)
+
+
+def _check_choices(saved, options):
+    """Refuse what a later run can't choose, before the model is built.
+
+    Arguments
+    ---------
+    saved : dict
+        Plain values of the experiment.
+    options : dict
+        As for `open_experiment`, with some of `FREE_LATER`.
+    """
+    keys = (*FREE_LATER, "sample_rate")
+    chosen = {key: of for key, of in options.items() if of is not None}
+    check_later({key: saved[key] for key in keys if key in saved} | chosen)
 
 
 def save_hparams(hparams_file, overrides, folder):

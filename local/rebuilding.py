@@ -104,7 +104,7 @@ def rebuild(folder, experiment, person):
             return IN_PART if result["failed_parts"] else how
     # where not even that can be written, everything stays for another try
     write_predictions(old.table, folder / "predictions.csv")
-    _remove(folder, set(OUTPUTS) - {"predictions.csv"})
+    _remove(folder, set(OUTPUTS) - {"predictions.csv", scored_csv.FILE})
     return REMOVED
 
 
@@ -121,6 +121,7 @@ class _Old:
     table: pd.DataFrame  # without the person
     metrics: dict  # empty if a rebuilding was killed
     failed: list
+    csv: dict | None  # which one was scored
     is_hidden: bool  # whether names are pseudonyms
     with_report: bool
     with_audit: bool
@@ -143,6 +144,7 @@ class _Old:
             kept,
             metrics,
             failed,
+            _json(folder / scored_csv.FILE) or None,
             is_hidden,
             with_report=(folder / "report.html").exists() or not is_complete,
             with_audit="reason" not in audit,
@@ -234,7 +236,7 @@ def _of_experiment(old, experiment, person):
         seen=seen if manifest is not None else {},
         of_the_corpus=manifest is not None,
         subgroups=_subgroups(old, manifest),
-        csv=old.metrics.get(scored_csv.KEY),
+        csv=old.csv,
         failed=person.left_of(prepared.get("failed", [])) if is_own else old.failed,
         notes=prepared.get("notes", []) if is_own else seen_notes(everybody, subjects),
         settings=saved_values(folder / "hyperparams.yaml"),
@@ -294,7 +296,7 @@ def _alone(old, experiment, person):
         command=["python", "withdraw.py"],
         seed=0,
         checkpoint=old.metrics.get("checkpoint"),
-        csv=old.metrics.get(scored_csv.KEY),
+        csv=old.csv,
         failed=old.failed,
         report=old.with_report,
         is_decided=True,

@@ -7,16 +7,18 @@ from local import gcs
 from local.addresses import is_remote, joined, last_name
 from local.errors import UserError
 from local.files import read_json
+from local.formats import printable
 from local.staging import COMPLETE
 
-METRICS, PREDICTIONS = "metrics.json", "predictions.csv"
+#: Lies beside results.
+FILE = "scored_csv.json"
 
-#: The key of metrics.json.
-KEY = "scored_csv"
+#: Results without it are of nobody knows which CSV.
+RESULTS = ("metrics.json", f"{COMPLETE}/metrics.json", "predictions.csv")
 
 
 def describe(address, file):
-    """What metrics.json says of a CSV.
+    """What `FILE` says of a CSV.
 
     Arguments
     ---------
@@ -55,8 +57,7 @@ def others_in(folder, csv, storage):
     str or None
         None if there are no results, or those of the same CSV.
     """
-    names = (METRICS, f"{COMPLETE}/{METRICS}", PREDICTIONS)
-    for name in names if not is_remote(folder) else names[:1]:
+    for name in (FILE, f"{COMPLETE}/{FILE}", *RESULTS):
         try:
             file = storage.file(joined(str(folder), name))
         except gcs.Missing:
@@ -64,15 +65,16 @@ def others_in(folder, csv, storage):
         if file.is_file():
             found = _recorded(file)
             same = found.get("address_sha256") == csv["address_sha256"]
-            return None if same else found.get("name", "one that is not known")
+            name = printable(str(found.get("name", "one that is not known")))
+            return None if same else name
     return None
 
 
 def _recorded(file):
     try:
-        found = read_json(file)[KEY]
+        found = read_json(file)
         return found if isinstance(found, dict) else {}
-    except (OSError, ValueError, LookupError, TypeError):
+    except (OSError, ValueError):
         return {}
 
 

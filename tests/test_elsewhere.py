@@ -77,6 +77,8 @@ def test_all_files_and_the_thresholds_of_validation(tmp_path, both):
     assert status == 0
     found = metrics_of(folder)
     assert found["checkpoint"] is None
+    csv = json.loads((folder / "scored_csv.json").read_text())
+    assert csv["name"] == "theirs.csv"
     assert found["n_recordings"] == 60 and found["n_subjects"] == 30
     for label in LABELS:
         of = found["labels"][label]

@@ -167,8 +167,8 @@ def test_long_files_are_windows(experiment, corpus, tmp_path):
         (["nowhere"], "no such file"),
         (["gs://bucket/x.wav"], "local files"),
         (["."], "no audio file"),
-        (["nowhere", "--output_file=x.txt"], ".json or .csv"),
-        (["nowhere", "--output_file={}/x.csv"], "lies in an experiment's folder"),
+        (["/dev/null", "--output_file=x.txt"], ".json or .csv"),
+        (["/dev/null", "--output_file={}/x.csv"], "lies in an experiment's folder"),
         (["nowhere", "--max_duration=0.2"], "max_duration"),
     ],
 )

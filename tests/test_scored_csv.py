@@ -10,7 +10,7 @@ from conftest import write_csv
 
 from local.errors import UserError
 from local.evaluation_split import _output_folder
-from local.scored_csv import KEY, describe, folder_of, others_in, refuse_others
+from local.scored_csv import FILE, describe, folder_of, others_in, refuse_others
 from local.storage import Storage
 
 pytest_plugins = ["gcs_server"]
@@ -24,7 +24,8 @@ def made(path):
 
 def put_results(folder, csv):
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "metrics.json").write_text(json.dumps({KEY: csv} if csv else {}))
+    (folder / FILE).write_text(json.dumps(csv))
+    (folder / "metrics.json").write_text("{}")
 
 
 @pytest.fixture

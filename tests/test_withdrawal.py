@@ -182,8 +182,8 @@ def test_those_that_were_learned_from_are_listed_and_training_does_not_go_on(pla
     assert files_naming(experiment, names) == set()
     rows = read_csv(experiment / "evaluation/valid/predictions.csv")
     assert {row["subject"] for row in rows} == {"s08", "s10"}
-    found = json.loads((experiment / "evaluation/valid/metrics.json").read_text())
-    assert found["scored_csv"]["name"] == "valid.csv"
+    csv = json.loads((experiment / "evaluation/valid/scored_csv.json").read_text())
+    assert csv["name"] == "valid.csv"
     assert not (experiment / "evaluation/valid/report.html").exists()
     # the split that is scored was not theirs, and is what it was
     assert {row["subject"] for row in read_csv(experiment / "predictions.csv")} == {

@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from speechbrain.dataio.encoder import CategoricalEncoder
 
+from local.addresses import is_remote
 from local.errors import RunError, UserError
 from local.export.card import write_card
 from local.export.check import check_folder, check_onnx
@@ -217,13 +218,14 @@ def write_and_check_onnx(path, experiment, model, labels):
     logger.info("model.onnx differs by at most %.1e", difference)
 
 
-def check_output_folder(folder, experiment):
+def check_output_folder(folder, address):
     """Refuse a folder that holds something, or lies among an experiment's checkpoints.
 
     Arguments
     ---------
     folder : Path
-    experiment : experiment.Experiment
+    address : str
+        The experiment's.
 
     Raises
     ------
@@ -237,7 +239,9 @@ def check_output_folder(folder, experiment):
         raise UserError(
             f"output_folder {folder} is not empty: give one that is not there yet."
         )
-    save_folder = (experiment.folder / "save").resolve()
+    if is_remote(address):
+        return
+    save_folder = Path(address, "save").resolve()
     if save_folder in [folder.resolve(), *folder.resolve().parents]:
         raise UserError(
             f"output_folder {folder} belongs to the experiment, whose files stay as "
