@@ -2,8 +2,6 @@
 
 import os
 
-import torch
-
 from local.errors import UserError
 
 #: What torchrun tells each process; all of it is needed.
@@ -32,11 +30,12 @@ def backend_option(run_arguments):
         If the environment tells of several processes, but not all that they need, or
         of more than there are GPUs.
     """
-    ranks = [name for name in ("RANK", "LOCAL_RANK") if os.environ.get(name)]
-    if not ranks:
+    if not _ranks():
         _check_alone()
         return []
-    _check_launch(ranks)
+    _check_launch(_ranks())
+    import torch  # which takes long: for most runs not before all else is checked
+
     given = [argument.split("=")[0] for argument in run_arguments]
     if "--distributed_backend" in given:
         return []
@@ -49,6 +48,21 @@ def backend_option(run_arguments):
             "a lower --nproc_per_node."
         )
     return []
+
+
+def n_processes():
+    """Of how many processes this is one; asked once `backend_option` has checked that.
+
+    Returns
+    -------
+    int
+    """
+    return int(os.environ["WORLD_SIZE"]) if _ranks() else 1
+
+
+def _ranks():
+    """What the environment has that makes this one of several processes."""
+    return [name for name in ("RANK", "LOCAL_RANK") if name in os.environ]
 
 
 def _check_launch(ranks):

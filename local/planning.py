@@ -2,12 +2,11 @@
 
 import dataclasses
 import hashlib
-import os
 from pathlib import Path
 
 import pandas as pd
 
-from local import corpus, prepare, publishing, statistics
+from local import corpus, launch, prepare, publishing, statistics
 from local.addresses import absolute, local_path, output_path
 from local.config import plain_values, saved_values
 from local.errors import UserError
@@ -310,7 +309,7 @@ def _run_options(run_opts):
         "precision": run_opts.precision,
         "compile": bool(run_opts.compile),
         "grad_accumulation_factor": run_opts.grad_accumulation_factor,
-        "processes": int(os.environ.get("WORLD_SIZE", 1)),
+        "processes": launch.n_processes(),
     }
 
 

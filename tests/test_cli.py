@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from running import Started
 
-from local import cli, stopping
+from local import cli, launch, stopping
 from local.config import load_hparams, plain_values
 from local.errors import UserError
 
@@ -323,6 +323,7 @@ def environment(monkeypatch):
 def test_what_torchrun_says(environment):
     environment(**TORCHRUN)
     assert run_opts("--device=cpu").distributed_backend == "gloo"
+    assert launch.n_processes() == 2
 
 
 @pytest.mark.parametrize("given", [("RANK",), ("LOCAL_RANK",), ("RANK", "LOCAL_RANK")])
@@ -344,6 +345,7 @@ def test_numbers_of_torchrun_that_are_none(environment):
 def test_copies_of_a_batch_system(environment):
     environment(SLURM_PROCID="0", WORLD_SIZE="4", MASTER_ADDR="a")
     run_opts("--device=cpu")
+    assert launch.n_processes() == 1
     environment(SLURM_PROCID="2")
     assert "SLURM_PROCID=2" in user_error(str(TRAIN_YAML))
     environment(**TORCHRUN)  # torchrun in a task of the batch system
