@@ -13,9 +13,21 @@ import itertools
 import re
 from pathlib import Path
 
-from local import lengths
 from local.chunks import Chunks, in_boxes, in_chunks
 from local.errors import BadRecording
+from local.lengths import (
+    asf,
+    au,
+    avr,
+    mat4,
+    mat5,
+    mpc,
+    psion,
+    sds,
+    sphere,
+    voc,
+    with_length,
+)
 from local.mpeg import mpeg_pieces, n_tag
 from local.pieces import Piece, places, read_at
 
@@ -117,8 +129,8 @@ def _last_page(file, start, end):
     return "" if page[5] & 4 else "an Ogg without an end: it may be truncated"
 
 
-#: How containers begin, and what finds the pieces from there on.
-CONTAINERS = [
+#: How containers of chunks begin.
+OF_CHUNKS = [
     (beginning, functools.partial(in_chunks, form))
     for beginning, form in (
         (rb"(RIFF|RF64|BW64)", Chunks(12, 4, 4, "little")),
@@ -129,21 +141,25 @@ CONTAINERS = [
         (rb"riff\x2e\x91\xcf\x11", Chunks(40, 16, 8, "little", n_own=24, align=8)),
     )
 ]
-CONTAINERS += [
-    (beginning, functools.partial(lengths.with_length, measure))
+
+#: How those begin whose header tells the length.
+OF_STATED_LENGTH = [
+    (beginning, functools.partial(with_length, measure))
     for beginning, measure in (
-        (rb"\.snd", lengths.au),
-        (rb"NIST_1A", lengths.sphere),
-        (rb"2BIT", lengths.avr),
-        (rb"ALawSoundFile\*\*", lengths.psion),
-        (rb".{20}samplerate\0", lengths.mat4),
-        (rb"MATLAB 5\.0", lengths.mat5),
-        (rb"\xf0\x7e.\x01", lengths.sds),
-        (rb"\x01\x04[ -~\0]{17}", lengths.mpc),
-        (rb"\x30\x26\xb2\x75\x8e\x66\xcf\x11", lengths.asf),
+        (rb"\.snd", au),
+        (rb"NIST_1A", sphere),
+        (rb"2BIT", avr),
+        (rb"ALawSoundFile\*\*", psion),
+        (rb".{20}samplerate\0", mat4),
+        (rb"MATLAB 5\.0", mat5),
+        (rb"\xf0\x7e.\x01", sds),
+        (rb"\x01\x04[ -~\0]{17}", mpc),
+        (rb"\x30\x26\xb2\x75\x8e\x66\xcf\x11", asf),
     )
 ]
-CONTAINERS += [
+
+#: How those begin of which the next is searched for.
+SEARCHED = [
     (re.escape(literal) + more, functools.partial(_searched, literal, more))
     for literal, more in (
         (b"fLaC", rb"[\0\x80]\0\0\x22"),
@@ -156,10 +172,17 @@ CONTAINERS += [
         (b"\x64\xa3", rb"[\0-\4]\0.{4}[\1-\x10]\0\0\0"),
     )
 ]
-CONTAINERS += [
-    (rb"Creative Voice File", lengths.voc),
-    (rb"OggS", _ogg),
-    (rb"....(ftyp|moov|mdat|wide|free|skip|pnot)", in_boxes),
-    (rb"\xff[\xe0-\xff]", mpeg_pieces),
+
+#: How containers begin, and what finds the pieces from there on.
+CONTAINERS = [
+    (re.compile(beginning, re.DOTALL), find)
+    for beginning, find in (
+        *OF_CHUNKS,
+        *OF_STATED_LENGTH,
+        *SEARCHED,
+        (rb"Creative Voice File", voc),
+        (rb"OggS", _ogg),
+        (rb"....(ftyp|moov|mdat|wide|free|skip|pnot)", in_boxes),
+        (rb"\xff[\xe0-\xff]", mpeg_pieces),
+    )
 ]
-CONTAINERS = [(re.compile(begin, re.DOTALL), find) for begin, find in CONTAINERS]

@@ -19,10 +19,9 @@ import librosa
 import numpy as np
 import soundfile
 
-from local import ffmpeg
 from local.containers import pieces
 from local.errors import BadRecording
-from local.ffmpeg import LENGTH_SLACK_S
+from local.ffmpeg import LENGTH_SLACK_S, decoded_blocks, read_header
 from local.files import file_size
 from local.pieces import Excerpt, Piece
 
@@ -259,7 +258,7 @@ def _decoded(path, part, backend, start_s):
     """Yields the blocks of a part, which may begin at a later one."""
     if part.reader == "pyav":
         with _opened(path, part.piece) as source:
-            yield from ffmpeg.blocks(source, path.name, part.track, part.warnings)
+            yield from decoded_blocks(source, path.name, part.track, part.warnings)
     elif backend == "librosa":
         yield from _blocks_from_librosa(path, part)
     else:
@@ -389,7 +388,7 @@ def _cut(found, path, start_s, end_s):
 def _probe_with_pyav(path, piece, warnings):
     try:
         with _opened(path, piece) as source:
-            header = ffmpeg.read_header(source, path.name)
+            header = read_header(source, path.name)
     except av.FFmpegError as error:
         raise BadRecording(
             f"{path.name} is no audio that libsndfile or FFmpeg can read "

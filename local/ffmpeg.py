@@ -31,7 +31,7 @@ TAGS = (b"TAG", b"ID3", b"APE", b"LYR", b"\0\0\0")
 
 
 @contextlib.contextmanager
-def _opened(source):
+def _opened_by_ffmpeg(source):
     # Local files only, since a playlist in disguise could fetch from the network.
     options = {"protocol_whitelist": "file"}
     with av.open(source, options=options, metadata_errors="replace") as container:
@@ -59,7 +59,7 @@ def read_header(source, name):
     av.FFmpegError
         If it is no container that FFmpeg reads.
     """
-    with _opened(source) as container:
+    with _opened_by_ffmpeg(source) as container:
         stream, warnings = _choose_track(container, name)
         rate = stream.codec_context.sample_rate
         duration_s, is_promise = _stated_duration_s(container, stream)
@@ -141,7 +141,7 @@ def _stated_duration_s(container, stream):
     return (container.duration or 0) / av.time_base, False
 
 
-def blocks(source, name, track, warnings):
+def decoded_blocks(source, name, track, warnings):
     """Decodes a track to its end.
 
     The sound of a video is placed on the video's clock, with silence where there is
@@ -173,7 +173,7 @@ def blocks(source, name, track, warnings):
     av.FFmpegError
         If it can't be decoded.
     """
-    with _opened(source) as container:
+    with _opened_by_ffmpeg(source) as container:
         clock = _Clock(_zero_s(container), warnings)
         position, n_samples, pending, shape = 0, 0, [], None
         for frame in _frames(container, source, track, name, warnings):

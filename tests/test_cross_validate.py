@@ -519,8 +519,10 @@ def test_refused_options(run, shared_corpus, tmp_path, options, expected):
 
 
 def test_torchrun_is_refused(run, shared_corpus, monkeypatch):
-    for name in ("RANK", "LOCAL_RANK"):
-        monkeypatch.setenv(name, "0")
+    launched = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1"}
+    address = {"MASTER_ADDR": "localhost", "MASTER_PORT": "29500"}
+    for name, value in (launched | address).items():
+        monkeypatch.setenv(name, value)
     assert "torchrun: each fold is trained by one" in refusal(run, shared_corpus)
 
 

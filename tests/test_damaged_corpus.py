@@ -643,7 +643,7 @@ def _(corpus):
     (corpus / "excluded_subjects.txt").write_text("S00\n", "utf-16")
 
 
-@table("labels.txt in UTF-16")
+@table("labels.txt or a yaml in UTF-16")
 def _(corpus):
     text = (corpus / "labels.txt").read_text()
     (corpus / "labels.txt").write_text(f"{text}\n\n", "utf-16")
