@@ -82,6 +82,7 @@ def test_what_gives_something_else_is_not_used(brain, monkeypatch, caplog, spoil
     assert "differs by" in caplog.text
 
 
+@pytest.mark.repeats  # whatever a backend gives is compared before it is used, above
 @pytest.mark.unmeasured
 def test_compiled(brain, monkeypatch):
     """With the compiler left out, which takes minutes: the graph is captured."""
