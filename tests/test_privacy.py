@@ -8,7 +8,7 @@ import soundfile
 from conftest import RATE, make_corpus, read_csv, synthesise, write_csv
 from running import run_script, succeeded, train
 
-from local import prepare
+from local import manifests, prepare
 
 #: Parts of names that can't come from anywhere else.
 UID, SUBJECT, FOLDER = "zebrauid", "giraffesubject", "ostrichcorpus"
@@ -107,7 +107,7 @@ def test_manifests_say_which_recordings_the_warnings_are_about(run):
 
 
 def test_an_older_manifest_without_warnings_can_still_be_evaluated(run, corpus):
-    manifest = prepare.read_manifest(run[0] / "save/manifests/test.csv", ["low"])
+    manifest = manifests.read_manifest(run[0] / "save/manifests/test.csv", ["low"])
     values = {
         **dict.fromkeys(("audio_cache", "labels_file", "split_folder")),
         "data_folder": str(corpus / "audio"),

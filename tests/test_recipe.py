@@ -220,7 +220,8 @@ def test_an_evaluation_is_not_lost_to_one_of_its_parts(
     assert result.returncode == 3, result.stderr
     assert "Traceback" not in result.stdout + result.stderr
     reason = "it failed: LinAlgError: Singular matrix"
-    (line,) = [of for of in result.stdout.splitlines() if "Singular" in of]
+    failures = (of for of in result.stdout.splitlines() if "audit: it failed" in of)
+    (line,) = failures
     line = line[line.index("audit: ") :]
     assert line.startswith(f"audit: {reason}.")
     kept = Path(line.split()[-1])
