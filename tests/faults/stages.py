@@ -71,9 +71,8 @@ TRAIN = (
 STAGES = {
     "training": Stage(TRAIN),
     "cross_validation": Stage(("cross_validate.py", *TRAIN[1:], "--n_folds=2")),
-    "evaluation": Stage(
-        EVALUATE, (*EVALUATE, "--split_csv={corpus}/splits/val.csv", "--report=False")
-    ),
+    # of the same CSV: another one's results are not replaced
+    "evaluation": Stage(EVALUATE, (*EVALUATE, "--subgroups=[]", "--report=False")),
     "extraction": Stage(
         (*EXTRACT, "--split_csv={corpus}/splits/train.csv"),
         (*EXTRACT, "--split_csv={corpus}/splits/val.csv"),
