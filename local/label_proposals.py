@@ -11,10 +11,11 @@ from local.problems import Problem, merged, options
 POSITIVE = {
     *("present", "positive", "pos", "+", "abnormal", "pathological", "pathologic"),
     *("impaired", "affected", "patient", "case", "x", "ja", "j", "oui", "si", "sí"),
+    *("yes", "y", "true", "t"),  # wrong only in a scale
 }
 NEGATIVE = {
     *("absent", "negative", "neg", "normal", "healthy", "unimpaired", "unaffected"),
-    *("control", "nein", "non"),
+    *("control", "nein", "non", "no", "n", "false", "f"),
 }
 
 #: Words that are 0 beside a word for 1, and else mean that nothing is known.
@@ -160,6 +161,8 @@ def _words_and_unknown(texts, has_numbers):
     says = {text for text in texts if folded[text] in POSITIVE | NEGATIVE}
     if any(folded[text] in POSITIVE for text in texts):
         says |= {text for text in texts if folded[text] in NOTHING}
+    elif not has_numbers and set(folded.values()) - NEGATIVE - UNKNOWN - NOTHING:
+        says |= {text for text in texts if folded[text] == "none"}  # none, mild, …
     unknown = [
         text
         for text in texts
@@ -175,8 +178,8 @@ def _meanings(words):
         for word in words
         if word.casefold() in POSITIVE | NEGATIVE | NOTHING
     }
-    if not known:
-        first = min(words)
+    if not known or known.keys() == {"none"}:
+        first = min(known or words)
         said = "say which number each word means, as"
         return {word: int(word != first) for word in sorted(words)}, said
     said = "if that is what they mean"
