@@ -31,6 +31,9 @@ UNKNOWN = {
 #: Numbers that may stand for "not rated", where they lie far off the others.
 CODES = re.compile(r"-?(9+|8+|7+)|-1")
 
+#: A number as many countries write it, and no code for "not rated".
+DECIMAL_COMMA = re.compile(r"-?[0-9]+,[0-9]+")
+
 #: A scale of whole numbers with more steps is proposed as a score.
 MAX_STEPS = 10
 
@@ -79,6 +82,8 @@ class WrongCells(Problem):
             f"{when} {options(merged([self._given(found), found]))}"
             for when, found in self._proposals()
         ]
+        if any(DECIMAL_COMMA.fullmatch(place.value) for place in self.places):
+            advice.insert(0, "write numbers with a point, as 0.5")
         return "; ".join(advice) or f"expected {self.allowed.describe()}"
 
     def settings(self):
@@ -95,7 +100,7 @@ class WrongCells(Problem):
         for cell in dict.fromkeys(place.value for place in self.places):
             if _is_number(cell):
                 numbers.add(number_in(cell))
-            else:
+            elif not DECIMAL_COMMA.fullmatch(cell):
                 texts.append(cell)
         outliers = _outliers(numbers, self.fine | numbers)
         scale = (self.fine | numbers) - outliers

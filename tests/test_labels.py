@@ -349,6 +349,11 @@ def test_ratings_in_words_are_not_proposed_as_not_rated(cells, meant):
             assert of_command_line(problem, "label_values") == {"x": meant}
 
 
+def test_a_decimal_comma_is_told_and_not_proposed_as_not_rated():
+    _, (problem,) = targets({"x": ["0", "0,5", "1"]}, ["x"])
+    assert problem.endswith("; write numbers with a point, as 0.5")
+
+
 def test_a_code_is_none_where_the_scale_reaches_it():
     _, (problem,) = targets({"x": ["10", "7", "9", "0"]}, ["x"])
     assert "missing_values" not in problem and "range: [0, 10]" in problem
