@@ -73,9 +73,11 @@ class Chunks:
     def begins(self, file, start, position):
         """Whether a container like that at `start` begins at `position`."""
         own, other = read_at(file, start, 12), read_at(file, position, 12)
+        if not _is_alike(own[:4], other[:4]):
+            return False
         # an AVI goes on in a "RIFF….AVIX"
         n_same = self.first if self.first != 12 else 4
-        return own[:n_same] == other[:n_same] and own[8:] == other[8:] != b""
+        return own[4:n_same] == other[4:n_same] and own[8:] == other[8:] != b""
 
 
 def in_chunks(form, file, head, start, size):
@@ -84,7 +86,7 @@ def in_chunks(form, file, head, start, size):
     for place, name, position, length, field in form.walk(
         file, start, start + form.first, size
     ):
-        if name[:4] == head[:4] and form.begins(file, start, place):
+        if _is_alike(name[:4], head[:4]) and form.begins(file, start, place):
             end = place
             break
         last = position, length
@@ -111,6 +113,11 @@ def _is_unknown(form, file, start, size, position, length, field):
         return False
     ends = [chunk[2] + chunk[3] for chunk in form.walk(file, start, behind, size)]
     return not ends or not size - form.align < ends[-1] <= size
+
+
+def _is_alike(name, other):
+    """Whether containers of these names are of one kind: RF64 is a long WAV."""
+    return name == other or {name, other} <= {b"RIFF", b"RF64", b"BW64"}
 
 
 def _is_name(name):

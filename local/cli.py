@@ -197,6 +197,14 @@ def _run_options(hparams_file, run_arguments):
         _, run_opts, _ = sb.parse_arguments([hparams_file, *run_arguments])
     except SystemExit as error:  # argparse has already said what is wrong
         raise UserError("A run option of SpeechBrain has a wrong value.") from error
+    device, _, number = (run_opts.device or "").partition(":")
+    if device == "cuda":
+        n_gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        if (int(number) if number.isdigit() else 0) >= n_gpus:
+            raise UserError(
+                f"--device={run_opts.device}: there is no such GPU that PyTorch can "
+                f"use here ({n_gpus} found); --device=cpu needs none."
+            )
     limit = run_opts.optimizer_step_limit
     if limit is None:
         return run_opts

@@ -78,6 +78,8 @@ def contradictions(manifests, labels):
     1 subject with several values of 'Sex': one code for two people? p
     """
     rows = pd.concat(manifests, ignore_index=True)
+    if rows.empty:  # no recording can be used: there are no columns either
+        return []
     rows = rows[rows["subject"] != ""]
     found = []
     for column in rows.columns.difference(labels, sort=False):

@@ -11,10 +11,11 @@ from local.problems import Problem, merged, options
 POSITIVE = {
     *("present", "positive", "pos", "+", "abnormal", "pathological", "pathologic"),
     *("impaired", "affected", "patient", "case", "x", "ja", "j", "oui", "si", "sí"),
+    *("yes", "y", "true", "t"),  # wrong only in a scale
 }
 NEGATIVE = {
     *("absent", "negative", "neg", "normal", "healthy", "unimpaired", "unaffected"),
-    *("control", "nein", "non"),
+    *("control", "nein", "non", "no", "n", "false", "f"),
 }
 
 #: Words that are 0 beside a word for 1, and else mean that nothing is known.
@@ -29,6 +30,9 @@ UNKNOWN = {
 
 #: Numbers that may stand for "not rated", where they lie far off the others.
 CODES = re.compile(r"-?(9+|8+|7+)|-1")
+
+#: A number as many countries write it, and no code for "not rated".
+DECIMAL_COMMA = re.compile(r"-?[0-9]+,[0-9]+")
 
 #: A scale of whole numbers with more steps is proposed as a score.
 MAX_STEPS = 10
@@ -78,6 +82,8 @@ class WrongCells(Problem):
             f"{when} {options(merged([self._given(found), found]))}"
             for when, found in self._proposals()
         ]
+        if any(DECIMAL_COMMA.fullmatch(place.value) for place in self.places):
+            advice.insert(0, "write numbers with a point, as 0.5")
         return "; ".join(advice) or f"expected {self.allowed.describe()}"
 
     def settings(self):
@@ -94,7 +100,7 @@ class WrongCells(Problem):
         for cell in dict.fromkeys(place.value for place in self.places):
             if _is_number(cell):
                 numbers.add(number_in(cell))
-            else:
+            elif not DECIMAL_COMMA.fullmatch(cell):
                 texts.append(cell)
         outliers = _outliers(numbers, self.fine | numbers)
         scale = (self.fine | numbers) - outliers
@@ -160,6 +166,8 @@ def _words_and_unknown(texts, has_numbers):
     says = {text for text in texts if folded[text] in POSITIVE | NEGATIVE}
     if any(folded[text] in POSITIVE for text in texts):
         says |= {text for text in texts if folded[text] in NOTHING}
+    elif not has_numbers and set(folded.values()) - NEGATIVE - UNKNOWN - NOTHING:
+        says |= {text for text in texts if folded[text] == "none"}  # none, mild, …
     unknown = [
         text
         for text in texts
@@ -175,8 +183,8 @@ def _meanings(words):
         for word in words
         if word.casefold() in POSITIVE | NEGATIVE | NOTHING
     }
-    if not known:
-        first = min(words)
+    if not known or known.keys() == {"none"}:
+        first = min(known or words)
         said = "say which number each word means, as"
         return {word: int(word != first) for word in sorted(words)}, said
     said = "if that is what they mean"

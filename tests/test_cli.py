@@ -130,6 +130,16 @@ def test_the_value_may_stand_apart():
     assert run_opts("--seed", "7", "--device", "cpu").device == "cpu"
 
 
+def test_a_gpu_that_is_not_there(monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    assert run_opts("--device=cuda:1").device == "cuda:1"
+    message = user_error(str(TRAIN_YAML), "--device=cuda:2")
+    assert message.startswith("--device=cuda:2: there is no such GPU that PyTorch")
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    assert "(0 found)" in user_error(str(TRAIN_YAML), "--device=cuda")
+
+
 def test_the_last_of_two_counts():
     assert overrides("--seed=1", "--seed=2") == {"seed": 2}
 

@@ -121,6 +121,16 @@ def test_other_joined_files_are_read_sample_by_sample(decoded, written, kind):
     assert warnings == [f"2 {JOINED}"]
 
 
+@pytest.mark.parametrize("kinds", [["RF64", "WAV"], ["WAV", "RF64"]])
+def test_a_wav_and_an_rf64_joined_are_read_sample_by_sample(decoded, written, kinds):
+    parts = [NOISE[:16000], NOISE[16000:25001]]
+    joined = b"".join(map(written, kinds, [None, None], parts))
+    samples, warnings = decoded(joined)
+    whole = [decoded(written("WAV", None, part))[0] for part in parts]
+    assert np.array_equal(samples, np.concatenate(whole, axis=1))
+    assert warnings == [f"2 {JOINED}"]
+
+
 def test_joined_mp3s_have_all_their_seconds(decoded, written):
     """With an ID3 tag before each and after it, a cover among them."""
     mp3 = written("MP3", samples=NOISE[:32000])

@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 from conftest import make_corpus, read_csv, write_csv
-from running import succeeded, train
+from running import failed, succeeded, train
 
 from local.contradictions import contradictions
 
@@ -56,6 +56,17 @@ def test_a_label_that_nearly_nobody_changes():
     assert found(["sick", "low"], **columns) == {}  # 3 of 40 are more than 5 %
     few = {key: values[:30] for key, values in columns.items()}
     assert found(["sick"], **few | {"sick": sick[:30]}) == {}  # of 15 subjects
+
+
+def test_where_no_recording_can_be_used_there_are_none(tmp_path):
+    assert contradictions([pd.DataFrame(), pd.DataFrame()], ["low"]) == []
+    corpus = make_corpus(tmp_path / "corpus")
+    (corpus / "audio").rename(tmp_path / "elsewhere")
+    (corpus / "audio").mkdir()
+    looked = train(corpus, tmp_path / "out", "--check_only=True")
+    assert "there is no folder" in looked.stdout
+    assert (looked.returncode, looked.stderr) == (3, "")
+    assert "there is no folder" in failed(train(corpus, tmp_path / "out"))
 
 
 def test_they_are_named_to_who_looks_and_not_in_logs(tmp_path):

@@ -127,7 +127,7 @@ def test_skipping_goes_on_without_unusable_recordings(corpus, tmp_path, uid, sta
         (["--label_types=5"], "label_types must be a mapping"),
         (["--batch_size=abc"], "batch_size must be a number"),
         (["--clip_length=0.03"], "the model needs 0.065 s"),
-        (["--device=cuda:7"], "can't be run here"),
+        (["--device=cuda:7"], "--device=cuda:7: there is no such GPU"),
     ],
     ids=lambda value: value[0].split("=")[0] if isinstance(value, list) else "",
 )

@@ -333,6 +333,27 @@ def test_the_setting_that_is_proposed_makes_it_right(cells, key, expected):
     assert targets({"x": cells}, ["x"], **settings)[1] == []
 
 
+@pytest.mark.parametrize(
+    ("cells", "meant"),
+    [
+        (["Yes", "no", "2"], {"Yes": 1, "no": 0}),
+        (["mild", "none", "severe"], {"mild": 1, "none": 0, "severe": 1}),
+    ],
+)
+def test_ratings_in_words_are_not_proposed_as_not_rated(cells, meant):
+    kind = {"x": {"type": "ordinal", "range": [0, 2], "positive_from": 1}}
+    for kinds in (kind, None):
+        _, (problem,) = targets({"x": cells}, ["x"], kinds)
+        assert "missing_values" not in problem
+        if kinds or "2" not in cells:
+            assert of_command_line(problem, "label_values") == {"x": meant}
+
+
+def test_a_decimal_comma_is_told_and_not_proposed_as_not_rated():
+    _, (problem,) = targets({"x": ["0", "0,5", "1"]}, ["x"])
+    assert problem.endswith("; write numbers with a point, as 0.5")
+
+
 def test_a_code_is_none_where_the_scale_reaches_it():
     _, (problem,) = targets({"x": ["10", "7", "9", "0"]}, ["x"])
     assert "missing_values" not in problem and "range: [0, 10]" in problem
