@@ -161,7 +161,6 @@ def test_the_mean_has_the_degrees_of_freedom_of_the_rarest_label():
         assert mean[bound] == pytest.approx(rare[bound] / 2)
 
 
-@pytest.mark.repeats
 @pytest.mark.unmeasured
 def test_equally_good_systems_are_rarely_told_apart():
     results = [
