@@ -31,6 +31,10 @@ from local.lengths import (
 from local.mpeg import mpeg_pieces, n_tag
 from local.pieces import Piece, places, read_at
 
+#: The identifiers of a Matroska file's header and of what follows it; how it goes on.
+EBML, SEGMENT = b"\x1aE\xdf\xa3", b"\x18S\x80g"
+EBML_CONTENT = rb".{1,8}B[\x82\x86\xf2\xf3\xf7]"
+
 MAX_PIECES = 1000
 
 
@@ -91,6 +95,32 @@ def _searched(literal, more, file, head, start, size):
     """The pieces that begin with these bytes, and more that match a pattern."""
     starts = [start, *places(file, literal, start + 1, more), size]
     return [Piece(*ends) for ends in itertools.pairwise(starts)]
+
+
+def _matroska(file, head, start, size):
+    """Matroska and WebM, which tell where they end, unless they were made live."""
+    return [
+        dataclasses.replace(piece, warning=_segment_cut(file, piece))
+        for piece in _searched(EBML, EBML_CONTENT, file, head, start, size)
+    ]
+
+
+def _segment_cut(file, piece):
+    """A warning, if a Matroska segment is longer than what is there of it."""
+    n_header, segment = _ebml_size(file, piece.start + len(EBML))
+    if read_at(file, segment + n_header, len(SEGMENT)) != SEGMENT:
+        return ""
+    length, begin = _ebml_size(file, segment + n_header + len(SEGMENT))
+    return "its end is missing: it may be truncated" * (begin + length > piece.end)
+
+
+def _ebml_size(file, position):
+    """The size of an element, 0 if it is unknown, and where its content begins."""
+    content = read_at(file, position, 8).ljust(8, b"\xff")
+    n_bytes = 9 - content[0].bit_length()
+    known = (1 << 7 * n_bytes) - 1
+    size = int.from_bytes(content[:n_bytes], "big") & known
+    return 0 if size == known else size, position + n_bytes
 
 
 def _ogg(file, head, start, size):
@@ -164,7 +194,6 @@ SEARCHED = [
     for literal, more in (
         (b"fLaC", rb"[\0\x80]\0\0\x22"),
         (b"#!AMR", rb"(-WB)?\n"),
-        (b"\x1aE\xdf\xa3", rb".{1,8}B[\x82\x86\xf2\xf3\xf7]"),
         (b"FLV\1", rb"[\1\4\5]\0\0\0\x09"),
         (b"TTA1", rb"[\1\2]\0"),
         (b"PVF1", rb"\n[1-9]"),
@@ -182,6 +211,7 @@ CONTAINERS = [
         *SEARCHED,
         (rb"Creative Voice File", voc),
         (rb"OggS", _ogg),
+        (EBML + EBML_CONTENT, _matroska),
         (rb"....(ftyp|moov|mdat|wide|free|skip|pnot)", in_boxes),
         (rb"\xff[\xe0-\xff]", mpeg_pieces),
     )

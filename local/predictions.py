@@ -23,7 +23,9 @@ from scipy.special import expit, logit
 
 from local.errors import RunError, UserError
 from local.files import atomic_write
+from local.label_cells import WORDS
 from local.labels import NOT_RATED, score_labels
+from local.problems import Place, Problem
 from local.text_files import read_cells
 
 #: The columns of the table, in the order of the file.
@@ -44,6 +46,9 @@ NEEDED_COLUMNS = ("uid", "subject", "label", "target")
 OUTPUT_COLUMNS = ("logit", "probability")
 
 NUMBER_COLUMNS = ("target", *OUTPUT_COLUMNS, "predicted")
+
+#: Those of them that may be words, as yes and no.
+FLAGS = ("target", "predicted")
 
 #: Probabilities of 0 and 1 are this far from them in the logits that are made of them.
 SMALLEST_PROBABILITY = float(np.finfo(float).epsneg)
@@ -253,12 +258,15 @@ def read_predictions(path):
         must be given, target may be any finite number, and no row of the label may
         have a probability.
     """
-    row_numbers, rows, columns = _read_rows(Path(path))
+    path = Path(path)
+    row_numbers, rows, columns = _read_rows(path)
     may_be_score = "probability" in columns
     problems, seen = [], defaultdict(list)
     for number, row in zip(row_numbers, rows, strict=True):
-        found = _parse(row, may_be_score)
-        problems += [f"row {number}: {problem}" for problem in found]
+        problems += [
+            Problem("cell", what, (Place(value or None, path.name, number),))
+            for what, value in _parse(row, may_be_score)
+        ]
         seen[row["uid"], row["label"]].append(number)
     problems += _mixed_labels(row_numbers, rows) + _two_subjects(rows)
     problems += [
@@ -358,36 +366,46 @@ def _read_rows(path):
 
 
 def _parse(row, may_be_score):
-    """Turns the numbers of a row from text into numbers; returns what is wrong."""
+    """Turns the numbers of a row from text into numbers; returns what is wrong.
+
+    Returns
+    -------
+    list of (str, str)
+        What is wrong, and the cell that it is wrong of.
+    """
     row |= {name: "" for name in NUMBER_COLUMNS if row[name].strip() in NOT_RATED}
     problems = [
-        f"{column} is empty"
+        (f"in column {column!r} without anything in it", "")
         for column in ("uid", "subject", "label")
         if not row[column]
     ]
     flag = ("0, 1 or empty", lambda x: x is None or x in (0, 1))
-    number = ("a finite number or empty", lambda x: x is None or math.isfinite(x))
+    finite = ("a finite number or empty", lambda x: x is None or math.isfinite(x))
     accepted = {
         "target": flag,
         "predicted": flag,
-        "logit": number,
+        "logit": finite,
         "probability": ("from 0 to 1", lambda x: 0 <= x <= 1),
     }
     if not row["probability"]:
         if may_be_score:
-            accepted["target"] = number
+            accepted["target"] = finite
         accepted["logit"] = (
-            "a finite number as there is no probability",
+            "a finite number, as there is no probability",
             lambda x: x is not None and math.isfinite(x),
         )
         accepted["probability"] = ("from 0 to 1 or empty", lambda x: x is None)
     for column, (expected, is_right) in accepted.items():
         text = row[column].strip()
         try:
-            row[column] = float(text) if text else None
+            if column in FLAGS:
+                text = WORDS.get(text.lower(), text)
+            row[column] = None if text == "" else float(text)
             wrong = not is_right(row[column])
         except ValueError:
             wrong = True
         if wrong:
-            problems.append(f"{column} is {text!r}, expected {expected}")
+            problems.append(
+                (f"in column {column!r} with something else than {expected}", str(text))
+            )
     return problems

@@ -264,6 +264,15 @@ def test_a_browsers_webm_that_was_cut_is_noted(decoded, muxed):
     assert decoded(webm[: len(webm) * 6 // 10])[1] == [TORN]
 
 
+@pytest.mark.parametrize(("form", "codec"), [("matroska", "flac"), ("webm", "libopus")])
+def test_a_matroska_file_without_its_end_is_noted(decoded, muxed, form, codec):
+    """Less than a quarter of a second is missing."""
+    whole = muxed(form, codec, [{"samples": NOISE}], 48000)
+    assert decoded(whole)[1] == []
+    warnings = decoded(whole[: len(whole) * 9 // 10])[1]
+    assert "its end is missing: it may be truncated" in warnings
+
+
 # Tracks and videos
 
 

@@ -186,9 +186,18 @@ def test_a_score_needs_a_column_of_empty_probabilities(write):
     with pytest.raises(UserError, match="column probability with empty cells") as error:
         read_predictions(write(["a,s,x,37,30", "b,s,x,1,"], header))
     assert error.value.problems == [
-        "row 2: target is '37', expected 0, 1 or empty",
-        "row 3: logit is '', expected a finite number as there is no probability",
+        "1 cell in column 'target' with something else than 0, 1 or empty: '37' "
+        "(predictions.csv row 2)",
+        "1 cell in column 'logit' with something else than a finite number, as there "
+        "is no probability: predictions.csv row 3",
     ]
+
+
+def test_words_are_targets_too(write):
+    rows = ["a,s,x,yes,0,0.5,,test,TRUE", "b,s,x,No,0,0.5,,test,f"]
+    table = read_predictions(write(rows))
+    assert table["target"].tolist() == [1, 0]
+    assert table["predicted"].tolist() == [1, 0]
 
 
 @pytest.mark.parametrize("cell", ["NA", "N/A", "nan", ".", ""])
@@ -212,21 +221,23 @@ def test_all_wrong_rows_are_named(write):
     rows = [
         "a,s,x,1,0,0.5,,test,",
         "b,s,x,2,0,0.5,,test,",
-        "c,s,x,yes,0,1.01,,test,",
+        "c,s,x,maybe,0,1.01,,test,",
         ",s,x,0,inf,,,test,",
-        "e,s,x,0,0,-0.1,,test,0.5",
+        "e,s,x,yes,0,-0.1,,test,0.5",
         "a,s,x,1,0,0.5,,test,",
     ]
     with pytest.raises(UserError) as error:
         read_predictions(write(rows))
     assert error.value.problems == [
-        "row 3: target is '2', expected 0, 1 or empty",
-        "row 4: target is 'yes', expected 0, 1 or empty",
-        "row 4: probability is '1.01', expected from 0 to 1",
-        "row 5: uid is empty",
-        "row 5: logit is 'inf', expected a finite number as there is no probability",
-        "row 6: predicted is '0.5', expected 0, 1 or empty",
-        "row 6: probability is '-0.1', expected from 0 to 1",
+        "2 cells in column 'target' with something else than 0, 1 or empty: '2' "
+        "(predictions.csv row 3), 'maybe' (predictions.csv row 4)",
+        "2 cells in column 'probability' with something else than from 0 to 1: '1.01' "
+        "(predictions.csv row 4), '-0.1' (predictions.csv row 6)",
+        "1 cell in column 'uid' without anything in it: predictions.csv row 5",
+        "1 cell in column 'logit' with something else than a finite number, as there "
+        "is no probability: 'inf' (predictions.csv row 5)",
+        "1 cell in column 'predicted' with something else than 0, 1 or empty: '0.5' "
+        "(predictions.csv row 6)",
         "label 'x': probability is empty in row 5 and given in row 2, 3, 4, 6, 7; a "
         "score has it in no row, any other label in all",
         "rows 2, 7: uid 'a' and label 'x' again",
