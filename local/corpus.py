@@ -13,6 +13,9 @@ from local.text_files import read_text
 #: Names of the split files, and of the splits that they hold.
 SPLITS = {"train.csv": "train", "test.csv": "test", "val.csv": "valid"}
 
+#: What val.csv may have been meant by.
+OTHER_NAMES = ("valid.csv", "validation.csv", "dev.csv")
+
 #: The file of subjects whose consent is withdrawn.
 EXCLUDED = "excluded_subjects.txt"
 
@@ -142,6 +145,25 @@ def split_files(values, storage):
             absent,
         )
     return files
+
+
+def note_misnamed(files, notes):
+    """Tell of a CSV that may have been meant for val.csv, and is not read.
+
+    Arguments
+    ---------
+    files : dict of str to Path
+        As `split_files` gives them.
+    notes : list of str
+        Gets what there is to tell.
+    """
+    folder = files["train"].parent
+    there = [name for name in OTHER_NAMES if (folder / name).is_file()]
+    if "valid" not in files and there:
+        notes.append(
+            f"{' and '.join(there)} beside train.csv is not read: the validation split "
+            "is val.csv. Rename it if that is what it is."
+        )
 
 
 def local_split(split_csv, values, storage):

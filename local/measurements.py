@@ -329,16 +329,21 @@ def audit_evaluation(audited, names, label_ranges=None, seed=0):
         pd.concat([split.features() for split in splits], ignore_index=True),
         names,
         label_ranges=label_ranges,
-        logits=_known(split.logits(names) for split in splits),
-        silence_logits=_known(split.logits_of_silences(names) for split in splits),
+        logits=_known(
+            [split.table for split in splits],
+            [split.logits(names) for split in splits],
+        ),
+        silence_logits=_known(
+            [split.silence_logits for split in splits],
+            [split.logits_of_silences(names) for split in splits],
+        ),
         seed=seed,
     )
 
 
-def _known(parts):
-    """Logits [n, n_labels] of all splits; None if none of them is known."""
-    logits = np.concatenate(list(parts))
-    return None if np.isnan(logits).all() else logits
+def _known(sources, logits):
+    """Logits [n, n_labels] of all splits; None if no model gave any."""
+    return None if all(of is None for of in sources) else np.concatenate(logits)
 
 
 def distinct(scored, seen):

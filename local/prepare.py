@@ -122,6 +122,7 @@ def prepare_training(values):
     types = labels.parse_label_types(values["label_types"], names, values["loss"])
     ranges = labels.label_ranges(types, names)
     files, notes = corpus.split_files(values, storage), []
+    corpus.note_misnamed(files, notes)
     excluded = corpus.find_exclusions(values, storage, notes)
     tables, targets = _read_splits(files, values, types, ranges, excluded, notes)
 

@@ -43,7 +43,8 @@ def format_results(metrics, references=None, audit=None):
         parts.append(pipe_table(rows))
     if scores:
         parts.append(pipe_table(_score_rows(scores, macro)))
-    parts.append("[…]: 95 % intervals, by subject.")
+    if any(" [" in part for part in parts):
+        parts.append("[…]: 95 % intervals, by subject.")
     parts += audit_notes(audit) if audit else []
     left_out = macro["left_out"] | macro.get("scores_left_out", {})
     parts += [f"{name}: not in the mean, {reason}" for name, reason in left_out.items()]

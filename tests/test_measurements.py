@@ -1,6 +1,7 @@
 """One pass over recordings: what is measured, and what the audit is given of it."""
 
 import hashlib
+import dataclasses
 import json
 import multiprocessing
 
@@ -343,6 +344,12 @@ def test_logits_count_where_they_are_known():
     found = audited({"test": measured(2)})
     assert found["labels"]["x"]["silence_auroc"]["value"] is None
     assert "trained model" in found["labels"]["x"]["silence_auroc"]["reason"]
+    without = dataclasses.replace(test, silence_logits=test.silence_logits[:0])
+    (reason,) = {
+        of["silence_auroc"]["reason"]
+        for of in audited({"test": without})["labels"].values()
+    }
+    assert reason.startswith("only 0 rated recordings have what is needed")
 
 
 def test_audio_and_subjects_in_two_splits_are_found():

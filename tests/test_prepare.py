@@ -10,7 +10,7 @@ import pytest
 
 from local import manifests, prepare, splits
 from local.config import plain_values
-from local.corpus import corpus_addresses, find_exclusions
+from local.corpus import corpus_addresses, find_exclusions, note_misnamed
 from local.errors import UserError
 from local.saved_preparations import save_preparation, saved_preparation
 from local.storage import Storage
@@ -803,3 +803,15 @@ def test_subgroups_must_be_columns_of_the_test_split(corpus):
     )
     assert "subgroups names site" in message and "sex" in message
     prepare.prepare_training(values_of(corpus, subgroups=["sex"]))
+
+
+@pytest.mark.parametrize("there", ["valid.csv", "dev.csv"])
+def test_what_may_be_meant_for_val_csv_is_told(tmp_path, there):
+    files = {"train": tmp_path / "train.csv"}
+    (tmp_path / there).touch()
+    notes = []
+    note_misnamed(files, notes)
+    (note,) = notes
+    assert note.startswith(f"{there} beside train.csv is not read")
+    note_misnamed(files | {"valid": tmp_path / "val.csv"}, notes)
+    assert len(notes) == 1
