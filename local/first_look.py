@@ -90,7 +90,7 @@ def _check(key, value):
 
 def _is_there(address, is_folder):
     path = Path(address)
-    return is_remote(address) or (path.is_dir() if is_folder else path.exists())
+    return is_remote(address) or (path.exists() and path.is_dir() == is_folder)
 
 
 def _given(argv):

@@ -37,6 +37,7 @@ def test_the_help_loads_nothing():
 
 def test_all_that_is_not_there_is_told_at_once(tmp_path):
     (tmp_path / "there.csv").write_text("uid\n")
+    (tmp_path / "b.csv").mkdir()
     with pytest.raises(UserError) as error:
         check_paths(
             [

@@ -1,7 +1,7 @@
 """One pass over recordings: what is measured, and what the audit is given of it."""
 
-import hashlib
 import dataclasses
+import hashlib
 import json
 import multiprocessing
 
