@@ -417,10 +417,12 @@ def test_wrong_rows_of_scores(tmp_path):
     with pytest.raises(UserError) as error:
         read_predictions(path)
     assert error.value.problems == [
-        "row 2: logit is '', expected a finite number as there is no probability",
-        "row 3: target is 'inf', expected a finite number or empty",
-        "row 4: target is 'high', expected a finite number or empty",
-        "row 5: target is '37.5', expected 0, 1 or empty",
+        "1 cell in column 'logit' with something else than a finite number, as there "
+        f"is no probability: {path.name} row 2",
+        "2 cells in column 'target' with something else than a finite number or empty: "
+        f"'inf' ({path.name} row 3), 'high' ({path.name} row 4)",
+        "1 cell in column 'target' with something else than 0, 1 or empty: '37.5' "
+        f"({path.name} row 5)",
         "label 'z': probability is empty in row 7 and given in row 6; a score has it "
         "in no row, any other label in all",
     ]
