@@ -77,6 +77,7 @@ def test_openmp_knows():
     )
     assert done.stdout == "1\n"
     assert "OMP_WAIT_POLICY = 'PASSIVE'" in done.stderr
+    assert "GOMP_SPINCOUNT = '1000'" in done.stderr
 
 
 @pytest.fixture

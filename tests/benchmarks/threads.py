@@ -5,7 +5,7 @@
 A step of the demo's network (256 channels, 16 recordings of 3 s, optimiser of
 hparams/train.yaml) on as many threads as there are cores, which wait for each other
 - as OpenMP has them by default (they look for work for some milliseconds),
-- as local.threads has them (they sleep), or looking for work a thousand times first;
+- as local.threads has them (they look a thousand times, then sleep), or asleep at once;
 and on one thread. Each is a process of its own, and they take turns: first while
 nothing else runs, then beside two busy processes for every core. Ratios are by rounds;
 the load average stands beside them, as on a machine that others use the first part
@@ -29,7 +29,7 @@ BATCH_SIZE, CLIP_S = 16, 3
 WAYS = {
     "by default": {"GOMP_SPINCOUNT": "300000"},  # what it is if nobody says anything
     "here": {},
-    "1,000 looks": {"GOMP_SPINCOUNT": "1000"},
+    "asleep at once": {"OMP_WAIT_POLICY": "PASSIVE"},
     "one thread": {"OMP_NUM_THREADS": "1"},
 }
 
@@ -90,7 +90,7 @@ def measure(options, n_busy):
     print(f"beside {n_busy} busy processes, load {before:.1f} to {after:.1f}:")
     for name, seconds in taken.items():
         print(f"  {name}: {statistics.median(seconds) / options.steps:.2f} s a step")
-    for other in ("by default", "1,000 looks", "one thread"):
+    for other in (way for way in WAYS if way != "here"):
         print_ratio(taken, "here", other)
 
 
