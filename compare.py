@@ -9,7 +9,7 @@ less that of B is printed, with an interval by subject and a p-value, and writte
 output file. Labels that only one of them has are named and left out.
 """
 
-from local import first_look  # before what loads PyTorch
+from local.storage import first_look  # before what loads PyTorch
 
 if __name__ == "__main__":
     first_look.look()
@@ -18,13 +18,21 @@ import argparse
 import json
 from pathlib import Path
 
-from local import cli
-from local.addresses import absolute, is_remote, joined, last_name, local_path, parent
-from local.comparison import compare, format_comparison
-from local.errors import UserError
-from local.files import write_json
-from local.predictions import read_predictions
-from local.storage import Storage, told_as
+from local.data.predictions_table import read_predictions
+from local.metrics.comparison import compare
+from local.report.terminal import format_comparison
+from local.storage.addresses import (
+    absolute,
+    is_remote,
+    joined,
+    last_name,
+    local_path,
+    parent,
+)
+from local.storage.inputs import Storage, told_as
+from local.utils import cli
+from local.utils.errors import UserError
+from local.utils.files import write_json
 
 PREDICTIONS = "predictions.csv"
 

@@ -11,11 +11,13 @@ import dataclasses
 import logging
 from pathlib import Path
 
-from local import cli, dataio, statistics
-from local.config import load_hparams
-from local.errors import UserError
-from local.manifests import write_failed
-from local.planning import plan_training
+from local.data import dataset
+from local.data.manifests import write_failed
+from local.model import feature_statistics
+from local.training.planning import plan_training
+from local.utils import cli
+from local.utils.errors import UserError
+from local.utils.yaml_files import load_hparams
 
 logger = logging.getLogger(__name__)
 
@@ -41,7 +43,7 @@ def main(argv):
             "Give another --output_folder."
         )
     hparams = load_hparams(arguments.hparams_file, plan.overrides)
-    train = dataio.build_dataset(
+    train = dataset.build_dataset(
         plan.preparation.manifests["train"],
         [],
         plan.preparation.recordings,
@@ -49,14 +51,14 @@ def main(argv):
         hparams["eval_crop"],
     )
     device = arguments.run_opts.device or "cpu"
-    found = statistics.compute_statistics(
+    found = feature_statistics.compute_statistics(
         hparams["compute_features"].to(device),
         train,
-        dataio.loader_kwargs(hparams),
-        statistics.made_with(plan.values, plan.preparation),
+        dataset.loader_kwargs(hparams),
+        feature_statistics.made_with(plan.values, plan.preparation),
         device,
     )
-    path = statistics.save_statistics(found, folder)
+    path = feature_statistics.save_statistics(found, folder)
     write_failed(plan.preparation.failed, folder / "failed.csv")
     print(
         f"dataset_mean {found.dataset_mean:.4f}, dataset_std {found.dataset_std:.4f} "

@@ -13,11 +13,12 @@ import logging
 import sys
 from pathlib import Path
 
-from local import cli
-from local.claims import claimed
-from local.flags import audit_of_folds, read_audit
-from local.fold_results import collect_results, format_cross_validation
-from local.fold_runs import plan_cross_validation, run_fold, write_plan
+from local.evaluation.flags import audit_of_folds, read_audit
+from local.evaluation.fold_results import collect_results
+from local.report.terminal import format_cross_validation
+from local.training.cross_validation import plan_cross_validation, run_fold, write_plan
+from local.utils import cli
+from local.utils.run_lock import claimed
 
 logger = logging.getLogger(__name__)
 

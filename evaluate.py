@@ -10,7 +10,7 @@ Without a split it scores the experiment's own test split. The experiment's file
 stay as they are.
 """
 
-from local import first_look  # before what loads PyTorch
+from local.storage import first_look  # before what loads PyTorch
 
 if __name__ == "__main__":
     first_look.look()
@@ -24,19 +24,19 @@ from speechbrain.utils.distributed import (
     run_on_main,
 )
 
-from local import cli, publishing
-from local.claims import claimed
-from local.config import load_hparams, plain_values
-from local.elsewhere import prepare_predictions
-from local.errors import UserError
-from local.evaluation import OUTPUTS, evaluate, measured
-from local.evaluation_split import check_options, prepare_evaluation, score
-from local.experiment import open_experiment
-from local.flags import read_audit
-from local.scored_csv import refuse_others
-from local.settings import check_values
-from local.storage import Storage
-from local.tables import format_results
+from local.evaluation.evaluate import evaluate, measured
+from local.evaluation.experiment_split import check_options, prepare_evaluation, score
+from local.evaluation.external_predictions import prepare_predictions
+from local.evaluation.scored_csv import refuse_others
+from local.report.writing import OUTPUTS, report_results
+from local.storage import publishing
+from local.storage.inputs import Storage
+from local.training.experiment import open_experiment
+from local.training.settings import check_values
+from local.utils import cli
+from local.utils.errors import UserError
+from local.utils.run_lock import claimed
+from local.utils.yaml_files import load_hparams, plain_values
 
 logger = logging.getLogger(__name__)
 
@@ -95,17 +95,13 @@ def report(scored, folder, upload_to):
     """Evaluate, write and show; the exit status."""
     for note in scored.notes:
         logger.info(note)
-    result = evaluate(scored, folder)
-    made_by = result["checkpoint"] or "predictions from elsewhere"
-    table = format_results(result, audit=read_audit(folder))
-    logger.info("%s, %s:\n%s", scored.split, made_by, table)
-    print(f"Everything is in {folder}")
+    metrics = report_results(evaluate(scored), folder)
     problems = upload_to and publishing.publish_files(folder, OUTPUTS, upload_to)
     # an experiment's own results also list what training skipped of other splits
     failed = [
         of for of in scored.failed if of.get("split", scored.split) == scored.split
     ]
-    incomplete = failed or problems or result["failed_parts"]
+    incomplete = failed or problems or metrics["failed_parts"]
     return cli.INCOMPLETE if incomplete else cli.OK
 
 

@@ -10,7 +10,7 @@ All of it is loaded again and compared with the experiment first: if anything di
 nothing is left behind (status 1).
 """
 
-from local import first_look  # before what loads PyTorch
+from local.storage import first_look  # before what loads PyTorch
 
 if __name__ == "__main__":
     first_look.look()
@@ -19,10 +19,10 @@ import argparse
 
 from speechbrain.utils.run_opts import RunOptions
 
-from local import cli
-from local.addresses import absolute, output_path
-from local.experiment import open_experiment
-from local.export.folder import check_output_folder, export
+from local.inference.export.folder import check_output_folder, export
+from local.storage.addresses import absolute, output_path
+from local.training.experiment import open_experiment
+from local.utils import cli
 
 
 def main(argv):

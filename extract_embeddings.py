@@ -10,7 +10,7 @@ in their order. Rows of recordings that can't be used stay, with
 a null embedding, and are listed in FILE.parquet.failed.csv.
 """
 
-from local import first_look  # before what loads PyTorch
+from local.storage import first_look  # before what loads PyTorch
 
 if __name__ == "__main__":
     first_look.look()
@@ -26,19 +26,21 @@ from speechbrain.utils.distributed import (
     run_on_main,
 )
 
-from local import cli, embeddings, publishing
-from local.addresses import local_path, output_path, several
-from local.bulk import Parts, extract_parts
-from local.claims import claimed
-from local.config import load_hparams
-from local.engine import Engine
-from local.errors import UserError
-from local.experiment import open_experiment
-from local.manifests import write_failed
-from local.prepare import prepare_split
-from local.pseudonyms import read_pseudonyms
-from local.settings import check_values
-from local.windows import split_long
+from local.data.manifests import write_failed
+from local.data.prepare import prepare_split
+from local.data.pseudonyms import read_pseudonyms
+from local.data.windows import split_long
+from local.inference import embeddings
+from local.inference.engine import Engine
+from local.inference.extraction import Parts, extract_parts
+from local.storage import publishing
+from local.storage.addresses import local_path, output_path, several
+from local.training.experiment import open_experiment
+from local.training.settings import check_values
+from local.utils import cli
+from local.utils.errors import UserError
+from local.utils.run_lock import claimed
+from local.utils.yaml_files import load_hparams
 
 logger = logging.getLogger(__name__)
 

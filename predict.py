@@ -20,7 +20,7 @@ there is to say of each label.
 
 import sys
 
-from local import first_look
+from local.storage import first_look
 
 if __name__ == "__main__":
     first_look.look()
@@ -31,22 +31,27 @@ import logging
 
 import torch
 
-from local import cli
-from local.addresses import is_remote, local_path, output_path
-from local.audio_files import FileRecordings, files_table, find_audio
-from local.engine import Engine
-from local.errors import UserError
-from local.experiment import FREE_LATER, OF_THIS_MACHINE, open_experiment
-from local.files import atomic_write, write_json
-from local.formats import printable
-from local.manifests import (
+from local.data.audio_files import FileRecordings, files_table, find_audio
+from local.data.manifests import (
     BETWEEN_WARNINGS,
     build_manifest,
     stop_on_failed,
     write_failed,
 )
-from local.prediction import format_predictions, predict_manifest, predictions_csv
-from local.windows import POOLINGS
+from local.data.windows import POOLINGS
+from local.evaluation.flags import read_audit
+from local.inference.engine import Engine
+from local.inference.predict_files import (
+    format_predictions,
+    predict_manifest,
+    predictions_csv,
+)
+from local.storage.addresses import is_remote, local_path, output_path
+from local.training.experiment import FREE_LATER, OF_THIS_MACHINE, open_experiment
+from local.utils import cli
+from local.utils.errors import UserError
+from local.utils.files import atomic_write, write_json
+from local.utils.number_format import printable
 
 
 def main(argv):
@@ -72,7 +77,7 @@ def main(argv):
         {"file": row["uid"], "reason": row["reason"]} for row in failed
     ]
     as_json = json.dumps(predicted, indent=2, ensure_ascii=False)
-    table = format_predictions(predicted, experiment.audit)
+    table = format_predictions(predicted, read_audit(experiment.folder))
     print(as_json if options.json else table)
     if skipped:
         counts = ", ".join(f"{n} {suffix}" for suffix, n in skipped.most_common())

@@ -13,7 +13,7 @@ import contextlib
 import logging
 from pathlib import Path
 
-from local import cli  # before what loads PyTorch: see local.threads
+from local.utils import cli  # before what loads PyTorch: see local.threads
 
 # isort: split
 import speechbrain as sb
@@ -23,12 +23,16 @@ from speechbrain.utils.distributed import (
     run_on_main,
 )
 
-from local import publishing, saved_preparations, training
-from local.claims import claimed
-from local.config import load_hparams
-from local.experiment import MANIFESTS, RUN_OPTIONS, save_hparams
-from local.files import write_json
-from local.planning import output_folder, plan_training
+from local.data import saved_preparations
+from local.evaluation.after_training import evaluate_test_split, score_splits
+from local.report.writing import report_results
+from local.storage import publishing
+from local.training import fit
+from local.training.experiment import MANIFESTS, RUN_OPTIONS, save_hparams
+from local.training.planning import output_folder, plan_training
+from local.utils.files import write_json
+from local.utils.run_lock import claimed
+from local.utils.yaml_files import load_hparams
 
 logger = logging.getLogger(__name__)
 
@@ -50,12 +54,12 @@ def run(arguments, command):
     folder = Path(plan.values["output_folder"])
     status = cli.INCOMPLETE if preparation.failed else cli.OK
     if plan.values["check_only"]:
-        run_on_main(training.report_data, [preparation, folder])
+        run_on_main(fit.report_data, [preparation, folder])
         return status
 
-    run_on_main(training.warn_of_contradictions, [preparation])
+    run_on_main(fit.warn_of_contradictions, [preparation])
     hparams = load_hparams(arguments.hparams_file, plan.overrides)
-    brain = training.build_brain(hparams, arguments.run_opts)
+    brain = fit.build_brain(hparams, arguments.run_opts)
     sb.create_experiment_directory(experiment_directory=str(folder))
     run_on_main(save_hparams, [arguments.hparams_file, plan.overrides, folder])
     for note in plan.notes:
@@ -71,13 +75,14 @@ def run(arguments, command):
             "%d recordings can't be used and are left out: failed.csv has the reasons",
             len(preparation.failed),
         )
-    training.fit(brain, hparams, preparation)
-    tables = training.score_splits(brain, hparams, preparation)
+    fit.fit(brain, hparams, preparation)
+    tables = score_splits(brain, hparams, preparation)
     # the others need not wait for what can take long
     if if_main_process():
-        result = training.evaluate_test_split(brain, hparams, plan, tables, command)
+        result = evaluate_test_split(brain, hparams, plan, tables, command)
+        metrics = report_results(result, folder)
         unfinished = plan.upload_to and publication.finish()
-        if result["failed_parts"] or unfinished:
+        if metrics["failed_parts"] or unfinished:
             status = cli.INCOMPLETE
     return status
 

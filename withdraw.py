@@ -23,15 +23,18 @@ import argparse
 import contextlib
 from pathlib import Path
 
-from local import cli, corpus, rebuilding, withdrawal
-from local.addresses import absolute, is_remote, local_path
-from local.claims import claimed
-from local.errors import UserError
-from local.formats import counted
-from local.person import Person
-from local.pseudonyms import read_pseudonyms
-from local.result_folders import ResultFolder
-from local.under_way import stopped, under_way
+from local.data import corpus
+from local.data.pseudonyms import read_pseudonyms
+from local.storage.addresses import absolute, is_remote, local_path
+from local.utils import cli
+from local.utils.errors import UserError
+from local.utils.number_format import counted
+from local.utils.run_lock import claimed
+from local.withdrawal import rebuild
+from local.withdrawal import withdraw as withdrawal
+from local.withdrawal.data_subject import Person
+from local.withdrawal.result_folders import ResultFolder
+from local.withdrawal.under_way import stopped, under_way
 
 #: Options that take several values.
 LISTS = ("--experiment_folder", "--embeddings", "--audio_cache", "--decoded_cache")
@@ -174,7 +177,7 @@ def _clean(units, person, options):
     print("Nothing was changed; to be removed:" if dry_run else "Removed:")
     for name, what in done.items():
         print(f"  {name}: {counted(what, 'row') if isinstance(what, int) else what}")
-    incomplete = any(what in rebuilding.INCOMPLETE for what in done.values())
+    incomplete = any(what in rebuild.INCOMPLETE for what in done.values())
     return cli.INCOMPLETE if incomplete else cli.OK
 
 

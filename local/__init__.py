@@ -1,5 +1,5 @@
 """The recipe's modules; README.md tells what each is for."""
 
-from local import threads
+from local.utils import threads
 
 threads.settle()

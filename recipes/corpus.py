@@ -6,8 +6,8 @@ import filecmp
 import json
 from pathlib import Path
 
-from local.errors import UserError
-from local.files import folder_beside
+from local.utils.errors import UserError
+from local.utils.files import folder_beside
 
 
 @contextlib.contextmanager

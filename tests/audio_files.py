@@ -9,8 +9,8 @@ import pytest
 import soundfile
 from parselmouth import praat
 
-from local import audio, inspection
-from local.errors import BadRecording
+from local.audio import inspection, loading
+from local.utils.errors import BadRecording
 
 #: Encoder, container, rate in Hz and bits per second of what soundfile doesn't
 #: write.
@@ -98,7 +98,7 @@ def pcm_wav(values, rate=8000, bits=16):
 
 def inspect(folder, **options):
     """Inspects the recording in a folder."""
-    return inspection.inspect_recording(audio.recording_files(folder), **options)
+    return inspection.inspect_recording(loading.recording_files(folder), **options)
 
 
 def cut_file(path, share=0.5):

@@ -10,7 +10,7 @@ goes wrong between a hospital and its bucket::
         …
 
 The fixture `gcs` sets STORAGE_EMULATOR_HOST to the proxy, shortens the waits of
-`local.gcs`, and fails the test if a fault was never met.
+`local.storage.gcs`, and fails the test if a fault was never met.
 """
 
 import base64
@@ -32,8 +32,8 @@ from gcp_storage_emulator.server import create_server
 from google.auth.credentials import AnonymousCredentials
 from google.cloud import storage
 
-#: Waits for `local.gcs` that no busy machine exceeds; a test that needs a shorter one
-#: to pass sets it.
+#: Waits for `local.storage.gcs` that no busy machine exceeds; a test that needs a
+#: shorter one to pass sets it.
 PATIENCE = {
     "GCS_TIMEOUT_S": "20",
     "GCS_DEADLINE_S": "60",
@@ -449,7 +449,7 @@ def emulator():
 
 @pytest.fixture
 def gcs(emulator, monkeypatch):
-    """A BucketServer that `local.gcs` talks to, in this process and its children."""
+    """A BucketServer for `local.storage.gcs`, in this process and its children."""
     with bucket_server(emulator) as server:
         monkeypatch.setenv("STORAGE_EMULATOR_HOST", server.proxy.url)
         for name, value in PATIENCE.items():

@@ -1,9 +1,9 @@
 """The box at the top of a report: the main result, and what to be careful about."""
 
-from local.baselines import ACOUSTIC
-from local.flags import leak_notes
-from local.formats import counted, interval, listed, number
+from local.evaluation.baselines import ACOUSTIC
+from local.evaluation.flags import leak_notes
 from local.report.results import binary_labels, score_labels
+from local.utils.number_format import counted, interval, listed, number
 
 #: Notes with these words are shown in red: the model knows the people.
 NOT_UNSEEN = "not of unseen subjects"

@@ -7,14 +7,14 @@ not know is said to be unknown, or left to its authors.
 
 from pathlib import Path
 
-from local import intervals, thresholds
-from local.files import atomic_write
-from local.formats import DASH, counted, listed, measured
-from local.labels import flatten
-from local.raters import rater_columns
+from local.data.labels import flatten
+from local.data.raters import rater_columns
+from local.metrics import intervals, thresholds
 from local.report import checks, described, markdown, people, results, tripod
 from local.report.brief import brief
 from local.report.tables import Table, word
+from local.utils.files import atomic_write
+from local.utils.number_format import DASH, counted, listed, measured
 
 TEMPLATE = "model_card.md.jinja"
 
@@ -40,7 +40,7 @@ def write_model_card(evidence, path):
 
     Arguments
     ---------
-    evidence : evidence.Evidence
+    evidence : result.EvaluationResult
     path : str or Path
         A file there before is replaced as a whole.
     """
@@ -53,7 +53,7 @@ def render_card(evidence):
 
     Arguments
     ---------
-    evidence : evidence.Evidence
+    evidence : result.EvaluationResult
 
     Returns
     -------

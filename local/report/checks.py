@@ -1,9 +1,9 @@
 """What a report says of subgroups, confounds and raters."""
 
-from local.audit.leakage import not_measured
-from local.audit.report import ALPHA, LARGE, TESTED, VERY_LARGE
-from local.formats import listed, number, p_value
+from local.evaluation.confound_audit.leakage import not_measured
+from local.evaluation.confound_audit.verdict import ALPHA, LARGE, TESTED, VERY_LARGE
 from local.report.tables import Cell, Table, word
+from local.utils.number_format import listed, number, p_value
 
 AUDIT_MEASURES = {
     "capture_probe_auroc": "capture probe",

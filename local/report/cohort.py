@@ -6,9 +6,9 @@ import re
 import numpy as np
 import pandas as pd
 
-from local.formats import DASH, counted, measured
-from local.labels import NOT_RATED
+from local.data.labels import NOT_RATED
 from local.report.tables import Cell, Table
+from local.utils.number_format import DASH, counted, measured
 
 #: Columns that a split may have, of subjects and of recordings.
 PERSONAL, TECHNICAL = ("sex", "age"), ("device", "site", "task")

@@ -4,7 +4,7 @@ Every function takes the plain values of a training yaml and returns {name: text
 text is None where the settings say nothing of it.
 """
 
-from local.formats import counted, listed
+from local.utils.number_format import counted, listed
 
 #: Transforms of the yaml: key of the share, what is done, key of the range, its unit.
 TRANSFORMS = (
@@ -234,7 +234,7 @@ def label_definition(label, label_type, settings, n_raters):
 
     Example
     -------
-    >>> from local.labels import LabelType
+    >>> from local.data.labels import LabelType
     >>> ordinal = LabelType("ordinal", (0.0, 4.0), 2.0)
     >>> label_definition("strained", ordinal, {"loss": "bce"}, 0)
     'scale from 0 to 4, positive from 2'

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import jinja2
 
-from local.figures import FIGURES
-from local.formats import counted
 from local.report import checks, origin, people, results
 from local.report.brief import brief
+from local.report.figures import FIGURES
+from local.utils.number_format import counted
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -27,7 +27,7 @@ class Section:
         Of its template, its anchor, and the `section` of its figures.
     title : str
     build : function
-        Of an Evidence, giving the variables of the template; None where there is
+        Of an EvaluationResult: the variables of the template; None where there is
         nothing to say.
     """
 
@@ -67,7 +67,7 @@ def render_html(evidence, drawn):
 
     Arguments
     ---------
-    evidence : evidence.Evidence
+    evidence : result.EvaluationResult
     drawn : list of figures.Drawn
 
     Returns

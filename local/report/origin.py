@@ -2,10 +2,10 @@
 
 import json
 
-from local import calibration, intervals, thresholds
-from local.formats import counted, measured, number
+from local.metrics import calibration, intervals, thresholds
 from local.report.results import score_labels
 from local.report.tables import Cell, Table, word
+from local.utils.number_format import counted, measured, number
 
 
 def header(evidence):

@@ -3,7 +3,7 @@
 import shlex
 from pathlib import Path
 
-from local.labels import flatten
+from local.data.labels import flatten
 from local.report import cohort
 
 

@@ -1,8 +1,8 @@
 """What a report says of the results: by label, beside baselines, by who counts."""
 
-from local.formats import listed, number, three_digits
-from local.metrics import SMALL_SAMPLE, TREAT_ALL
+from local.metrics.split_metrics import SMALL_SAMPLE, TREAT_ALL
 from local.report.tables import Cell, Table, word
+from local.utils.number_format import listed, number, three_digits
 
 #: Columns of the tables, by the names of metrics.json.
 RANKING = {"auroc": "AUROC", "auprc": "average precision"}

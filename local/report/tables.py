@@ -3,9 +3,9 @@
 import dataclasses
 import string
 
-from local import formats
-from local.formats import DASH, counted, interval
-from local.intervals import N_DRAWS
+from local.metrics.intervals import N_DRAWS
+from local.utils import number_format
+from local.utils.number_format import DASH, counted, interval
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,13 +80,13 @@ class Table:
         cells = [row.cells[position - 1] for row in self.rows if row.cells]
         return position == 0 or any("word" in cell.kind for cell in cells)
 
-    def number(self, value, reason=None, form=formats.number, kind=""):
+    def number(self, value, reason=None, form=number_format.number, kind=""):
         """A number, or the dash with the reason why there is none."""
         if value is None:
             return Cell(DASH, mark=self.mark(reason or "not computed"))
         return Cell(form(value), kind=kind)
 
-    def entry(self, entry, form=formats.number):
+    def entry(self, entry, form=number_format.number):
         """The cell of an entry of metrics.json: a value with its interval."""
         if entry is None:
             return self.number(None)
@@ -101,7 +101,7 @@ class Table:
         mark = self.mark("; ".join(reasons)) if reasons else ""
         return Cell(form(entry["value"]), detail, mark)
 
-    def value(self, entry, form=formats.number):
+    def value(self, entry, form=number_format.number):
         """The same without its interval, where there never is one."""
         return self.number(entry["value"], entry.get("reason"), form)
 

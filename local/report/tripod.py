@@ -3,9 +3,9 @@
 Collins and others (2024), BMJ 385:e078378, https://doi.org/10.1136/bmj-2023-078378.
 """
 
-from local.formats import counted, listed
 from local.report import described
 from local.report.tables import Table, word
+from local.utils.number_format import counted, listed
 
 AUTHORS = "To be filled in by the authors"
 
@@ -74,7 +74,7 @@ def checklist(evidence):
 
     Arguments
     ---------
-    evidence : evidence.Evidence
+    evidence : result.EvaluationResult
 
     Returns
     -------

@@ -18,7 +18,7 @@ import soundfile
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from local.errors import UserError  # noqa: E402
+from local.utils.errors import UserError  # noqa: E402
 from recipes.corpus import new_corpus, write_metadata, write_rows  # noqa: E402
 
 LABELS_FILE = Path(__file__).with_name("labels.txt")

@@ -21,8 +21,8 @@ import soundfile
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from local.errors import UserError  # noqa: E402
-from local.files import write_json  # noqa: E402
+from local.utils.errors import UserError  # noqa: E402
+from local.utils.files import write_json  # noqa: E402
 
 #: Small enough for many runs on a CPU.
 COMMON = (

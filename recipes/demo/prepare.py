@@ -27,9 +27,9 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from local.errors import UserError  # noqa: E402
-from local.files import folder_beside  # noqa: E402
-from local.progress import progress  # noqa: E402
+from local.utils.errors import UserError  # noqa: E402
+from local.utils.files import folder_beside  # noqa: E402
+from local.utils.progress import progress  # noqa: E402
 from recipes.demo.cohort import LABELS, draw_cohort  # noqa: E402
 from recipes.demo.raters import draw_panel  # noqa: E402
 

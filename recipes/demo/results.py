@@ -10,8 +10,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from local.flags import read_audit
-from local.tables import format_results
+from local.evaluation.flags import read_audit
+from local.report.terminal import format_results
 
 
 def main():

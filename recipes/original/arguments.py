@@ -4,11 +4,11 @@ import numbers
 import reprlib
 from pathlib import Path
 
-from local import models
-from local.errors import UserError
-from local.labels import flatten, read_label_groups
-from local.manifests import RESERVED
-from local.settings import check_numbers, check_values
+from local.data.labels import flatten, read_label_groups
+from local.data.manifests import RESERVED
+from local.model import heads
+from local.training.settings import check_numbers, check_values
+from local.utils.errors import UserError
 
 #: Above every sensible size, so that a wrong one doesn't fill the memory.
 MAX_SIZE = 1_000_000
@@ -35,7 +35,7 @@ NEEDED = {
     "clf_bottleneck": (lambda value: _is_whole(value, 1), "a size"),
     "activation": (lambda value: isinstance(value, str), "a name"),
     "layernorm": (lambda value: isinstance(value, bool), "True or False"),
-    "pooling_mode": (lambda value: value in models.POOLING_MODES, "mean or sum"),
+    "pooling_mode": (lambda value: value in heads.POOLING_MODES, "mean or sum"),
     "loss": (lambda value: value in ("BCE", "MSE"), "BCE or MSE"),
 }
 #: Those of them that only count together with a switch, and where it must stand.

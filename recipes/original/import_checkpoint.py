@@ -23,24 +23,20 @@ import ruamel.yaml
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from local import cli  # noqa: E402 (before what loads PyTorch: see local.threads)
+from local.utils import cli  # noqa: E402 (before what loads PyTorch: see local.threads)
 
 # isort: split
 from speechbrain.utils.run_opts import RunOptions  # noqa: E402
 
-from local.addresses import output_path  # noqa: E402
-from local.brain import SELECTION, ClinicalBrain  # noqa: E402
-from local.config import (  # noqa: E402
-    load_hparams,
-    parse_value,
-    plain_values,
-)
-from local.corpus import check_dataset_name  # noqa: E402
-from local.errors import UserError  # noqa: E402
-from local.experiment import save_hparams  # noqa: E402
-from local.files import folder_beside, write_json  # noqa: E402
-from local.labels import flatten, parse_label_types  # noqa: E402
-from local.settings import check_numbers, check_window  # noqa: E402
+from local.data.corpus import check_dataset_name  # noqa: E402
+from local.data.labels import flatten, parse_label_types  # noqa: E402
+from local.storage.addresses import output_path  # noqa: E402
+from local.training.brain import SELECTION, ClinicalBrain  # noqa: E402
+from local.training.experiment import save_hparams  # noqa: E402
+from local.training.settings import check_numbers, check_window  # noqa: E402
+from local.utils.errors import UserError  # noqa: E402
+from local.utils.files import folder_beside, write_json  # noqa: E402
+from local.utils.yaml_files import load_hparams, parse_value, plain_values  # noqa: E402
 from recipes.original.arguments import (  # noqa: E402
     carried_values,
     label_groups,

@@ -9,7 +9,7 @@ import pathlib
 import pickle
 import pickletools
 
-from local.errors import UserError
+from local.utils.errors import UserError
 
 MAX_BYTES = 1_000_000
 MAX_MEMO = 1_000_000  # entries that an unpickler reserves memory for

@@ -6,9 +6,9 @@ import warnings
 import torch
 from speechbrain.lobes.models.ECAPA_TDNN import ECAPA_TDNN
 
-from local import models
-from local.errors import UserError
-from local.original import n_features
+from local.model import heads
+from local.model.legacy_front_end import n_features
+from local.utils.errors import UserError
 
 #: Our modules, and the beginning of their keys in an original state dict.
 PREFIXES = {
@@ -134,7 +134,7 @@ def expected_shapes(values, sizes):
     -------
     dict of str to tuple of int
     """
-    size = models.head_input_size(
+    size = heads.head_input_size(
         values["lin_neurons"], values["shared_dense"], values["sd_bottleneck"]
     )
     with torch.device("meta"):  # sizes alone, whatever they are
@@ -143,10 +143,10 @@ def expected_shapes(values, sizes):
                 n_features(values["fbank"], values["n_mfcc"], values["n_mels"]),
                 lin_neurons=values["lin_neurons"],
             ),
-            "shared_dense": models.SharedDense(
+            "shared_dense": heads.SharedDense(
                 values["lin_neurons"], values["sd_bottleneck"], values["shared_dense"]
             ),
-            "classifier": models.ClassifierHeads(
+            "classifier": heads.ClassifierHeads(
                 size,
                 [[""] * n_labels for n_labels in sizes],
                 clf_bottleneck=values["clf_bottleneck"],

@@ -11,13 +11,13 @@ import time
 import numpy as np
 from scipy.special import expit
 
-from local.intervals import (
+from local.metrics.intervals import (
     N_DRAWS,
     auroc_interval,
     bootstrap_intervals,
     macro_intervals,
 )
-from local.measures import PROBABILITY_MEASURES, threshold_measures
+from local.metrics.measures import PROBABILITY_MEASURES, threshold_measures
 
 N_LABELS, N_SUBJECTS, N_RECORDINGS = 10, 1_000, 10
 

@@ -32,14 +32,15 @@ import torch
 from speechbrain.inference.classifiers import EncoderClassifier
 from turns import make_recordings, print_ratio, take_turns
 
-from local import audio, embeddings
-from local.brain import ClinicalBrain
-from local.bulk import Parts, extract_parts
-from local.config import load_hparams
-from local.engine import Engine
-from local.manifests import build_manifest
-from local.recordings import FolderRecordings
-from local.windows import split_long
+from local.audio import loading
+from local.data.manifests import build_manifest
+from local.data.recordings import FolderRecordings
+from local.data.windows import split_long
+from local.inference import embeddings
+from local.inference.engine import Engine
+from local.inference.extraction import Parts, extract_parts
+from local.training.brain import ClinicalBrain
+from local.utils.yaml_files import load_hparams
 
 ROOT = Path(__file__).parents[2]
 MODEL_RATE = 16000
@@ -136,7 +137,7 @@ class Original(torch.utils.data.Dataset):
     def __getitem__(self, i):
         path = self.folder / "audio" / self.uids[i] / "waveform.wav"
         samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
-        waveform = audio.resample(torch.from_numpy(samples.T[0]), rate, MODEL_RATE)
+        waveform = loading.resample(torch.from_numpy(samples.T[0]), rate, MODEL_RATE)
         clip = torch.zeros(10 * MODEL_RATE)
         n = min(len(waveform), len(clip))
         clip[:n] = waveform[:n]

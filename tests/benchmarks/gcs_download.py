@@ -4,8 +4,8 @@
 
 Downloads 500 objects of 100 kB from the tests' bucket server, which waits 100 ms
 before it answers each request: first one by one, then with the threads that
-`local.gcs.download_many` takes unless told otherwise. Both are measured in this run,
-after one download that makes the client; client, proxy and emulator share this
+`local.storage.gcs.download_many` takes unless told otherwise. Both are measured in this
+run, after one download that makes the client; client, proxy and emulator share this
 process, so that the ratio is a lower bound. It takes about 70 s.
 """
 
@@ -16,8 +16,8 @@ from pathlib import Path
 
 from gcs_server import bucket_server, running_emulator
 
-from local import gcs
-from local.gcs.parallel import N_THREADS
+from local.storage import gcs
+from local.storage.gcs.parallel import N_THREADS
 
 N_OBJECTS, N_BYTES = 500, 100_000
 LATENCY_S = 0.1

@@ -5,8 +5,8 @@
 A step of the demo's network (256 channels, 16 recordings of 3 s, optimiser of
 hparams/train.yaml) on as many threads as there are cores, which wait for each other
 - as OpenMP has them by default (they look for work for some milliseconds),
-- as local.threads has them (they look a thousand times, then sleep), or asleep at once;
-and on one thread. Each is a process of its own, and they take turns: first while
+- as local.utils.threads has them (they look a thousand times, then sleep), or asleep at
+once; and on one thread. Each is a process of its own, and they take turns: first while
 nothing else runs, then beside two busy processes for every core. Ratios are by rounds;
 the load average stands beside them, as on a machine that others use the first part
 measures what the second does.
@@ -38,11 +38,11 @@ class Steps:
     """Training steps, on waveforms of noise."""
 
     def __init__(self, n_steps):
-        from local import models  # isort: skip (before torch, as in every script)
+        from local.model import heads  # isort: skip (before torch, as in every script)
         import torch
         from training_epoch import LABELS, new_brain
 
-        from local.memory import keep_freed_memory
+        from local.utils.memory import keep_freed_memory
 
         keep_freed_memory()
         with tempfile.TemporaryDirectory() as folder:
@@ -52,7 +52,7 @@ class Steps:
         self.waveforms = torch.randn(BATCH_SIZE, n_samples, generator=generator)
         n_labels = len(LABELS)
         self.targets = torch.randint(2, (BATCH_SIZE, n_labels), generator=generator)
-        self.loss, self.models = hparams["compute_loss"], models
+        self.loss, self.models = hparams["compute_loss"], heads
         self.n_steps = n_steps
         print(f"{torch.get_num_threads()} threads", flush=True)
 

@@ -29,12 +29,15 @@ from speechbrain.dataio.dataloader import make_dataloader
 from speechbrain.utils.run_opts import RunOptions
 from turns import make_recordings, print_ratio, take_turns
 
-from local import audio, dataio, models, training
-from local.batches import BucketedBatches, training_lengths
-from local.config import load_hparams
-from local.memory import keep_freed_memory
-from local.original import OriginalClip
-from local.recordings import FolderRecordings
+from local.audio import loading
+from local.data import dataset as dataio
+from local.data.recordings import FolderRecordings
+from local.data.samplers import BucketedBatches, training_lengths
+from local.model import heads
+from local.model.legacy_front_end import OriginalClip
+from local.training import fit
+from local.utils.memory import keep_freed_memory
+from local.utils.yaml_files import load_hparams
 
 YAML = Path(__file__).parents[2] / "hparams" / "train.yaml"
 LABELS = ["a", "b", "c", "d", "e"]
@@ -53,7 +56,7 @@ def new_brain(folder, overrides=None, **run_opts):
     hparams = load_hparams(YAML, needed | (overrides or {}))
     keys = ("compile_module_keys", "compile_using_dynamic_shape_tracing")
     run_opts |= {key: hparams[key] for key in keys}
-    brain = training.build_brain(
+    brain = fit.build_brain(
         {**hparams, "checkpointer": None}, RunOptions.from_dictionary(run_opts)
     )
     brain._compile()  # as `fit` does
@@ -107,8 +110,8 @@ class OriginalDataset(torch.utils.data.Dataset):
         return len(self.names)
 
     def __getitem__(self, i):
-        files = audio.recording_files(self.folder / self.names[i])
-        waveform = audio.load_recording(files, audio.read_metadata(files))
+        files = loading.recording_files(self.folder / self.names[i])
+        waveform = loading.load_recording(files, loading.read_metadata(files))
         waveform = self.clip(waveform, self.names[i])
         return self.front_end(waveform.unsqueeze(0)).squeeze(0), self.targets[i]
 
@@ -118,7 +121,7 @@ class Original:
 
     def __init__(self, folder, manifest):
         # SpeechBrain's network as it is
-        with unittest.mock.patch("local.brain.make_lean"):
+        with unittest.mock.patch("local.training.brain.make_lean"):
             self.brain, hparams = new_brain(folder)
         clip = OriginalClip(hparams["clip_length"], hparams["sample_rate"])
         front_end = hparams["compute_features"]
@@ -133,7 +136,7 @@ class Original:
         for features, targets in self.loader:
             lengths = torch.ones(len(features))
             features = self.normalise(features, lengths)
-            outputs = models.classify(self.brain.modules, features, lengths)
+            outputs = heads.classify(self.brain.modules, features, lengths)
             self.loss(outputs.logits, targets).backward()
             self.brain.optimizers_step()
 

@@ -25,8 +25,8 @@ import numpy as np
 import soundfile
 from av.stream import Disposition
 
-from local import audio, inspection
-from local.errors import BadRecording
+from local.audio import inspection, loading
+from local.utils.errors import BadRecording
 from tests.audio_files import write_metadata
 
 SLACK_S = 0.26
@@ -216,10 +216,10 @@ def truth(path, codec):
 def outcome(folder):
     """(samples or None, what was told) of the recording in a folder."""
     try:
-        files = audio.recording_files(folder)
+        files = loading.recording_files(folder)
         report = inspection.inspect_recording(files, min_duration_s=0)
-        metadata = audio.read_metadata(files)
-        waveform = audio.load_recording(files, metadata, sample_rate=0).numpy()
+        metadata = loading.read_metadata(files)
+        waveform = loading.load_recording(files, metadata, sample_rate=0).numpy()
     except BadRecording as reason:
         return None, [str(reason)]
     usual = ("metadata.json", "recorded at", "clipped")

@@ -27,8 +27,8 @@ import av
 import numpy as np
 import torch
 
-from local import audio, inspection
-from local.errors import BadRecording
+from local.audio import inspection, loading
+from local.utils.errors import BadRecording
 from tests.audio_files import ENCODERS, make_recording, sine
 
 #: Extension and encoding of what is damaged; `metadata` is a WAV's metadata.json.
@@ -132,11 +132,11 @@ def outcome(folder, number):
     backend = "librosa" if number % 8 == 7 else "soundfile"
     is_inspected = False
     try:
-        files = audio.recording_files(folder)
+        files = loading.recording_files(folder)
         report = inspection.inspect_recording(files, backend=backend)
         is_inspected = True
-        metadata = audio.read_metadata(files)
-        waveform = audio.load_recording(files, metadata, backend=backend)
+        metadata = loading.read_metadata(files)
+        waveform = loading.load_recording(files, metadata, backend=backend)
     except BadRecording as reason:
         if is_inspected:
             return f"inspected, but not loaded: {reason}"

@@ -24,8 +24,8 @@ import torch
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from local import audio, inspection  # noqa: E402
-from local.audit import audit_labels, extract  # noqa: E402
+from local.audio import inspection, loading  # noqa: E402
+from local.evaluation.confound_audit import audit_labels, extract  # noqa: E402
 from recipes.demo.cohort import LABELS  # noqa: E402
 
 RATE = 16000
@@ -62,7 +62,7 @@ def audit_corpus(seed, options):
     Returns
     -------
     dict
-        As `local.audit.audit_labels` gives it.
+        As `local.evaluation.confound_audit.audit_labels` gives it.
     """
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
@@ -86,9 +86,9 @@ def measure_corpus(folder):
     manifest = pd.concat(tables, ignore_index=True)
     rows = []
     for uid in manifest["uid"]:
-        files = audio.recording_files(folder / "audio" / uid)
+        files = loading.recording_files(folder / "audio" / uid)
         row = vars(inspection.inspect_recording(files))
-        waveform = audio.load_recording(files, audio.read_metadata(files))
+        waveform = loading.load_recording(files, loading.read_metadata(files))
         rows.append(extract(waveform, RATE, row)[0])
     return manifest, pd.DataFrame(rows)
 

@@ -8,8 +8,8 @@ Prints the tables of docs/intervals.md within ten minutes on one core.
 import numpy as np
 from scipy.stats import norm
 
-from local.intervals import auroc_interval, bootstrap_intervals
-from local.measures import auroc
+from local.metrics.intervals import auroc_interval, bootstrap_intervals
+from local.metrics.measures import auroc
 
 N_SUBJECTS = (20, 40, 100)
 TRUTHS = (0.75, 0.90, 0.97)

@@ -1,0 +1,437 @@
+"""From an audio file to its samples, and whether the file is whole.
+
+libsndfile (through soundfile, or librosa) reads what it can, FFmpeg (through PyAV)
+MP3 and the rest. Both read as far as headers tell them, so what they give is compared
+with what `containers` finds in the file's bytes. Audio travels as blocks
+`(position, samples, rate)`: the number of the block's first sample, float32 [channels,
+samples] and Hz. So inspecting a recording of an hour needs no more memory than one of
+a minute.
+"""
+
+import contextlib
+import dataclasses
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import av
+import librosa
+import numpy as np
+import soundfile
+
+from local.audio.containers import pieces
+from local.audio.ffmpeg import LENGTH_SLACK_S, decoded_blocks, read_header
+from local.audio.pieces import Excerpt, Piece
+from local.utils.errors import BadRecording
+from local.utils.files import file_size
+
+BACKENDS = ("soundfile", "librosa")
+#: Counts up where the same file would give other samples than before.
+REVISION = 2
+
+#: Samples that are decoded at a time, of all channels together.
+BLOCK = 1 << 20
+
+# What a recording may be. Generous: beyond lie damaged headers, and files of a few
+# bytes that unfold to terabytes.
+MAX_DURATION_S = 24 * 3600
+MAX_CHANNELS = 256
+MIN_RATE, MAX_RATE = 1000, 768_000  # Hz
+#: Samples of all channels: 24 h at 192 kHz, some minutes of decoding.
+MAX_SAMPLES = 1 << 34
+#: `end_s` in a CSV is rounded, so it may lie this far beyond the last sample.
+END_SLACK_S = 0.01
+#: libsndfile's "unknown" is 2^63 - 1.
+UNKNOWN_FRAMES = 1 << 62
+
+
+@dataclass(frozen=True)
+class AudioInfo:
+    """What a file's header says.
+
+    Arguments
+    ---------
+    sample_rate : int
+        In Hz.
+    channels : int
+        Number of channels.
+    n_samples : int
+        Samples per channel.
+    format : str
+        The container: "WAV", "MP3", "mov,mp4,m4a,3gp,3g2,mj2", …
+    codec : str
+        The encoding within: "PCM_16", "MPEG_LAYER_III", "aac", …
+    reader : str
+        The library that reads it: "soundfile" or "pyav".
+    is_promise : bool
+        Whether the header states `n_samples`; otherwise it is an estimate.
+    piece : containers.Piece
+        Which part of the file it is about.
+    track : int
+        Which of FFmpeg's streams is read.
+    parts : tuple of AudioInfo
+        The recordings of a file that was joined of several; empty for most.
+    warnings : list of str
+        What is odd about the file; decoding may add to it.
+    """
+
+    sample_rate: int
+    channels: int
+    n_samples: int
+    format: str
+    codec: str
+    reader: str
+    is_promise: bool
+    piece: Piece
+    track: int = 0
+    parts: tuple = ()
+    warnings: list = field(default_factory=list)
+
+
+def probe(path):
+    """Reads an audio file's header.
+
+    Arguments
+    ---------
+    path : str or Path
+        The audio file.
+
+    Returns
+    -------
+    info : AudioInfo
+        What the header says.
+
+    Raises
+    ------
+    BadRecording
+        If the file is missing, empty or no audio that anything here reads, or if its
+        header tells of more than the limits above.
+    """
+    path = Path(path)
+    with reasons_named(path):
+        if file_size(path) == 0:
+            raise BadRecording(f"{path.name} is empty (0 bytes)")
+        found = pieces(path)
+        parts = [_probe(path, piece) for piece in found]
+    info = parts[0] if len(parts) == 1 else _joined_info(parts)
+    n_samples = info.n_samples if info.is_promise else 0
+    _check_limits(path, info.sample_rate, info.channels, n_samples)
+    return info
+
+
+def _joined_info(parts):
+    """An AudioInfo for all recordings of a file, from theirs."""
+    rate = parts[0].sample_rate
+    joined = f"{len(parts)} recordings joined in one file, read one after the other"
+    return dataclasses.replace(
+        parts[0],
+        n_samples=round(
+            sum(part.n_samples / part.sample_rate for part in parts) * rate
+        ),
+        is_promise=all(part.is_promise for part in parts),
+        parts=tuple(parts),
+        warnings=[joined, *(note for part in parts for note in part.warnings)],
+    )
+
+
+def _check_limits(path, rate, channels, n_samples):
+    """Raises BadRecording for what no recording is; n_samples per channel."""
+    problems = []
+    if not MIN_RATE <= rate <= MAX_RATE:
+        problems.append(f"{rate} Hz (expected {MIN_RATE} to {MAX_RATE})")
+    if not 1 <= channels <= MAX_CHANNELS:
+        problems.append(f"{channels} channels (expected 1 to {MAX_CHANNELS})")
+    if n_samples > MAX_DURATION_S * rate:
+        problems.append(f"more than {MAX_DURATION_S // 3600} h of sound")
+    elif n_samples * channels > MAX_SAMPLES:
+        problems.append(f"more than {MAX_SAMPLES} samples")
+    if problems:
+        raise BadRecording(f"{path.name} has {' and '.join(problems)} by its header")
+
+
+@contextlib.contextmanager
+def _opened(path, piece):
+    """What the libraries open: a path, or a piece of the file as a file."""
+    if piece.is_whole:
+        yield str(path.absolute())  # FFmpeg takes "a:b/c" for a protocol
+    else:
+        with Excerpt(path, piece) as file:
+            yield file
+
+
+def _probe(path, piece):
+    warnings = [piece.warning] if piece.warning else []
+    try:
+        with _opened(path, piece) as source:
+            header = soundfile.info(source)
+    except (soundfile.LibsndfileError, TypeError):
+        # TypeError: soundfile wants every detail of a file called ".raw".
+        return _probe_with_pyav(path, piece, warnings)
+    if header.format == "MP3" or header.frames >= UNKNOWN_FRAMES or piece.needs_ffmpeg:
+        # libsndfile reads an MP3 as far as its first frame tells, or as it guesses
+        # from its bit rate: of 20 s of variable rate, 8. In a FLAC that doesn't state
+        # its length (written to a pipe) it can't read at all. FFmpeg reads to the end.
+        return _probe_with_pyav(path, piece, warnings)
+    return AudioInfo(
+        sample_rate=header.samplerate,
+        channels=header.channels,
+        n_samples=header.frames,
+        format=header.format,
+        codec=header.subtype,
+        reader="soundfile",
+        is_promise=True,
+        piece=piece,
+        warnings=warnings,
+    )
+
+
+def blocks(path, info, backend, start_s=None, end_s=None):
+    """Yields at least one block of a file's segment, and finds truncated files.
+
+    Arguments
+    ---------
+    path : Path
+        The audio file.
+    info : AudioInfo
+        From `probe`.
+    backend : str
+        "soundfile" or "librosa".
+    start_s, end_s : float or None
+        The segment in seconds; None is the beginning or the end.
+
+    Yields
+    ------
+    position : int
+        Number of the block's first sample in the file.
+    samples : np.ndarray
+        float32 [channels, samples].
+    rate : int
+        In Hz.
+
+    Raises
+    ------
+    BadRecording
+        If the file can't be decoded, is truncated or empty, or if the segment
+        reaches beyond its end.
+    """
+    if backend not in BACKENDS:
+        raise ValueError(f"backend should be one of {BACKENDS}, found {backend!r}")
+    is_whole = start_s is None and end_s is None
+    segment = "" if is_whole else f" from {start_s or 0:g} s to {end_s or 'the end'}"
+    start_s = 0.0 if start_s is None else start_s
+    last_s = MAX_DURATION_S + 1 if end_s is None else end_s
+    if not 0 <= start_s < last_s <= MAX_DURATION_S + 1:
+        raise BadRecording(
+            f"the segment should have 0 <= start_s < end_s <= {MAX_DURATION_S}, found "
+            f"start_s {start_s} and end_s {end_s}"
+        )
+    is_empty = True
+    for block in _cut(_joined(path, info, backend, start_s), path, start_s, end_s):
+        is_empty = False
+        yield block
+    if is_empty:
+        raise BadRecording(f"{path.name} holds no samples{segment}")
+
+
+def _joined(path, info, backend, start_s):
+    """Yields the blocks of all parts, one part behind the other."""
+    behind, n_samples, shape = 0, 0, None
+    for part in info.parts or (info,):
+        first_s = 0.0 if info.parts else start_s
+        with reasons_named(path):
+            _check_bytes(path, part, backend)
+        for position, samples, rate in _complete(path, part, backend, first_s):
+            if shape not in (None, (rate, len(samples))):
+                raise BadRecording(
+                    f"{path.name} changes its rate or channels on the way, from "
+                    f"{shape[0]} Hz and {shape[1]} channel(s) to {rate} Hz and "
+                    f"{len(samples)}"
+                )
+            shape = rate, len(samples)
+            n_samples = behind + position + samples.shape[1]
+            _check_limits(path, rate, len(samples), n_samples)
+            yield behind + position, samples, rate
+        behind = n_samples
+
+
+def _decoded(path, part, backend, start_s):
+    """Yields the blocks of a part, which may begin at a later one."""
+    if part.reader == "pyav":
+        with _opened(path, part.piece) as source:
+            yield from decoded_blocks(source, path.name, part.track, part.warnings)
+    elif backend == "librosa":
+        yield from _blocks_from_librosa(path, part)
+    else:
+        yield from _blocks_from_soundfile(path, part, start_s)
+
+
+@contextlib.contextmanager
+def reasons_named(path):
+    """Turns what the libraries raise into BadRecording.
+
+    Arguments
+    ---------
+    path : Path
+        The file that the message names.
+    """
+    try:
+        yield
+    except soundfile.LibsndfileError as error:
+        reason = error.error_string or f"libsndfile's error {error.code}"
+        raise BadRecording(f"{path.name} can't be decoded: {reason}") from error
+    except av.FFmpegError as error:
+        raise BadRecording(f"{path.name} can't be decoded: {error.strerror}") from error
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise BadRecording(f"{path.name} can't be read: {reason}") from error
+    except MemoryError as error:
+        raise BadRecording(
+            f"{path.name} needs more memory to be decoded than there is"
+        ) from error
+
+
+@contextlib.contextmanager
+def _sound_file(path, part):
+    """A piece opened by libsndfile; finds what a FLAC holds beyond its own number.
+
+    A FLAC tells of its samples, not of their bytes: whether there are more shows only
+    where libsndfile has stopped reading.
+    """
+    with _opened(path, part.piece) as source:
+        if part.format != "FLAC" or not isinstance(source, str):
+            with soundfile.SoundFile(source) as file:
+                yield file
+            return
+    with (
+        path.open("rb") as raw,
+        soundfile.SoundFile(raw.fileno(), closefd=False) as file,
+    ):
+        yield file
+        n_read = os.lseek(raw.fileno(), 0, os.SEEK_CUR)
+        n_more = part.piece.end - n_read
+        found_s = file.frames / file.samplerate
+        if n_more * found_s > LENGTH_SLACK_S * n_read:
+            raise BadRecording(
+                f"{path.name} is damaged: its header tells of {found_s:.2f} s, and "
+                f"{n_more} more bytes follow"
+            )
+
+
+def _blocks_from_soundfile(path, part, start_s):
+    # After a jump, lossy codecs decode slightly different samples.
+    lossy = ("MPEG", "VORBIS", "OPUS", "ADPCM", "GSM", "NMS", "G72")
+    can_seek = not any(word in part.codec for word in lossy)
+    with _sound_file(path, part) as file:
+        position = 0
+        if can_seek and start_s:
+            position = file.seek(min(round(start_s * file.samplerate), file.frames))
+        length = max(1, BLOCK // file.channels)
+        while True:
+            samples = file.read(length, dtype="float32", always_2d=True).T
+            yield position, samples, file.samplerate
+            position += samples.shape[1]
+            if samples.shape[1] < length:
+                return
+
+
+def _blocks_from_librosa(path, part):
+    # Not its path: what libsndfile can't read librosa hands to any program it finds.
+    with _sound_file(path, part) as file:
+        if file.seekable():
+            samples, rate = librosa.load(file, sr=None, mono=False)
+        else:  # GSM: librosa can't tell how much there is to read
+            samples = file.read(file.frames, dtype="float32", always_2d=True).T
+            rate = file.samplerate
+    yield 0, np.atleast_2d(samples), int(rate)
+
+
+def _complete(path, part, backend, start_s):
+    """Passes a part's blocks on; compares lengths at the end."""
+    found_s = 0.0
+    found = _decoded(path, part, backend, start_s)
+    while True:
+        with reasons_named(path):
+            block = next(found, None)
+        if block is None:
+            break
+        yield block
+        found_s = (block[0] + block[1].shape[1]) / block[2]
+    expected_s = part.n_samples / part.sample_rate
+    if part.is_promise and found_s < expected_s - LENGTH_SLACK_S:
+        raise BadRecording(
+            f"{path.name} is truncated or damaged: expected {expected_s:.2f} s by its "
+            f"header, found {found_s:.2f} s"
+        )
+
+
+def _cut(found, path, start_s, end_s):
+    """Passes on what lies in the segment; stops decoding at its end."""
+    found_s = 0.0
+    for position, samples, rate in found:
+        n_samples = samples.shape[1]
+        first = max(0, round(start_s * rate) - position)
+        last = n_samples if end_s is None else max(0, round(end_s * rate) - position)
+        if samples[:, first:last].size:
+            yield position, samples[:, first:last], rate
+        if last < n_samples:
+            return
+        found_s = (position + n_samples) / rate
+    is_beyond = end_s is not None and end_s > found_s + END_SLACK_S
+    if found_s and (is_beyond or start_s >= found_s):
+        end = "the end" if end_s is None else f"{end_s:g} s"
+        raise BadRecording(
+            f"the segment from {start_s:g} s to {end} reaches beyond the end of "
+            f"{path.name}, which has {found_s:.2f} s"
+        )
+
+
+def _probe_with_pyav(path, piece, warnings):
+    try:
+        with _opened(path, piece) as source:
+            header = read_header(source, path.name)
+    except av.FFmpegError as error:
+        raise BadRecording(
+            f"{path.name} is no audio that libsndfile or FFmpeg can read "
+            f"({error.strerror})"
+        ) from error
+    if piece.n_samples is not None:
+        header |= {"n_samples": piece.n_samples, "is_promise": True}
+    header["warnings"] = warnings + header["warnings"]
+    return AudioInfo(**header, reader="pyav", piece=piece)
+
+
+def _check_bytes(path, part, backend):
+    """Raises BadRecording if a container has not the bytes that it tells of.
+
+    libsndfile and FFmpeg read such a file to its end, or to the end that its header
+    names, without a word.
+    """
+    promised, piece = part.piece.promised, part.piece
+    if promised is None or (part.is_promise and not piece.is_sound):
+        return
+    present = piece.present
+    if present < promised:
+        found_s = _seconds(path, part, backend) if piece.is_sound else 0
+        seconds = f"{found_s * promised / max(present, 1):.2f} s ({promised} bytes)"
+        raise BadRecording(
+            f"{path.name} is truncated: expected {seconds} by its header, "
+            f"found {found_s:.2f} s ({present} bytes)"
+            if found_s
+            else f"{path.name} is truncated: its header promises {promised} bytes, "
+            f"found {present or 'none'}"
+        )
+    found_s = part.n_samples / part.sample_rate
+    if piece.n_more * found_s > LENGTH_SLACK_S * promised:
+        raise BadRecording(
+            f"{path.name} is damaged: its header tells of {promised} bytes of samples, "
+            f"{found_s:.2f} s, and {piece.n_more} more bytes follow"
+        )
+
+
+def _seconds(path, part, backend):
+    """How much of a damaged file can be decoded."""
+    found_s = 0.0
+    with contextlib.suppress(av.FFmpegError, soundfile.LibsndfileError):
+        for position, samples, rate in _decoded(path, part, backend, 0.0):
+            found_s = (position + samples.shape[1]) / rate
+    return found_s

@@ -1,0 +1,132 @@
+"""Containers whose header tells of their length at a fixed place: AU, SPHERE, WMA, …
+
+A function that measures takes the file, its first bytes and where it begins. It gives
+the position of the samples, their bytes, and where the length stands, if that may be
+unknown; None if the header doesn't tell.
+"""
+
+import dataclasses
+import re
+
+from local.audio.pieces import (
+    SHORTEST,
+    UNKNOWN,
+    Piece,
+    n_bytes_left,
+    read_at,
+    with_unknown_length,
+)
+
+MAX_BLOCKS = 100_000
+
+
+def with_length(measure, file, head, start, size):
+    """The piece with the header that `measure` reads, in a list."""
+    measured = measure(file, head, start)
+    if measured is None:
+        return [Piece(start, size)]
+    position, length, *field = measured
+    is_short = length < SHORTEST and position + length < size
+    if field and (is_short or length >= UNKNOWN[4]):
+        return [
+            with_unknown_length(start, size, position, (start + field[0], 4, 0), "big")
+        ]
+    end = position + length
+    if end > start and head[:4] == read_at(file, end, 4):
+        return [Piece(start, end, position, length)]
+    return [Piece(start, size, position, length, n_more=n_bytes_left(file, end, size))]
+
+
+def au(file, head, start):
+    """Sun and NeXT."""
+    position, length = (int.from_bytes(head[i : i + 4], "big") for i in (4, 8))
+    return start + position, length, 8
+
+
+def sphere(file, head, start):
+    """NIST SPHERE, unless its samples are compressed."""
+    text = read_at(file, start, 1024).decode("ascii", "replace")
+    fields = dict(re.findall(r"^(\S+) -\S+ (\S+)", text, re.MULTILINE))
+    names = ("sample_count", "channel_count", "sample_n_bytes")
+    numbers = [
+        int(fields[n]) for n in names if re.fullmatch(r"\d{1,12}", fields.get(n, ""))
+    ]
+    if len(numbers) < len(names) or "," in fields.get("sample_coding", ""):
+        return None
+    header = head[8:16].strip()
+    n_header = int(header) if header.isdigit() else 1024
+    return start + n_header, numbers[0] * numbers[1] * numbers[2]
+
+
+def avr(file, head, start):
+    """Atari."""
+    channels = 1 if head[12:14] == b"\0\0" else 2
+    n_samples = int.from_bytes(head[26:30], "big")
+    return start + 128, n_samples * channels * head[15] // 8
+
+
+def psion(file, head, start):
+    """Psion's A-law, of a byte per sample."""
+    return start + 32, int.from_bytes(head[18:22], "big")
+
+
+def voc(file, head, start, size):
+    """The piece that begins with a VOC, in a list.
+
+    It has blocks of a byte of type and three of length, to one of type 0.
+    """
+    first = position = start + int.from_bytes(head[20:22], "little")
+    n_blocks = 0
+    while n_blocks < MAX_BLOCKS:
+        block = read_at(file, position, 4)
+        if len(block) < 4 or not 1 <= block[0] <= 9:
+            break
+        n_blocks += 1
+        position += 4 + int.from_bytes(block[1:], "little")
+    position += block[:1] == b"\0"
+    [piece] = with_length(lambda *_: (first, position - first), file, head, start, size)
+    return [dataclasses.replace(piece, needs_ffmpeg=n_blocks > 1)]
+
+
+def mat4(file, head, start):
+    """Matrices: a type, rows, columns, whether imaginary, length of the name."""
+    position = start
+    for _ in range(2):  # rate and samples
+        fields = [read_at(file, position + i, 4) for i in range(0, 20, 4)]
+        order = "little" if head[:4] == bytes(4) else "big"
+        kind, rows, columns, _, n_name = (int.from_bytes(f, order) for f in fields)
+        n_bytes = (8, 4, 4, 2, 2, 1)[min(kind // 10 % 10, 5)]
+        position += 20 + n_name + rows * columns * n_bytes
+    return start, position - start
+
+
+def mat5(file, head, start):
+    """Two elements: rate and samples."""
+    order = "little" if read_at(file, start + 126, 2) == b"IM" else "big"
+    position = start + 128
+    for _ in range(2):
+        length = int.from_bytes(read_at(file, position + 4, 4), order)
+        position += 8 + length
+    return start + 128, position - 8 - start - 128  # libsndfile counts 8 too many
+
+
+def sds(file, head, start):
+    """A MIDI dump: packets of 127 bytes, with 120 of two to four for a sample."""
+    n_samples = head[10] | head[11] << 7 | head[12] << 14
+    in_packet = 120 // max(2, -(-head[6] // 7))
+    return start + 21, -(-n_samples // in_packet) * 127
+
+
+def mpc(file, head, start):
+    """Akai, of 16 bits."""
+    return start + 42, int.from_bytes(head[30:34], "little") * 2 * (head[21] + 1)
+
+
+def asf(file, head, start):
+    """Windows Media, whose header tells of the whole file, unless it is a broadcast."""
+    properties = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
+    content = read_at(file, start, 1 << 16)
+    found = content.find(properties)
+    if found < 0 or content[found + 88 : found + 89] not in (b"\0", b"\2"):
+        return None
+    return start, int.from_bytes(content[found + 40 : found + 48], "little")

@@ -1,0 +1,402 @@
+"""From a recording's folder to a waveform.
+
+A recording is a folder with one `waveform.<ext>` of any format that libsndfile or,
+where that can't, FFmpeg (through PyAV) reads, and maybe `metadata.json`. All that can
+be wrong with one raises `BadRecording` with the reason: what was expected and what was
+found.
+"""
+
+import functools
+import json
+import math
+import unicodedata
+from pathlib import Path
+
+import numpy as np
+import soxr
+import torch
+import torchaudio
+
+from local.audio.decoding import blocks, probe, reasons_named
+from local.utils.errors import BadRecording
+from local.utils.files import file_size
+
+MIXES = ("mean", "sum")
+
+METADATA = "metadata.json"
+MAX_METADATA_BYTES = 1_000_000
+#: Above this, torchaudio's resampling kernel takes over 32 MB and many seconds.
+MAX_KERNEL_SIZE = 1 << 22
+#: Samples that torchaudio resamples at a time: it needs many times their memory.
+RESAMPLED_BLOCK = 1 << 22
+
+
+def is_recording_file(name):
+    """Whether a file of this name is a part of a recording.
+
+    Example
+    -------
+    >>> [is_recording_file(name) for name in ("waveform.wav", "metadata.json", "x.txt")]
+    [True, True, False]
+    """
+    return name == METADATA or name.startswith("waveform.")
+
+
+def recording_files(folder):
+    """The files of a recording on disk.
+
+    Arguments
+    ---------
+    folder : str or Path
+        The recording's folder.
+
+    Returns
+    -------
+    dict of str to Path
+        By name.
+
+    Raises
+    ------
+    BadRecording
+        If there is no such folder, or it can't be read.
+    """
+    folder = Path(folder)
+    with reasons_named(folder):
+        # A name that looks the same may be written in two ways: macOS takes "é" for
+        # two characters, most others for one.
+        forms = [unicodedata.normalize(form, folder.name) for form in ("NFC", "NFD")]
+        for name in (folder.name, *forms):
+            if folder.with_name(name).is_dir():
+                return {
+                    path.name: path
+                    for path in sorted(folder.with_name(name).iterdir())
+                    if is_recording_file(path.name)
+                }
+    raise BadRecording(f"there is no folder {folder}")
+
+
+def read_metadata(files):
+    """Reads a recording's metadata.json.
+
+    Arguments
+    ---------
+    files : dict of str to Path
+        The recording's, by name.
+
+    Returns
+    -------
+    metadata : dict
+        At least with "encoding"; empty where there is no such file, and the audio
+        file's header says it all.
+
+    Raises
+    ------
+    BadRecording
+        If the file is too large, not a JSON object in UTF-8, or without
+        "encoding".
+    """
+    path = files.get(METADATA)
+    if path is None:
+        return {}
+    with reasons_named(path):
+        if file_size(path) > MAX_METADATA_BYTES:
+            raise BadRecording(
+                f"metadata.json should be a few lines, but has more than "
+                f"{MAX_METADATA_BYTES} bytes"
+            )
+        content = path.read_bytes()
+    try:
+        metadata = json.loads(content.decode("utf-8-sig"))
+    except UnicodeDecodeError as error:
+        raise BadRecording(f"metadata.json is not UTF-8: {error}") from error
+    except (ValueError, RecursionError) as error:
+        raise BadRecording(f"metadata.json is not JSON: {error}") from error
+    if not isinstance(metadata, dict):
+        raise BadRecording(
+            'metadata.json should be an object like {"encoding": "WAV", '
+            f'"sample_rate_hz": 44100}}, found a {type(metadata).__name__}'
+        )
+    encoding = metadata.get("encoding")
+    if not isinstance(encoding, str) or not encoding.strip():
+        raise BadRecording(
+            f'metadata.json needs "encoding", e.g. "WAV"; found {encoding!r}'
+        )
+    return metadata
+
+
+def find_waveform(files, metadata):
+    """Finds a recording's audio file.
+
+    Arguments
+    ---------
+    files : dict of str to Path
+        The recording's, by name.
+    metadata : dict
+        From `read_metadata`.
+
+    Returns
+    -------
+    path : Path
+        `waveform.<encoding in lower case>`, else the only `waveform.*`.
+
+    Raises
+    ------
+    BadRecording
+        If there is none, or several and none is named after the encoding.
+    """
+    encoding = metadata.get("encoding")
+    named = f"waveform.{encoding.strip().lower()}" if encoding else None
+    # Names are compared, never joined: an encoding of "/../x" finds nothing.
+    if named in files:
+        return files[named]
+    found = {
+        name: path
+        for name, path in files.items()
+        if name != METADATA and not path.is_dir()
+    }
+    if len(found) == 1:
+        return next(iter(found.values()))
+    if named is None:
+        raise BadRecording(
+            f"there are several waveforms: {', '.join(found)}; keep one, or name its "
+            f'encoding in {METADATA}, as {{"encoding": "WAV"}}'
+            if found
+            else "there is no waveform.*"
+        )
+    if not found:
+        raise BadRecording(f"{named} is missing, and there is no other waveform.*")
+    raise BadRecording(
+        f"{named} is missing, and there are several others: {', '.join(found)}"
+    )
+
+
+def decode(path, backend="soundfile", start_s=None, end_s=None):
+    """Decodes an audio file, or a segment of it, at its own rate.
+
+    Integers become floats in [-1, 1). MP3 and what libsndfile can't read, FFmpeg does,
+    with either backend. Uncompressed files and FLAC are read from `start_s` on,
+    others decoded from their beginning.
+
+    Arguments
+    ---------
+    path : str or Path
+        The audio file.
+    backend : str
+        "soundfile" or "librosa".
+    start_s, end_s : float or None
+        The segment in seconds; None is the beginning or the end.
+
+    Returns
+    -------
+    waveform : torch.Tensor
+        float32 [channels, samples].
+    sample_rate : int
+        In Hz.
+
+    Raises
+    ------
+    BadRecording
+        If the file can't be read, is truncated or empty, or if the segment
+        reaches beyond its end.
+    """
+    path = Path(path)
+    decoded = list(blocks(path, probe(path), backend, start_s, end_s))
+    pieces = [samples for _, samples, _ in decoded]
+    samples = pieces[0] if len(pieces) == 1 else np.concatenate(pieces, axis=1)
+    return torch.from_numpy(np.ascontiguousarray(samples)), decoded[0][2]
+
+
+def to_mono(waveform, channel=None, how="mean"):
+    """Mixes channels, or picks one.
+
+    Arguments
+    ---------
+    waveform : torch.Tensor
+        [channels, samples]
+    channel : int or None
+        The channel to pick, from 0; None mixes all.
+    how : str
+        "mean" or "sum".
+
+    Returns
+    -------
+    waveform : torch.Tensor
+        [samples]
+
+    Raises
+    ------
+    BadRecording
+        If there is no such channel.
+
+    Example
+    -------
+    >>> to_mono(torch.tensor([[1.0, 0.0], [0.0, -1.0]]))
+    tensor([ 0.5000, -0.5000])
+    >>> to_mono(torch.tensor([[1.0, 0.0], [0.0, -1.0]]), channel=1)
+    tensor([ 0., -1.])
+    """
+    if how not in MIXES:
+        raise ValueError(f"how should be one of {MIXES}, found {how!r}")
+    used = waveform[channels_used(len(waveform), channel)]
+    if len(used) == 1:
+        return used[0]
+    return used.mean(dim=0) if how == "mean" else used.sum(dim=0)
+
+
+def resample(waveform, orig_rate, new_rate):
+    """Resamples with torchaudio's defaults, or leaves the rate alone.
+
+    Rates without a large common divisor (44099 and 16000 Hz) need a kernel of
+    gigabytes there; soxr resamples those, at its high quality.
+
+    Arguments
+    ---------
+    waveform : torch.Tensor
+        float32 [..., samples]
+    orig_rate : int
+        The waveform's rate in Hz.
+    new_rate : int
+        The wanted rate in Hz; 0 leaves it alone.
+
+    Returns
+    -------
+    waveform : torch.Tensor
+        float32 [..., ceil(samples * new_rate / orig_rate)]
+
+    Example
+    -------
+    >>> resample(torch.zeros(2, 44100), 44100, 16000).shape
+    torch.Size([2, 16000])
+    """
+    if new_rate in (0, orig_rate):
+        return waveform
+    if _kernel_size(orig_rate, new_rate) <= MAX_KERNEL_SIZE:
+        return _resample_in_blocks(waveform, orig_rate, new_rate)
+    n_samples = -(-waveform.shape[-1] * new_rate // orig_rate)
+    rows = waveform.reshape(-1, waveform.shape[-1]).numpy()
+    resampled = soxr.resample(rows.T, orig_rate, new_rate, quality="HQ").T
+    whole = np.zeros((len(rows), n_samples), dtype=np.float32)
+    n_same = min(n_samples, resampled.shape[1])  # soxr rounds, torchaudio rounds up
+    whole[:, :n_same] = resampled[:, :n_same]
+    return torch.from_numpy(whole).reshape(*waveform.shape[:-1], n_samples)
+
+
+def load_recording(
+    files,
+    metadata,
+    *,
+    sample_rate=16000,
+    backend="soundfile",
+    mono="mean",
+    channel=None,
+    start_s=None,
+    end_s=None,
+):
+    """Loads a recording as a mono waveform: decode, mix, resample.
+
+    The rate in the audio file's header counts, not the one in metadata.json.
+
+    Arguments
+    ---------
+    files : dict of str to Path
+        The recording's, by name.
+    metadata : dict
+        From `read_metadata`.
+    sample_rate : int
+        The wanted rate in Hz; 0 leaves the file's own.
+    backend : str
+        "soundfile" or "librosa".
+    mono : str
+        How channels are mixed: "mean" or "sum".
+    channel : int or None
+        The only channel to use, from 0; None mixes all.
+    start_s, end_s : float or None
+        The segment in seconds; None is the beginning or the end.
+
+    Returns
+    -------
+    waveform : torch.Tensor
+        float32 [samples]
+
+    Raises
+    ------
+    BadRecording
+        As `find_waveform`, `decode` and `to_mono` do.
+    """
+    path = find_waveform(files, metadata)
+    # Mixed block by block, so that many channels need no more memory than one.
+    decoded = [
+        (to_mono(torch.from_numpy(samples), channel, mono), rate)
+        for _, samples, rate in blocks(path, probe(path), backend, start_s, end_s)
+    ]
+    waveform = torch.cat([samples for samples, _ in decoded])
+    return resample(waveform, decoded[0][1], sample_rate)
+
+
+def channels_used(n_channels, channel):
+    """Which of a recording's channels are used, as a slice.
+
+    Arguments
+    ---------
+    n_channels : int
+    channel : int or None
+        The only channel to use, from 0; None uses all.
+
+    Returns
+    -------
+    slice
+
+    Raises
+    ------
+    BadRecording
+        If there is no such channel.
+
+    Example
+    -------
+    >>> channels_used(2, None), channels_used(2, 1)
+    (slice(None, None, None), slice(1, 2, None))
+    """
+    if channel is None:
+        return slice(None)
+    if not 0 <= channel < n_channels:
+        raise BadRecording(
+            f"there is no channel {channel}: the recording has {n_channels}, "
+            f"numbered from 0 to {n_channels - 1}"
+        )
+    return slice(channel, channel + 1)
+
+
+@functools.lru_cache(16)
+def _resampler(orig_rate, new_rate):
+    """torchaudio's, whose kernel is computed once and in float64."""
+    return torchaudio.transforms.Resample(orig_rate, new_rate)
+
+
+def _resample_in_blocks(waveform, orig_rate, new_rate):
+    """torchaudio's, of [..., samples], each block with all that its kernel sees."""
+    resampler = _resampler(orig_rate, new_rate)
+    orig, new, width = _kernel_shape(orig_rate, new_rate)
+    length = max(1, RESAMPLED_BLOCK // orig) * orig
+    margin = (width // orig + 2) * orig
+    blocks_of_output = []
+    for start in range(0, waveform.shape[-1], length):
+        first = max(0, start - margin)
+        resampled = resampler(waveform[..., first : start + length + margin])
+        begin = (start - first) // orig * new
+        blocks_of_output.append(resampled[..., begin : begin + length // orig * new])
+    if len(blocks_of_output) == 1:
+        return blocks_of_output[0]
+    return torch.cat(blocks_of_output, dim=-1)
+
+
+def _kernel_shape(orig_rate, new_rate):
+    """The rates without their common divisor, and the kernel's reach to each side."""
+    divisor = math.gcd(orig_rate, new_rate)
+    orig, new = orig_rate // divisor, new_rate // divisor
+    return orig, new, math.ceil(6 * orig / (min(orig, new) * 0.99))
+
+
+def _kernel_size(orig_rate, new_rate):
+    """Numbers in torchaudio's resampling kernel, from its defaults."""
+    orig, new, width = _kernel_shape(orig_rate, new_rate)
+    return new * (2 * width + orig)

@@ -1,0 +1,4 @@
+"""What training changes at random.
+
+Modules: `base`, `mixup`, `noise_and_rooms`, `spectrogram`, `waveform`.
+"""

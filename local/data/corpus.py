@@ -1,0 +1,409 @@
+"""A corpus: where its parts lie, its small files, and who is left out of it."""
+
+import dataclasses
+from pathlib import Path, PurePosixPath
+
+from local.data import splits
+from local.storage import gcs
+from local.storage.addresses import absolute, is_remote, joined, last_name, parent
+from local.storage.inputs import told_as
+from local.utils.errors import UserError
+from local.utils.spelling import alike
+from local.utils.text_io import read_text
+
+#: Names of the split files, and of the splits that they hold.
+SPLITS = {"train.csv": "train", "test.csv": "test", "val.csv": "valid"}
+
+#: What val.csv may have been meant by.
+OTHER_NAMES = ("valid.csv", "validation.csv", "dev.csv")
+
+#: The file of subjects whose consent is withdrawn.
+EXCLUDED = "excluded_subjects.txt"
+
+
+def corpus_addresses(values):
+    """Where the parts of a corpus lie, joined from the folder or named each.
+
+    Arguments
+    ---------
+    values : dict
+        `corpus_folder`, `data_folder`, `study`, `split_folder`, `labels_file`.
+
+    Returns
+    -------
+    dict of str to str
+        `data_folder`, `split_folder` and `labels_file`: absolute paths, or addresses
+        of a bucket.
+
+    Raises
+    ------
+    UserError
+        If a part is neither given nor below `corpus_folder`, or `study` leads out of
+        `data_folder`.
+    """
+    defaults = {
+        "data_folder": "audio",
+        "split_folder": "splits",
+        "labels_file": "labels.txt",
+    }
+    found, absent = {}, []
+    for key, default in defaults.items():
+        if values.get(key):
+            found[key] = absolute(values[key], key)
+        elif values.get("corpus_folder"):
+            folder = absolute(values["corpus_folder"], "corpus_folder")
+            found[key] = joined(folder, default)
+        else:
+            absent.append(key)
+    if absent:
+        raise UserError(
+            f"Give --corpus_folder=DIR, or each of its parts: {', '.join(absent)} "
+            f"{'is' if len(absent) == 1 else 'are'} missing."
+        )
+    study = PurePosixPath(values.get("study") or "")
+    if study.is_absolute() or ".." in study.parts or is_remote(study):
+        raise UserError(
+            f"study must be a folder below data_folder, found {values['study']!r}."
+        )
+    if study.parts:
+        found["data_folder"] = joined(found["data_folder"], str(study))
+    return found
+
+
+def dataset_name(values, addresses):
+    """What a data set is called unless it is given: its folder's name.
+
+    Arguments
+    ---------
+    values : dict
+        With `corpus_folder`, which may be None.
+    addresses : dict of str to str
+        As `corpus_addresses` gives them.
+
+    Returns
+    -------
+    str
+
+    Example
+    -------
+    >>> addresses = {"data_folder": "/data/aphasia/audio"}
+    >>> dataset_name({"corpus_folder": None}, addresses)
+    'aphasia'
+    """
+    if values["corpus_folder"]:
+        folder = absolute(values["corpus_folder"], "corpus_folder")
+    else:
+        folder = addresses["data_folder"]
+        folder = parent(folder) if last_name(folder) == "audio" else folder
+    return last_name(folder) or "corpus"
+
+
+def check_dataset_name(name):
+    """Raise UserError if a data set's name can't be a folder's."""
+    if (
+        not name.strip()
+        or not name.isprintable()
+        or "/" in name
+        or name in (".", "..")
+        or len(name) > 100
+    ):
+        raise UserError(f"dataset_name must be the name of a folder, found {name!r}.")
+
+
+def split_files(values, storage):
+    """Local copies of the split files.
+
+    Arguments
+    ---------
+    values : dict
+        `split_folder` and `data_folder`.
+    storage : storage.Storage
+
+    Returns
+    -------
+    dict of str to Path
+        Name of the split → CSV; `valid` only if there is one.
+
+    Raises
+    ------
+    UserError
+        Naming all that is not there: the data folder, train.csv, test.csv.
+    """
+    folder = storage.folder(values["split_folder"], SPLITS.__contains__)
+    files = {split: folder / name for name, split in SPLITS.items()}
+    if not files["valid"].exists():
+        del files["valid"]
+    absent = [] if _may_be_there(values["data_folder"]) else [values["data_folder"]]
+    absent += [
+        joined(values["split_folder"], file.name)
+        for file in files.values()
+        if not file.exists()
+    ]
+    if absent:
+        raise UserError(
+            "A corpus folder holds audio/<uid>/, splits/train.csv, splits/test.csv "
+            "and labels.txt; what is not there:",
+            absent,
+        )
+    return files
+
+
+def note_misnamed(files, notes):
+    """Tell of a CSV that may have been meant for val.csv, and is not read.
+
+    Arguments
+    ---------
+    files : dict of str to Path
+        As `split_files` gives them.
+    notes : list of str
+        Gets what there is to tell.
+    """
+    folder = files["train"].parent
+    there = [name for name in OTHER_NAMES if (folder / name).is_file()]
+    if "valid" not in files and there:
+        notes.append(
+            f"{' and '.join(there)} beside train.csv is not read: the validation split "
+            "is val.csv. Rename it if that is what it is."
+        )
+
+
+def local_split(split_csv, values, storage):
+    """A local copy of one CSV whose recordings are in `data_folder`.
+
+    Arguments
+    ---------
+    split_csv : str
+    values : dict
+        With `data_folder`.
+    storage : storage.Storage
+
+    Returns
+    -------
+    Path
+
+    Raises
+    ------
+    UserError
+        Naming what is not there, the file or the data folder.
+    """
+    if not values["data_folder"]:
+        raise UserError(
+            "This experiment names no data_folder: give --data_folder=DIR, the folder "
+            "that the recordings of the CSV are in."
+        )
+    file = storage.file(split_csv)
+    absent = [] if _may_be_there(values["data_folder"]) else [values["data_folder"]]
+    absent += [] if file.is_file() else [split_csv]
+    if absent:
+        raise UserError(
+            "Expected a CSV and the folder that its recordings are in (if they have "
+            "moved, give --data_folder=DIR); what is not there:",
+            absent,
+        )
+    return file
+
+
+def check_data_folder(data_folder):
+    """Raise UserError if the recordings of an experiment are not where they were."""
+    if not _may_be_there(data_folder):
+        raise UserError(
+            f"There is no folder {data_folder}, where the recordings of this "
+            "experiment were. If they have moved, give --data_folder=DIR."
+        )
+
+
+def _may_be_there(data_folder):
+    """False for a local folder that is not; a bucket's is listed when it is needed."""
+    return is_remote(data_folder) or Path(data_folder).is_dir()
+
+
+@dataclasses.dataclass(frozen=True)
+class Exclusions:
+    """Subjects whose consent is withdrawn, and their recordings.
+
+    Attributes
+    ----------
+    subjects : set of str
+    uids : set of str
+        Their recordings by the corpus's own CSVs: a table for extraction need not
+        name subjects.
+    recordings : set of str
+        Folders of the recordings that were left out.
+    left_out : set of str
+        Their uids.
+    """
+
+    subjects: set
+    uids: set
+    recordings: set = dataclasses.field(default_factory=set)
+    left_out: set = dataclasses.field(default_factory=set)
+
+    def are_among(self, subjects):
+        """Whether each of some subjects is excluded, also if spelt a little otherwise.
+
+        Arguments
+        ---------
+        subjects : pandas.Series of str
+
+        Returns
+        -------
+        pandas.Series of bool
+        """
+        return subjects.map(alike).isin({alike(subject) for subject in self.subjects})
+
+    def leave_out(self, table, targets, name, notes):
+        """Leave out their recordings.
+
+        Arguments
+        ---------
+        table : pandas.DataFrame
+            With `uid` and `subject`.
+        targets : pandas.DataFrame or None
+            Of the same rows.
+        name : str
+            What the table is called in the note.
+        notes : list of str
+            A note with the number of recordings is added to it, if there are any.
+
+        Returns
+        -------
+        table : pandas.DataFrame
+        targets : pandas.DataFrame or None
+        """
+        kept = ~(self.are_among(table["subject"]) | table["uid"].isin(self.uids))
+        if not kept.all():
+            notes.append(
+                f"{name}: {(~kept).sum()} recordings of excluded subjects left out"
+            )
+            self.recordings.update(table["audio"][~kept])
+            self.left_out.update(table["uid"][~kept])
+            table = table[kept].reset_index(drop=True)
+            targets = None if targets is None else targets[kept].reset_index(drop=True)
+        return table, targets
+
+
+def find_exclusions(values, storage, notes, own_data=True):
+    """Who is left out, by the files beside labels.txt and beside the data folder.
+
+    Where a `split_csv` is all that is known of a corpus, also by those beside it and
+    beside its folder.
+
+    Arguments
+    ---------
+    values : dict
+        `labels_file` (may be None), `data_folder` and `split_folder`, and maybe
+        `split_csv`.
+    storage : storage.Storage
+    notes : list of str
+        What could not be looked at is added to it.
+    own_data : bool
+        Whether the data folder is that of the corpus that labels_file belongs to. If
+        not, labels_file may be out of reach.
+
+    Returns
+    -------
+    Exclusions
+
+    Raises
+    ------
+    UserError
+        If a file is no list of subjects, or may not be read.
+    """
+    # an experiment that moved may know its data_folder only
+    folders = [
+        parent(values[key]) for key in ("labels_file", "data_folder") if values[key]
+    ]
+    if split_csv := values.get("split_csv"):
+        beside = parent(split_csv)
+        folders += [beside, parent(beside)]
+    subjects = set()
+    for folder in dict.fromkeys(folders):
+        # who may read recordings must read who is not to be among them
+        must = own_data or folder == parent(values["data_folder"])
+        try:
+            file = storage.file(joined(folder, EXCLUDED), patient=must)
+        except gcs.Missing:
+            continue
+        except (gcs.Denied, gcs.RemoteError) as error:
+            if must:
+                raise
+            notes.append(
+                "whom the corpus of this experiment's training excludes could not be "
+                f"looked up, and is not left out: {error}"
+            )
+            continue
+        with told_as(joined(folder, EXCLUDED), file):
+            subjects |= excluded_subjects(file)
+    found = Exclusions(subjects, set())
+    if subjects and values["split_folder"]:
+        _add_uids(found, values["split_folder"], storage, notes)
+    return found
+
+
+def excluded_subjects(path):
+    """Subjects whose consent is withdrawn.
+
+    Arguments
+    ---------
+    path : Path
+        A file with one subject per line; it need not be there.
+
+    Returns
+    -------
+    set of str
+    """
+    if not path.exists():
+        return set()
+    lines = read_text(path).splitlines()
+    several = [line for line in lines if set(line.strip()) & set(',;"\t')]
+    if several:
+        raise UserError(f"{path}: expected one subject per line, found:", several)
+    return {line.strip() for line in lines if line.strip()}
+
+
+def _add_uids(excluded, split_folder, storage, notes):
+    """Add recordings of excluded subjects, by the corpus's own CSVs."""
+    for name, table in csv_tables(storage.folder(split_folder, is_csv)):
+        if table is not None:
+            excluded.uids.update(table["uid"][excluded.are_among(table["subject"])])
+        else:
+            notes.append(
+                f"{name} lies beside the splits and is none, so that recordings of "
+                "excluded subjects are not known by it"
+            )
+
+
+def csv_tables(folder):
+    """The CSVs of a corpus, with whatever else of that suffix lies beside them.
+
+    Arguments
+    ---------
+    folder : Path
+        Its split folder, or a local copy.
+
+    Yields
+    ------
+    name : str
+    table : pandas.DataFrame or None
+        None of what is no CSV with `uid` and `subject`, unless it is called as a split.
+
+    Raises
+    ------
+    UserError
+        If a split can't be read.
+    """
+    for file in sorted(folder.glob("*.csv")):
+        if not is_csv(file.name):
+            continue
+        try:
+            table, _ = splits.read_split(file)
+        except UserError:
+            if file.name in SPLITS:
+                raise
+            table = None
+        yield file.name, table
+
+
+def is_csv(name):
+    """Whether a name is that of a CSV file right in a folder; no hidden one."""
+    return name.endswith(".csv") and "/" not in name and not name.startswith(".")

@@ -1,0 +1,258 @@
+"""From manifests to datasets, and their audio pipeline."""
+
+import contextlib
+import functools
+
+import torch
+from speechbrain.dataio.batch import PaddedBatch
+from speechbrain.dataio.dataset import DynamicItemDataset
+from speechbrain.utils.data_pipeline import DynamicItem
+
+from local.audio import loading
+from local.data import decoded_cache, handover
+from local.data.manifests import segment
+from local.data.samplers import length_sorted_batches
+from local.storage.gcs import RemoteError
+from local.utils import signals
+from local.utils.errors import BadRecording, RunError, UserError
+from local.utils.keyed_random import keyed_generator
+
+#: Recordings of a batch outside training, unless the yaml says otherwise.
+GPU_BATCH_SIZE = 64
+
+#: Distance between frames of most front ends, in s.
+HOP_S = 0.010
+
+
+class RandomCrop:
+    """Cut a random part of every recording, anew in every epoch.
+
+    Arguments
+    ---------
+    clip_length : float
+        Length of the part in s; shorter recordings stay whole, 0 leaves all whole.
+    sample_rate : int
+        Hz.
+    seed : int
+
+    Attributes
+    ----------
+    epoch : int
+        Set before an epoch's workers start.
+
+    Example
+    -------
+    >>> crop = RandomCrop(clip_length=0.5, sample_rate=8, seed=1)
+    >>> crop(torch.arange(20.0), uid="a").shape
+    torch.Size([4])
+    """
+
+    def __init__(self, clip_length, sample_rate, seed):
+        if clip_length < 0:
+            raise ValueError(f"clip_length must be 0 or more seconds: {clip_length}")
+        self.n_samples = round(clip_length * sample_rate)
+        self.seed = seed
+        self.epoch = 0
+
+    def __call__(self, waveform, uid):
+        """Crop one recording: waveform [time] → [time]."""
+        spare = len(waveform) - self.n_samples
+        if self.n_samples == 0 or spare <= 0:
+            return waveform
+        generator = keyed_generator("crop", self.seed, self.epoch, uid)
+        start = torch.randint(spare + 1, (), generator=generator).item()
+        return waveform[start : start + self.n_samples]
+
+
+class RecordingsDataset(DynamicItemDataset):
+    """A dataset that fetches the recordings of a batch together.
+
+    Arguments
+    ---------
+    recordings : recordings.FolderRecordings or recordings.BucketRecordings
+    data : dict
+        As `DynamicItemDataset` takes it; `recording` is the recording's name.
+    """
+
+    def __init__(self, recordings, data, *args, **kwargs):
+        super().__init__(data, *args, **kwargs)
+        self.recordings = recordings
+
+    def __getitems__(self, indices):
+        """Items of a batch; a dataloader's workers call this ahead of their use."""
+        uids = [self.data_ids[i] for i in indices]
+        with _one_message("Fetching a batch"):
+            self.recordings.fetch_ahead([self.data[uid]["recording"] for uid in uids])
+        return [self[i] for i in indices]
+
+
+def build_dataset(manifest, labels, recordings, audio_settings, crop, features=None):
+    """The dataset of one split.
+
+    Arguments
+    ---------
+    manifest : pandas.DataFrame
+        As `manifests.build_manifest` gives it.
+    labels : list of str
+        Columns of the manifest that hold targets; may be empty.
+    recordings : recordings.FolderRecordings or recordings.BucketRecordings
+    audio_settings : dict
+        `sample_rate` (Hz), `audio_backend`, `mono`, `decoded_cache` (a folder, or
+        None or absent).
+    crop : callable or None
+        Takes waveform [time] and uid, gives a waveform; None leaves recordings whole.
+    features : features.RecordingFeatures, optional
+        What is to come in the place of waveforms; computed by a loader's workers.
+
+    Returns
+    -------
+    RecordingsDataset
+        With `id`, `waveform` (float32, [time]) or `features` (float32, [frame,
+        channel]), and `target` (float32, [label], NaN where not rated; only if there
+        are labels).
+    """
+    targets = manifest[labels].to_numpy(dtype="float32")
+    data = {
+        row["ID"]: {
+            "recording": row["recording"],
+            "segment": segment(row),
+            "owner": row.get("owner", row["ID"]),
+            "ratings": targets[i],
+        }
+        for i, row in enumerate(manifest.to_dict("records"))
+    }
+    read = _Reader(recordings, audio_settings, crop)
+    heard = ("id", "owner", "recording", "metadata", "segment")
+    items = [
+        DynamicItem(("id", "recording"), read.metadata, ["metadata"]),
+        DynamicItem(heard, read.waveform, ["waveform"]),
+        DynamicItem(("waveform",), features, ["features"]),
+        DynamicItem(("ratings",), torch.tensor, ["target"]),
+    ]
+    # an empty target can't be padded to a batch
+    keys = ["id", "features" if features else "waveform"]
+    keys += ["target"] if labels else []
+    return RecordingsDataset(recordings, data, items, output_keys=keys)
+
+
+class _Reader:
+    """Reads recordings, in any process: what a worker gets is to be pickled.
+
+    Arguments
+    ---------
+    recordings, audio_settings, crop
+        As `build_dataset` takes them.
+    """
+
+    def __init__(self, recordings, audio_settings, crop):
+        self.recordings, self.crop = recordings, crop
+        self.decoded = decoded_cache.open_cache(audio_settings.get("decoded_cache"))
+        self.settings = {
+            "sample_rate": audio_settings["sample_rate"],
+            "backend": audio_settings["audio_backend"],
+            "mono": audio_settings["mono"],
+        }
+
+    def metadata(self, uid, recording):
+        """What the recording's metadata.json says, dict."""
+        with _naming(uid):
+            return self.recordings.read(recording, loading.read_metadata)
+
+    def waveform(self, uid, owner, recording, metadata, part):
+        """The recording, cropped in training: float32 [time]"""
+        load = loading.load_recording
+        if self.decoded:
+            load = functools.partial(self.decoded.load, owner)
+        load = functools.partial(load, metadata=metadata, **self.settings, **part)
+        with _naming(uid):
+            waveform = self.recordings.read(recording, load)
+        return self.crop(waveform, uid) if self.crop else waveform
+
+
+@contextlib.contextmanager
+def _naming(uid):
+    """Tell which recording it is that can't be read any more."""
+    try:
+        with _one_message(f"Recording {uid}"):
+            yield
+    except BadRecording as error:
+        raise RunError(
+            f"Recording {uid} could be used when the run was prepared and can't be "
+            f"read now: {error}"
+        ) from None
+
+
+@contextlib.contextmanager
+def _one_message(what):
+    """Tell what failed in one line: that is what comes out of a dataloader's worker."""
+    try:
+        yield
+    except (UserError, RemoteError) as error:
+        raise RunError(f"{what}: {' '.join(str(error).split())}") from None
+
+
+def loader_kwargs(hparams, collate=PaddedBatch):
+    """DataLoader settings for reading a split in the order of its manifest.
+
+    Arguments
+    ---------
+    hparams : dict
+        `eval_batch_size`, `num_workers`, `seed`.
+    collate : callable
+        As `workers` takes it.
+
+    Returns
+    -------
+    dict
+    """
+    return {
+        "batch_size": hparams["eval_batch_size"] or 1,
+        **workers(hparams, collate),
+    }
+
+
+def scoring_loader_kwargs(manifest, hparams, device_type):
+    """DataLoader settings for running the model over a split, the longest first.
+
+    Arguments
+    ---------
+    manifest : pandas.DataFrame
+        Of the dataset, with `duration` (s).
+    hparams : dict
+        `eval_batch_size`, `eval_batch_frames`, `num_workers`, `seed`.
+    device_type : str
+        "cpu", "cuda", …
+
+    Returns
+    -------
+    dict
+    """
+    most = hparams["eval_batch_size"] or (1 if device_type == "cpu" else GPU_BATCH_SIZE)
+    frames = (manifest["duration"] / HOP_S).tolist()
+    batches = length_sorted_batches(frames, most, hparams["eval_batch_frames"])
+    return {"batch_sampler": batches, **workers(hparams)}
+
+
+def workers(hparams, collate=PaddedBatch):
+    """DataLoader settings of the processes that decode.
+
+    Arguments
+    ---------
+    hparams : dict
+        `num_workers`, `seed`.
+    collate : callable
+        Takes the items of a batch, gives the batch.
+
+    Returns
+    -------
+    dict
+    """
+    n_workers = handover.workers_that_fit(hparams["num_workers"])
+    return {
+        "collate_fn": handover.Handover(collate),
+        "num_workers": n_workers,
+        "worker_init_fn": signals.keep_working,
+        "multiprocessing_context": signals.worker_context() if n_workers else None,
+        # of its own, so that workers don't draw from the global random state
+        "generator": torch.Generator().manual_seed(hparams["seed"]),
+    }

@@ -1,0 +1,206 @@
+"""Folds over subjects, for cross-validation."""
+
+import numpy as np
+import pandas as pd
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+from sklearn.model_selection import StratifiedGroupKFold
+
+from local.utils.errors import UserError
+from local.utils.spelling import alike
+
+#: Of a probe or a baseline, see `draw_folds`.
+MAX_FOLDS = 5
+
+#: Draws among which the best-balanced folds are chosen.
+N_DRAWS = 100
+
+
+def make_folds(table, targets, n_folds, seed, disjoint_by=("subject",)):
+    """Divide recordings into folds, subjects kept whole, balanced over labels.
+
+    Recordings that share a value of a `disjoint_by` column, directly or through others,
+    are a group that stays together. In each of `N_DRAWS` draws the groups, the large
+    ones early, go one after the other to the fold that has least of what they bring:
+    of the subjects, and of each label's positives and negatives. The draw is taken
+    that leaves the fewest folds with one class of a label, and of these the one whose
+    folds are most alike.
+
+    Arguments
+    ---------
+    table : pandas.DataFrame
+        One row per recording, with `subject` and the columns of `disjoint_by`, all
+        text; an empty cell ties to nothing.
+    targets : pandas.DataFrame of float, [n_recordings, n_labels]
+        0, 1 or NaN (not rated); of a score its place in its range, from 0 to 1 (see
+        `labels.scale_targets`). Rows as in `table`.
+    n_folds : int
+        2 or more.
+    seed : int
+    disjoint_by : sequence of str
+        Columns whose values may not cross; subjects never do.
+
+    Returns
+    -------
+    numpy.ndarray of int, [n_recordings]
+        The fold of each recording, from 0; no fold is empty.
+
+    Raises
+    ------
+    UserError
+        For a column that is not there, fewer than two folds, or fewer groups than
+        folds.
+
+    Example
+    -------
+    >>> table = pd.DataFrame({"subject": list("aabbcc"), "site": list("xxxxyy")})
+    >>> targets = pd.DataFrame({"low": [0, 1, 0, 1, 0, 1.0]})
+    >>> folds = make_folds(table, targets, 2, seed=1, disjoint_by=["site"])
+    >>> bool(folds[0] == folds[3] != folds[4])
+    True
+    """
+    groups = _groups(table, n_folds, disjoint_by)
+    shares = _shares(table["subject"], targets, groups)
+    generator = np.random.default_rng(seed)
+    draws = [_draw(shares, n_folds, generator) for _ in range(N_DRAWS)]
+    best = min(draws, key=lambda draw: _imbalance(draw, shares, n_folds))
+    return best[groups]
+
+
+def _groups(table, n_folds, disjoint_by):
+    """The group of each recording, enough of them for so many folds, or a UserError."""
+    columns = list(dict.fromkeys(["subject", *disjoint_by]))
+    absent = [column for column in columns if column not in table.columns]
+    if absent:
+        raise UserError(
+            f"disjoint_by names {', '.join(map(repr, absent))}, which is no column; "
+            f"there are {', '.join(table.columns)}."
+        )
+    if n_folds < 2:
+        raise UserError(f"n_folds must be 2 or more, found {n_folds}.")
+    groups = _tied(table, columns)
+    n_groups = groups.max() + 1
+    if n_groups < n_folds:
+        raise UserError(
+            f"{n_folds} folds need as many groups of recordings that share no "
+            f"{' and no '.join(columns)}, but there are {n_groups}: set n_folds to "
+            f"{n_groups} or less, or name fewer columns in disjoint_by."
+        )
+    return groups
+
+
+def _tied(table, columns):
+    """The group of each recording: those tied by values belong together.
+
+    A graph of recordings and values, an edge wherever a recording has a value.
+    """
+    edges, n = [], len(table)
+    for column in columns:
+        # as `spelling.alike` tells who is who: an empty cell stays empty
+        codes, values = pd.factorize(table[column].map(alike).replace("", None))
+        tied = np.flatnonzero(codes >= 0)  # -1 is an empty cell
+        edges.append(np.stack([tied, codes[tied] + n]))
+        n += len(values)
+    rows, ends = np.concatenate(edges, axis=1)
+    graph = coo_array((np.ones(len(rows)), (rows, ends)), shape=(n, n))
+    _, component = connected_components(graph, directed=False)
+    return np.unique(component[: len(table)], return_inverse=True)[1]
+
+
+def _shares(subjects, targets, groups):
+    """What each group has of all there is.
+
+    Returns
+    -------
+    numpy.ndarray [n_groups, 1 + 2 * n_labels]
+        Of the subjects, and of each label's positives and negatives. A rating of
+        a score counts as both, by its place in its range.
+    """
+    n_subjects = subjects.groupby(groups).nunique().to_numpy()[:, None]
+    by_group = targets.groupby(groups)
+    positives = by_group.sum().to_numpy()
+    negatives = by_group.count().to_numpy() - positives
+    amounts = np.concatenate([n_subjects, positives, negatives], axis=1)
+    totals = amounts.sum(axis=0)
+    return amounts / np.where(totals > 0, totals, 1)
+
+
+def _draw(shares, n_folds, generator):
+    """The fold of each group, [n_groups], by one random order of the groups."""
+    size = np.linalg.norm(shares, axis=1) * generator.uniform(0.5, 1, len(shares))
+    loads = np.zeros((n_folds, shares.shape[1]))
+    folds = np.empty(len(shares), dtype=int)
+    for group in np.argsort(-size, kind="stable"):
+        # Where the product is smallest, the sum of the squared loads grows least: it
+        # is smallest of all where the folds are alike. An empty fold's is 0.
+        folds[group] = np.argmin(loads @ shares[group])
+        loads[folds[group]] += shares[group]
+    return folds
+
+
+def _imbalance(draw, shares, n_folds):
+    """How unlike the folds are: lost classes, then the squared distance from equal."""
+    loads = np.stack([shares[draw == fold].sum(axis=0) for fold in range(n_folds)])
+    # A label without a class at all loses it in every draw alike.
+    lost = int((loads[:, 1:] < 1e-12).sum())
+    return lost, float(((loads - 1 / n_folds) ** 2).sum())
+
+
+def one_class_folds(folds, targets):
+    """The folds in which a label has one class, or none.
+
+    Arguments
+    ---------
+    folds : numpy.ndarray of int, [n_recordings]
+        As `make_folds` gives it.
+    targets : pandas.DataFrame of float, [n_recordings, n_labels]
+        As `make_folds` takes it; a score that is at one end of its range throughout
+        counts as one class.
+
+    Returns
+    -------
+    dict of str to list of int
+        The folds of each label that has such, from 0. Nothing can be measured there.
+
+    Example
+    -------
+    >>> targets = pd.DataFrame({"low": [0, 1, 0, 0.0], "fast": [0, 1, 1, 0.0]})
+    >>> one_class_folds(np.array([0, 0, 1, 1]), targets)
+    {'low': [1]}
+    """
+    by_fold = targets.groupby(folds)
+    # min and max of no rating are NaN, which is not above
+    separable = (by_fold.max() > 0) & (by_fold.min() < 1)
+    return {
+        label: [int(fold) for fold in separable.index[~separable[label]]]
+        for label in targets.columns
+        if not separable[label].all()
+    }
+
+
+def draw_folds(targets, subjects, seed):
+    """Divides recordings into few folds, for one label and for models that fit fast.
+
+    Arguments
+    ---------
+    targets : numpy.ndarray [n]
+        0 or 1.
+    subjects : numpy.ndarray [n] of str
+    seed : int
+
+    Returns
+    -------
+    numpy.ndarray [n] of int or None
+        The fold of each recording: 5 folds, or as many as there are subjects with
+        positives or with negatives; None with one of those.
+    """
+    n_folds = min(
+        MAX_FOLDS, *(len(set(subjects[targets == value])) for value in (0, 1))
+    )
+    if n_folds < 2:
+        return None
+    splitter = StratifiedGroupKFold(n_folds, shuffle=True, random_state=seed)
+    folds = np.empty(len(targets), dtype=int)
+    for fold, (_, rows) in enumerate(splitter.split(targets, targets, subjects)):
+        folds[rows] = fold
+    return folds

@@ -1,0 +1,313 @@
+"""Labels: which there are, in which heads, and what a cell of a CSV says of them."""
+
+import dataclasses
+import math
+
+from local.utils.errors import UserError
+from local.utils.text_io import read_text
+
+#: Cells that mean "not rated"; further codes only where `missing_values` lists them.
+NOT_RATED = ("", "NA", "N/A", "nan", ".")
+
+EXAMPLE = (
+    "label_types: {strained: {type: ordinal, range: [0, 4], positive_from: 2}, "
+    "severity: {type: score, range: [0, 100]}}"
+)
+
+
+def read_label_groups(labels_file):
+    """Read labels.txt: one line per classifier head, names separated by commas.
+
+    Arguments
+    ---------
+    labels_file : Path
+
+    Returns
+    -------
+    list of list of str
+        The labels of each head, in the order of the file.
+
+    Raises
+    ------
+    UserError
+        For a missing or empty file, an empty name or a label named twice.
+
+    Example
+    -------
+    >>> file = getfixture("tmp_path") / "labels.txt"
+    >>> _ = file.write_text("slow rate,breakdowns\\nrapid rate, strained\\n")
+    >>> read_label_groups(file)
+    [['slow rate', 'breakdowns'], ['rapid rate', 'strained']]
+    """
+    try:
+        text = read_text(labels_file)
+    except FileNotFoundError as error:
+        raise UserError(
+            f"There is no label file {labels_file}: expected one line per classifier "
+            "head, label names separated by commas."
+        ) from error
+    groups = [
+        [name.strip() for name in line.split(",")]
+        for line in text.splitlines()
+        if line.strip()
+    ]
+    labels = flatten(groups)
+    problems = [f"{name!r} is named twice" for name in _repeated(labels)]
+    if "" in labels:
+        problems.append("a name is empty (two commas in a row, or one at an end)")
+    if not labels:
+        problems.append("it names no label")
+    if problems:
+        raise UserError(f"{labels_file} can't be used:", problems)
+    return groups
+
+
+def flatten(groups):
+    """The labels of all heads in one list, in the order of the logits.
+
+    Example
+    -------
+    >>> flatten([["a", "b"], ["c"]])
+    ['a', 'b', 'c']
+    """
+    return [label for group in groups for label in group]
+
+
+def _repeated(values):
+    return sorted({value for value in values if values.count(value) > 1})
+
+
+@dataclasses.dataclass(frozen=True)
+class LabelType:
+    """What the cells of a label's column may hold, and what is learned of them.
+
+    Attributes
+    ----------
+    type : str
+        ``binary`` (0 or 1), ``ordinal`` (a scale, positive from a value on) or
+        ``score`` (a number).
+    range : tuple of float
+        Lowest and highest value allowed.
+    positive_from : float or None
+        The lowest value that counts as positive; None where nothing does.
+    is_score : bool
+        Whether the value itself is learned, and not whether it is positive.
+    """
+
+    type: str = "binary"
+    range: tuple = (0.0, 1.0)
+    positive_from: float | None = 1.0
+    is_score: bool = False
+
+    def target(self, value):
+        """The training target of a rating.
+
+        Arguments
+        ---------
+        value : float
+
+        Returns
+        -------
+        float
+            0 or 1, or of a score the value itself.
+
+        Raises
+        ------
+        ValueError
+            If the value is outside what this type allows.
+
+        Example
+        -------
+        >>> LabelType("ordinal", (0.0, 4.0), 2.0).target(3)
+        1.0
+        >>> LabelType("score", (0.0, 100.0), None, is_score=True).target(37.5)
+        37.5
+        """
+        low, high = self.range
+        allowed = value in (0, 1) if self.type == "binary" else low <= value <= high
+        if not allowed:
+            raise ValueError(f"outside {self.describe()}")
+        return float(value if self.is_score else value >= self.positive_from)
+
+    def describe(self):
+        """What is allowed, for a message."""
+        if self.type == "binary":
+            return "0 and 1"
+        return f"the range {self.range[0]:g} to {self.range[1]:g}"
+
+
+def parse_label_types(label_types, labels, loss="bce"):
+    """Check the yaml key ``label_types``.
+
+    Arguments
+    ---------
+    label_types : dict of str to dict
+        As `EXAMPLE` shows; labels that it does not name are binary.
+    labels : list of str
+        All labels.
+    loss : str
+        As in the yaml: with ``mse`` every label is learned as a score.
+
+    Returns
+    -------
+    dict of str to LabelType
+
+    Raises
+    ------
+    UserError
+        Naming every entry that can't be used.
+    """
+    all_scores = loss == "mse"
+    types = {label: LabelType(is_score=all_scores) for label in labels}
+    problems = []
+    for label, entry in (label_types or {}).items():
+        if label not in types:
+            problems.append(f"{label!r} is not a label: {', '.join(labels)}")
+            continue
+        try:
+            types[label] = _label_type(entry, all_scores)
+        except (ValueError, TypeError, KeyError) as error:
+            problems.append(f"{label!r}: {error}")
+    if problems:
+        raise UserError(f"label_types can't be used; expected e.g. {EXAMPLE}", problems)
+    return types
+
+
+def _label_type(entry, all_scores):
+    if not isinstance(entry, dict):
+        raise ValueError(f"expected {{type: …, range: [low, high]}}, found {entry!r}")
+    unknown = set(entry) - {"type", "range", "positive_from"}
+    if unknown:
+        raise ValueError(f"unknown keys {sorted(unknown)}")
+    kind = entry.get("type")
+    if kind == "binary":
+        return LabelType(is_score=all_scores)
+    if kind not in ("ordinal", "score"):
+        raise ValueError(f"type {kind!r} is none of binary, ordinal, score")
+    low, high = _range(entry.get("range"))
+    is_score = all_scores or kind == "score"
+    # The loss divides by the width of a score's range.
+    if is_score and not -math.inf < low < high < math.inf:
+        raise ValueError(f"range must be two numbers, low and high, not {low}, {high}")
+    if kind == "score":
+        if "positive_from" in entry:
+            raise ValueError(
+                "scores have no positive class; for one give `type: ordinal`"
+            )
+        return LabelType("score", (low, high), None, is_score)
+    if all_scores and "positive_from" not in entry:
+        return LabelType("ordinal", (low, high), None, is_score)
+    if "positive_from" not in entry:
+        raise ValueError("an ordinal label needs positive_from unless loss is mse")
+    positive_from = float(entry["positive_from"])
+    if not low < positive_from <= high:
+        raise ValueError("positive_from must lie inside range, above its lower end")
+    return LabelType("ordinal", (low, high), positive_from, is_score)
+
+
+def _range(bounds):
+    """Low and high as float; the error of a wrong form says which form is right."""
+    if not isinstance(bounds, list | tuple) or len(bounds) != 2:
+        raise ValueError(f"range must be [low, high], found {bounds!r}")
+    try:
+        return float(bounds[0]), float(bounds[1])
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"range must be two numbers, found {bounds!r}") from error
+
+
+def label_ranges(types, labels):
+    """The range of each label that is learned as a score.
+
+    Arguments
+    ---------
+    types : dict of str to LabelType
+    labels : list of str
+        All labels, in the order of the logits.
+
+    Returns
+    -------
+    list of (list of float or None)
+        [low, high] of a score, None of a label that is 0 or 1.
+
+    Example
+    -------
+    >>> types = parse_label_types({"b": {"type": "score", "range": [0, 9]}}, ["a", "b"])
+    >>> label_ranges(types, ["a", "b"])
+    [None, [0.0, 9.0]]
+    """
+    return [
+        list(types[label].range) if types[label].is_score else None for label in labels
+    ]
+
+
+def score_labels(labels, label_ranges):
+    """The labels that are learned as scores.
+
+    Arguments
+    ---------
+    labels : list of str
+        All labels, in the order of the logits.
+    label_ranges : list of (list of float or None) or None
+        As the function of this name gives it; None: there are no scores.
+
+    Returns
+    -------
+    list of str
+
+    Example
+    -------
+    >>> score_labels(["a", "b"], [None, [0.0, 9.0]])
+    ['b']
+    """
+    ranges = label_ranges or [None] * len(labels)
+    return [name for name, bounds in zip(labels, ranges, strict=True) if bounds]
+
+
+def scale_targets(targets, label_ranges):
+    """Scores by their place in their range, so that labels can be compared.
+
+    Arguments
+    ---------
+    targets : pandas.DataFrame of float, [n_recordings, n_labels]
+    label_ranges : list of (list of float or None)
+        [low, high] of each label that is a score, None of the others.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Each score as 0 to 1 of its range; other labels as they are.
+
+    Example
+    -------
+    >>> import pandas as pd
+    >>> targets = pd.DataFrame({"a": [1.0, 0.0], "b": [3.0, None]})
+    >>> scale_targets(targets, [None, [1.0, 5.0]]).to_numpy().tolist()
+    [[1.0, 0.5], [0.0, nan]]
+    """
+    scaled = targets.copy()
+    for label, bounds in zip(targets.columns, label_ranges, strict=True):
+        if bounds is not None:
+            scaled[label] = (targets[label] - bounds[0]) / (bounds[1] - bounds[0])
+    return scaled
+
+
+def why_one_class(targets):
+    """Why classes can't be told apart in rated targets; None if they can.
+
+    Arguments
+    ---------
+    targets : numpy.ndarray [n]
+        0 or 1.
+
+    Example
+    -------
+    >>> from numpy import array
+    >>> why_one_class(array([1, 1]))
+    'only one class: all 2 rated recordings are positive'
+    """
+    if not len(targets):
+        return "no recording is rated"
+    if (targets == targets[0]).all():
+        name = "positive" if targets[0] == 1 else "negative"
+        return f"only one class: all {len(targets)} rated recordings are {name}"
+    return None

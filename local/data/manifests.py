@@ -1,0 +1,362 @@
+"""Manifests: the recordings of one split that are really used, and what they are like.
+
+A manifest is a table with `ID`, `duration` (s), where the recording is, what it is
+like, whose it is, the targets (empty = not rated), and the CSV's other columns.
+"""
+
+import itertools
+import re
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pandas as pd
+
+from local.audio import inspection
+from local.data import splits
+from local.data.labels import score_labels
+from local.utils import threads
+from local.utils.errors import BadRecording, UserError
+from local.utils.files import atomic_write
+from local.utils.number_format import counted
+from local.utils.progress import progress
+
+#: What is measured of a recording (fields of `inspection.RecordingReport`).
+MEASURED = (
+    "waveform",
+    "format",
+    "codec",
+    "sample_rate",
+    "channels",
+    "peak",
+    "level_dbfs",
+    "clipped_share",
+    "silent_share",
+    "warnings",
+)
+
+#: Those of them that are text.
+MEASURED_TEXT = ("waveform", "format", "codec", "warnings")
+
+#: More recordings with the same reason are told in one line, so many by name.
+MANY, MAX_NAMED = 5, 20
+
+#: Between the warnings about one recording.
+BETWEEN_WARNINGS = "; "
+
+#: Which part of a recording a row means.
+SEGMENT = ("start_s", "end_s", "channel")
+
+#: Columns of a manifest, and of a CSV, that have a meaning of their own.
+RESERVED = ("ID", "duration", "recording", "uid", *splits.OPTIONAL_COLUMNS, *MEASURED)
+
+
+def build_manifest(table, targets, recordings, values, notes, title):
+    """Inspect the recordings of a split and list those that can be used.
+
+    Arguments
+    ---------
+    table : pandas.DataFrame
+        As `splits.read_split` gives it.
+    targets : pandas.DataFrame or None
+        Targets of its rows (None where there are no labels).
+    recordings : recordings.FolderRecordings or recordings.BucketRecordings
+    values : dict
+        `sample_rate`, `audio_backend`, `mono`, `min_duration`.
+    notes : list of str
+        How many recordings have which warning is added to it; the manifest's column
+        `warnings` says which.
+    title : str
+        What is shown beside the progress.
+
+    Returns
+    -------
+    manifest : pandas.DataFrame
+        In the order of the table.
+    failed : list of dict
+        `uid`, `reason` and, if known, `subject` of those that can't be used.
+    """
+    rows = table.to_dict("records")
+    reports = _inspect_all(rows, recordings, values, title)
+    usable, failed, kept, warned = [], [], [], Counter()
+    for i, (row, report) in enumerate(zip(rows, reports, strict=True)):
+        if isinstance(report, BadRecording):
+            failed.append(
+                {key: row[key] for key in ("uid", "subject") if key in row}
+                | {"reason": str(report)}
+            )
+            continue
+        warned.update(report.warnings)
+        usable.append(_manifest_row(row, report, targets))
+        kept.append(i)
+    notes += [f"{counted(n, 'recording')}: {what}" for what, n in warned.items()]
+    columns = None if usable else ["ID", "duration", *SEGMENT, "recording"]
+    manifest = pd.DataFrame(usable, columns=columns)
+    if targets is not None and kept:
+        manifest = pd.concat(
+            [manifest, targets.iloc[kept].reset_index(drop=True)], axis=1
+        )
+    return manifest, failed
+
+
+def _inspect_all(rows, recordings, values, title):
+    """A report on each row's recording, or the reason why there is none."""
+    waiting, reports = iter(rows), []
+    with (
+        ThreadPoolExecutor(threads.n_usable()) as pool,
+        progress(len(rows), title, "rec") as step,
+    ):
+        # a part of them is at hand at a time, if they stream through a cache
+        for part in recordings.parts([row["audio"] for row in rows]):
+            own = itertools.islice(waiting, len(part))
+            for report in pool.map(lambda row: _inspect(row, recordings, values), own):
+                reports.append(report)
+                step()
+    return reports
+
+
+def _inspect(row, recordings, values):
+    """The report on a row's recording, or the reason why there is none."""
+
+    def inspect(files):
+        return inspection.inspect_recording(
+            files,
+            backend=values["audio_backend"],
+            mono=values["mono"],
+            sample_rate=values["sample_rate"],
+            min_duration_s=values["min_duration"],
+            **segment(row),
+        )
+
+    try:
+        return recordings.read(row["audio"], inspect)
+    except BadRecording as reason:
+        return reason
+
+
+def segment(row):
+    """Which part of a recording a row means.
+
+    Arguments
+    ---------
+    row : mapping
+        With `start_s`, `end_s` and `channel` as text or empty.
+
+    Returns
+    -------
+    dict
+        `start_s`, `end_s` (s) and `channel` (from 0), None where empty.
+
+    Example
+    -------
+    >>> segment({"start_s": "1.5", "end_s": "", "channel": "0"})
+    {'start_s': 1.5, 'end_s': None, 'channel': 0}
+    """
+    return {
+        "start_s": float(row["start_s"]) if row["start_s"] != "" else None,
+        "end_s": float(row["end_s"]) if row["end_s"] != "" else None,
+        "channel": int(float(row["channel"])) if row["channel"] != "" else None,
+    }
+
+
+def _manifest_row(row, report, targets):
+    own = {
+        "ID": row["uid"],
+        "duration": report.duration_s,
+        "recording": row["audio"],
+        **{key: row[key] for key in ("start_s", "end_s", "channel")},
+        **{key: getattr(report, key) for key in MEASURED},
+        "warnings": BETWEEN_WARNINGS.join(report.warnings),
+    }
+    label_columns = () if targets is None else targets.columns
+    for column, cell in row.items():
+        if column in ("uid", "audio") or column in label_columns:
+            continue
+        if column not in own:
+            own[column] = cell
+        elif column not in ("start_s", "end_s", "channel"):
+            own[f"csv_{column}"] = cell  # a CSV may have a `duration` of its own
+    return own
+
+
+def read_manifest(path, names):
+    """Read a manifest back.
+
+    Arguments
+    ---------
+    path : Path
+    names : list of str
+        Labels.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Targets, `duration` and measurements are numbers, everything else is text.
+    """
+    manifest = pd.read_csv(path, dtype=str, keep_default_na=False)
+    numbers = [key for key in MEASURED if key not in MEASURED_TEXT]
+    for column in ("duration", *names, *numbers):
+        if column in manifest.columns:
+            manifest[column] = pd.to_numeric(manifest[column])
+    return manifest
+
+
+def positive_weights(manifest, names, label_ranges=None):
+    """Negatives per positive of each label: the weight that balances a label.
+
+    Arguments
+    ---------
+    manifest : pandas.DataFrame
+    names : list of str
+        Labels.
+    label_ranges : list of (list of float or None) or None
+        [low, high] of each label that is a score (see `labels.label_ranges`).
+
+    Returns
+    -------
+    list of float
+        1.0 where a label has only one class, or is a score.
+
+    Example
+    -------
+    >>> positive_weights(pd.DataFrame({"x": [1.0, 0.0, 0.0, None]}), ["x"])
+    [2.0]
+    """
+    positives = [int((manifest[name] == 1).sum()) for name in names]
+    negatives = [int((manifest[name] == 0).sum()) for name in names]
+    scores = score_labels(names, label_ranges)
+    return [
+        n / p if p and n and name not in scores else 1.0
+        for name, p, n in zip(names, positives, negatives, strict=True)
+    ]
+
+
+def stop_on_failed(failed, are_all=False):
+    """Raise what can't be used as one error, if there is any.
+
+    Arguments
+    ---------
+    failed : list of dict
+        `uid`, `reason`.
+    are_all : bool
+        Whether there is no other recording.
+
+    Raises
+    ------
+    UserError
+    """
+    if failed:
+        message = (
+            f"{len(failed)} recordings can't be used. Mend or remove them, or go on "
+            "without them with --on_bad_recording=skip (failed.csv then lists them):"
+        )
+        if are_all:
+            message = (
+                f"None of the {len(failed)} recordings can be used (is data_folder the "
+                "one that they are in?):"
+            )
+        raise UserError(message, grouped_reasons(failed))
+
+
+def grouped_reasons(failed, with_split=False):
+    """What can't be used and why: a line each, or one for all of the same reason.
+
+    Arguments
+    ---------
+    failed : list of dict
+        `uid`, `reason`, and maybe `split`.
+    with_split : bool
+        Whether the lines name the split.
+
+    Returns
+    -------
+    list of str
+        More than `MANY` recordings whose reasons differ in numbers and in their own
+        names only are one line, which names the first of them.
+
+    Example
+    -------
+    >>> grouped_reasons([{"uid": "r1", "reason": "is empty"}])
+    ['r1: is empty']
+    """
+    groups = {}
+    for entry in failed:
+        # names of recordings may be a number, or be in the reason
+        kind = re.sub(r"\d+(\.\d+)?", "#", entry["reason"].replace(entry["uid"], "#"))
+        before = f"{entry['split']} " if with_split else ""
+        groups.setdefault((before, kind), []).append(entry)
+    lines = []
+    for (before, _), entries in groups.items():
+        if len(entries) > MANY:
+            uids = ", ".join(entry["uid"] for entry in entries[:MAX_NAMED])
+            more = ", …" if len(entries) > MAX_NAMED else ""
+            lines.append(
+                f"{before}{len(entries)} recordings ({uids}{more}), of the first: "
+                f"{entries[0]['reason']}"
+            )
+        else:
+            lines += [f"{before}{entry['uid']}: {entry['reason']}" for entry in entries]
+    return lines
+
+
+def write_failed(failed, path):
+    """Write `uid, reason` of recordings that were left out, if there are any.
+
+    If there are none, the list of an earlier run is removed.
+
+    Arguments
+    ---------
+    failed : list of dict
+    path : Path
+    """
+    if failed:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        with atomic_write(path) as file:
+            pd.DataFrame(failed)[["uid", "reason"]].to_csv(file, index=False)
+    else:
+        Path(path).unlink(missing_ok=True)
+
+
+#: Columns that are looked at unless others are named.
+USUAL_COLUMNS = ("sex", "age", "site", "device")
+
+
+def group_columns(columns, wanted):
+    """The columns whose groups are compared.
+
+    Arguments
+    ---------
+    columns : iterable of str
+        Those that there are.
+    wanted : list of str or None
+        The value of the yaml's `subgroups`; None: the usual ones that there are.
+
+    Returns
+    -------
+    list of str
+
+    Raises
+    ------
+    UserError
+        If one of them is not there, or it is no list of names.
+
+    Example
+    -------
+    >>> group_columns(["uid", "subject", "device", "age"], None)
+    ['age', 'device']
+    """
+    # not what identifies a recording or was measured of it
+    columns = [c for c in columns if c not in (*RESERVED, "subject") and "@" not in c]
+    if wanted is None:
+        return [column for column in USUAL_COLUMNS if column in columns]
+    if not isinstance(wanted, list) or not all(isinstance(c, str) for c in wanted):
+        raise UserError(
+            f"subgroups must be a list of columns, as [sex, age]; found {wanted!r}"
+        )
+    absent = [column for column in wanted if column not in columns]
+    if absent:
+        raise UserError(
+            f"subgroups names {', '.join(absent)}, of which the split has no column; "
+            f"it has {', '.join(columns)}."
+        )
+    return list(dict.fromkeys(wanted))

@@ -1,0 +1,460 @@
+"""The table of predictions: what predictions.csv holds.
+
+It is a DataFrame with one row per recording and label and these columns:
+
+    uid, subject, label   str
+    target                float: 0, 1, of a score any number; NaN for "not rated"
+    logit                 float: the network's own output; of a score the predicted
+                          score, in its own units
+    probability           float, 0 to 1: without the class weight used in training;
+                          NaN in all rows of a label that is a score
+    session               str: the visit, "" where there is none
+    split                 str: train, valid, test, …
+    predicted             Int8: 0 or 1 at the threshold, empty where there is none
+"""
+
+import math
+from collections import defaultdict
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from scipy.special import expit, logit
+
+from local.data.label_cells import WORDS
+from local.data.labels import NOT_RATED, score_labels
+from local.utils.errors import RunError, UserError
+from local.utils.files import atomic_write
+from local.utils.problems import Place, Problem
+from local.utils.spelling import among
+from local.utils.text_io import read_cells
+
+#: The columns of the table, in the order of the file.
+COLUMNS = (
+    "uid",
+    "subject",
+    "label",
+    "target",
+    "logit",
+    "probability",
+    "session",
+    "split",
+    "predicted",
+)
+
+#: What a file from elsewhere must have, beside one of logit and probability.
+NEEDED_COLUMNS = ("uid", "subject", "label", "target")
+OUTPUT_COLUMNS = ("logit", "probability")
+
+NUMBER_COLUMNS = ("target", *OUTPUT_COLUMNS, "predicted")
+
+#: Those of them that may be words, as yes and no.
+FLAGS = ("target", "predicted")
+
+#: Probabilities of 0 and 1 are this far from them in the logits that are made of them.
+SMALLEST_PROBABILITY = float(np.finfo(float).epsneg)
+
+
+def predictions_table(
+    recordings,
+    labels,
+    targets,
+    logits,
+    log_positive_weights,
+    split,
+    label_ranges=None,
+):
+    """Makes the table of predictions out of a network's outputs.
+
+    Arguments
+    ---------
+    recordings : pandas.DataFrame
+        One row per recording with the columns uid, subject and session.
+    labels : list of str
+        The labels, in the order of the columns of `targets` and `logits`.
+    targets : numpy.ndarray [n_recordings, n_labels]
+        0, 1, of a score any number; NaN for "not rated".
+    logits : numpy.ndarray [n_recordings, n_labels]
+        The network's outputs; of a score the predicted score.
+    log_positive_weights : numpy.ndarray [n_labels]
+        Natural logarithm of the weight that positives had in the loss; 0 for none.
+        A score's is not used.
+    split : str
+        The split that the recordings are from.
+    label_ranges : list of (list of float or None) or None
+        [low, high] of each label that is a score, None of the others; None alone:
+        there are no scores.
+
+    Returns
+    -------
+    pandas.DataFrame [n_recordings * n_labels rows]
+        Recordings in their order, and for each the labels in theirs.
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not fit together.
+    local.utils.errors.RunError
+        If a logit is not a finite number; names the recordings.
+
+    Example
+    -------
+    >>> recordings = pd.DataFrame({"uid": ["a"], "subject": ["s"], "session": ["1"]})
+    >>> table = predictions_table(
+    ...     recordings, ["slow", "loud"], [[1, np.nan]], [[0.0, 0.0]], [0, 0], "test"
+    ... )
+    >>> table[["uid", "label", "target", "probability"]].values.tolist()
+    [['a', 'slow', 1.0, 0.5], ['a', 'loud', nan, 0.5]]
+    """
+    targets, logits = np.asarray(targets), np.asarray(logits)
+    shape = (len(recordings), len(labels))
+    if not targets.shape == logits.shape == shape:
+        raise ValueError(
+            f"targets {targets.shape} and logits {logits.shape} must both be "
+            f"(recordings, labels) = {shape}"
+        )
+    _refuse_not_finite(logits, recordings["uid"], split)
+    # A weight w on the positives of binary cross-entropy multiplies their odds by
+    # w, so the best logit is log(w p / (1 - p)): log w above the one of the true
+    # probability p. In float64, where a probability is rounded to 1 much later.
+    log_weights = np.asarray(log_positive_weights, dtype=float).reshape(shape[1])
+    probabilities = expit(logits.astype(float) - log_weights)
+    scores = score_labels(labels, label_ranges)
+    probabilities[:, np.isin(np.asarray(labels, dtype=object), scores)] = np.nan
+
+    def per_label(column):
+        return recordings[column].astype("str").fillna("").repeat(shape[1]).array
+
+    return pd.DataFrame(
+        {
+            "uid": per_label("uid"),
+            "subject": per_label("subject"),
+            "label": np.tile(np.asarray(labels, dtype=object), shape[0]),
+            "target": _shortest(targets.ravel()),
+            "logit": _shortest(logits.ravel()),
+            "probability": probabilities.ravel(),
+            "session": per_label("session"),
+            "split": split,
+            "predicted": pd.array([None] * logits.size, dtype="Int8"),
+        }
+    )
+
+
+def _shortest(numbers):
+    """Float64 of the shortest text that means the same number in its own precision.
+
+    A rating of 37.3 is 37.29999924 where a network's float32 becomes float64. What is
+    written is 37.3, and what is measured in memory must be what is written.
+
+    numbers : numpy.ndarray [n]
+    """
+    return numbers.astype(str).astype(float)
+
+
+def _refuse_not_finite(logits, uids, split):
+    """Raises RunError if any of the logits [n_recordings, n_labels] is not finite."""
+    broken = ~np.isfinite(logits).all(axis=1)
+    if broken.any():
+        raise RunError(
+            f"The network's output is not a finite number for {broken.sum()} of "
+            f"{len(logits)} recordings of the split {split}, the first of them: "
+            + ", ".join(uids[broken].astype(str)[:5])
+        )
+
+
+def rows_of_label(table, label):
+    """What the table says about one label, unrated recordings included.
+
+    Arguments
+    ---------
+    table : pandas.DataFrame
+        A table of predictions.
+    label : str
+        The label; one that is not in the table has no rows.
+
+    Returns
+    -------
+    targets : numpy.ndarray [n]
+        0, 1, of a score any number; NaN for "not rated".
+    predictions : numpy.ndarray [n]
+        Probabilities; of a score the predicted scores.
+    subjects : numpy.ndarray [n] of str
+    """
+    rows = table[table["label"] == label]
+    column = "logit" if rows["probability"].isna().any() else "probability"
+    return (
+        rows["target"].to_numpy(dtype=float),
+        rows[column].to_numpy(dtype=float),
+        rows["subject"].to_numpy(dtype=object),
+    )
+
+
+def scores_in(table):
+    """The labels of a table that are scores: those without probabilities.
+
+    Arguments
+    ---------
+    table : pandas.DataFrame
+        A table of predictions.
+
+    Returns
+    -------
+    set of str
+    """
+    return set(table.loc[table["probability"].isna(), "label"])
+
+
+def write_predictions(table, path):
+    """Writes the table as CSV, atomically; `read_predictions` reads it back.
+
+    Numbers have all the digits that they need to come back as they were, so that
+    metrics computed from the file are the ones computed from the table.
+
+    Arguments
+    ---------
+    table : pandas.DataFrame
+        A table of predictions.
+    path : str or pathlib.Path
+        The file to write.
+    """
+    with atomic_write(path) as stream:
+        # No float_format: pandas then writes the shortest text that means the
+        # same number.
+        written = table.assign(target=table["target"].map(_target_text))
+        written.to_csv(stream, columns=list(COLUMNS), index=False, lineterminator="\n")
+
+
+def _target_text(target):
+    """1 for 1.0, as a CSV of ratings has it; 37.5 for 37.5; nothing for NaN."""
+    if math.isnan(target):
+        return ""
+    return str(int(target)) if target == int(target) else repr(float(target))
+
+
+def read_predictions(path):
+    """Reads predictions.csv, written by this recipe or by anything else.
+
+    Arguments
+    ---------
+    path : str or pathlib.Path
+        A CSV file in UTF-8 with the columns of the table; session, split and
+        predicted may be missing, and one of logit and probability, which is then
+        computed from the other one. Other columns are ignored.
+
+    Returns
+    -------
+    pandas.DataFrame
+        The table of predictions, rows in the order of the file.
+
+    Raises
+    ------
+    local.utils.errors.UserError
+        If the file can't be read, columns are missing, or a row is wrong: uid,
+        subject or label empty, target or predicted not 0, 1 or empty, logit not a
+        finite number or empty, probability not between 0 and 1, or a recording
+        and label listed twice. Names all such rows; the header is row 1. Of numbers
+        `labels.NOT_RATED` are as good as empty.
+
+        Where there is a column probability that is empty the label is a score: logit
+        must be given, target may be any finite number, and no row of the label may
+        have a probability.
+    """
+    path = Path(path)
+    row_numbers, rows, columns = _read_rows(path)
+    may_be_score = "probability" in columns
+    problems, seen = [], defaultdict(list)
+    for number, row in zip(row_numbers, rows, strict=True):
+        problems += [
+            Problem("cell", what, (Place(value or None, path.name, number),))
+            for what, value in _parse(row, may_be_score)
+        ]
+        seen[row["uid"], row["label"]].append(number)
+    problems += _mixed_labels(row_numbers, rows) + _two_subjects(rows)
+    problems += [
+        f"rows {', '.join(map(str, numbers))}: uid {uid!r} and label {label!r} again"
+        for (uid, label), numbers in seen.items()
+        if len(numbers) > 1
+    ]
+    if problems:
+        raise UserError(
+            f"{path} has wrong rows; expected one row per uid and label, with target "
+            "and predicted 0, 1 or empty, and probability from 0 to 1; or for a score, "
+            "a column probability with empty cells, logit the predicted score and "
+            "target any number:",
+            problems,
+        )
+    table = pd.DataFrame(rows, columns=list(COLUMNS))
+    text = ("uid", "subject", "label", "session", "split")
+    numbers = ("target", "logit", "probability")
+    table = table.astype(
+        dict.fromkeys(text, "str")
+        | dict.fromkeys(numbers, float)
+        | {"predicted": "Int8"}
+    )
+    if not may_be_score:
+        table["probability"] = expit(table["logit"])
+    inside = table["probability"].clip(SMALLEST_PROBABILITY, 1 - SMALLEST_PROBABILITY)
+    return table.assign(logit=table["logit"].fillna(logit(inside)))
+
+
+def _mixed_labels(row_numbers, rows):
+    """Labels that are a score in some rows only; `rows` are parsed."""
+    kinds = defaultdict(lambda: ([], []))  # rows with a probability, and without
+    for number, row in zip(row_numbers, rows, strict=True):
+        kinds[row["label"]][row["probability"] is None].append(number)
+    return [
+        f"label {label!r}: probability is empty in row {_listed(without)} and given in "
+        f"row {_listed(given)}; a score has it in no row, any other label in all"
+        for label, (given, without) in kinds.items()
+        if given and without
+    ]
+
+
+def _two_subjects(rows):
+    """Recordings that are of two subjects or visits."""
+    found = defaultdict(set)
+    for row in rows:
+        found[row["uid"]].add((row["subject"], row["session"]))
+    return [
+        f"uid {uid!r} is of several subjects or sessions: "
+        + ", ".join(f"{subject!r} {session!r}" for subject, session in sorted(pairs))
+        for uid, pairs in found.items()
+        if len(pairs) > 1
+    ]
+
+
+def _listed(numbers):
+    return ", ".join(map(str, numbers[:5])) + (", …" if len(numbers) > 5 else "")
+
+
+def _read_rows(path):
+    """Numbers of the rows in the file, they as dicts of str, and its columns."""
+    try:
+        found, *rows = read_cells(path, "uid")
+    except FileNotFoundError as error:
+        raise UserError(f"{path} can't be read: there is no such file.") from error
+    numbered = list(enumerate(rows, start=2))
+    missing = [column for column in NEEDED_COLUMNS if column not in found]
+    if not {*OUTPUT_COLUMNS} & {*found}:
+        missing.append(" or ".join(OUTPUT_COLUMNS))
+    if missing:
+        raise UserError(
+            f"{path} lacks the columns {', '.join(missing)}; found: "
+            f"{', '.join(found) or 'none'}. Expected: {', '.join(COLUMNS)}."
+        )
+    problems = [
+        f"column {column!r} is there twice"
+        for column in COLUMNS
+        if found.count(column) > 1
+    ]
+    problems += [
+        f"row {number} has {len(cells)} cells, the header {len(found)}"
+        for number, cells in numbered
+        if len(cells) > len(found)
+    ]
+    if problems:
+        raise UserError(f"{path} is no table:", problems)
+    places = {column: found.index(column) for column in COLUMNS if column in found}
+    empty = [""] * len(found)  # spreadsheets leave empty cells at the end away
+    rows = [
+        {
+            column: (cells + empty)[places[column]] if column in places else ""
+            for column in COLUMNS
+        }
+        for _, cells in numbered
+    ]
+    return [number for number, _ in numbered], rows, set(places)
+
+
+def _parse(row, may_be_score):
+    """Turns the numbers of a row from text into numbers; returns what is wrong.
+
+    Returns
+    -------
+    list of (str, str)
+        What is wrong, and the cell that it is wrong of.
+    """
+    row |= {name: "" for name in NUMBER_COLUMNS if row[name].strip() in NOT_RATED}
+    problems = [
+        (f"in column {column!r} without anything in it", "")
+        for column in ("uid", "subject", "label")
+        if not row[column]
+    ]
+    flag = ("0, 1 or empty", lambda x: x is None or x in (0, 1))
+    finite = ("a finite number or empty", lambda x: x is None or math.isfinite(x))
+    accepted = {
+        "target": flag,
+        "predicted": flag,
+        "logit": finite,
+        "probability": ("from 0 to 1", lambda x: 0 <= x <= 1),
+    }
+    if not row["probability"]:
+        if may_be_score:
+            accepted["target"] = finite
+        accepted["logit"] = (
+            "a finite number, as there is no probability",
+            lambda x: x is not None and math.isfinite(x),
+        )
+        accepted["probability"] = ("from 0 to 1 or empty", lambda x: x is None)
+    for column, (expected, is_right) in accepted.items():
+        text = row[column].strip()
+        try:
+            if column in FLAGS:
+                text = WORDS.get(text.lower(), text)
+            row[column] = None if text == "" else float(text)
+            wrong = not is_right(row[column])
+        except ValueError:
+            wrong = True
+        if wrong:
+            problems.append(
+                (f"in column {column!r} with something else than {expected}", str(text))
+            )
+    return problems
+
+
+def read_cross_fitted(path, names, training, held_out, pseudonyms=None):
+    """Reads cross-fitted predictions (`cross_fitted_csv`) and checks whose they are.
+
+    Arguments
+    ---------
+    path : str or Path
+        predictions.csv of a cross-validation.
+    names : list of str
+        Labels of the experiment.
+    training : set of str
+        Subjects that the experiment is trained or validated on.
+    held_out : set of str
+        Those that it is tested on.
+    pseudonyms : pseudonyms.Pseudonyms, optional
+        By which the predictions may name them.
+
+    Returns
+    -------
+    pandas.DataFrame
+
+    Raises
+    ------
+    UserError
+        If it lacks a label, or is of subjects who are tested on or unknown here: a
+        threshold must not be chosen on whom it is judged by.
+    """
+    table = read_predictions(path)
+    if pseudonyms:
+        table = pseudonyms.restored(table, (), training | held_out)
+    subjects, problems = set(table["subject"]), []
+    absent = [name for name in names if name not in set(table["label"])]
+    if absent:
+        problems.append(f"it has no rows of {', '.join(absent)}")
+    if tested := among(subjects, held_out):
+        problems.append(f"{len(tested)} of its subjects are in the test split")
+    if unknown := subjects - among(subjects, training | held_out):
+        problems.append(
+            f"{len(unknown)} of its subjects are in no split of this corpus"
+        )
+    if problems:
+        raise UserError(
+            f"cross_fitted_csv {path} must hold predictions of the training subjects, "
+            "as cross_validate.py writes them:",
+            problems,
+        )
+    return table

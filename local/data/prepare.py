@@ -1,0 +1,506 @@
+"""Preparation: CSVs, labels.txt and recordings in, manifests out.
+
+Everything that can be wrong with the input is found here, before a model exists,
+and told at once.
+"""
+
+import dataclasses
+import hashlib
+import itertools
+import json
+
+import pandas as pd
+
+from local.data import corpus, decoded_cache, labels, splits
+from local.data.contradictions import contradictions
+from local.data.label_cells import CellCodes
+from local.data.labels import why_one_class
+from local.data.manifests import (
+    MEASURED,
+    RESERVED,
+    build_manifest,
+    group_columns,
+    grouped_reasons,
+    stop_on_failed,
+)
+from local.data.raters import targets_with_raters
+from local.data.recordings import BucketRecordings, FolderRecordings, open_recordings
+from local.storage.addresses import joined
+from local.storage.inputs import Storage, told_as
+from local.utils.errors import UserError
+from local.utils.number_format import counted
+from local.utils.text_io import read_cells
+
+#: yaml keys that change what preparation finds: the same values and contents of files,
+#: the same manifests.
+KEYS = (
+    "seed",
+    "val_size",
+    "disjoint_by",
+    "label_types",
+    "loss",
+    "derived_labels",
+    "label_values",
+    "missing_values",
+    "on_bad_recording",
+    "min_duration",
+    "sample_rate",
+    "audio_backend",
+    "mono",
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Preparation:
+    """What preparation found.
+
+    Attributes
+    ----------
+    label_groups : list of list of str
+        The labels of each head.
+    manifests : dict of str to pandas.DataFrame
+        Split name (train, test and, unless `val_size` is 0, valid) → manifest.
+    failed : list of dict
+        `uid`, `split` and `reason` of every recording that can't be used.
+    notes : list of str
+        What a user should know: subjects drawn or left out, rates that disagree.
+    fingerprint : str
+        Changes with the CSVs, labels.txt and every key in `KEYS`.
+    label_ranges : list of (list of float or None)
+        [low, high] of each label that is learned as a score, None of the others, in
+        the order of the logits.
+    recordings : FolderRecordings or BucketRecordings
+        Where those of the manifests are read.
+    """
+
+    label_groups: list
+    manifests: dict
+    failed: list
+    notes: list
+    fingerprint: str
+    label_ranges: list
+    recordings: FolderRecordings | BucketRecordings
+
+    @property
+    def labels(self):
+        """All labels in the order of the logits."""
+        return labels.flatten(self.label_groups)
+
+    @property
+    def contradictions(self):
+        """Subjects who may be two people, list of contradictions.Contradiction."""
+        scores = labels.score_labels(self.labels, self.label_ranges)
+        binary = [name for name in self.labels if name not in scores]
+        return contradictions(self.manifests.values(), binary)
+
+
+def prepare_training(values):
+    """Prepare the training, validation and test splits of a corpus.
+
+    Arguments
+    ---------
+    values : dict
+        Plain values of the training yaml; `KEYS` are read, with the addresses as
+        `corpus_addresses` gives them.
+
+    Returns
+    -------
+    Preparation
+
+    Raises
+    ------
+    UserError
+        For everything wrong in labels.txt and the CSVs, at once. Recordings that
+        can't be used are in `failed`, left out of the manifests.
+    """
+    storage = Storage.of(values)
+    labels_file = storage.file(values["labels_file"])
+    with told_as(values["labels_file"], labels_file):
+        groups = labels.read_label_groups(labels_file)
+    names = labels.flatten(groups)
+    _check_names(names)
+    types = labels.parse_label_types(values["label_types"], names, values["loss"])
+    ranges = labels.label_ranges(types, names)
+    files, notes = corpus.split_files(values, storage), []
+    corpus.note_misnamed(files, notes)
+    excluded = corpus.find_exclusions(values, storage, notes)
+    tables, targets = _read_splits(files, values, types, ranges, excluded, notes)
+
+    manifests, failed = {}, []
+    folders = pd.concat(tables.values())["audio"].unique().tolist()
+    recordings = fetched(folders, values, storage, excluded, notes)
+    for split in tables:
+        manifests[split], bad = build_manifest(
+            tables[split],
+            targets[split],
+            recordings,
+            values,
+            notes,
+            f"inspecting {split}",
+        )
+        failed += [{**entry, "split": split} for entry in bad]
+    if values["on_bad_recording"] == "skip":
+        _check_enough(manifests, failed)
+    fingerprint = fingerprint_of(values, files.values(), labels_file, excluded)
+    found = Preparation(
+        groups, manifests, failed, notes, fingerprint, ranges, recordings
+    )
+    notes += [
+        f"{of.counted} (--check_only=True names them)" for of in found.contradictions
+    ]
+    return found
+
+
+def _read_splits(files, values, types, ranges, excluded, notes):
+    """Tables and targets by split, subjects kept apart; or all that is wrong there."""
+    problems, tables, targets = [], {}, {}
+    for split, file in files.items():
+        address = joined(values["split_folder"], file.name)
+        table, targets[split], found = read_rated(
+            file, address, values, types, excluded, notes
+        )
+        problems += found
+        if table is not None:
+            tables[split] = table
+    if not problems:
+        group_columns(tables["test"].columns, values["subgroups"])
+        problems += splits.overlaps(
+            {file.name: tables[split] for split, file in files.items()},
+            ["subject", *values["disjoint_by"]],
+        )
+        notes += splits.unify_subjects(tables.values())
+        _separate_validation(tables, targets, ranges, values, notes)
+        problems += splits.shared_uids(
+            {file.name: tables[split] for split, file in files.items()}
+        )
+        problems += _unlearnable(targets, ranges, notes)
+    if problems:
+        raise UserError("The splits can't be used as they are:", problems)
+    return tables, targets
+
+
+def fetched(names, values, storage, excluded, notes):
+    """The recordings of these names, brought here at once if there is room."""
+    recordings = open_recordings(storage, values["data_folder"], names)
+    recordings.forget(excluded.recordings - set(names))
+    decoded = decoded_cache.open_cache(values.get("decoded_cache"))
+    if decoded:
+        decoded.forget(excluded.uids | excluded.left_out)
+    recordings.fetch_all()
+    if n := len(recordings.without_metadata(names)):
+        notes.append(
+            f"{counted(n, 'recording')} without metadata.json: the audio file's header "
+            "says it all"
+        )
+    return recordings
+
+
+def read_rated(
+    file, address, values, types, excluded, notes, required=("uid", "subject")
+):
+    """Read a split's table and targets, without excluded subjects.
+
+    Arguments
+    ---------
+    file : Path
+    address : str
+        What the file is, or is a copy of.
+    values : dict
+        `derived_labels`, `label_values` and `missing_values`.
+    types : dict of str to labels.LabelType or None
+        Of all labels; None where no label is needed.
+    excluded : corpus.Exclusions
+    notes : list of str
+        What was left out is added to it.
+    required : tuple of str
+        Columns that must be filled.
+
+    Returns
+    -------
+    table : pandas.DataFrame or None
+        None where the file can't be read.
+    targets : pandas.DataFrame or None
+        Of the same rows; labels that have raters by their consensus.
+    problems : list of (str or problems.Problem)
+    """
+    try:
+        with told_as(address, file):
+            table, problems = splits.read_split(file, required)
+    except UserError as error:
+        return None, None, [str(error)]
+    if table is None:
+        return None, None, problems
+    targets = None
+    if types is not None:
+        codes = CellCodes.of(values)
+        targets, found = targets_with_raters(
+            table,
+            list(types),
+            types,
+            values["derived_labels"],
+            codes,
+            file.name,
+        )
+        problems += [*found, *codes.unused(types, table.columns, file.name)]
+    table, targets = excluded.leave_out(table, targets, file.name, notes)
+    if table.empty:
+        problems.append(f"{file.name} holds only excluded subjects")
+    # rows are called by their numbers in the CSV up to here
+    targets = None if targets is None else targets.reset_index(drop=True)
+    return table.reset_index(drop=True), targets, problems
+
+
+@dataclasses.dataclass(frozen=True)
+class PreparedSplit:
+    """The recordings of one split, for a trained model.
+
+    Attributes
+    ----------
+    table : pandas.DataFrame
+        The split's rows.
+    manifest : pandas.DataFrame
+        Those of them that can be used.
+    failed : list of dict
+        `uid` and `reason` of the others.
+    notes : list of str
+    recordings : FolderRecordings or BucketRecordings
+        Where they are read.
+    """
+
+    table: pd.DataFrame
+    manifest: pd.DataFrame
+    failed: list
+    notes: list
+    recordings: FolderRecordings | BucketRecordings
+
+
+def prepare_split(
+    split_csvs,
+    values,
+    required=("uid", "subject"),
+    names=None,
+    own_data=True,
+    may_be_empty=False,
+):
+    """Prepare the recordings of CSVs for a trained model.
+
+    Arguments
+    ---------
+    split_csvs : str or list of str
+        Their addresses; rows come in the order of the CSVs.
+    values : dict
+        Of the experiment, with `data_folder` and `on_bad_recording` for this run.
+    required : tuple of str
+        Columns that must be filled.
+    names : list of str, optional
+        Labels to read; None where the CSV needs none.
+    own_data : bool
+        Whether `data_folder` is the one that the model was trained on.
+    may_be_empty : bool
+        Whether to go on if no recording can be used.
+
+    Returns
+    -------
+    PreparedSplit
+
+    Raises
+    ------
+    UserError
+        For wrong CSVs, and for unusable recordings if these are to stop the run.
+    """
+    storage, notes = Storage.of(values), []
+    addresses = split_csvs if isinstance(split_csvs, list) else [split_csvs]
+    files = [corpus.local_split(of, values, storage) for of in addresses]
+    excluded = corpus.find_exclusions(values, storage, notes, own_data)
+    types = None
+    if names is not None:
+        types = labels.parse_label_types(values["label_types"], names, values["loss"])
+    parts, problems = [], []
+    for file, address in zip(files, addresses, strict=True):
+        *part, found = read_rated(
+            file, address, values, types, excluded, notes, required
+        )
+        parts.append(part)
+        problems += found
+    if not problems:
+        problems = _repeated(addresses, [table for table, _ in parts])
+    if problems:
+        raise UserError(
+            f"{' and '.join(map(str, addresses))} can't be used as it is:", problems
+        )
+    tables, ratings = zip(*parts, strict=True)
+    table = pd.concat(tables, ignore_index=True).fillna("")  # of columns of one only
+    targets = None if types is None else pd.concat(ratings, ignore_index=True)
+    title = ", ".join(file.stem for file in files)
+    notes += splits.unify_subjects([table])
+    return _inspected(
+        table, targets, values, storage, excluded, notes, title, may_be_empty
+    )
+
+
+def _repeated(addresses, tables):
+    """A problem for each two CSVs that both have a uid."""
+    uids = [set(table["uid"].map(splits.composed)) for table in tables]
+    problems = []
+    for i, j in itertools.combinations(range(len(tables)), 2):
+        if both := sorted(uids[i] & uids[j]):
+            shown = ", ".join(map(repr, both[:5])) + (", …" if len(both) > 5 else "")
+            problems.append(
+                f"{counted(len(both), 'uid')} both in {addresses[i]} and in "
+                f"{addresses[j]}: {shown}"
+            )
+    return problems
+
+
+def _inspected(
+    table, targets, values, storage, excluded, notes, title, may_be_empty=False
+):
+    """The PreparedSplit of a table."""
+    names = table["audio"].unique().tolist()
+    recordings = fetched(names, values, storage, excluded, notes)
+    manifest, failed = build_manifest(
+        table, targets, recordings, values, notes, f"inspecting {title}"
+    )
+    if values["on_bad_recording"] == "stop" or (manifest.empty and not may_be_empty):
+        stop_on_failed(failed, are_all=manifest.empty)
+    return PreparedSplit(table, manifest, failed, notes, recordings)
+
+
+def inspect_again(manifest, names, values):
+    """Look at the recordings of a saved manifest once more: files may have changed.
+
+    Arguments
+    ---------
+    manifest : pandas.DataFrame
+        As `read_manifest` gives it.
+    names : list of str
+        Labels.
+    values : dict
+        As for `prepare_split`.
+
+    Returns
+    -------
+    PreparedSplit
+
+    Raises
+    ------
+    UserError
+        For unusable recordings if these are to stop the run.
+    """
+    # older manifests have no warnings
+    measured = ["duration", *MEASURED, *names]
+    table = manifest.drop(columns=measured, errors="ignore")
+    table = table.rename(columns={"ID": "uid", "recording": "audio"})
+    corpus.check_data_folder(values["data_folder"])
+    storage, notes, title = Storage.of(values), [], "the test split"
+    excluded = corpus.find_exclusions(values, storage, notes)
+    table, targets = excluded.leave_out(table, manifest[names], title, notes)
+    return _inspected(table, targets, values, storage, excluded, notes, title)
+
+
+def _check_names(names):
+    taken = [name for name in names if name in RESERVED]
+    if taken:
+        raise UserError(
+            f"labels.txt can't name a label {', '.join(taken)}: columns of these names "
+            "have another meaning. Rename it there and in the CSVs."
+        )
+
+
+def _separate_validation(tables, targets, ranges, values, notes):
+    """Draw validation subjects if there is no val.csv; keep them out of training."""
+    train = tables["train"]["subject"]
+    if len(train) < 2:
+        raise UserError("Training needs at least 2 recordings: see train.csv.")
+    if "valid" in tables:
+        both = sorted(set(train) & set(tables["valid"]["subject"]))
+        if both:
+            notes.append(
+                f"{len(both)} subjects of val.csv also stand in train.csv and are "
+                "left out of training"
+            )
+        in_validation = train.isin(both)
+    elif values["val_size"] == 0:
+        notes.append("val_size is 0: there is no validation, the last epoch counts")
+        return
+    else:
+        drawn = splits.draw_validation(
+            train,
+            labels.scale_targets(targets["train"], ranges),
+            values["val_size"],
+            values["seed"],
+        )
+        notes.append(
+            f"{len(drawn)} of {train.nunique()} training subjects drawn for validation "
+            f"(val_size is {values['val_size']}; at most a quarter)"
+        )
+        in_validation = train.isin(drawn)
+        for part in (tables, targets):
+            part["valid"] = part["train"][in_validation].reset_index(drop=True)
+    for part in (tables, targets):
+        part["train"] = part["train"][~in_validation].reset_index(drop=True)
+    if tables["train"].empty:
+        raise UserError("No recordings are left to train on: see val.csv.")
+
+
+def _unlearnable(targets, ranges, notes):
+    """Splits without any rating are problems; labels of one value get a note."""
+    problems = []
+    for split in targets.keys() - {"test"}:
+        if targets[split].isna().all(axis=None):
+            problems.append(f"no label of the {split} recordings is rated")
+            continue
+        for (label, ratings), bounds in zip(
+            targets[split].items(), ranges, strict=True
+        ):
+            if ratings.nunique() >= 2:
+                continue
+            rated = ratings.dropna().to_numpy()
+            reason = why_one_class(rated)
+            if bounds is not None and len(rated):
+                reason = f"all {len(rated)} rated values are the same"
+            ending = ": nothing of it can be learned" if split == "train" else ""
+            notes.append(f"{label}: {reason} ({split}){ending}")
+    return problems
+
+
+def _check_enough(manifests, failed):
+    few = [name for name, manifest in manifests.items() if manifest.empty]
+    if len(manifests["train"]) == 1:
+        few.append("train")  # batch normalisation needs two
+    if few:
+        raise UserError(
+            f"Too few recordings of {', '.join(few)} can be used:",
+            grouped_reasons(failed),
+        )
+
+
+def fingerprint_of(values, files, labels_file, excluded):
+    """Changes with what preparation depends on."""
+    digest = hashlib.sha256()
+    plain = {key: str(values[key]) for key in KEYS}
+    digest.update(json.dumps(plain, sort_keys=True).encode())
+    for file in files:
+        digest.update(contents(file))
+    digest.update(json.dumps(labels.read_label_groups(labels_file)).encode())
+    digest.update("\n".join(sorted(excluded.subjects)).encode())
+    return digest.hexdigest()
+
+
+def contents(file):
+    """What a CSV says, however a program saved it.
+
+    Arguments
+    ---------
+    file : Path
+
+    Returns
+    -------
+    bytes
+        The cells, without those that are empty at the ends of rows.
+    """
+    rows = read_cells(file, "uid")
+    for row in rows:
+        while row and not row[-1]:
+            row.pop()
+    return json.dumps(rows).encode()

@@ -1,0 +1,201 @@
+"""Raters: labels as the consensus of several, and how far they agree.
+
+A column ``<label>@<rater>`` of a split's CSV holds what one rater said of each
+recording, in the same codes as the label's own column. Ratings here are tables with a
+row per recording and a column per rater, NaN where that rater said nothing; they hold
+the codes as they were given, so an ordinal label its scale, not yet 0 and 1.
+"""
+
+import dataclasses
+
+import numpy as np
+
+from local.data.label_cells import targets_from_table
+from local.data.label_proposals import WrongCells
+from local.utils.problems import Place, Problem
+
+#: A mean in the label's own column may be rounded: by this share of the range.
+ROUNDING = 0.01
+
+
+def rater_columns(columns, labels):
+    """The columns that hold ratings of one rater.
+
+    Arguments
+    ---------
+    columns : iterable of str
+        The columns of a split's CSV.
+    labels : list of str
+        Columns of other labels are not looked at.
+
+    Returns
+    -------
+    dict of str to (dict of str to str)
+        Label → rater → column, for the labels that have raters, raters in the order
+        of the columns.
+
+    Example
+    -------
+    >>> rater_columns(["uid", "slow", "slow@anna", "slow@bo", "age@x"], ["slow"])
+    {'slow': {'anna': 'slow@anna', 'bo': 'slow@bo'}}
+    """
+    found = {}
+    # The longest label first: "a@b@anna" is a rating of "a@b" where that is a label.
+    by_length = sorted(labels, key=len, reverse=True)
+    for column in columns:
+        label = next((n for n in by_length if column.startswith(f"{n}@")), None)
+        if label is not None and column not in labels:
+            found.setdefault(label, {})[column[len(label) + 1 :]] = column
+    return {label: found[label] for label in labels if label in found}
+
+
+def read_ratings(table, labels, types, codes, name):
+    """Read the columns of raters.
+
+    Arguments
+    ---------
+    table : pandas.DataFrame
+        One row per recording, all cells text.
+    labels : list of str
+    types : dict of str to LabelType
+    codes : label_cells.CellCodes
+    name : str
+        The file's name, for messages.
+
+    Returns
+    -------
+    ratings : dict of str to pandas.DataFrame [n_recordings, n_raters]
+        Of each label that has raters.
+    problems : list of (str or problems.Problem)
+        Cells that can't be read, and columns without a rater's name.
+    """
+    ratings, problems = {}, []
+    for label, columns in rater_columns(table.columns, labels).items():
+        if "" in columns:
+            problems.append(
+                f"{name}: the column {columns['']!r} lacks the rater's name; expected "
+                f"{label}@<rater>"
+            )
+        # is_score: the rating itself is wanted, not whether it is positive
+        given = dataclasses.replace(types[label], is_score=True)
+        values, wrong = targets_from_table(
+            table,
+            list(columns.values()),
+            dict.fromkeys(columns.values(), given),
+            None,
+            codes.of_raters(label, columns.values()),
+            name,
+        )
+        problems += [
+            dataclasses.replace(of, column=label) if isinstance(of, WrongCells) else of
+            for of in wrong
+        ]
+        ratings[label] = values.set_axis(list(columns), axis=1)
+    return ratings, problems
+
+
+def consensus(ratings, label_type):
+    """The target of each recording by its raters.
+
+    Arguments
+    ---------
+    ratings : pandas.DataFrame [n_recordings, n_raters]
+        Codes as given, NaN where not rated.
+    label_type : LabelType
+
+    Returns
+    -------
+    numpy.ndarray [n_recordings]
+        Of a score the mean; of any other label what most raters say, 0 or 1, after
+        each rating was compared with `positive_from`. NaN where nobody rated, and
+        where as many say 0 as 1.
+
+    Example
+    -------
+    >>> from local.data.labels import LabelType
+    >>> import pandas as pd
+    >>> ratings = pd.DataFrame({"anna": [3, 1, 2], "bo": [2, 0, 1]})
+    >>> consensus(ratings, LabelType("ordinal", (0.0, 4.0), 2.0)).tolist()
+    [1.0, 0.0, nan]
+    """
+    if label_type.is_score:
+        return ratings.mean(axis=1).to_numpy(dtype=float)
+    share = positive(ratings, label_type).mean(axis=1).to_numpy(dtype=float)
+    decided = ~np.isnan(share) & (share != 0.5)
+    return np.where(decided, (share > 0.5).astype(float), np.nan)
+
+
+def positive(ratings, label_type):
+    """Each rating as 0 or 1, NaN where there is none; shape as given."""
+    return (ratings >= label_type.positive_from).astype(float).where(ratings.notna())
+
+
+def targets_with_raters(table, labels, types, derived_labels, codes, name):
+    """Read the targets of every row, labels that have raters by their consensus.
+
+    Where any rater rated a recording the consensus holds; where none did, the label's
+    own column, so that a second rater may have heard a part of the recordings only. A
+    label with raters needs no column of its own, but if it has one, its cells may
+    not say anything else than the consensus.
+
+    Arguments, Returns
+    ------------------
+    As `label_cells.targets_from_table`. The first returned is None if `derived_labels`
+    can't be used.
+    """
+    ratings, problems = read_ratings(table, labels, types, codes, name)
+    no_column = [label for label in ratings if label not in table.columns]
+    table = table.assign(**dict.fromkeys(no_column, ""))
+    targets, wrong = targets_from_table(
+        table,
+        labels,
+        types,
+        derived_labels,
+        codes,
+        name,
+    )
+    # One bad cell may be the reason why a label seems to disagree.
+    if problems or wrong:
+        return targets, [*wrong, *problems]
+    for label, of_label in ratings.items():
+        agreed = consensus(of_label, types[label])
+        own = targets[label].to_numpy()
+        rated = of_label.notna().any(axis=1).to_numpy()
+        problems += _disagreements(
+            targets[label], agreed, rated, table[label], types[label], name
+        )
+        targets[label] = np.where(rated, agreed, own)
+    return targets, problems
+
+
+def _disagreements(own, agreed, rated, cells, label_type, name):
+    """Rows whose own cell is not the raters' consensus.
+
+    own, agreed : [n_recordings], NaN for "not rated"
+    rated : bool, [n_recordings], whether any rater rated it
+    cells : [n_recordings], the label's own column
+    """
+    own, label = own.to_numpy(), cells.name
+    tolerance = ROUNDING * np.ptp(label_type.range) if label_type.is_score else 0
+    same = np.abs(own - agreed) <= tolerance
+    kinds = {
+        "that disagree with its raters": ~np.isnan(agreed) & ~same,
+        "given where its raters are divided": np.isnan(agreed),
+    }
+    problems = []
+    for kind, where in kinds.items():
+        places = [
+            Place(cell, name, row)
+            for row, cell in cells[rated & ~np.isnan(own) & where].items()
+        ]
+        if places:
+            problems.append(
+                Problem(
+                    "cell",
+                    f"in column {label!r} {kind}",
+                    tuple(places),
+                    "correct them, leave them empty, or give who decided as a rater "
+                    f"({label}@<rater>)",
+                )
+            )
+    return problems

@@ -1,0 +1,335 @@
+"""Recordings by name: the folders below `data_folder`, on disk or in a bucket.
+
+Both kinds answer to the same methods; who reads a recording
+need not know where it is.
+"""
+
+import contextlib
+import logging
+from pathlib import Path
+
+from local.audio.loading import METADATA, is_recording_file, recording_files
+from local.storage import gcs
+from local.storage.addresses import is_remote
+from local.utils.errors import BadRecording, UserError
+
+logger = logging.getLogger(__name__)
+
+#: How often a recording is fetched again that others crowd out of the cache.
+N_ATTEMPTS = 5
+
+
+def _check_complete(files):
+    """Raise BadRecording unless a waveform is among these files."""
+    if not set(files) - {METADATA}:
+        raise BadRecording("there is no waveform.*")
+
+
+def _lacks_metadata(files):
+    """Whether these are files of a recording, but no metadata.json."""
+    return bool(files) and METADATA not in files
+
+
+def open_recordings(storage, address, names):
+    """The recordings of a data folder.
+
+    Arguments
+    ---------
+    storage : inputs.Storage
+    address : str
+        Of the data folder.
+    names : iterable of str
+        Those that are needed.
+
+    Returns
+    -------
+    FolderRecordings or BucketRecordings
+    """
+    if not is_remote(address):
+        return FolderRecordings(address)
+    folder = gcs.Address.parse(address)
+    return BucketRecordings(folder, storage.cache, names, storage.project)
+
+
+@contextlib.contextmanager
+def _noted(found, name):
+    """Keep the reason why a recording is none."""
+    try:
+        yield
+    except BadRecording as reason:
+        found[name] = str(reason)
+
+
+class FolderRecordings:
+    """Recordings on disk.
+
+    Arguments
+    ---------
+    folder : str or Path
+
+    Example
+    -------
+    >>> folder = getfixture("tmp_path")
+    >>> (folder / "r1").mkdir()
+    >>> _ = (folder / "r1" / "metadata.json").write_text("{}")
+    >>> FolderRecordings(folder).read("r1", sorted)
+    ['metadata.json']
+    """
+
+    def __init__(self, folder):
+        self.folder = Path(folder)
+        self.place = str(folder)
+
+    def fetch_all(self):
+        """Nothing is to be fetched."""
+
+    def fetch_ahead(self, names):
+        """Nothing is to be fetched."""
+
+    def parts(self, names):
+        """Yield the names in parts that are all at hand at the same time."""
+        yield list(names)
+
+    def unreadable(self, names):
+        """Names and reasons of recordings that are not there."""
+        found = {}
+        for name in names:
+            with _noted(found, name):
+                _check_complete(recording_files(self.folder / name))
+        return found
+
+    def without_metadata(self, names):
+        """Names of recordings that have no metadata.json."""
+        found = []
+        for name in names:
+            with contextlib.suppress(BadRecording):  # which inspection tells
+                found += [name] * _lacks_metadata(recording_files(self.folder / name))
+        return found
+
+    def forget(self, names):
+        """Nothing is kept of them anywhere."""
+
+    def read(self, name, use):
+        """What `use` makes of a recording's files.
+
+        Arguments
+        ---------
+        name : str
+            The recording's folder.
+        use : callable
+            Takes a dict of str to Path, the files by name.
+
+        Raises
+        ------
+        BadRecording
+            If there is no such folder, or as `use` raises it.
+        """
+        return use(recording_files(self.folder / name))
+
+
+class BucketRecordings:
+    """Recordings in a bucket, of the generations that a listing found.
+
+    They are read from a cache on disk. Where that is large enough, `fetch` brings all
+    of them at once; else they stream through it, each fetched before it is read.
+
+    Arguments
+    ---------
+    address : gcs.Address
+        The folder that theirs are in.
+    cache : gcs.Cache
+    names : iterable of str
+        Those that are needed: of others nothing is kept.
+    project : str, optional
+        Google Cloud project.
+
+    Raises
+    ------
+    UserError
+        If access is denied, or nothing is there.
+    RemoteError
+        If the bucket can't be reached.
+    """
+
+    def __init__(self, address, cache, names, project=None):
+        self.address, self.cache, self.project = address, cache, project
+        self.place = str(address)
+        self._files = {name: {} for name in names}
+        self._gone = {}  # names and reasons of those that can't be fetched
+        gcs.client(project)
+        listing = gcs.list_objects(address)
+        if not listing:
+            raise UserError(
+                f"There is nothing below {address}: expected a folder for every "
+                "recording, with waveform.* in it. If they have moved, give "
+                "--data_folder=gs://bucket/folder."
+            )
+        for remote in listing:
+            # compared as text, never trusted as a path
+            folder, _, file = remote.name.rpartition("/")
+            name = folder.removeprefix(f"{address.name}/".lstrip("/"))
+            if name not in self._files or not is_recording_file(file):
+                continue
+            self._files[name][file] = remote
+            try:
+                gcs.check_name(remote.name)
+            except UserError as error:
+                self._gone[name] = str(error)
+        self.n_bytes = sum(self._size(name) for name in self._files)
+
+    @property
+    def streams(self):
+        """Whether they are more than the cache may hold at a time."""
+        limit = self.cache.limit_bytes
+        return limit is not None and self.n_bytes > limit
+
+    def fetch_all(self):
+        """Bring all of them into the cache, with a progress bar, if there is room."""
+        if self.streams:
+            self._check_room()
+            logger.info(
+                "%.3g GB of recordings stream through a cache of %.3g GB "
+                "(audio_cache_gb); num_workers processes fetch them ahead of their use",
+                self.n_bytes / 1e9,
+                self.cache.limit_bytes / 1e9,
+            )
+        else:
+            self.fetch(self._files, progress=True)
+
+    def _check_room(self):
+        """Refuse a cache that can't hold the largest recording."""
+        largest = max(map(self._size, self._files))
+        if largest > self.cache.limit_bytes:
+            raise UserError(
+                f"audio_cache_gb is {self.cache.limit_bytes / 1e9:g}, and one "
+                f"recording alone has {largest / 1e9:.3g} GB: raise it to several "
+                "times that, or to null for no limit."
+            )
+
+    def fetch_ahead(self, names):
+        """Bring recordings into the cache that are soon read, as far as they fit.
+
+        Arguments
+        ---------
+        names : iterable of str
+        """
+        room, soon = self._share(), []
+        for name in names:
+            room -= self._size(name)
+            if room < 0:
+                break
+            soon.append(name)
+        self.fetch(soon)
+
+    def forget(self, names):
+        """Delete every copy of these recordings from the cache.
+
+        Arguments
+        ---------
+        names : iterable of str
+            Of subjects who have withdrawn their consent, for example.
+        """
+        for name in names:
+            self.cache.forget(self.address / name)
+
+    def fetch(self, names, progress=False):
+        """Bring recordings into the cache, in parallel.
+
+        Objects that have left the bucket since the listing are found by `unreadable`.
+
+        Arguments
+        ---------
+        names : iterable of str
+        progress : bool
+            Show a bar.
+
+        Raises
+        ------
+        UserError, RemoteError
+            If access is denied, the cache is too small, or the bucket can't be
+            reached.
+        """
+        remotes = [
+            remote
+            for name in names
+            if name not in self._gone
+            for remote in self._files[name].values()
+        ]
+        gcs.client(self.project)
+        try:
+            self.cache.fetch(remotes, progress)
+        except (UserError, gcs.RemoteError) as error:
+            failures = getattr(error, "failures", {})
+            if not failures or not all(
+                isinstance(failure, gcs.Missing) for failure in failures.values()
+            ):
+                raise
+            for remote, failure in failures.items():
+                name = remote.address.name.rpartition("/")[0].rpartition("/")[2]
+                self._gone[name] = f"it left the bucket after it was listed: {failure}"
+
+    def parts(self, names):
+        """Yield the names in parts that the cache holds at a time, fetched.
+
+        Arguments
+        ---------
+        names : iterable of str
+        """
+        part, n_bytes = [], 0
+        for name in names:
+            size = self._size(name)
+            if part and n_bytes + size > self._share():
+                self.fetch(part)
+                yield part
+                part, n_bytes = [], 0
+            part.append(name)
+            n_bytes += size
+        self.fetch(part)
+        yield part
+
+    def unreadable(self, names):
+        """Names and reasons of those that can't be fetched, or are not there."""
+        found = {}
+        for name in names:
+            with _noted(found, name):
+                _check_complete(self._of(name))
+        return found
+
+    def without_metadata(self, names):
+        """As `FolderRecordings.without_metadata`, by the listing."""
+        return [name for name in names if _lacks_metadata(self._files.get(name))]
+
+    def read(self, name, use):
+        """As `FolderRecordings.read`, from the cache."""
+        for attempt in range(N_ATTEMPTS):
+            remotes = self._of(name)
+            self.fetch([name])
+            files = {file: self.cache.path(remote) for file, remote in remotes.items()}
+            try:
+                return use(files)
+            except BadRecording:
+                # somebody else may have needed the room before it was read, or
+                # fetched it again since
+                if attempt and all(path.exists() for path in files.values()):
+                    raise
+        raise UserError(
+            f"Recordings leave the cache {self.cache.folder} before they can be read: "
+            "raise audio_cache_gb, or lower num_workers."
+        )
+
+    def _of(self, name):
+        """A recording's objects by the names of their files."""
+        if name in self._gone:
+            raise BadRecording(self._gone[name])
+        remotes = self._files.get(name)
+        if not remotes:
+            raise BadRecording(f"there is no folder {self.address}/{name}")
+        return remotes
+
+    def _share(self):
+        """Bytes that one process may fetch at a time: others do too."""
+        return self.cache.limit_bytes / 4 if self.streams else float("inf")
+
+    def _size(self, name):
+        """Bytes of a recording, 0 if there is none."""
+        return sum(remote.size for remote in self._files.get(name, {}).values())

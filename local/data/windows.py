@@ -1,0 +1,194 @@
+"""Long recordings: cut into windows outside training, so that memory is bounded."""
+
+import dataclasses
+import math
+
+import numpy as np
+import pandas as pd
+
+from local.utils.errors import UserError
+
+#: How what is said of the windows becomes what is said of the recording.
+POOLINGS = ("mean", "max")
+
+#: Shorter windows would hold less than a word, in s.
+SHORTEST_S = 1.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Windows:
+    """Recordings as the model gets them.
+
+    Attributes
+    ----------
+    manifest : pandas.DataFrame
+        A row per recording or, where it is long, per window: `ID` names the window,
+        `duration` (s), `start_s` and `end_s` are its own, `owner` is the recording.
+    owners : dict of str to str
+        `ID` → uid of the recording.
+    counts : dict of str to int
+        Windows of each recording that has more than one.
+    """
+
+    manifest: pd.DataFrame
+    owners: dict
+    counts: dict
+
+    def pool(self, ids, values, pooling):
+        """What is said of recordings, from what is said of their windows.
+
+        Arguments
+        ---------
+        ids : list of str
+            Of windows, in any order.
+        values : np.ndarray [n_windows, size]
+        pooling : str
+            `mean`, or `max` (of each number on its own), which finds what is rare.
+
+        Returns
+        -------
+        dict of str to np.ndarray [size]
+            By uid, in the order of the first window of each.
+        """
+        groups = {}
+        for name, value in zip(ids, values, strict=True):
+            groups.setdefault(self.owners[name], []).append(value)
+        return {uid: pool_windows(group, pooling) for uid, group in groups.items()}
+
+
+def pool_windows(values, pooling):
+    """What is said of a recording, from what is said of its windows.
+
+    Arguments
+    ---------
+    values : list of np.ndarray [size]
+        Of each window, in any order.
+    pooling : str
+        One of `POOLINGS`.
+
+    Returns
+    -------
+    np.ndarray [size]
+
+    Example
+    -------
+    >>> pool_windows([np.array([1.0, 6.0]), np.array([3.0, 2.0])], "max").tolist()
+    [3.0, 6.0]
+    """
+    if len(values) == 1:
+        return values[0]
+    pool = np.mean if pooling == "mean" else np.max
+    # sorted: a mean depends on the order in its last digits
+    return pool(np.sort(values, axis=0), axis=0)
+
+
+def split_long(manifest, max_duration, window_overlap):
+    """Cut recordings that are longer than `max_duration` into windows of that length.
+
+    The first begins and the last ends with the recording; all are the same distance
+    apart, and share `window_overlap` s at least.
+
+    Arguments
+    ---------
+    manifest : pandas.DataFrame
+        As `manifests.build_manifest` gives it.
+    max_duration : float
+        s; 0 leaves all recordings whole.
+    window_overlap : float
+        s
+
+    Returns
+    -------
+    Windows
+
+    Example
+    -------
+    >>> row = {"ID": "a", "duration": 25.0, "start_s": "", "end_s": ""}
+    >>> windows = split_long(pd.DataFrame([row]), 10.0, 2.0).manifest
+    >>> windows["start_s"].tolist(), windows["end_s"].tolist()
+    ([0.0, 7.5, 15.0], [10.0, 17.5, ''])
+    >>> windows["ID"].tolist()
+    ['a, window 1 of 3', 'a, window 2 of 3', 'a, window 3 of 3']
+    """
+    rows, owners, counts = [], {}, {}
+    for row in manifest.to_dict("records"):
+        own = [row | {"owner": row["ID"]}]
+        if 0 < max_duration < row["duration"]:
+            own = list(_cut(own[0], max_duration, window_overlap))
+            counts[row["ID"]] = len(own)
+        rows += own
+        owners |= {part["ID"]: row["ID"] for part in own}
+    if not counts:
+        return Windows(manifest, owners, counts)
+    columns = [*manifest.columns, "owner"]
+    return Windows(pd.DataFrame(rows, columns=columns), owners, counts)
+
+
+def _cut(row, length_s, overlap_s):
+    """The windows of a manifest's row, as rows."""
+    starts = window_starts(row["duration"], length_s, overlap_s)
+    begin_s, n = float(row["start_s"] or 0), len(starts)
+    for i, after_s in enumerate(starts):
+        start_s = begin_s + after_s
+        yield row | {
+            "ID": f"{row['ID']}, window {i + 1} of {n}",
+            "duration": length_s,
+            "start_s": start_s,
+            # the last one has what the rounding of a header's length may leave
+            "end_s": start_s + length_s if i < n - 1 else row["end_s"],
+        }
+
+
+def window_starts(duration_s, length_s, overlap_s):
+    """Where the windows of a recording begin.
+
+    Arguments
+    ---------
+    duration_s : float
+        Of the recording.
+    length_s : float
+        Of a window; 0 leaves all recordings whole.
+    overlap_s : float
+        That neighbours share, at least.
+
+    Returns
+    -------
+    list of float
+        s from the recording's begin; only 0 where it is one window.
+
+    Example
+    -------
+    >>> window_starts(25.0, 10.0, 2.0)
+    [0.0, 7.5, 15.0]
+    """
+    if not 0 < length_s < duration_s:
+        return [0.0]
+    spare_s = duration_s - length_s
+    # less a rounding error, which should not cost a window
+    n = 1 + max(1, math.ceil(spare_s / (length_s - overlap_s) - 1e-6))
+    return [spare_s * i / (n - 1) for i in range(n)]
+
+
+def check_windows(values):
+    """Refuse windows that can't be.
+
+    Arguments
+    ---------
+    values : dict
+        `max_duration` and `window_overlap` (s).
+
+    Raises
+    ------
+    UserError
+    """
+    length_s, overlap_s = values["max_duration"], values["window_overlap"]
+    if length_s and length_s < SHORTEST_S:
+        raise UserError(
+            f"max_duration must be {SHORTEST_S:g} s or more, or 0 for none; found "
+            f"{length_s:g}."
+        )
+    if length_s and not 0 <= overlap_s < length_s:
+        raise UserError(
+            f"window_overlap must be less than max_duration ({length_s:g} s) and not "
+            f"below 0; found {overlap_s:g}."
+        )

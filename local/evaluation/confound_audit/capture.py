@@ -1,0 +1,143 @@
+"""What the audit wants to know of a recording, in one pass over its waveform."""
+
+import hashlib
+
+import numpy as np
+from scipy.signal import welch
+
+from local.evaluation.confound_audit import silence
+
+#: Nothing below this is told apart, in dB of full scale: 16 bits reach down to -98.
+FLOOR_DBFS = -100.0
+
+#: The noise floor is this percentile of the levels of frames of this length.
+NOISE_PERCENTILE, FRAME_S = 5, 0.025
+
+#: The bandwidth ends where the spectrum stays this far below its peak: far below the
+#: weakest speech sounds, so that it ends with the microphone or the codec.
+BANDWIDTH_DB = 70.0
+WINDOW_S = 0.032
+
+
+def extract(waveform, sample_rate, row):
+    """Measures a recording for the audit.
+
+    Arguments
+    ---------
+    waveform : torch.Tensor [time]
+        Mono, float32, at the model's rate.
+    sample_rate : int
+        The model's rate in Hz.
+    row : mapping
+        The recording's row of a manifest, with `level_dbfs`, `sample_rate`, `format`,
+        `codec` and `channels`, all of the file.
+
+    Returns
+    -------
+    features : dict
+        Numbers, text, or None where there is no silence; the names' first part is the
+        probe they are for (`capture_`, `silence_`, `behaviour_`); `audio_sha256`.
+    silence : torch.Tensor [time] or None
+        1.0 s in which nobody speaks (see `silence.find_silence`).
+    """
+    samples = waveform.numpy()
+    speech = silence.find_speech(waveform, sample_rate)
+    found = silence.find_silence(waveform, sample_rate, speech)
+    features = {
+        "capture_level_dbfs": float(row["level_dbfs"]),
+        "capture_noise_floor_dbfs": noise_floor_dbfs(samples, sample_rate),
+        "capture_bandwidth_hz": bandwidth_hz(samples, sample_rate),
+        "capture_sample_rate": f"{float(row['sample_rate']):g}",
+        "capture_format": f"{row['format']} {row['codec']}",
+        "capture_channels": f"{float(row['channels']):g}",
+        **silence.silence_features(found, sample_rate),
+        "behaviour_duration_s": len(samples) / sample_rate,
+        "behaviour_pause_share": silence.pause_share(speech),
+        "audio_sha256": audio_hash(samples),
+    }
+    return features, found
+
+
+def noise_floor_dbfs(samples, sample_rate):
+    """The level of a recording's quietest moments.
+
+    The 5th percentile of the levels of frames of 25 ms. In a recording without a pause
+    these are the quietest moments of the speech.
+
+    Arguments
+    ---------
+    samples : np.ndarray [time]
+    sample_rate : int
+        Hz.
+
+    Returns
+    -------
+    float
+        In dB of full scale, -100 at the least.
+
+    Example
+    -------
+    >>> round(noise_floor_dbfs(np.full(8000, 0.1), 8000), 6)
+    -20.0
+    """
+    length = min(max(1, round(FRAME_S * sample_rate)), len(samples))
+    whole = len(samples) // length * length
+    squares = np.square(samples[:whole], dtype=np.float64).reshape(-1, length)
+    power = np.percentile(squares.mean(axis=1), NOISE_PERCENTILE)
+    return float(10 * np.log10(max(power, 10 ** (FLOOR_DBFS / 10))))
+
+
+def bandwidth_hz(samples, sample_rate):
+    """The highest frequency of which a recording has anything.
+
+    That is, whose long-term power density is less than 70 dB below the highest one. A
+    roll-off of so many percent of the energy would measure the speech: its power falls
+    with frequency, and sooner in a soft or pressed voice.
+
+    Arguments
+    ---------
+    samples : np.ndarray [time]
+    sample_rate : int
+        Hz.
+
+    Returns
+    -------
+    float
+        Hz, in steps of 31 Hz.
+
+    Example
+    -------
+    >>> tone = np.sin(2 * np.pi * 1000 * np.arange(8000) / 8000)
+    >>> 1000 <= bandwidth_hz(tone, 8000) < 1200
+    True
+    """
+    length = min(round(WINDOW_S * sample_rate), len(samples))
+    frequencies, density = welch(
+        samples, sample_rate, window="blackman", nperseg=length
+    )
+    heard = density > density.max() * 10 ** (-BANDWIDTH_DB / 10)
+    return float(frequencies[heard].max(initial=0.0))
+
+
+def audio_hash(samples):
+    """The SHA-256 of a waveform as 16-bit samples.
+
+    The same recording in two files has one hash if both were decoded to the same
+    samples, as WAV and FLAC are; a lossy copy has another.
+
+    Arguments
+    ---------
+    samples : np.ndarray [time]
+        From -1 to 1.
+
+    Returns
+    -------
+    str
+
+    Example
+    -------
+    >>> audio_hash(np.zeros(1)) == hashlib.sha256(bytes([0, 0])).hexdigest()
+    True
+    """
+    integers = np.round(np.clip(samples, -1, 1) * 32767).astype("<i2")
+    return hashlib.sha256(integers.tobytes()).hexdigest()

@@ -1,0 +1,127 @@
+"""What is in two splits, and how common labels are in each."""
+
+import pandas as pd
+
+from local.data.labels import score_labels
+from local.utils.spelling import alike
+
+
+def leakage(manifests, hashes, names, label_ranges=None):
+    """Finds subjects and audio that are in two splits, and label shares by split.
+
+    Arguments
+    ---------
+    manifests : dict of str to pandas.DataFrame
+        By split, with `ID`, `subject` and the labels (0, 1, NaN).
+    hashes : dict of str to (sequence of str)
+        By split, `audio_sha256` of each row of its manifest (see `capture.audio_hash`);
+        None or NaN of recordings that were not measured.
+    names : list of str
+        The labels.
+    label_ranges : list of (list of float or None) or None
+        [low, high] of each label that is a score (see `labels.label_ranges`): they
+        have no shares.
+
+    Returns
+    -------
+    dict
+        "shared_subjects": list of str; "shared_audio": list of {"splits", "uids"}, one
+        for each waveform, with "shared_audio_reason" if not all were compared;
+        "measured": {split: {"n_recordings", "n_measured", "n_subjects",
+        "n_subjects_measured"}}; "label_shares": {split: {label: {"n", "n_positive",
+        "share"}}}, the share None, with a reason, if no recording is rated.
+
+    Example
+    -------
+    >>> one = pd.DataFrame({"ID": ["r1"], "subject": ["p1"], "x": [1.0]})
+    >>> two = pd.DataFrame({"ID": ["r2"], "subject": ["p1"], "x": [0.0]})
+    >>> found = leakage({"train": one, "test": two}, {"train": "a", "test": "b"}, ["x"])
+    >>> found["shared_subjects"], found["shared_audio"]
+    (['p1'], [])
+    """
+    parts = [
+        pd.DataFrame(
+            {
+                "split": split,
+                "uid": manifest["ID"].astype(str).to_list(),
+                "subject": manifest["subject"].astype(str).to_list(),
+                "hash": list(hashes[split]),
+            }
+        )
+        for split, manifest in manifests.items()
+    ]
+    rows = pd.concat(parts, ignore_index=True)
+    scores = score_labels(names, label_ranges)
+    binary = [name for name in names if name not in scores]
+    measured = {split: _count(of) for split, of in rows.groupby("split", sort=False)}
+    found = {
+        "shared_subjects": sorted(
+            # as it is spelt first
+            shared["subject"].iloc[0]
+            for _, shared in _in_two(rows, rows["subject"].map(alike))
+        ),
+        "shared_audio": [
+            {"splits": shared["split"].unique().tolist(), "uids": list(shared["uid"])}
+            for _, shared in _in_two(rows, rows["hash"])
+        ],
+        "measured": measured,
+        "label_shares": {
+            split: {name: _share(manifest[name]) for name in binary}
+            for split, manifest in manifests.items()
+        },
+    }
+    if missing := not_measured(measured):
+        found["shared_audio_reason"] = f"not all was compared: {missing}"
+    return found
+
+
+def not_measured(measured):
+    """Which splits were measured in part, or not at all.
+
+    Arguments
+    ---------
+    measured : dict
+        As audit.json has it.
+
+    Returns
+    -------
+    str
+        Nothing where all were.
+
+    Example
+    -------
+    >>> not_measured({"train": {"n_recordings": 9000, "n_measured": 5000}})
+    '5,000 of 9,000 recordings of train were measured'
+    """
+    return "; ".join(
+        f"{of['n_measured']:,} of {of['n_recordings']:,} recordings of {split} were "
+        "measured"
+        for split, of in measured.items()
+        if of["n_measured"] < of["n_recordings"]
+    )
+
+
+def _count(rows):
+    """How many recordings and subjects a split has, and of how many the audio."""
+    measured = rows[rows["hash"].notna()]
+    return {
+        "n_recordings": len(rows),
+        "n_measured": len(measured),
+        "n_subjects": rows["subject"].nunique(),
+        "n_subjects_measured": measured["subject"].nunique(),
+    }
+
+
+def _in_two(rows, values):
+    """Yields the values [n] that are in two splits, each with its rows."""
+    for value, group in rows.groupby(values, sort=False):
+        if group["split"].nunique() > 1:
+            yield value, group
+
+
+def _share(targets):
+    """How many of the targets [n] are rated, and how many of those positive."""
+    n, n_positive = int(targets.notna().sum()), int((targets == 1).sum())
+    if not n:
+        return {"n": 0, "n_positive": 0, "share": None, "reason": "no rating"}
+    return {"n": n, "n_positive": n_positive, "share": n_positive / n}

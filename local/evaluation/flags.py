@@ -1,0 +1,204 @@
+"""What the confound audit flags, told beside the numbers that it is about."""
+
+from pathlib import Path
+
+from local.utils.errors import UserError
+from local.utils.files import read_json
+from local.utils.number_format import counted
+
+AUDIT = "audit.json"
+
+#: Of results that are not audited.
+NOTHING = {
+    "labels": {},
+    "shared_subjects": [],
+    "shared_audio": [],
+    "reason": f"there is no {AUDIT}",
+}
+
+#: Stands beside what is flagged, in a table for the terminal.
+MARK = "!"
+
+MEANING = (
+    f"{MARK} flagged by the confound audit: the label can be told without the speech, "
+    f"and so may the model have done ({AUDIT})"
+)
+
+
+def read_audit(folder):
+    """The audit that an experiment or an evaluation has left.
+
+    Arguments
+    ---------
+    folder : Path
+
+    Returns
+    -------
+    dict
+        Content of audit.json; `NOTHING` where there is none.
+
+    Raises
+    ------
+    UserError
+        If the file is damaged.
+    """
+    path = Path(folder) / AUDIT
+    if not path.is_file():
+        return NOTHING
+    try:
+        audit = read_json(path)
+        audit_notes(audit)
+    except (ValueError, LookupError, TypeError, AttributeError, OSError) as error:
+        raise UserError(
+            f"{path} can't be read ({type(error).__name__}: {error}): expected what "
+            "train.py and evaluate.py write. The same command writes it anew."
+        ) from error
+    return audit
+
+
+def flagged(audit):
+    """The labels that an audit flags, and why.
+
+    Arguments
+    ---------
+    audit : dict
+        Content of audit.json.
+
+    Returns
+    -------
+    dict of str to list of str
+
+    Example
+    -------
+    >>> loud = {"status": "flagged", "reasons": ["The noise tells the label."]}
+    >>> flagged({"labels": {"loud": loud, "low": {"status": "clear", "reasons": []}}})
+    {'loud': ['The noise tells the label.']}
+    """
+    return {
+        name: list(of["reasons"])
+        for name, of in audit["labels"].items()
+        if of["status"] == "flagged"
+    }
+
+
+def known_flags(audit):
+    """As `flagged`; None where no label was audited, so that nobody takes it for none.
+
+    Example
+    -------
+    >>> known_flags(NOTHING), known_flags({"labels": {"low": {"status": "clear"}}})
+    (None, {})
+    """
+    return flagged(audit) if audit["labels"] else None
+
+
+def flag_notes(labels):
+    """Lines for the foot of a table in which `MARK` stands beside flagged labels.
+
+    Arguments
+    ---------
+    labels : dict of str to list of str
+        As `flagged` gives them; the first reason is what flags a label.
+
+    Returns
+    -------
+    list of str
+    """
+    lines = [f"{MARK} {' '.join([f'{name}:', *of[:1]])}" for name, of in labels.items()]
+    return [MEANING, *lines] if lines else []
+
+
+def leak_notes(audit):
+    """Lines on what the split that was scored shares with another one.
+
+    Arguments
+    ---------
+    audit : dict
+        Content of audit.json.
+
+    Returns
+    -------
+    list of str
+    """
+    notes = []
+    if n := len(audit["shared_subjects"]):
+        notes.append(
+            f"{counted(n, 'subject is', 'subjects are')} in more than one split: "
+            "results on people whom the model knows are too good."
+        )
+    if n := len(audit["shared_audio"]):
+        notes.append(
+            f"{counted(n, 'recording is', 'recordings are')} in more than one split, "
+            "under the same name or another."
+        )
+    return notes
+
+
+def audit_notes(audit):
+    """All that belongs to the foot of a table of results.
+
+    Arguments
+    ---------
+    audit : dict
+        Content of audit.json.
+
+    Returns
+    -------
+    list of str
+
+    Example
+    -------
+    >>> nothing = {"labels": {}, "shared_subjects": ["p1"], "shared_audio": []}
+    >>> for line in audit_notes(nothing | {"reason": "it was switched off"}):
+    ...     print(line)
+    1 subject is in more than one split: results on people whom the model knows are ...
+    Not audited for confounds: it was switched off
+    """
+    return flag_notes(flagged(audit)) + leak_notes(audit) + why_not_notes(audit)
+
+
+def why_not_notes(audit):
+    """A line on why labels were not audited, list of str; empty if they were.
+
+    Arguments
+    ---------
+    audit : dict
+        Content of audit.json.
+    """
+    reason = audit.get("reason")
+    return [f"Not audited for confounds: {reason}"] if reason else []
+
+
+def audit_of_folds(audits):
+    """What the audits of a cross-validation's folds say together.
+
+    Arguments
+    ---------
+    audits : iterable of dict
+        Content of each fold's audit.json.
+
+    Returns
+    -------
+    dict
+        Like one of them, as far as `audit_notes` reads it: a label is flagged if any
+        fold flags it, and what is shared is counted once.
+    """
+    audits = list(audits)
+    found, reasons = {}, {}
+    for audit in audits:
+        for name, of in flagged(audit).items():
+            reasons.setdefault(name, []).extend(of[:1] or [""])
+        if "reason" in audit:
+            found["reason"] = audit["reason"]
+    for name, of in reasons.items():
+        reasons[name] = [f"In {len(of)} of {len(audits)} folds: {of[0]}"]
+    shared = {tuple(of["uids"]): of for audit in audits for of in audit["shared_audio"]}
+    return found | {
+        "labels": {
+            name: {"status": "flagged", "reasons": of} for name, of in reasons.items()
+        },
+        "shared_subjects": sorted(
+            set().union(*(audit["shared_subjects"] for audit in audits))
+        ),
+        "shared_audio": list(shared.values()),
+    }

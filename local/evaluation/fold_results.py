@@ -1,0 +1,112 @@
+"""The results of a cross-validation, out of those of its folds."""
+
+import pandas as pd
+
+from local.data.manifests import write_failed
+from local.data.predictions_table import read_predictions, write_predictions
+from local.metrics.cross_validated import cross_validated_metrics
+from local.utils.files import read_json, write_json
+
+TEXT = (
+    "AUROC, AUPRC and the measures of scores are computed within folds and averaged; "
+    "sensitivity and specificity are from counts at each fold's own threshold, summed "
+    "over folds. The intervals are about these trained networks, on average, on other "
+    "subjects like these. They do not tell how networks that are trained on other "
+    "subjects would differ."
+)
+
+
+def collect_results(runs, labels, folder):
+    """Compute the metrics of a cross-validation, and write all that belongs to it.
+
+    Arguments
+    ---------
+    runs : list of (list of fold_runs.FoldRun)
+        By repeat, all of them finished.
+    labels : list of str
+    folder : Path
+        Gets metrics.json, predictions.csv (a recording once per repeat), for each
+        repeat a predictions.csv of its own and, if recordings could not be used,
+        failed.csv.
+
+    Returns
+    -------
+    dict
+        The content of metrics.json: that of `cross_validated_metrics`, "text", and
+        "folds", a list of {"repeat", "fold", "n_recordings", "n_subjects",
+        "one_class": {label: reason}}; "failed_parts", by the fold's name.
+    """
+    repeats = [[_predictions(run) for run in of_repeat] for of_repeat in runs]
+    thresholds = [[_thresholds(run) for run in of_repeat] for of_repeat in runs]
+    result = cross_validated_metrics(repeats, labels, thresholds)
+    result["folds"] = [
+        _fold_counts(run, table, result["labels"])
+        for row in zip(runs, repeats, strict=True)
+        for run, table in zip(*row, strict=True)
+    ]
+    result["text"] = TEXT
+    result["failed_parts"] = {
+        run.name: failed
+        for of_repeat in runs
+        for run in of_repeat
+        if (failed := run.failed_parts())
+    }
+    merged = [pd.concat(tables) for tables in repeats]
+    for number, table in enumerate(merged, start=1):
+        write_predictions(table, folder / f"repeat_{number}" / "predictions.csv")
+    write_predictions(pd.concat(merged), folder / "predictions.csv")
+    write_failed(failed_recordings(runs), folder / "failed.csv")
+    write_json(folder / "metrics.json", result)
+    return result
+
+
+def _predictions(run):
+    table = read_predictions(run.folder / "predictions.csv")
+    return table.assign(split=run.name)
+
+
+def _thresholds(run):
+    """Label → threshold on the probability, None where the fold has none."""
+    path = run.folder / "metrics.json"
+    metrics = read_json(path)
+    return {
+        label: of.get("threshold", {}).get("value")
+        for label, of in metrics["labels"].items()
+    }
+
+
+def _fold_counts(run, table, of_labels):
+    one_class = {
+        label: entry["reason"]
+        for label, of in of_labels.items()
+        for entry in of.get("left_out", [])
+        if (entry["repeat"], entry["fold"]) == (run.repeat, run.fold)
+    }
+    return {
+        "repeat": run.repeat,
+        "fold": run.fold,
+        "n_recordings": int(table["uid"].nunique()),
+        "n_subjects": int(table["subject"].nunique()),
+        "one_class": one_class,
+    }
+
+
+def failed_recordings(runs):
+    """Recordings that a fold could not use, each once.
+
+    Arguments
+    ---------
+    runs : list of (list of fold_runs.FoldRun)
+
+    Returns
+    -------
+    list of dict
+        `uid` and `reason`.
+    """
+    files = [run.folder / "failed.csv" for of_repeat in runs for run in of_repeat]
+    found = {}
+    for file in files:
+        if file.exists():
+            table = pd.read_csv(file, dtype=str, keep_default_na=False)
+            found |= dict(zip(table["uid"], table["reason"], strict=True))
+    return [{"uid": uid, "reason": reason} for uid, reason in found.items()]

@@ -1,0 +1,389 @@
+"""One pass over the recordings of a split: what the audit and a baseline need of them.
+
+listener = Silences(table, sample_rate, brain)
+frame = measure_split(manifest, recordings, hparams, "measuring test", listener)
+save_measurements(frame, folder / MEASUREMENTS / "test.parquet")
+test = MeasuredSplit(manifest, frame, table, listener.logits)
+splits = distinct({"test": test}, seen_splits(folder, names))
+labels = audit_evaluation({"test": test}, names)
+leaked = find_leakage(splits, names)
+"""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import torch
+
+from local.data import dataset as dataio
+from local.data.manifests import read_manifest
+from local.evaluation import confound_audit
+from local.evaluation.acoustic_statistics import acoustic_statistics
+from local.evaluation.confound_audit.verdict import STRATA
+from local.training.experiment import MANIFESTS
+from local.utils.errors import UserError
+from local.utils.files import atomic_write
+from local.utils.progress import progress
+
+#: Where an experiment keeps the measurements of its splits, <split>.parquet.
+MEASUREMENTS = Path("save") / "measurements"
+
+#: Of these columns nothing is computed; all others but `ID` are numbers.
+TEXT = (
+    "capture_sample_rate",
+    "capture_format",
+    "capture_channels",
+    "audio_sha256",
+)
+
+#: Splits that a model has learned from.
+SEEN = ("train", "valid")
+
+
+def sample_subjects(manifest, n, seed):
+    """The recordings of whole subjects, drawn by chance.
+
+    Arguments
+    ---------
+    manifest : pandas.DataFrame
+        With `subject`.
+    n : int
+        At most so many recordings, but those of one subject; 0: all.
+    seed : int
+
+    Returns
+    -------
+    pandas.DataFrame
+        Rows of the manifest in its order: of the subjects in the order of the draw all
+        that still fit.
+
+    Example
+    -------
+    >>> manifest = pd.DataFrame({"subject": list("aaabbc")})
+    >>> [len(sample_subjects(manifest, n, seed=0)) for n in (0, 1, 3, 5)]
+    [6, 1, 3, 4]
+    """
+    if not 0 < n < len(manifest):
+        return manifest
+    sizes = manifest["subject"].value_counts().sort_index()
+    taken, left = [], n
+    for subject in np.random.default_rng(seed).permutation(sizes.index):
+        if sizes[subject] <= left:
+            taken.append(subject)
+            left -= sizes[subject]
+    # a subject with more recordings than that, if all have
+    return manifest[manifest["subject"].isin(taken or [sizes.idxmin()])]
+
+
+def measure_split(manifest, recordings, hparams, title, on_silence=None):
+    """Measures the recordings of a split, in the workers of a dataloader.
+
+    Arguments
+    ---------
+    manifest : pandas.DataFrame [n rows]
+        As `manifests.build_manifest` gives it.
+    recordings : recordings.FolderRecordings or recordings.BucketRecordings
+        Where those of the manifest are read.
+    hparams : dict
+        `sample_rate` (Hz), `audio_backend`, `mono`, `eval_batch_size`, `num_workers`,
+        `seed`.
+    title : str
+        What is shown beside the progress.
+    on_silence : callable, optional
+        Takes the uids (list of str) and silences (float32 [batch, time]) of those
+        recordings of a batch that have 1.0 s in which nobody speaks, in this process,
+        in the order of the manifest.
+
+    Returns
+    -------
+    pandas.DataFrame [n rows]
+        In the order of the manifest: `ID`, what `audit.extract` finds, with NaN where
+        there is no silence or no speech, and what `acoustic_statistics` gives.
+    """
+    # what equipment leaves in a recording may be below 16 bits
+    settings = {**hparams, "decoded_cache": None}
+    dataset = dataio.build_dataset(manifest, [], recordings, settings, crop=None)
+    rows = {row["ID"]: row for row in manifest.to_dict("records")}
+
+    measure = _Measure(rows, hparams["sample_rate"])
+    dataset.add_dynamic_item(measure, takes=["id", "waveform"], provides="measured")
+    dataset.set_output_keys(["id", "measured"])
+    loader = torch.utils.data.DataLoader(
+        dataset, **dataio.loader_kwargs(hparams, _collate)
+    )
+    parts = []
+    with progress(len(manifest), title, "rec") as step:
+        for part, uids, silences in loader:
+            parts.append(part)
+            if on_silence and uids:
+                on_silence(uids, silences)
+            step(len(part))
+    return pd.concat(parts, ignore_index=True)
+
+
+class _Measure:
+    """Numbers and text of a recording, dict, and its silence, [time] or None.
+
+    Arguments
+    ---------
+    rows : dict of str to dict
+        Of the manifest, by ID.
+    sample_rate : int
+        Hz.
+    """
+
+    def __init__(self, rows, sample_rate):
+        self.rows, self.rate = rows, sample_rate
+
+    def __call__(self, uid, waveform):
+        """Measure a waveform [time]."""
+        features, silence = confound_audit.extract(waveform, self.rate, self.rows[uid])
+        features |= acoustic_statistics(
+            waveform, self.rate, features["behaviour_pause_share"]
+        )
+        return features, silence
+
+
+def _collate(items):
+    """What was measured of a batch, the uids with a silence, and these silences."""
+    rows = [{"ID": item["id"], **item["measured"][0]} for item in items]
+    part = pd.DataFrame(rows)
+    part = part.astype({name: float for name in part if name not in ("ID", *TEXT)})
+    silences = {
+        item["id"]: item["measured"][1]
+        for item in items
+        if item["measured"][1] is not None
+    }
+    stacked = torch.stack(list(silences.values())) if silences else None
+    return part, list(silences), stacked
+
+
+# Files
+
+
+def save_measurements(frame, path):
+    """Writes what `measure_split` found as parquet.
+
+    Arguments
+    ---------
+    frame : pandas.DataFrame
+    path : Path
+    """
+    with atomic_write(path, "wb") as file:
+        frame.to_parquet(file, index=False)
+
+
+def read_measurements(path):
+    """Reads what `save_measurements` wrote.
+
+    Arguments
+    ---------
+    path : Path
+
+    Returns
+    -------
+    pandas.DataFrame
+
+    Raises
+    ------
+    UserError
+        If it is no such file.
+    """
+    try:
+        frame = pd.read_parquet(path)
+    except (pa.ArrowException, OSError) as error:
+        raise UserError(
+            f"{path} can't be read ({' '.join(str(error).split())}): expected the "
+            "measurements that train.py wrote. Running it again writes them anew."
+        ) from error
+    needed = {"ID", "audio_sha256", "acoustic_duration_s", "capture_level_dbfs"}
+    if missing := needed - set(frame):
+        raise UserError(
+            f"{path} has no column {', '.join(sorted(missing))}: expected the "
+            "measurements that train.py wrote. Running it again writes them anew."
+        )
+    return frame
+
+
+# The audit
+
+
+@dataclasses.dataclass(frozen=True)
+class MeasuredSplit:
+    """A split and what is known of its recordings.
+
+    Attributes
+    ----------
+    manifest : pandas.DataFrame
+    measurements : pandas.DataFrame or None
+        As `measure_split` gives them.
+    table : pandas.DataFrame or None
+        Its table of predictions.
+    silence_logits : pandas.DataFrame or None
+        As `Silences.logits` gives them.
+    """
+
+    manifest: pd.DataFrame
+    measurements: pd.DataFrame | None
+    table: pd.DataFrame | None = None
+    silence_logits: pd.DataFrame | None = None
+
+    def features(self):
+        """The measurements in the order of the manifest."""
+        return self.measurements.set_index("ID").reindex(self.manifest["ID"])
+
+    def hashes(self):
+        """That of each recording's audio; None or NaN of those that are not known."""
+        if self.measurements is None:
+            return [None] * len(self.manifest)
+        return self.features()["audio_sha256"].to_list()
+
+    def logits(self, names):
+        """The model's, [n, n_labels] in the order of the manifest, NaN if unknown."""
+        table = self.table
+        if table is not None:
+            table = table.pivot(index="uid", columns="label", values="logit")
+        return self._aligned(table, names)
+
+    def logits_of_silences(self, names):
+        """The same of the silences."""
+        return self._aligned(self.silence_logits, names)
+
+    def _aligned(self, frame, names):
+        if frame is None:
+            return np.full((len(self.manifest), len(names)), np.nan)
+        return frame.reindex(index=self.manifest["ID"], columns=names).to_numpy(float)
+
+
+def seen_splits(folder, names):
+    """The splits that an experiment's model has learned from.
+
+    Arguments
+    ---------
+    folder : Path
+        The experiment's.
+    names : list of str
+        Its labels.
+
+    Returns
+    -------
+    dict of str to MeasuredSplit
+        train and, if there was one, valid; without measurements if it has none.
+    """
+    splits = {}
+    for split in SEEN:
+        file = Path(folder) / MANIFESTS / f"{split}.csv"
+        if file.is_file():
+            manifest, frame = read_manifest(file, names), None
+            measured = Path(folder) / MEASUREMENTS / f"{split}.parquet"
+            if measured.is_file():
+                frame = read_measurements(measured)
+                _check_complete(frame, manifest, measured)
+            splits[split] = MeasuredSplit(manifest, frame)
+    return splits
+
+
+def _check_complete(frame, manifest, path):
+    """Refuse measurements that are not of all recordings of a manifest's subjects.
+
+    Subjects may be missing: of a large split a sample is measured.
+    """
+    own = manifest["subject"][manifest["ID"].isin(frame["ID"])]
+    expected = manifest["ID"][manifest["subject"].isin(own)]
+    if not len(frame) or sorted(frame["ID"]) != sorted(expected):
+        raise UserError(
+            f"{path} does not hold the recordings of the split, {len(manifest)} or "
+            f"those of some of its subjects, each once, but {len(frame)} rows. Running "
+            "train.py again with the same settings writes it anew."
+        )
+
+
+def audit_evaluation(audited, names, label_ranges=None, seed=0):
+    """Asks what tells the labels of splits but speech.
+
+    Arguments
+    ---------
+    audited : dict of str to MeasuredSplit
+        By split: whose recordings, together, are asked. All have measurements; logits
+        count where they are known.
+    names : list of str
+        The labels.
+    label_ranges : list of (list of float or None) or None
+        [low, high] of each label that is a score (see `labels.label_ranges`).
+    seed : int
+
+    Returns
+    -------
+    dict
+        As `audit.audit_labels` gives it.
+    """
+    splits = list(audited.values())
+    columns = ["subject", *names, *STRATA]
+    manifests = [split.manifest.reindex(columns=columns) for split in splits]
+    manifest = pd.concat(manifests, ignore_index=True)
+    known = [name for name in STRATA if manifest[name].notna().any()]
+    manifest = manifest[["subject", *names, *known]]
+    return confound_audit.audit_labels(
+        manifest,
+        pd.concat([split.features() for split in splits], ignore_index=True),
+        names,
+        label_ranges=label_ranges,
+        logits=_known(
+            [split.table for split in splits],
+            [split.logits(names) for split in splits],
+        ),
+        silence_logits=_known(
+            [split.silence_logits for split in splits],
+            [split.logits_of_silences(names) for split in splits],
+        ),
+        seed=seed,
+    )
+
+
+def _known(sources, logits):
+    """Logits [n, n_labels] of all splits; None if no model gave any."""
+    return None if all(of is None for of in sources) else np.concatenate(logits)
+
+
+def distinct(scored, seen):
+    """All splits by name; one that was seen may be named like one that is scored.
+
+    Arguments
+    ---------
+    scored, seen : dict of str to MeasuredSplit
+
+    Returns
+    -------
+    dict of str to MeasuredSplit
+    """
+    renamed = {
+        f"{name} of the experiment" if name in scored else name: split
+        for name, split in seen.items()
+    }
+    return {**scored, **renamed}
+
+
+def find_leakage(splits, names, label_ranges=None):
+    """What splits share.
+
+    Arguments
+    ---------
+    splits : dict of str to MeasuredSplit
+    names : list of str
+        The labels.
+    label_ranges : list of (list of float or None) or None
+        As for `audit_evaluation`.
+
+    Returns
+    -------
+    dict
+        As `audit.leakage` gives it.
+    """
+    return confound_audit.leakage(
+        {name: split.manifest for name, split in splits.items()},
+        {name: split.hashes() for name, split in splits.items()},
+        names,
+        label_ranges,
+    )

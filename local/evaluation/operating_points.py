@@ -1,0 +1,239 @@
+"""From probabilities to decisions: the calibration and the threshold of each label.
+
+Both are fitted on the validation split, stored in the experiment, and then used on
+every other split. They are kept as
+
+    {label: {"threshold": {"value", "rule", "source", "n_positive_subjects"},
+             "calibration": None or {"kind", "slope", "intercept"}}}
+
+with a "reason" in whichever has no value.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from local.data.predictions_table import scores_in
+from local.metrics.calibration import apply_calibration, fit_calibration
+from local.metrics.cases import corrected_logits
+from local.metrics.thresholds import threshold_with_fallback
+from local.utils.errors import UserError
+from local.utils.files import read_json, write_json
+from local.utils.spelling import among
+
+#: Where an experiment keeps them.
+OPERATING_POINTS = Path("save") / "operating_points.json"
+
+
+def fit_operating_points(
+    validation, names, rule="youden", calibration="none", cross_fitted=None
+):
+    """Fits the calibration and chooses the threshold of each label.
+
+    The threshold is one on the calibrated probability.
+
+    Arguments
+    ---------
+    validation : pandas.DataFrame or None
+        Table of predictions of the validation split; None without one.
+    names : list of str
+        The labels; those of them that are scores have neither.
+    rule : str or dict
+        See `thresholds.choose_threshold`.
+    calibration : str
+        "none" or one of `calibration.KINDS`.
+    cross_fitted : pandas.DataFrame or None
+        Table of predictions of the training subjects, each made by a network that was
+        trained without them: for labels that validation has too few subjects of.
+
+    Returns
+    -------
+    dict of str to dict
+        As above.
+
+    Example
+    -------
+    >>> table = pd.DataFrame({"uid": ["u", "v"], "subject": ["s", "t"], "label": "slow",
+    ...     "target": [0.0, 1.0], "logit": [-1.0, 1.0], "probability": [0.27, 0.73],
+    ...     "session": "", "split": "valid", "predicted": None})
+    >>> fit_operating_points(table, ["slow"])["slow"]["threshold"]["value"] is None
+    True
+    """
+    tables = [table for table in (validation, cross_fitted) if table is not None]
+    scores = set().union(*map(scores_in, tables))
+    points = {}
+    for name in names:
+        if name in scores:
+            continue
+        own = None if validation is None else validation[validation["label"] == name]
+        fitted = _calibrate(own, calibration)
+        if own is not None:
+            own = own.assign(probability=_calibrated(own, fitted))
+        other = None
+        if cross_fitted is not None:
+            other = cross_fitted[cross_fitted["label"] == name]
+        threshold = threshold_with_fallback(_rows(own), _rows(other), rule)
+        points[name] = {"threshold": threshold, "calibration": fitted}
+    return points
+
+
+def _rows(table):
+    """Targets, probabilities and subjects of one label's table, each [n]."""
+    if table is None:
+        return None
+    columns = ("target", "probability", "subject")
+    return tuple(table[column].to_numpy() for column in columns)
+
+
+def _calibrate(table, kind):
+    """The calibration of one label by its validation predictions; None for none."""
+    if kind == "none":
+        return None
+    if table is None:
+        nothing = {"kind": kind, "slope": None, "intercept": None}
+        return nothing | {"reason": "there is no validation split"}
+    targets, _, subjects = _rows(table)
+    logits = corrected_logits(table).to_numpy()
+    return fit_calibration(targets, logits, subjects, kind)
+
+
+def _calibrated(table, calibration):
+    """The probabilities [n] of one label's table, calibrated where that was fitted."""
+    if calibration is None or calibration["slope"] is None:
+        return table["probability"].to_numpy()
+    return apply_calibration(calibration, corrected_logits(table).to_numpy())
+
+
+def apply_operating_points(table, points):
+    """Calibrates the probabilities of a table and decides at the thresholds.
+
+    Arguments
+    ---------
+    table : pandas.DataFrame
+        A table of predictions, not calibrated yet.
+    points : dict of str to dict
+        As `fit_operating_points` gives them; other labels stay as they are.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A copy, with `probability` and `predicted` in the place of the table's own.
+    """
+    table = table.copy()
+    predicted = table["predicted"].to_numpy(dtype=object, na_value=None)
+    for name, point in points.items():
+        inside = (table["label"] == name).to_numpy()
+        rows = table[inside]
+        probabilities = _calibrated(rows, point["calibration"])
+        table.loc[inside, "probability"] = probabilities
+        threshold = point["threshold"]["value"]
+        if threshold is not None:
+            predicted[inside] = (probabilities >= threshold).astype(int)
+    table["predicted"] = pd.array(predicted, dtype="Int8")
+    return table
+
+
+def without_own_choices(points, chosen_on, scored):
+    """Operating points for subjects of whom some were those that chose them.
+
+    Arguments
+    ---------
+    points : dict of str to dict
+    chosen_on : dict of str to (set of str)
+        The subjects of each source of a threshold, as far as they are known.
+    scored : set of str
+        The subjects that are to be judged.
+
+    Returns
+    -------
+    dict of str to dict
+        Without the threshold, and the calibration, that would be judged by those that
+        they were chosen on; the reason says so.
+
+    Example
+    -------
+    >>> point = {"threshold": {"value": 0.5, "source": "validation"}}
+    >>> point["calibration"] = None
+    >>> found = without_own_choices({"x": point}, {"validation": {"s1"}}, {"s1", "s2"})
+    >>> found["x"]["threshold"]["value"], found["x"]["threshold"]["reason"]
+    (None, 'it was chosen on 1 of these subjects')
+    """
+    left = {}
+    for name, point in points.items():
+        threshold, calibration = point["threshold"], point["calibration"]
+        own = among(scored, chosen_on.get(threshold["source"], ()))
+        if threshold["value"] is not None and own:
+            reason = f"it was chosen on {len(own)} of these subjects"
+            threshold = threshold | {"value": None, "reason": reason}
+        own = among(scored, chosen_on.get("validation", ()))
+        if calibration and calibration["slope"] is not None and own:
+            reason = f"it was fitted on {len(own)} of these subjects"
+            nothing = {"slope": None, "intercept": None, "reason": reason}
+            calibration = calibration | nothing
+            threshold = threshold | {"value": None, "reason": reason}
+        left[name] = {"threshold": threshold, "calibration": calibration}
+    return left
+
+
+def save_operating_points(points, folder):
+    """Writes them into an experiment's folder."""
+    write_json(Path(folder) / OPERATING_POINTS, {"labels": points})
+
+
+def read_operating_points(folder):
+    """Those of an experiment; none, where its training has not come to its end.
+
+    Arguments
+    ---------
+    folder : Path
+        The experiment's.
+
+    Returns
+    -------
+    dict of str to dict
+
+    Raises
+    ------
+    UserError
+        If the file is damaged.
+    """
+    path = Path(folder) / OPERATING_POINTS
+    if not path.is_file():
+        return {}
+    try:
+        points = read_json(path)["labels"]
+        for name, point in points.items():
+            _check_point(name, point)
+    except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
+        raise UserError(
+            f"{path} can't be read ({type(error).__name__}: {error}): expected the "
+            "thresholds that train.py wrote. Running train.py again with the same "
+            "settings writes them anew."
+        ) from error
+    return points
+
+
+def _check_point(name, point):
+    """Raises ValueError if a label's entry is not what `fit_operating_points` gives."""
+    threshold, calibration = point["threshold"], point["calibration"]
+    value = threshold["value"]
+    keys = {"rule", "source", "n_positive_subjects"}
+    keys |= {"reason"} if value is None else set()
+    if not keys <= threshold.keys() or not _is_none_or(value, 0, 1):
+        raise ValueError(f"the threshold of {name} is {threshold}")
+    if calibration is None:
+        return
+    slope, intercept = calibration["slope"], calibration["intercept"]
+    fitted = [number is not None for number in (slope, intercept)]
+    numbers = all(_is_none_or(number, -np.inf, np.inf) for number in (slope, intercept))
+    if any(fitted) != all(fitted) or not numbers:
+        raise ValueError(f"the calibration of {name} is {calibration}")
+
+
+def _is_none_or(value, low, high):
+    """Whether a value is None, or a finite number between two others."""
+    if value is None:
+        return True
+    is_number = isinstance(value, int | float) and np.isfinite(value)
+    return is_number and low <= value <= high

@@ -1,0 +1,129 @@
+"""Which CSV results are of, so that those of another one don't take their place."""
+
+import hashlib
+from pathlib import Path, PurePosixPath
+
+from local.storage import gcs
+from local.storage.addresses import is_remote, joined, last_name
+from local.utils.errors import UserError
+from local.utils.files import read_json
+from local.utils.number_format import printable
+from local.utils.staging import COMPLETE
+
+#: Lies beside results.
+FILE = "scored_csv.json"
+
+#: Results without it are of nobody knows which CSV.
+RESULTS = ("metrics.json", f"{COMPLETE}/metrics.json", "predictions.csv")
+
+
+def describe(address, file):
+    """What `FILE` says of a CSV.
+
+    Arguments
+    ---------
+    address : str
+    file : Path
+        It, or its local copy.
+
+    Returns
+    -------
+    dict
+        "name", "sha256" of its content, and "address_sha256": two CSVs are the same if
+        they lie at the same place. The place itself is for nobody to read.
+    """
+    if not is_remote(address) and Path(address).is_absolute():
+        address = str(Path(address).resolve())
+    return {
+        "name": last_name(address),
+        "sha256": hashlib.sha256(Path(file).read_bytes()).hexdigest(),
+        "address_sha256": hashlib.sha256(address.encode()).hexdigest(),
+    }
+
+
+def others_in(folder, csv, storage):
+    """The name of the CSV that a folder's results are of, if it is another one.
+
+    Arguments
+    ---------
+    folder : str or Path
+        A local one, or one in a bucket.
+    csv : dict
+        As `describe` gives it.
+    storage : storage.Storage
+
+    Returns
+    -------
+    str or None
+        None if there are no results, or those of the same CSV.
+    """
+    for name in (FILE, f"{COMPLETE}/{FILE}", *RESULTS):
+        try:
+            file = storage.file(joined(str(folder), name))
+        except gcs.Missing:
+            continue
+        if file.is_file():
+            found = _recorded(file)
+            same = found.get("address_sha256") == csv["address_sha256"]
+            name = printable(str(found.get("name", "one that is not known")))
+            return None if same else name
+    return None
+
+
+def _recorded(file):
+    try:
+        found = read_json(file)
+        return found if isinstance(found, dict) else {}
+    except (OSError, ValueError):
+        return {}
+
+
+def refuse_others(folder, csv, storage, key):
+    """Raise UserError if a folder that is named holds results of another CSV.
+
+    Arguments
+    ---------
+    folder : str or Path
+    csv : dict
+    storage : storage.Storage
+    key : str
+        The yaml key that names the folder.
+    """
+    if other := others_in(folder, csv, storage):
+        raise UserError(
+            f"{key} {folder} holds results of another CSV ({other}), and those of "
+            f"{csv['name']} would take their place: give another folder, or move them."
+        )
+
+
+def folder_of(parent, address, csv, storage, debug=False):
+    """The folder for results of a CSV: of its name, unless that is another one's.
+
+    Arguments
+    ---------
+    parent : Path
+    address : str
+        The CSV's.
+    csv : dict
+    storage : storage.Storage
+    debug : bool
+        Whether they are results of `--debug`, which lie in a folder below.
+
+    Returns
+    -------
+    Path
+        Of several CSVs of a name the second also has the name of the CSV's folder, and
+        so on.
+    """
+    *folders, name = address.removeprefix("gs://").strip("/").split("/")
+    for n in range(len(folders) + 1):
+        parts = [*folders[len(folders) - n :], PurePosixPath(name).stem]
+        folder = parent / "_".join(parts) / ("debug" if debug else ".")
+        if others_in(folder, csv, storage) is None:
+            if n:
+                print(f"Results of another {name} are there: these go to {folder}")
+            return folder
+    raise UserError(
+        f"{parent} holds results of other CSVs under all names for those of {name}: "
+        "give --output_folder=DIR."
+    )

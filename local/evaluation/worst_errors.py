@@ -1,0 +1,165 @@
+"""Pieces of recordings for a report: the worst errors, and silences."""
+
+import numpy as np
+import pandas as pd
+
+from local.data import dataset as dataio
+from local.data.predictions_table import scores_in
+from local.evaluation.result import Excerpt
+
+#: How many a report shows.
+N_ERRORS = 10
+
+#: Of how many recordings a report gets the silence, for each label.
+N_SILENCES = 3
+
+#: Seconds of a recording that a spectrogram shows, from its beginning.
+LONGEST_S = 20.0
+
+
+def worst_errors(table, types, n=N_ERRORS):
+    """The rows of a table of predictions that are most wrong.
+
+    Wrong by the distance between target and probability, of a score by the error in
+    parts of its range.
+
+    Arguments
+    ---------
+    table : pandas.DataFrame
+        A table of predictions, rows as in predictions.csv.
+    types : dict of str to labels.LabelType
+    n : int
+
+    Returns
+    -------
+    pandas.DataFrame
+        Up to `n` of its rows, the worst first, with their `row` in predictions.csv,
+        whose header is row 1, and the `prediction`.
+
+    Example
+    -------
+    >>> import pandas as pd
+    >>> from local.data.labels import LabelType
+    >>> table = pd.DataFrame({"label": ["x", "x", "y"], "target": [1.0, 0.0, 3.0],
+    ...     "logit": [-2.0, -2.0, 5.0], "probability": [0.1, 0.1, None]})
+    >>> types = {"x": LabelType(), "y": LabelType("score", (0, 4), None, True)}
+    >>> worst_errors(table, types, n=2)["row"].tolist()
+    [2, 4]
+    """
+    scores = table["label"].isin(scores_in(table))
+    widths = table["label"].map({name: np.ptp(of.range) for name, of in types.items()})
+    prediction = table["logit"].where(scores, table["probability"])
+    rows = table.assign(row=np.arange(len(table)) + 2, prediction=prediction)
+    error = (table["target"] - prediction).abs() / widths.where(scores, 1)
+    worst = error.dropna().sort_values(ascending=False, kind="stable").index[:n]
+    return rows.loc[worst]
+
+
+def read_excerpts(rows, manifest, recordings, audio_settings):
+    """The waveforms of some rows of a table of predictions.
+
+    Arguments
+    ---------
+    rows : pandas.DataFrame
+        As `worst_errors` gives them.
+    manifest : pandas.DataFrame
+        With these recordings.
+    recordings : recordings.FolderRecordings or recordings.BucketRecordings
+    audio_settings : dict
+        As for `dataio.build_dataset`.
+
+    Returns
+    -------
+    list of Excerpt
+        The first 20 s of each.
+    """
+    manifest = manifest[manifest["ID"].isin(set(rows["uid"]))]
+    dataset = dataio.build_dataset(manifest, [], recordings, audio_settings, None)
+    waveforms = {
+        item["id"]: item["waveform"]
+        for item in map(dataset.__getitem__, range(len(dataset)))
+    }
+    rate = audio_settings["sample_rate"]
+    return [
+        Excerpt(
+            row.row,
+            row.uid,
+            row.label,
+            row.target,
+            row.prediction,
+            waveforms[row.uid][: round(LONGEST_S * rate)].numpy(),
+            rate,
+        )
+        for row in rows.itertuples()
+    ]
+
+
+class Silences:
+    """Hears the silences of a split: scores them and keeps a few to be shown.
+
+    What `measurements.measure_split` takes as `on_silence`.
+
+    Arguments
+    ---------
+    table : pandas.DataFrame
+        The split's table of predictions, rows as in predictions.csv.
+    sample_rate : int
+        Hz.
+    brain : ClinicalBrain, optional
+        The trained model; for predictions from elsewhere there is none.
+
+    Attributes
+    ----------
+    excerpts : dict of str to (list of Excerpt)
+        Of each label up to three recordings' silences: of the highest target, the
+        first ones of the table. The prediction is that for the whole recording.
+    """
+
+    def __init__(self, table, sample_rate, brain=None):
+        scores = table["label"].isin(scores_in(table))
+        prediction = table["logit"].where(scores, table["probability"])
+        rows = table.assign(row=np.arange(len(table)) + 2, prediction=prediction)
+        self._rows = rows.dropna(subset="target").groupby("uid", sort=False)
+        self.labels = list(dict.fromkeys(table["label"]))
+        self.sample_rate, self.brain = sample_rate, brain
+        self.excerpts = {label: [] for label in self.labels}
+        self._logits = {}
+
+    def __call__(self, uids, silences):
+        """Takes a batch of silences, [batch, time]."""
+        if self.brain:
+            logits = self.brain.score_waveforms(silences).numpy()
+            self._logits.update(zip(uids, logits, strict=True))
+        for uid, silence in zip(uids, silences.numpy(), strict=True):
+            if uid in self._rows.groups:
+                self._keep(self._rows.get_group(uid), silence)
+
+    def _keep(self, rows, silence):
+        """Keeps a recording's silence for labels that it is one of the best for."""
+        for row in rows.itertuples():
+            best = self.excerpts[row.label]
+            best.append(
+                Excerpt(
+                    row.row,
+                    row.uid,
+                    row.label,
+                    row.target,
+                    row.prediction,
+                    silence.copy(),  # not all of the batch's
+                    self.sample_rate,
+                )
+            )
+            best.sort(key=lambda excerpt: (-excerpt.target, excerpt.row))
+            del best[N_SILENCES:]
+
+    @property
+    def logits(self):
+        """The model's outputs for the silences, by uid and label, as far as there are.
+
+        pandas.DataFrame, or None without a model.
+        """
+        if self.brain is None:
+            return None
+        return pd.DataFrame.from_dict(
+            self._logits, orient="index", columns=self.labels, dtype=float
+        )

@@ -1,0 +1,426 @@
+"""The model for use from Python: what it says of a file or of a batch of waveforms.
+
+`export.py` writes this class, and what it needs of this recipe, into the `custom.py`
+of an exported model. `interface.ClinicalClassifier` is the one to use here.
+"""
+
+import numpy as np
+import torch
+from scipy.special import expit
+from speechbrain.inference.interfaces import Pretrained
+
+from local.audio.loading import decode, resample, to_mono
+from local.data.windows import pool_windows, window_starts
+from local.inference.stacked_heads import StackedHeads
+from local.metrics.calibration import apply_calibration
+from local.model.ecapa import make_lean
+from local.model.front_end import RecordingFeatures
+from local.model.heads import POOLING_MODES, Outputs, classify_recordings
+from local.model.own_ends import OwnEnds
+from local.utils.errors import BadRecording
+
+#: Embeddings: ECAPA-TDNN's output, after the shared dense layer, first layer of heads.
+KINDS = ("pt", "st", "ft")
+
+
+class ClinicalClassifier(Pretrained):
+    """What a trained model says of recordings.
+
+    A recording's results don't depend on what it is batched with. Recordings that are
+    longer than the experiment's `max_duration` are cut into windows, as in evaluation.
+
+    Arguments
+    ---------
+    *args, **kwargs
+        As for `speechbrain.inference.interfaces.Pretrained`; use `from_hparams`.
+
+    Attributes
+    ----------
+    labels : list of str
+    flagged : dict of str to list of str, or None
+        Labels that can be told without the speech, by the confound audit of the
+        training, with the reasons; None: there was no audit.
+    """
+
+    MODULES_NEEDED = (
+        "compute_features",
+        "mean_var_norm",
+        "embedding_model",
+        "classifier",
+    )
+    HPARAMS_NEEDED = (
+        "label_groups",
+        "label_ranges",
+        "positive_weights",
+        "operating_points",
+        "flagged",
+        "sample_rate",
+        "audio_backend",
+        "mono",
+        "min_duration",
+        "max_duration",
+        "window_overlap",
+        "window_pooling",
+        "eval_crop",
+        "shared_dense",
+        "pooling_mode",
+    )
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.labels = [label for group in self.hparams.label_groups for label in group]
+        self.flagged = self.hparams.flagged
+        make_lean(self.mods["embedding_model"])
+        self._own_ends = OwnEnds(self.mods["embedding_model"])
+        self._features = RecordingFeatures(self.mods)
+        heads = self.mods["classifier"]
+        if isinstance(heads, torch.nn.Sequential):  # an exported model's
+            n_heads = len(self.hparams.label_groups)
+            heads = StackedHeads(heads, n_heads, self.hparams.shared_dense)
+            shared_dense = heads.shared_dense
+        else:
+            shared_dense = self.mods["shared_dense"]
+        self._modules = {
+            "embedding_model": self.mods["embedding_model"],
+            "shared_dense": shared_dense,
+            "classifier": heads,
+        }
+
+    # What the model says
+
+    def classify_file(self, path, channel=None, start_s=None, end_s=None):
+        """Classify one recording.
+
+        Arguments
+        ---------
+        path : str or Path
+            An audio file of any format that libsndfile or FFmpeg reads.
+        channel : int, optional
+            The only channel to use, from 0; otherwise all are mixed.
+        start_s, end_s : float, optional
+            A segment of it, in s.
+
+        Returns
+        -------
+        dict of str to dict
+            By label: `logit`, the network's own output; `probability`, without a class
+            weight used in training, and calibrated if the experiment is; `threshold`
+            on it, and `predicted`, 0 or 1, both None where there is no threshold. Of a
+            label that is a score there is `score` (which is `logit`), and the others
+            are None.
+
+        Raises
+        ------
+        BadRecording
+            If the file can't be used; the message is the reason.
+        """
+        windows = self._windows_of_file(path, channel, start_s, end_s)
+        return self._decisions(self._pooled(windows, lambda of: of.logits))
+
+    def classify_batch(self, wavs, wav_lens=None):
+        """Classify waveforms.
+
+        Arguments
+        ---------
+        wavs : torch.Tensor
+            At the model's rate, [batch, time] or [time].
+        wav_lens : torch.Tensor, optional
+            Relative to the longest, [batch]; None: nothing is padded.
+
+        Returns
+        -------
+        list of dict
+            As `classify_file` gives it, one per recording.
+
+        Raises
+        ------
+        BadRecording
+        """
+        return [
+            self._decisions(self._pooled(windows, lambda of: of.logits))
+            for windows in self._windows_of_batch(wavs, wav_lens)
+        ]
+
+    def encode_file(
+        self,
+        path,
+        kind="pt",
+        pooling_mode=None,
+        channel=None,
+        start_s=None,
+        end_s=None,
+    ):
+        """The embedding of one recording.
+
+        Arguments
+        ---------
+        path, channel, start_s, end_s
+            As for `classify_file`.
+        kind, pooling_mode
+            As for `encode_batch`.
+
+        Returns
+        -------
+        torch.Tensor
+            [1, 1, size], as SpeechBrain's encoders have it.
+
+        Raises
+        ------
+        BadRecording
+        """
+        choose = self._embedding(kind, pooling_mode)
+        windows = self._windows_of_file(path, channel, start_s, end_s)
+        return torch.from_numpy(self._pooled(windows, choose)).view(1, 1, -1)
+
+    def encode_batch(self, wavs, wav_lens=None, kind="pt", pooling_mode=None):
+        """Embeddings of waveforms.
+
+        Arguments
+        ---------
+        wavs : torch.Tensor
+            At the model's rate, [batch, time] or [time].
+        wav_lens : torch.Tensor, optional
+            Relative to the longest, [batch]; None: nothing is padded.
+        kind : str
+            `pt`: output of ECAPA-TDNN; `st`: after the shared dense layer; `ft`: output
+            of each head's first layer, before normalisation and activation.
+        pooling_mode : str, optional
+            `mean` or `sum` over the heads, for `ft`; the experiment's unless given.
+
+        Returns
+        -------
+        torch.Tensor
+            [batch, 1, size], as SpeechBrain's encoders have it, on the CPU.
+
+        Raises
+        ------
+        ValueError
+            For another kind or mode, or `st` of a model without a shared dense layer.
+        BadRecording
+        """
+        choose = self._embedding(kind, pooling_mode)
+        found = [
+            torch.from_numpy(self._pooled(windows, choose))
+            for windows in self._windows_of_batch(wavs, wav_lens)
+        ]
+        return torch.stack(found).unsqueeze(1)
+
+    def forward(self, wavs, wav_lens=None):
+        """As `classify_batch`."""
+        return self.classify_batch(wavs, wav_lens)
+
+    def load_audio(self, path, channel=None, start_s=None, end_s=None):
+        """A recording as the model wants it: mono, at its rate, float32 [time].
+
+        Arguments
+        ---------
+        path, channel, start_s, end_s
+            As for `classify_file`.
+
+        Raises
+        ------
+        BadRecording
+        """
+        hparams = self.hparams
+        samples, rate = decode(path, hparams.audio_backend, start_s, end_s)
+        mono = to_mono(samples, channel, hparams.mono)
+        return resample(mono, rate, hparams.sample_rate)
+
+    # From recordings to numbers
+
+    @torch.inference_mode()
+    def outputs(self, waveforms):
+        """All outputs for recordings, none of which is cut into windows.
+
+        Arguments
+        ---------
+        waveforms : list of torch.Tensor
+            [time] each, at the model's rate.
+
+        Returns
+        -------
+        Outputs
+            On the CPU, with `hidden`.
+        """
+        crop = self.hparams.eval_crop
+        features = [
+            self._features(crop(waveform, "") if crop else waveform)
+            for waveform in waveforms
+        ]
+        n_frames = torch.tensor([len(one) for one in features], device=self.device)
+        padded = torch.nn.utils.rnn.pad_sequence(features, batch_first=True)
+        with self.inference_ctx:
+            found = classify_recordings(
+                self._modules, self._own_ends, padded.to(self.device), n_frames
+            )
+            hidden = self._modules["classifier"].hidden(found.st)
+        values = (found.pt, found.st, found.logits, hidden)
+        return Outputs(*(of.float().cpu() for of in values))
+
+    def _pooled(self, windows, choose):
+        """What is said of a recording, float32 [size], from its windows [time]."""
+        said = [choose(self.outputs([window])).numpy()[0] for window in windows]
+        return pool_windows(said, self.hparams.window_pooling)
+
+    def _embedding(self, kind, pooling_mode):
+        """What takes an embedding [batch, size] out of Outputs."""
+        mode = pooling_mode or self.hparams.pooling_mode
+        if kind not in KINDS or mode not in POOLING_MODES:
+            raise ValueError(
+                f"expected kind in {KINDS} and pooling_mode in {POOLING_MODES}, found "
+                f"{kind!r} and {mode!r}"
+            )
+        if kind == "st" and not self.hparams.shared_dense:
+            raise ValueError(
+                "st is the output of the shared dense layer, and this model was "
+                "trained without one: use pt or ft"
+            )
+        if kind == "ft":
+            return lambda of: getattr(of.hidden, mode)(dim=1)
+        return lambda of: getattr(of, kind)
+
+    def _decisions(self, logits):
+        """As `classify_file` gives it: logits [label] → dict."""
+        hparams = self.hparams
+        return decisions(
+            logits,
+            self.labels,
+            hparams.positive_weights,
+            hparams.label_ranges,
+            hparams.operating_points,
+        )
+
+    # From files and batches to windows
+
+    def _windows_of_file(self, path, channel, start_s, end_s):
+        """The windows of a file, mono at the model's rate: list of [time]."""
+        hparams = self.hparams
+        samples, rate = decode(path, hparams.audio_backend, start_s, end_s)
+        mono = to_mono(samples, channel, hparams.mono)
+        self._check(mono, rate, path)
+        windows = self._cut(mono, rate, start_s or 0.0)
+        return [resample(window, rate, hparams.sample_rate) for window in windows]
+
+    def _windows_of_batch(self, wavs, wav_lens):
+        """The windows of every waveform of a batch: list of (list of [time])."""
+        wavs = torch.atleast_2d(torch.as_tensor(wavs)).float().cpu()
+        if wavs.dim() != 2:
+            raise ValueError(f"expected [batch, time], found {list(wavs.shape)}")
+        lengths = torch.full((len(wavs),), wavs.shape[1])
+        if wav_lens is not None:
+            shares = torch.as_tensor(wav_lens).cpu()
+            if shares.shape != (len(wavs),) or not ((shares > 0) & (shares <= 1)).all():
+                raise ValueError(
+                    "expected wav_lens [batch], each recording's share of the longest "
+                    f"one, above 0 and at most 1; found {shares.tolist()} of "
+                    f"{len(wavs)} recordings"
+                )
+            lengths = torch.round(shares * wavs.shape[1]).long()
+        rate = self.hparams.sample_rate
+        for i, (wav, n) in enumerate(zip(wavs, lengths.tolist(), strict=True)):
+            self._check(wav[:n], rate, f"waveform {i}")
+            yield self._cut(wav[:n], rate)
+
+    def _cut(self, mono, rate, begin_s=0.0):
+        """The windows of a waveform [time] that begins at `begin_s` of its file."""
+        length_s = self.hparams.max_duration
+        starts = window_starts(len(mono) / rate, length_s, self.hparams.window_overlap)
+        if len(starts) == 1:
+            return [mono]
+        begin = round(begin_s * rate)
+        bounds = [
+            (
+                round((begin_s + start) * rate) - begin,
+                round((begin_s + start + length_s) * rate) - begin,
+            )
+            for start in starts
+        ]
+        bounds[-1] = bounds[-1][0], len(mono)
+        return [mono[first:last] for first, last in bounds]
+
+    def _check(self, mono, rate, name):
+        """Refuse what preparation refuses: too short, no numbers, silent; [time]."""
+        shortest_s = self.hparams.min_duration
+        if len(mono) < max(2, shortest_s * rate):
+            raise BadRecording(
+                f"{name} is too short: expected at least {shortest_s:g} s, found "
+                f"{len(mono) / rate:.4g} s"
+            )
+        if not bool(torch.isfinite(mono).all()):
+            raise BadRecording(f"{name} holds samples that are NaN or infinite")
+        if float(mono.min()) == float(mono.max()):
+            raise BadRecording(f"{name} is silent: every sample is {float(mono[0]):g}")
+
+
+def decisions(logits, labels, positive_weights, label_ranges, points):
+    """What is made of all outputs of the network for a recording.
+
+    Arguments
+    ---------
+    logits : np.ndarray [label]
+    labels : list of str
+    positive_weights : list of float or None
+        See `decision`; None: there are none.
+    label_ranges : list of (list of float or None) or None
+        See `decision`; None: there are no scores.
+    points : dict of str to dict
+        Threshold and calibration of the labels that have them.
+
+    Returns
+    -------
+    dict of str to dict
+        By label, as `decision` gives it.
+    """
+    weights = positive_weights or [1.0] * len(labels)
+    ranges = label_ranges or [None] * len(labels)
+    rows = zip(labels, logits.tolist(), weights, ranges, strict=True)
+    return {
+        label: decision(logit, weight, bounds, points.get(label))
+        for label, logit, weight, bounds in rows
+    }
+
+
+def decision(logit, positive_weight, bounds, point):
+    """What is made of one output of the network.
+
+    Arguments
+    ---------
+    logit : float
+        The output; of a score the predicted score.
+    positive_weight : float
+        The weight that positives had in the loss; 1 for none.
+    bounds : list of float or None
+        Lowest and highest value of a score, None of any other label.
+    point : dict or None
+        The label's `threshold` and `calibration`, as `operating_points` has them.
+
+    Returns
+    -------
+    dict
+        `logit`, `probability`, `score`, `threshold`, `predicted`.
+
+    Example
+    -------
+    >>> decision(0.0, 1.0, None, None)["probability"]
+    0.5
+    >>> decision(37.5, 1.0, [0, 100], None)["score"]
+    37.5
+    """
+    nothing = {"logit": logit, "probability": None, "score": None}
+    nothing |= {"threshold": None, "predicted": None}
+    if bounds:
+        return nothing | {"score": logit}
+    # a weight w on the positives multiplies their odds by w
+    corrected = logit - float(np.log(positive_weight))
+    calibration = point and point["calibration"]
+    if calibration and calibration["slope"] is not None:
+        probability = float(apply_calibration(calibration, corrected))
+    else:
+        probability = float(expit(corrected))
+    threshold = point["threshold"]["value"] if point else None
+    decided = None if threshold is None else int(probability >= threshold)
+    return nothing | {
+        "probability": probability,
+        "threshold": threshold,
+        "predicted": decided,
+    }

@@ -1,0 +1,130 @@
+"""Embeddings: `pt`, `st` and `ft`, and what their file says of them."""
+
+import dataclasses
+import hashlib
+
+import pyarrow as pa
+import speechbrain
+import torch
+
+from local.model.heads import POOLING_MODES
+from local.utils.errors import UserError
+
+TYPES = ("pt", "ft", "st")
+
+
+@dataclasses.dataclass(frozen=True)
+class EmbeddingKind:
+    """Which embedding, and how those of several heads become one.
+
+    Attributes
+    ----------
+    type : str
+        `pt`: output of ECAPA-TDNN; `st`: after the shared dense layer; `ft`: output
+        of each head's first dense layer, before normalisation and activation.
+    pooling_mode : str
+        `mean` or `sum` over the heads; for `ft` only.
+
+    Raises
+    ------
+    UserError
+        For another name.
+    """
+
+    type: str
+    pooling_mode: str = "mean"
+
+    def __post_init__(self):
+        for key, value, known in (
+            ("embedding_type", self.type, TYPES),
+            ("pooling_mode", self.pooling_mode, POOLING_MODES),
+        ):
+            if value not in known:
+                raise UserError(f"--{key} must be one of {known}, found {value!r}.")
+
+    def of(self, outputs):
+        """This embedding of a batch.
+
+        Arguments
+        ---------
+        outputs : models.Outputs
+            With `hidden`.
+
+        Returns
+        -------
+        torch.Tensor
+            [batch, size]
+        """
+        if self.type != "ft":
+            return getattr(outputs, self.type)
+        return getattr(outputs.hidden, self.pooling_mode)(dim=1)
+
+    def size_in(self, modules):
+        """How many numbers it has.
+
+        Arguments
+        ---------
+        modules : mapping
+            With `embedding_model`, `shared_dense` and `classifier`.
+
+        Returns
+        -------
+        int
+        """
+        if self.type == "ft":
+            return modules["classifier"].heads[0].dense.out_features
+        if self.type == "st":
+            return modules["shared_dense"].dense.out_features
+        return modules["embedding_model"].fc.conv.out_channels
+
+
+def check_available(kind, modules):
+    """Refuse `st` of a model that has no shared dense layer.
+
+    Arguments
+    ---------
+    kind : EmbeddingKind
+    modules : mapping
+
+    Raises
+    ------
+    UserError
+    """
+    if kind.type == "st" and not modules["shared_dense"].enabled:
+        raise UserError(
+            "embedding_type st is the output of the shared dense layer, and this "
+            "model was trained without one (shared_dense: False): use pt or ft."
+        )
+
+
+def describe(kind, experiment, backend, windowed):
+    """What the schema's metadata says of an embeddings file.
+
+    Arguments
+    ---------
+    kind : EmbeddingKind
+    experiment : experiment.Experiment
+    backend : str
+        What computed them.
+    windowed : dict
+        `rows`, from 0, of recordings that were cut into windows, and how they were.
+
+    Returns
+    -------
+    dict
+    """
+    text = (experiment.folder / "hyperparams.yaml").read_bytes()
+    return {
+        "embedding_type": kind.type,
+        "pooling_mode": kind.pooling_mode,
+        "checkpoint": experiment.checkpoint,
+        "hyperparams_sha256": hashlib.sha256(text).hexdigest(),
+        "sample_rate": experiment.hparams["sample_rate"],
+        "backend": backend,
+        "windowed": windowed,
+        "versions": {
+            "speechbrain": speechbrain.__version__,
+            "torch": torch.__version__,
+            "pyarrow": pa.__version__,
+        },
+    }

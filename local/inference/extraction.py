@@ -1,0 +1,227 @@
+"""Embeddings of many recordings, part by part: a killed run goes on where it was.
+
+A part is a parquet file of some rows of the result, in the folder OUTPUT_FILE.parts.
+Each process of torchrun takes every n-th; at the end they are merged in order.
+"""
+
+import contextlib
+import hashlib
+import json
+import logging
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from local.data import dataset as dataio
+from local.inference.engine import refuse_not_finite
+from local.utils.errors import RunError
+from local.utils.files import atomic_write, remove_unfinished
+from local.utils.progress import progress
+
+logger = logging.getLogger(__name__)
+
+#: The file while it is put together, in the folder of its parts.
+MERGED = "merged"
+
+#: Rows of a part, at least and at most; parts that there should be for processes to
+#: share. A part's end has nothing to be computed beside it, so there are not many.
+SMALLEST, LARGEST, N_PARTS = 4, 256, 16
+
+
+class Parts:
+    """The parts of one embeddings file.
+
+    Arguments
+    ---------
+    output_file : Path
+        The parquet file that they become.
+    uids : list of str
+        Its rows.
+    size : int
+        Of an embedding.
+    metadata : dict
+        For its schema.
+    state : str
+        What the embeddings depend on beside `uids` and `metadata`: parts of another
+        state are of no use.
+    pseudonyms : pseudonyms.Pseudonyms, optional
+        Of the uids, for what is written.
+    """
+
+    def __init__(self, output_file, uids, size, metadata, state, pseudonyms=None):
+        self.output_file, self.uids, self.size = output_file, uids, size
+        self.metadata, self.pseudonyms = metadata, pseudonyms
+        self.folder = output_file.with_name(f"{output_file.name}.parts")
+        self.part_size = min(LARGEST, max(SMALLEST, -(-len(uids) // N_PARTS)))
+        described = json.dumps([uids, metadata, state, self.part_size])
+        self.fingerprint = hashlib.sha256(described.encode()).hexdigest()
+
+    def __len__(self):
+        return -(-len(self.uids) // self.part_size)
+
+    def rows(self, number):
+        """The uids of a part."""
+        return self.uids[number * self.part_size : (number + 1) * self.part_size]
+
+    def number_of(self):
+        """The part that each uid is in, dict of str to int."""
+        return {uid: i // self.part_size for i, uid in enumerate(self.uids)}
+
+    def discard_others(self):
+        """Remove parts that another run left, with other settings or recordings."""
+        strange = [path for path in self._files() if not self._is_mine(path)]
+        if strange:
+            logger.info("%d parts of another run are removed", len(strange))
+        for path in strange:
+            path.unlink()
+
+    def missing(self):
+        """The numbers of the parts that are not there."""
+        return [
+            number for number in range(len(self)) if not self._path(number).exists()
+        ]
+
+    def write(self, number, embeddings):
+        """Write a part.
+
+        Arguments
+        ---------
+        number : int
+        embeddings : dict of str to np.ndarray
+            float32 [size]; rows that are not in it get a null embedding.
+        """
+        table = embeddings_table(self.rows(number), embeddings, self.size)
+        if self.pseudonyms:
+            names = pa.array(map(self.pseudonyms.uid, self.rows(number)), pa.string())
+            table = table.set_column(0, "uid", names)
+        own = {"fingerprint": self.fingerprint}
+        with atomic_write(self._path(number), "wb") as file:
+            pq.write_table(table.replace_schema_metadata(own), file)
+
+    def merge(self):
+        """Make the file of them, and remove them."""
+        schema = embeddings_table([], {}, self.size).schema
+        text = {
+            key: value if isinstance(value, str) else json.dumps(value)
+            for key, value in self.metadata.items()
+        }
+        schema = schema.with_metadata(text)
+        # nothing is ever half written beside the file, where nobody would remove it
+        merged = self.folder / MERGED
+        with (
+            atomic_write(merged, "wb") as file,
+            pq.ParquetWriter(file, schema) as writer,
+        ):
+            for number in range(len(self)):
+                if not self._is_mine(self._path(number)):
+                    raise RunError(
+                        f"{self._path(number)} was made by another run, which goes on "
+                        "at the same time: give each an output_file of its own."
+                    )
+                table = pq.read_table(self._path(number))
+                writer.write_table(table.replace_schema_metadata(text))
+        merged.replace(self.output_file)
+        # with what a kill left of one that was being written
+        for path in self._files():
+            path.unlink()
+        remove_unfinished(self.folder)
+        self.remove_folder()
+
+    def remove_folder(self):
+        """Remove their folder, unless something else is in it."""
+        with contextlib.suppress(OSError):
+            self.folder.rmdir()
+
+    def _path(self, number):
+        return self.folder / f"part-{number:06d}.parquet"
+
+    def _files(self):
+        return sorted(self.folder.glob("part-*.parquet"))
+
+    def _is_mine(self, path):
+        try:
+            metadata = pq.read_schema(path).metadata or {}
+        except (OSError, pa.ArrowException):
+            return False
+        return metadata.get(b"fingerprint") == self.fingerprint.encode()
+
+
+def embeddings_table(uids, embeddings, size):
+    """A table of `uid` and `embedding`.
+
+    Arguments
+    ---------
+    uids : list of str
+    embeddings : dict of str to np.ndarray
+        float32 [size]; uids that are not in it get a null embedding.
+    size : int
+
+    Returns
+    -------
+    pyarrow.Table
+    """
+    blank = np.zeros(size, dtype=np.float32)
+    values = [embeddings.get(uid, blank) for uid in uids]
+    missing = np.array([uid not in embeddings for uid in uids], dtype=bool)
+    column = pa.FixedSizeListArray.from_arrays(
+        pa.array(np.concatenate([*values, blank[:0]]), pa.float32()),
+        size,
+        mask=pa.array(missing),
+    )
+    return pa.table({"uid": pa.array(uids, pa.string()), "embedding": column})
+
+
+def extract_parts(parts, engine, kind, windows, recordings, hparams, share=(0, 1)):
+    """Compute the parts that are missing.
+
+    Arguments
+    ---------
+    parts : Parts
+    engine : engine.Engine
+    kind : embeddings.EmbeddingKind
+    windows : windows.Windows
+        Of the recordings that can be used.
+    recordings : recordings.FolderRecordings or recordings.BucketRecordings
+    hparams : dict
+        Audio settings, `eval_crop`, `window_pooling`, `eval_batch_size`,
+        `eval_batch_frames`, `num_workers`, `seed`.
+    share : (int, int)
+        Which process this is, of how many.
+    """
+    rank, n_processes = share
+    own = [number for number in range(len(parts)) if number % n_processes == rank]
+    missing = [number for number in parts.missing() if number % n_processes == rank]
+    number_of, owners = parts.number_of(), windows.owners
+    of_window = windows.manifest["ID"].map(lambda name: number_of[owners[name]])
+    manifests = dict(iter(windows.manifest.groupby(of_window.to_numpy())))
+    if len(missing) < len(own):
+        logger.info("%d of %d parts are there", len(own) - len(missing), len(own))
+    sizes = {number: len(manifest) for number, manifest in manifests.items()}
+    total = sum(sizes.get(number, 0) for number in own)
+    done = total - sum(sizes.get(number, 0) for number in missing)
+    unit = "window" if windows.counts else "rec"
+    with progress(total, "extracting", unit, done, hidden=rank > 0) as step:
+        for number in missing:
+            embeddings = {}
+            if number in manifests:
+                found = _embed(
+                    engine, kind, manifests[number], recordings, hparams, step
+                )
+                embeddings = windows.pool(*found, hparams["window_pooling"])
+            parts.write(number, embeddings)
+
+
+def _embed(engine, kind, manifest, recordings, hparams, step):
+    """Names and embeddings [n, size] of a manifest's windows."""
+    dataset = dataio.build_dataset(
+        manifest, [], recordings, hparams, hparams["eval_crop"], engine.features
+    )
+    loader_kwargs = dataio.scoring_loader_kwargs(manifest, hparams, engine.device.type)
+    names, vectors = [], []
+    for ids, outputs in engine.run(dataset, loader_kwargs):
+        names += ids
+        vectors.append(kind.of(outputs).numpy())
+        refuse_not_finite(ids, vectors[-1])
+        step(len(ids))
+    return names, np.concatenate(vectors)

@@ -1,0 +1,167 @@
+"""What a trained model says of recordings that nobody has rated."""
+
+import numpy as np
+import pandas as pd
+
+from local.data import dataset as dataio
+from local.data.labels import flatten
+from local.data.windows import split_long
+from local.evaluation.flags import MARK, flag_notes, flagged, read_audit, why_not_notes
+from local.evaluation.operating_points import read_operating_points
+from local.inference.classifier import decisions
+from local.inference.engine import refuse_not_finite
+from local.report.terminal import pipe_table
+from local.utils.number_format import number, printable
+
+
+def predict_manifest(engine, experiment, manifest, recordings, hparams):
+    """Predict all labels of the recordings of a manifest.
+
+    Arguments
+    ---------
+    engine : engine.Engine
+        Of the experiment's brain.
+    experiment : experiment.Experiment
+    manifest : pandas.DataFrame
+        As `manifests.build_manifest` gives it.
+    recordings : recordings.FolderRecordings
+        Or anything like it.
+    hparams : dict
+        Of the experiment, for this run.
+
+    Returns
+    -------
+    dict
+        {"experiment_folder", "checkpoint", "flagged": {label: [reason]}, "recordings":
+        [{"file", "duration_s", "n_windows", "labels": {label: {"logit", "probability",
+        "threshold", "predicted"}}}]}. Of a score there is "score" only; "threshold" and
+        "predicted" are None where training found no threshold.
+    """
+    windows = split_long(manifest, hparams["max_duration"], hparams["window_overlap"])
+    logits = _logits(engine, windows, recordings, hparams)
+    points = read_operating_points(experiment.folder)
+    return {
+        "experiment_folder": experiment.address,
+        "checkpoint": experiment.checkpoint,
+        "flagged": flagged(read_audit(experiment.folder)),
+        "recordings": [
+            {
+                "file": row["ID"],
+                "duration_s": round(row["duration"], 3),
+                "n_windows": windows.counts.get(row["ID"], 1),
+                "labels": _said(logits[row["ID"]], hparams, points),
+            }
+            for row in manifest.to_dict("records")
+        ],
+    }
+
+
+def _logits(engine, windows, recordings, hparams):
+    """Logits by recording, dict of str to [label]."""
+    dataset = dataio.build_dataset(
+        windows.manifest, [], recordings, hparams, hparams["eval_crop"], engine.features
+    )
+    loader_kwargs = dataio.scoring_loader_kwargs(
+        windows.manifest, hparams, engine.device.type
+    )
+    ids, values = [], []
+    for names, outputs in engine.run(dataset, loader_kwargs):
+        ids += names
+        values.append(outputs.logits.numpy())
+        refuse_not_finite(names, values[-1])
+    return windows.pool(ids, np.concatenate(values), hparams["window_pooling"])
+
+
+def _said(logits, hparams, points):
+    """One recording's entries by label: logits [label] → dict."""
+    said = decisions(
+        logits,
+        flatten(hparams["label_groups"]),
+        hparams["positive_weights"],
+        hparams["label_ranges"],
+        points,
+    )
+    keys = ("logit", "probability", "threshold", "predicted")
+    return {
+        label: {"score": of["score"]}
+        if of["score"] is not None
+        else {key: of[key] for key in keys}
+        for label, of in said.items()
+    }
+
+
+def format_predictions(predicted, audit):
+    """A table to read: a row per file, a column per label.
+
+    A star stands where a probability reaches its label's threshold, a mark at labels
+    that the experiment's audit flags.
+
+    Arguments
+    ---------
+    predicted : dict
+        As `predict_manifest` gives it.
+    audit : dict
+        The experiment's.
+
+    Returns
+    -------
+    str
+
+    Example
+    -------
+    >>> slow = {"logit": 1.0, "probability": 0.73, "threshold": 0.5, "predicted": 1}
+    >>> one = {"file": "a.wav", "labels": {"slow": slow, "severity": {"score": 37.5}}}
+    >>> flags = {"slow": {"status": "flagged", "reasons": ["The noise tells it."]}}
+    >>> print(format_predictions({"recordings": [one]}, {"labels": flags}))
+    | file  | slow ! | severity |
+    | :---- | -----: | -------: |
+    | a.wav |  0.73* |    37.50 |
+    <BLANKLINE>
+    * the label's threshold or above
+    ! flagged by the confound audit: the label can be told without the speech, and ...
+    ! slow: The noise tells it.
+    """
+    labels = list(predicted["recordings"][0]["labels"])
+    flags = flagged(audit)
+    rows = [["file", *(f"{of} {MARK}" if of in flags else of for of in labels)]]
+    for recording in predicted["recordings"]:
+        cells = (_cell(recording["labels"][label]) for label in labels)
+        rows.append([printable(recording["file"]), *cells])
+    notes = ["", "* the label's threshold or above"]
+    entries = predicted["recordings"][0]["labels"]
+    without = [name for name, of in entries.items() if of.get("threshold", 0) is None]
+    if without:
+        notes.append(f"Without a threshold: {', '.join(without)}")
+    notes += flag_notes(flags) + why_not_notes(audit)
+    return "\n".join([pipe_table(rows), *notes])
+
+
+def _cell(entry):
+    if "score" in entry:
+        return number(entry["score"])
+    mark = "*" if entry["predicted"] else ""
+    return number(entry["probability"]) + mark
+
+
+def predictions_csv(predicted):
+    """A row per file and label.
+
+    Arguments
+    ---------
+    predicted : dict
+        As `predict_manifest` gives it.
+
+    Returns
+    -------
+    pandas.DataFrame
+        `file`, `label`, `logit`, `probability`, `threshold`, `predicted`, `score`.
+    """
+    columns = ("logit", "probability", "threshold", "predicted", "score")
+    return pd.DataFrame(
+        [
+            {"file": recording["file"], "label": label}
+            | {column: entry.get(column) for column in columns}
+            for recording in predicted["recordings"]
+            for label, entry in recording["labels"].items()
+        ]
+    ).astype({"predicted": "Int8"})

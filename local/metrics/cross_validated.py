@@ -1,0 +1,486 @@
+"""Cross-validated metrics: within folds and averaged, never over pooled outputs.
+
+The networks of two folds are two networks: their logits have no common scale, and one
+ROC curve over all of them would measure that too. So AUROC and average precision are
+computed inside each fold, and threshold metrics from counts at each fold's own
+threshold.
+
+What the intervals cover is the choice of the subjects that were scored: they are about
+these trained networks, on average, on further subjects, and not about networks that
+were trained on other subjects.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from scipy.special import expit, logit
+from scipy.stats import rankdata, t
+from sklearn.metrics import average_precision_score
+
+from local.data.labels import why_one_class
+from local.data.predictions_table import rows_of_label, scores_in
+from local.metrics.estimate import measure, too_few_subjects, wilson_interval
+from local.metrics.intervals import MIN_SUBJECTS
+from local.metrics.split_metrics import SCORE_MEASURES, score_metrics
+
+THRESHOLD_METRICS = (
+    "sensitivity",
+    "specificity",
+    "ppv",
+    "npv",
+    "balanced_accuracy",
+    "f1",
+)
+
+NO_AUPRC_INTERVAL = "folds are too small for an interval of average precision"
+NO_SCORE_INTERVAL = "no interval is computed for scores of a cross-validation"
+
+
+class Rated(NamedTuple):
+    """The rated recordings of one label in one fold, each an array [n]."""
+
+    targets: np.ndarray  # 0 or 1, of a score any number
+    predictions: np.ndarray  # probabilities, of a score the predicted score
+    subjects: np.ndarray  # of str
+
+
+def rated_rows(table, label):
+    """The rated recordings of a label in a table of predictions.
+
+    Arguments
+    ---------
+    table : pandas.DataFrame
+    label : str
+
+    Returns
+    -------
+    Rated
+    """
+    rows = rows_of_label(table, label)
+    rated = ~np.isnan(rows[0])
+    return Rated(*(column[rated] for column in rows))
+
+
+def cross_validated_metrics(repeats, labels, thresholds=None):
+    """Computes the metrics of a cross-validation.
+
+    With repeats each value is the mean over them, but their intervals are as wide as
+    those of one repeat: other folds show how much the draw of the folds matters, and
+    bring no further subjects.
+
+    Arguments
+    ---------
+    repeats : list of (list of pandas.DataFrame)
+        For each repeat the table of predictions of each fold (see
+        `local.data.predictions_table`), of the recordings that its network never met.
+    labels : list of str
+    thresholds : list of (list of (dict of str to (float or None))) or None
+        For each of these tables label → threshold on the probability: predicted is a
+        label whose probability is at least that.
+
+    Returns
+    -------
+    dict
+        {"n_folds", "n_repeats", "n_recordings", "n_subjects", "labels", "macro"}. A
+        label has its counts, "auroc" and "auprc", the threshold metrics, and
+        "left_out" and "without_threshold": the folds that are not in these, with
+        the reason. A score has the measures of scores. Folds and repeats are counted
+        from 1.
+    """
+    everything = pd.concat(repeats[0])
+    scores = scores_in(everything)
+    aurocs, of_labels = {}, {}
+    for label in labels:
+        folds = [[rated_rows(table, label) for table in tables] for tables in repeats]
+        if label in scores:
+            of_labels[label] = _counts(folds[0], True) | _score_metrics(folds)
+            continue
+        chosen = [
+            [(of or {}).get(label) for of in row]
+            for row in thresholds or [[None] * len(tables) for tables in repeats]
+        ]
+        aurocs[label] = [auroc_within_folds(rows) for rows in folds]
+        of_labels[label] = (
+            _counts(folds[0], False)
+            | _ranking_metrics(folds, aurocs[label])
+            | threshold_metrics(folds, chosen)
+        )
+    return {
+        "n_folds": len(repeats[0]),
+        "n_repeats": len(repeats),
+        "n_recordings": int(everything["uid"].nunique()),
+        "n_subjects": int(everything["subject"].nunique()),
+        "labels": of_labels,
+        "macro": _macro(aurocs, of_labels),
+    }
+
+
+def _counts(folds, is_score):
+    targets = np.concatenate([fold.targets for fold in folds])
+    subjects = np.concatenate([fold.subjects for fold in folds])
+    counts = {"n": len(targets), "n_subjects": len(set(subjects))}
+    if not is_score:
+        n = int(targets.sum())
+        counts["n_positive"] = n
+        counts["n_positive_subjects"] = len(set(subjects[targets == 1]))
+        counts["prevalence"] = n / len(targets) if len(targets) else None
+    return counts
+
+
+class FoldAuroc(NamedTuple):
+    """AUROC within folds and averaged, and what its variance needs.
+
+    Attributes
+    ----------
+    value : float or None
+        None if no fold has both classes.
+    influence : pandas.DataFrame [n_subjects, 2]
+        By subject, how far its positives and its negatives draw the value away from
+        its expectation.
+    n_positive, n_negative : int
+        Subjects with positives, and with negatives, in the folds that are used.
+    n_folds : int
+        Folds that are used: those with both classes.
+    """
+
+    value: float | None
+    influence: pd.DataFrame
+    n_positive: int
+    n_negative: int
+    n_folds: int
+
+    @property
+    def df(self):
+        """Degrees of freedom: each fold has estimated one AUROC of its own."""
+        return min(self.n_positive, self.n_negative) - self.n_folds
+
+    def influence_of_subjects(self):
+        """One number per subject, pandas.Series; the sum of squares is the variance.
+
+        Inside a fold the influences of the positives are centred, and so are those of
+        the negatives: each fold takes one from the number of either. As with the
+        variance of a sample, the squares are enlarged by that. Needs df > 0.
+        """
+        subjects = np.array([self.n_positive, self.n_negative])
+        return self.influence @ np.sqrt(subjects / (subjects - self.n_folds))
+
+
+def auroc_within_folds(folds):
+    """Computes AUROC within each fold, its mean, and the influence of each subject.
+
+    The influence curve of a fold's AUROC, for a positive recording the share of the
+    fold's negatives below it, for a negative one the share of the positives above it,
+    each less the AUROC: LeDell, Petersen and van der Laan (2015), Electronic Journal
+    of Statistics 9:1583-1607. A subject's recordings are summed before anything is
+    squared. Ties count half.
+
+    Arguments
+    ---------
+    folds : list of Rated
+
+    Returns
+    -------
+    FoldAuroc
+
+    Example
+    -------
+    >>> columns = [0, 1, 1], [0.2, 0.1, 0.7], ["ann", "bo", "cy"]
+    >>> auroc_within_folds([Rated(*map(np.array, columns))]).value
+    0.5
+    """
+    used = [fold for fold in folds if why_one_class(fold.targets) is None]
+    values, influences = [], []
+    for fold in used:
+        value, of_recordings = _influence(fold.targets == 1, fold.predictions)
+        values.append(value)
+        influences.append(
+            pd.DataFrame(of_recordings).groupby(fold.subjects).sum() / len(used)
+        )
+    if not used:
+        return FoldAuroc(None, pd.DataFrame(columns=[0, 1]), 0, 0, 0)
+    targets = np.concatenate([fold.targets for fold in used])
+    subjects = np.concatenate([fold.subjects for fold in used])
+    return FoldAuroc(
+        float(np.mean(values)),
+        pd.concat(influences).groupby(level=0).sum(),
+        len(set(subjects[targets == 1])),
+        len(set(subjects[targets == 0])),
+        len(used),
+    )
+
+
+def _influence(positive, predictions):
+    """AUROC and the influence of each recording on it.
+
+    positive : bool [n]; predictions : [n]. Returns a float and an array [n, 2]: of the
+    positives in the first column, of the negatives in the second, 0 elsewhere.
+    """
+    n_positive, n_negative = positive.sum(), (~positive).sum()
+    ranks = rankdata(predictions)
+    below = ranks[positive] - rankdata(predictions[positive])
+    above = n_positive - (ranks[~positive] - rankdata(predictions[~positive]))
+    value = below.sum() / (n_positive * n_negative)
+    influence = np.zeros((len(positive), 2))
+    influence[positive, 0] = (below / n_negative - value) / n_positive
+    influence[~positive, 1] = (above / n_positive - value) / n_negative
+    return value, influence
+
+
+def mean_auroc_interval(repeats):
+    """The mean of a cross-validation's AUROC over repeats, with its 95 % interval.
+
+    On the logit scale, with Student's t and the degrees of freedom of the smaller
+    class's subjects less one per fold, the least of any repeat. The variance is the
+    mean of the repeats': never less than that of their mean, since the same subjects
+    are in all of them.
+
+    Arguments
+    ---------
+    repeats : list of FoldAuroc
+
+    Returns
+    -------
+    dict
+        {"value", "low", "high"}, and "reason" where one of them is None. Where there
+        is no variance (all right, say) Wilson's interval, with the subjects as n.
+    """
+    repeats = [of for of in repeats if of.value is not None]
+    if not repeats:
+        return measure(None, reason="no fold has both classes")
+    value = float(np.mean([of.value for of in repeats]))
+    for of in repeats:
+        reason = _too_few(of)
+        if reason:
+            return measure(value, reason=reason)
+    variances = [(of.influence_of_subjects() ** 2).sum() for of in repeats]
+    n_subjects = min(len(of.influence) for of in repeats)
+    return _logit_interval(value, variances, min(of.df for of in repeats), n_subjects)
+
+
+def _logit_interval(value, variances, df, n):
+    """value, the variance of each repeat, degrees of freedom; n for Wilson's."""
+    error = np.sqrt(np.mean(variances))
+    # Differences of rounding are no variance: influences are of the size 1 / n.
+    if error < 1e-9 or not 0 < value < 1:
+        return measure(value, wilson_interval(value, n))
+    half = t.ppf(0.975, df) * error / (value * (1 - value))
+    return measure(value, expit(logit(value) + np.array([-half, half])))
+
+
+def _too_few(of):
+    """Why the subjects of a FoldAuroc are too few for an interval; None if not."""
+    reason = too_few_subjects(of.n_positive, of.n_negative, MIN_SUBJECTS)
+    n = min(of.n_positive, of.n_negative)
+    if reason is None and n <= of.n_folds:  # each fold has a mean of its own
+        name = "positives" if n == of.n_positive else "negatives"
+        return f"in {of.n_folds} folds only {n} subjects have {name}"
+    return reason
+
+
+def _ranking_metrics(folds, aurocs):
+    """AUROC, average precision, and the folds that neither can be computed in."""
+    left_out, precisions = [], []
+    for repeat, row in enumerate(folds, start=1):
+        of_repeat = []
+        for number, fold in enumerate(row, start=1):
+            reason = why_one_class(fold.targets)
+            if reason:
+                entry = {"repeat": repeat, "fold": number, "reason": reason}
+                left_out.append(entry)
+            else:
+                of_repeat.append(
+                    average_precision_score(fold.targets, fold.predictions)
+                )
+        precisions += [np.mean(of_repeat)] if of_repeat else []
+    if precisions:
+        auprc = measure(np.mean(precisions), reason=NO_AUPRC_INTERVAL)
+    else:
+        auprc = measure(None, reason="no fold has both classes")
+    return {"auroc": mean_auroc_interval(aurocs), "auprc": auprc, "left_out": left_out}
+
+
+def threshold_metrics(folds, thresholds):
+    """Computes sensitivity and the like, from counts summed over folds.
+
+    Sensitivity, specificity, PPV and NPV have Wilson's interval, with n the subjects
+    among the recordings in question: the positive ones, or those predicted positive,
+    and so on. Balanced accuracy, a mean of two shares, gets its own from theirs (the
+    MOVER method: Zou and Donner 2008, Statistics in Medicine 27:1693-1702). F1 is a
+    function of one share, J of the true positives among all that are positive or
+    predicted so, F1 = 2 J / (1 + J), and takes Wilson's interval over from J.
+
+    Arguments
+    ---------
+    folds : list of (list of Rated)
+        By repeat and fold.
+    thresholds : list of (list of (float or None))
+        Likewise; None where a fold has none, which leaves it out.
+
+    Returns
+    -------
+    dict
+        The measures `THRESHOLD_METRICS`, and "without_threshold": [{"repeat", "fold"}].
+        With repeats values are means over them, n the smallest.
+    """
+    without = [
+        {"repeat": repeat, "fold": number}
+        for repeat, row in enumerate(thresholds, start=1)
+        for number, threshold in enumerate(row, start=1)
+        if threshold is None
+    ]
+    per_repeat = [
+        _decisions(row, chosen)
+        for row, chosen in zip(folds, thresholds, strict=True)
+        if any(threshold is not None for threshold in chosen)
+    ]
+    result = {"without_threshold": without}
+    if not per_repeat:
+        empty = measure(None, reason="no fold has a threshold")
+        return dict.fromkeys(THRESHOLD_METRICS, empty) | result
+    too_few = None
+    for positive, _, subjects in per_repeat:
+        counts = (len(set(subjects[of])) for of in (positive, ~positive))
+        too_few = too_few or too_few_subjects(*counts, MIN_SUBJECTS)
+    shares = [_shares(*of) for of in per_repeat]
+    found = {
+        name: _mean_share([of[name] for of in shares], name, too_few)
+        for name in ("sensitivity", "specificity", "ppv", "npv", "f1")
+    }
+    found["balanced_accuracy"] = _mean_of_two(
+        found["sensitivity"], found["specificity"]
+    )
+    return {name: found[name] for name in THRESHOLD_METRICS} | result
+
+
+def _decisions(folds, thresholds):
+    """Positive, predicted and subject of all recordings of folds with a threshold."""
+    parts = [
+        (fold.targets == 1, fold.predictions >= threshold, fold.subjects)
+        for fold, threshold in zip(folds, thresholds, strict=True)
+        if threshold is not None
+    ]
+    return [np.concatenate(column) for column in zip(*parts, strict=True)]
+
+
+#: Name of a share → why there may be no recording to compute it from.
+EMPTY = {
+    "sensitivity": "no recording is positive",
+    "specificity": "no recording is negative",
+    "ppv": "no recording is predicted positive",
+    "npv": "no recording is predicted negative",
+    "f1": "no recording is positive or predicted positive",
+}
+
+
+def _shares(positive, predicted, subjects):
+    """Share and number of subjects by name, (None, 0) of no recordings.
+
+    Under f1 it is the share J (see `threshold_metrics`).
+    """
+    among = {
+        "sensitivity": (predicted, positive),
+        "specificity": (~predicted, ~positive),
+        "ppv": (positive, predicted),
+        "npv": (~positive, ~predicted),
+        "f1": (positive & predicted, positive | predicted),
+    }
+    return {
+        name: (hits[of].mean(), len(set(subjects[of]))) if of.any() else (None, 0)
+        for name, (hits, of) in among.items()
+    }
+
+
+def _mean_share(shares, name, too_few):
+    """Mean over repeats of (share, n), with the interval of the smallest n."""
+    shares = [(share, n) for share, n in shares if share is not None]
+    if not shares:
+        return measure(None, reason=EMPTY[name])
+    values = np.array([share for share, _ in shares])
+    if name == "f1":
+        values = 2 * values / (1 + values)
+    value = values.mean()
+    if too_few:
+        return measure(value, reason=too_few)
+    n = min(n for _, n in shares)
+    if name != "f1":
+        return measure(value, wilson_interval(value, n))
+    bounds = np.array(wilson_interval(value / (2 - value), n))
+    return measure(value, 2 * bounds / (1 + bounds))
+
+
+def _mean_of_two(first, second):
+    """The mean of two independent measures, its interval from theirs (MOVER)."""
+    for of in (first, second):
+        if of["value"] is None:
+            return measure(None, reason=of["reason"])
+    value = (first["value"] + second["value"]) / 2
+    for of in (first, second):
+        if of["low"] is None:
+            return measure(value, reason=of["reason"])
+    low, high = (
+        np.hypot(first["value"] - first[bound], second["value"] - second[bound]) / 2
+        for bound in ("low", "high")
+    )
+    return measure(value, (value - low, value + high))
+
+
+def _score_metrics(folds):
+    """Means over folds and repeats of each measure of scores, where it exists."""
+    of_folds = [
+        [score_metrics(*fold) for fold in row if len(fold.targets)] for row in folds
+    ]
+    result = {}
+    for name in SCORE_MEASURES:
+        values = [[of[name]["value"] for of in row] for row in of_folds]
+        kept = [[value for value in row if value is not None] for row in values]
+        means = [np.mean(row) for row in kept if row]
+        result[name] = (
+            measure(np.mean(means), reason=NO_SCORE_INTERVAL)
+            if means
+            else measure(None, reason="it can't be computed in any fold")
+        )
+        result[name]["n_folds"] = sum(map(len, kept))
+    return result
+
+
+def _macro(aurocs, of_labels):
+    """Means over the labels that have an AUROC, in every repeat the same labels.
+
+    A subject's influence on the mean is the mean of its influences on the labels.
+    """
+    left_out = {
+        label: of_labels[label]["auroc"]["reason"]
+        for label in aurocs
+        if of_labels[label]["auroc"]["value"] is None
+    }
+    kept = {label: of for label, of in aurocs.items() if label not in left_out}
+    counts = {"n_labels": len(kept), "left_out": left_out}
+    if not kept:
+        reason = "no label has a fold with both classes"
+        empty = measure(None, reason=reason)
+        return {"auroc": empty, "auprc": empty} | counts
+    auprc = np.mean([of_labels[label]["auprc"]["value"] for label in kept])
+    auroc = _macro_auroc(kept, of_labels)
+    return {
+        "auroc": auroc,
+        "auprc": measure(auprc, reason=NO_AUPRC_INTERVAL),
+    } | counts
+
+
+def _macro_auroc(kept, of_labels):
+    value = float(np.mean([of_labels[label]["auroc"]["value"] for label in kept]))
+    for label in kept:
+        if of_labels[label]["auroc"]["low"] is None:
+            reason = f"{label}: {of_labels[label]['auroc']['reason']}"
+            return measure(value, reason=reason)
+    variances = []
+    for row in zip(*kept.values(), strict=True):
+        row = [of for of in row if of.value is not None]
+        if not row:
+            continue
+        influences = pd.concat([of.influence_of_subjects() for of in row])
+        variances.append((influences.groupby(level=0).sum() ** 2).sum() / len(row) ** 2)
+    every = [of for row in kept.values() for of in row if of.value is not None]
+    smaller = min(min(of.n_positive, of.n_negative) for of in every)
+    return _logit_interval(value, variances, min(of.df for of in every), smaller)

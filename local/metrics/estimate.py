@@ -1,0 +1,125 @@
+"""Entries of the result files: a value, its bounds, and why something is missing.
+
+A number that can't be computed is None with a reason beside it, never a made-up value.
+All numbers are plain Python ones, as JSON wants them.
+"""
+
+from statsmodels.stats.multitest import multipletests
+from statsmodels.stats.proportion import proportion_confint
+
+
+def measure(value, bounds=(None, None), reason=None):
+    """A value with its 95 % interval.
+
+    Arguments
+    ---------
+    value : float or None
+    bounds : (float or None, float or None)
+    reason : str, optional
+        Why one of these is None; left out where none is.
+
+    Returns
+    -------
+    dict
+        {"value", "low", "high"}, and maybe "reason".
+
+    Example
+    -------
+    >>> measure(0.5, (0.25, 0.75))
+    {'value': 0.5, 'low': 0.25, 'high': 0.75}
+    >>> measure(0.5, reason="too few subjects")
+    {'value': 0.5, 'low': None, 'high': None, 'reason': 'too few subjects'}
+    """
+    numbers = [None if number is None else float(number) for number in (value, *bounds)]
+    entry = dict(zip(("value", "low", "high"), numbers, strict=True))
+    return entry | ({"reason": reason} if None in numbers else {})
+
+
+def wilson_interval(share, n):
+    """Wilson's 95 % interval of a share: it has a width where nothing varies.
+
+    Arguments
+    ---------
+    share : float
+    n : int
+        What it is a share of: here subjects, not recordings, since those of one
+        subject may all be right or wrong together.
+
+    Returns
+    -------
+    low, high : float
+
+    Example
+    -------
+    >>> [round(bound, 3) for bound in wilson_interval(1.0, 20)]
+    [0.839, 1.0]
+    """
+    low, high = proportion_confint(share * n, n, method="wilson")
+    # of all or none the bound is the share itself, but for rounding
+    return min(float(low), share), max(float(high), share)
+
+
+def subjects_by_class(targets, subjects):
+    """How many subjects have a positive recording, and how many a negative one.
+
+    Arguments
+    ---------
+    targets : numpy.ndarray [n]
+        0, 1, or NaN for "not rated".
+    subjects : numpy.ndarray [n] of str
+
+    Returns
+    -------
+    n_positive, n_negative : int
+        Subjects who have both count in both.
+
+    Example
+    -------
+    >>> from numpy import array
+    >>> subjects_by_class(array([0, 1, 1]), array(["a", "a", "b"]))
+    (2, 1)
+    """
+    return len(set(subjects[targets == 1])), len(set(subjects[targets == 0]))
+
+
+def too_few_subjects(n_positive, n_negative, at_least):
+    """Why so many subjects of each class are too few; None if they are enough.
+
+    Example
+    -------
+    >>> too_few_subjects(12, 3, at_least=10)
+    'fewer than 10 subjects have negatives: 3'
+    """
+    reasons = [
+        f"fewer than {at_least} subjects have {name}: {n}"
+        for n, name in ((n_positive, "positives"), (n_negative, "negatives"))
+        if n < at_least
+    ]
+    return "; ".join(reasons) or None
+
+
+def with_holm(tests):
+    """Corrects the p-values of several tests by Holm's method.
+
+    Arguments
+    ---------
+    tests : dict of str to dict
+        Each has "p", None where nothing could be tested: these do not count.
+
+    Returns
+    -------
+    dict of str to dict
+        With "p_holm" added.
+
+    Example
+    -------
+    >>> found = with_holm({"x": {"p": 0.01}, "y": {"p": 0.04}, "z": {"p": None}})
+    >>> [of["p_holm"] for of in found.values()]
+    [0.02, 0.04, None]
+    """
+    p_values = {name: of["p"] for name, of in tests.items() if of["p"] is not None}
+    corrected = {}
+    if p_values:  # statsmodels can't correct none
+        holm = multipletests(list(p_values.values()), method="holm")[1]
+        corrected = dict(zip(p_values, map(float, holm), strict=True))
+    return {name: of | {"p_holm": corrected.get(name)} for name, of in tests.items()}

@@ -1,0 +1,303 @@
+"""The parts of the model behind ECAPA-TDNN, and the way through all of it.
+
+features → ECAPA-TDNN → embedding (`pt`) → [shared dense layer → `st`] → heads: first
+dense layer (`ft`) → [layer norm] → activation → dropout → logits.
+"""
+
+import contextlib
+import dataclasses
+import functools
+import warnings
+
+import torch
+
+from local.model.front_end import frame_counts, raw_features
+
+#: How the embeddings of several heads become one.
+POOLING_MODES = ("mean", "sum")
+
+
+class SharedDense(torch.nn.Module):
+    """An optional dense layer with ReLU between the embedding and all heads.
+
+    Arguments
+    ---------
+    input_size, output_size : int
+    enabled : bool
+        If not, the embedding passes unchanged and there are no weights.
+
+    Example
+    -------
+    >>> SharedDense(192, 768, enabled=True)(torch.randn(2, 192)).shape
+    torch.Size([2, 768])
+    """
+
+    def __init__(self, input_size, output_size, enabled):
+        super().__init__()
+        self.enabled = enabled
+        self.dense = torch.nn.Linear(input_size, output_size) if enabled else None
+
+    def forward(self, embedding):
+        """[batch, input_size] → [batch, output_size]"""
+        return torch.relu(self.dense(embedding)) if self.enabled else embedding
+
+
+def head_input_size(lin_neurons, shared_dense, sd_bottleneck):
+    """Size of what the heads read: the shared layer's output, else the embedding.
+
+    Example
+    -------
+    >>> head_input_size(lin_neurons=192, shared_dense=False, sd_bottleneck=768)
+    192
+    """
+    return sd_bottleneck if shared_dense else lin_neurons
+
+
+class Head(torch.nn.Module):
+    """Classifier of one group of labels: two dense layers.
+
+    Arguments
+    ---------
+    input_size : int
+    clf_bottleneck : int
+        Size of the first layer's output.
+    n_labels : int
+    activation : str
+        Name of an activation in torch.nn, in any case (`relu`, `GELU`).
+    layernorm : bool
+        Whether the first layer's output is normalised.
+    final_dropout : float
+        Share of the activations dropped in training.
+    """
+
+    def __init__(
+        self, input_size, clf_bottleneck, n_labels, activation, layernorm, final_dropout
+    ):
+        super().__init__()
+        self.dense = torch.nn.Linear(input_size, clf_bottleneck)
+        self.norm = (
+            torch.nn.LayerNorm(clf_bottleneck) if layernorm else torch.nn.Identity()
+        )
+        self.activation = activation_class(activation)()
+        self.dropout = torch.nn.Dropout(final_dropout)
+        self.outproj = torch.nn.Linear(clf_bottleneck, n_labels)
+
+    def output(self, hidden):
+        """Logits from the first layer's output: [batch, hidden] → [batch, label]"""
+        return self.outproj(self.dropout(self.activation(self.norm(hidden))))
+
+
+def activation_class(name):
+    """The torch.nn activation of a name.
+
+    Arguments
+    ---------
+    name : str
+
+    Returns
+    -------
+    type
+
+    Raises
+    ------
+    ValueError
+        For a name that torch.nn does not have, or of an activation that needs
+        arguments or changes the size, with those that do. `identity` is none at all.
+
+    Example
+    -------
+    >>> activation_class("leakyrelu")
+    <class 'torch.nn.modules.activation.LeakyReLU'>
+    """
+    known = _activations()
+    if str(name).lower() not in known:
+        names = ", ".join(activation.__name__ for activation in known.values())
+        raise ValueError(f"activation {name!r} is none of {names}")
+    return known[str(name).lower()]
+
+
+@functools.lru_cache(1)
+def _activations():
+    """Those of torch.nn that need no arguments and keep a vector's size."""
+    module, known = torch.nn.modules.activation, {"identity": torch.nn.Identity}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # softmax takes the last dimension
+        for name in module.__all__:
+            activation = getattr(module, name)
+            with contextlib.suppress(TypeError, ValueError, RuntimeError):
+                if activation()(torch.zeros(2, 4)).shape == (2, 4):
+                    known[name.lower()] = activation
+    return known
+
+
+class ClassifierHeads(torch.nn.Module):
+    """One head per group of labels.
+
+    Arguments
+    ---------
+    input_size : int
+    label_groups : list of list of str
+        The labels of each head.
+    clf_bottleneck, activation, layernorm, final_dropout
+        As for `Head`.
+    label_ranges : list of (float, float) or None, optional
+        For each label that is a score the lowest and highest value of its scale: its
+        output is a share of this range, given back in the label's own units. None
+        leaves an output as it is, a logit.
+
+    Example
+    -------
+    >>> heads = ClassifierHeads(192, [["a", "b"], ["c"]])
+    >>> heads(torch.randn(4, 192)).shape
+    torch.Size([4, 3])
+    """
+
+    def __init__(
+        self,
+        input_size,
+        label_groups,
+        clf_bottleneck=768,
+        activation="relu",
+        layernorm=False,
+        final_dropout=0.3,
+        label_ranges=None,
+    ):
+        super().__init__()
+        if not label_groups:
+            raise ValueError("label_groups is empty: train.py fills it from labels.txt")
+        self.heads = torch.nn.ModuleList(
+            Head(
+                input_size,
+                clf_bottleneck,
+                len(group),
+                activation,
+                layernorm,
+                final_dropout,
+            )
+            for group in label_groups
+        )
+        units = [bounds or (0.0, 1.0) for bounds in label_ranges or [None]]
+        lows, highs = torch.tensor(units, dtype=torch.float32).T
+        # no weights: they follow from the yaml
+        self.register_buffer("lows", lows, persistent=False)
+        self.register_buffer("widths", highs - lows, persistent=False)
+
+    def forward(self, embedding):
+        """Logits of all labels: [batch, input_size] → [batch, label]"""
+        return self.output(self.hidden(embedding))
+
+    def hidden(self, embedding):
+        """Output of every head's first layer: [batch, size] → [batch, head, hidden]"""
+        return torch.stack([head.dense(embedding) for head in self.heads], dim=-2)
+
+    def output(self, hidden):
+        """Logits from `hidden`: [batch, head, hidden] → [batch, label]"""
+        outputs = torch.cat(
+            [head.output(hidden[..., i, :]) for i, head in enumerate(self.heads)],
+            dim=-1,
+        )
+        return self.lows + self.widths * outputs.float()
+
+
+@dataclasses.dataclass(frozen=True)
+class Outputs:
+    """What the model says of a batch.
+
+    Attributes
+    ----------
+    pt : torch.Tensor
+        Output of ECAPA-TDNN, [batch, lin_neurons].
+    st : torch.Tensor
+        Output of the shared dense layer (`pt` if there is none), [batch, size].
+    logits : torch.Tensor
+        [batch, label]
+    hidden : torch.Tensor or None
+        Output of each head's first layer, [batch, head, size], where that is asked for.
+    """
+
+    pt: torch.Tensor
+    st: torch.Tensor
+    logits: torch.Tensor
+    hidden: torch.Tensor | None = None
+
+
+def compute_features(modules, waveforms, lengths):
+    """Normalised features of a batch.
+
+    Arguments
+    ---------
+    modules : mapping
+        With `compute_features` and `mean_var_norm`.
+    waveforms : torch.Tensor
+        [batch, time]
+    lengths : torch.Tensor
+        Relative, [batch].
+
+    Returns
+    -------
+    features : torch.Tensor
+        [batch, frame, channel]
+    lengths : torch.Tensor
+        Relative lengths of the features, [batch].
+    """
+    features, lengths = raw_features(modules["compute_features"], waveforms, lengths)
+    features = modules["mean_var_norm"](features, lengths)
+    # 0, the mean, disturbs the convolutions at a recording's end less than the
+    # silence that padding would be
+    n_frames = frame_counts(lengths, features.shape[1]).unsqueeze(1)
+    padding = torch.arange(features.shape[1], device=features.device) >= n_frames
+    return features.masked_fill(padding.unsqueeze(2), 0.0), lengths
+
+
+def classify(modules, features, lengths):
+    """From features to logits, keeping what is on the way.
+
+    Arguments
+    ---------
+    modules : mapping
+        With `embedding_model`, `shared_dense` and `classifier`.
+    features : torch.Tensor
+        [batch, frame, channel]
+    lengths : torch.Tensor or None
+        Relative, [batch]; None where nothing is padded.
+
+    Returns
+    -------
+    Outputs
+    """
+    pt = modules["embedding_model"](features, lengths).squeeze(1)
+    st = modules["shared_dense"](pt)
+    return Outputs(pt, st, modules["classifier"](st))
+
+
+def classify_recordings(modules, own_ends, features, n_frames):
+    """From features to logits, for each recording as if it were alone.
+
+    Arguments
+    ---------
+    modules : mapping
+        As for `classify`.
+    own_ends : own_ends.OwnEnds
+        Of its `embedding_model`.
+    features : torch.Tensor
+        [batch, frame, channel]; what lies behind a recording's end does not matter.
+    n_frames : torch.Tensor
+        Frames of each recording, int64 [batch].
+
+    Returns
+    -------
+    Outputs
+    """
+    if bool((n_frames == features.shape[1]).all()):  # nothing is padded
+        return classify(modules, features, None)
+    with own_ends.of(features, n_frames) as (padded, lengths):
+        return classify(modules, padded, lengths)
+
+
+def unwrapped(modules):
+    """Modules by name, without torchrun's wrapper, which waits for all processes."""
+    wrapper = torch.nn.parallel.DistributedDataParallel
+    return {
+        name: module.module if isinstance(module, wrapper) else module
+        for name, module in modules.items()
+    }

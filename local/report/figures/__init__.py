@@ -1,0 +1,122 @@
+"""The figures of an evaluation, as PNG files.
+
+    drawn = draw_figures(evidence, folder)
+
+What draws a figure takes the evidence of an evaluation and returns a `drawing.Sketch`,
+or None where there is nothing to show.
+"""
+
+import dataclasses
+import functools
+from pathlib import Path
+
+from local.report.figures.audit import draw_audit
+from local.report.figures.calibration import draw_calibration
+from local.report.figures.curves import draw_pr, draw_roc, roc_figure
+from local.report.figures.decisions import draw_confusion, draw_score_distributions
+from local.report.figures.drawing import save
+from local.report.figures.forest import draw_forest
+from local.report.figures.raters import draw_raters
+from local.report.figures.scores import draw_scores, scores_figure
+from local.report.figures.spectrograms import draw_errors, draw_silences
+from local.report.figures.subgroups import draw_subgroups
+from local.report.figures.training import (
+    draw_training_curves,
+    read_train_log,
+    training_curves_figure,
+)
+
+__all__ = [
+    "NAMES",
+    "Drawn",
+    "draw_figures",
+    "read_train_log",
+    "roc_figure",
+    "scores_figure",
+    "training_curves_figure",
+]
+
+#: By name the part of a report that a figure belongs to, and what draws it.
+FIGURES = {
+    "forest": ("headline", draw_forest),
+    "roc": ("discrimination", draw_roc),
+    "pr": ("discrimination", draw_pr),
+    "scores": ("discrimination", draw_scores),
+    "calibration": ("calibration", draw_calibration),
+    "score_distributions": ("decisions", draw_score_distributions),
+    "confusion": ("decisions", draw_confusion),
+    "subgroups": ("subgroups", draw_subgroups),
+    "audit": ("audit", draw_audit),
+    "silences": ("audit", draw_silences),
+    "raters": ("raters", draw_raters),
+    "training_curves": ("training", draw_training_curves),
+    "errors": ("errors", draw_errors),
+}
+
+#: The names of all figures that there may be; that of a file ends in ".png".
+NAMES = tuple(FIGURES)
+
+
+@dataclasses.dataclass(frozen=True)
+class Drawn:
+    """A figure that is a file.
+
+    Attributes
+    ----------
+    name : str
+        One of `NAMES`.
+    path : Path
+        The PNG file.
+    title : str
+    alt : str
+        What is seen, with its numbers, for a reader who can't see it.
+    section : str
+        Of a report: headline, discrimination, calibration, decisions, subgroups, audit,
+        raters, training or errors.
+    """
+
+    name: str
+    path: Path
+    title: str
+    alt: str
+    section: str
+
+
+def draw_figures(evidence, folder):
+    """Draws all figures of an evaluation for which there is something to show.
+
+    One that fails is not there; the evidence knows why.
+
+    Arguments
+    ---------
+    evidence : result.EvaluationResult
+    folder : str or Path
+        Gets ``<name>.png`` of each; one from before that has nothing to show any more
+        is removed.
+
+    Returns
+    -------
+    list of Drawn
+        In the order of `NAMES`.
+    """
+    drawn = []
+    for name in FIGURES:
+        path = Path(folder) / f"{name}.png"
+        figure = evidence.failures.attempt(
+            f"figures/{name}.png", functools.partial(_draw, name, evidence, path)
+        )
+        if figure is None:
+            path.unlink(missing_ok=True)
+        else:
+            drawn.append(figure)
+    return drawn
+
+
+def _draw(name, evidence, path):
+    """Draws a figure; None where there is nothing to show."""
+    section, draw = FIGURES[name]
+    sketch = draw(evidence)
+    if sketch is None:
+        return None
+    save(sketch.figure, path)
+    return Drawn(name, path, sketch.title, sketch.alt, section)

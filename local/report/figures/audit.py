@@ -1,0 +1,109 @@
+"""What the confound audit found."""
+
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+
+from local.data.labels import flatten
+from local.evaluation.confound_audit.verdict import LARGE
+from local.report.figures.drawing import (
+    COLOURS,
+    LINE,
+    Sketch,
+    legend_below,
+    panel_grid,
+    shown,
+    with_interval,
+)
+from local.report.figures.rows import draw_point, rows_axis
+
+RED = "#A80020"
+
+#: Where a label is flagged, if that is no chance.
+FAR = {"facecolor": "0.88", "edgecolor": "none"}
+
+#: What the audit computes of each label, and how it is called here.
+AUDITED = {
+    "capture_probe_auroc": "capture probe",
+    "silence_probe_auroc": "silence probe",
+    "silence_auroc": "model on silence",
+    "behaviour_probe_auroc": "behaviour probe*",
+}
+
+#: How the points of the audit look by status: marker, colour, name.
+STATUSES = {
+    "clear": ("o", COLOURS[0], "clear"),
+    "inconclusive": ("s", COLOURS[4], "inconclusive"),
+    "flagged": ("X", RED, "flagged"),
+    None: ("D", "0.45", "* shown, never flagged"),
+}
+
+
+def draw_audit(evidence):
+    """What each label can be told from without the speech, by AUROC.
+
+    Grey is so far from 0.5 that a label is flagged if it is no chance.
+
+    Arguments
+    ---------
+    evidence : result.EvaluationResult
+
+    Returns
+    -------
+    drawing.Sketch or None
+    """
+    audited = {
+        label: of
+        for label in flatten(evidence.label_groups)
+        if (of := evidence.audit["labels"].get(label))
+        and any(of[name]["value"] is not None for name in AUDITED)
+    }
+    if not audited:
+        return None
+    height = LINE * 1.5 * len(AUDITED) + 1.1
+    figure, panels = panel_grid(len(audited), height, sharex=True, sharey=True)
+    for panel, (label, of) in zip(panels, audited.items(), strict=True):
+        for side in ((0, 0.5 - LARGE), (0.5 + LARGE, 1)):
+            panel.axvspan(*side, **FAR, zorder=0)
+        for place, name in enumerate(AUDITED):
+            marker, colour, _ = STATUSES.get(of[name]["status"], STATUSES[None])
+            draw_point(panel, place, of[name], marker, colour, hollow=False)
+        is_flagged = of["status"] == "flagged"
+        status = of["status"].replace("_", " ")
+        panel.set_title(
+            shown(f"{label}: {status.upper() if is_flagged else status}"),
+            fontsize=10,
+            color=RED if is_flagged else "black",
+        )
+        rows_axis(panel, list(AUDITED.values()), 0)
+        panel.set(xlim=(-0.01, 1.01))
+        panel.tick_params(labelbottom=True)
+    _legend(figure)
+    return Sketch(figure, "Confound audit", _alt(audited))
+
+
+def _numbers(entry):
+    # that probes have no interval need not be said each time
+    return with_interval(entry).removesuffix(" (no interval)")
+
+
+def _legend(figure):
+    handles = [
+        Line2D([], [], marker=marker, color=colour, linestyle="", label=name)
+        for marker, colour, name in STATUSES.values()
+    ]
+    handles.append(Patch(**FAR, label=f"{LARGE} or more from 0.5"))
+    legend_below(figure, handles)
+
+
+def _alt(audited):
+    sentences = []
+    for label, of in audited.items():
+        said = "; ".join(
+            f"{title.rstrip('*')} {_numbers(of[name])}"
+            for name, title in AUDITED.items()
+        )
+        sentences.append(f"{label} is {of['status'].replace('_', ' ')}: {said}.")
+    return (
+        "AUROC with which each label can be told without the speech; 0.5 is good, "
+        f"{LARGE} or more away from it may be flagged. {' '.join(sentences)}"
+    )

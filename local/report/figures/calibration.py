@@ -1,0 +1,122 @@
+"""Whether probabilities are what was observed, a panel for each label."""
+
+import numpy as np
+
+from local.data.predictions_table import rows_of_label
+from local.metrics.calibration import calibration_curve
+from local.report.figures.drawing import (
+    COLOURS,
+    Sketch,
+    legend_below,
+    panel_grid,
+    rated_labels,
+    shown,
+)
+from local.utils.number_format import number
+
+#: Bins of the strip that shows which probabilities there are.
+N_BARS = 20
+
+
+def draw_calibration(evidence):
+    """Observed shares of positives against probabilities.
+
+    Points are the bins of `calibration.calibration_curve` with their intervals, the
+    line is its flexible curve, where there is one. Below is how often each probability
+    was given.
+
+    Arguments
+    ---------
+    evidence : result.EvaluationResult
+
+    Returns
+    -------
+    drawing.Sketch or None
+    """
+    labels = rated_labels(evidence)
+    if not labels:
+        return None
+    figure, panels = panel_grid(len(labels), height=3.4)
+    said = []
+    for panel, label in zip(panels, labels, strict=True):
+        targets, probabilities, subjects = rows_of_label(evidence.table, label)
+        found = calibration_curve(targets, probabilities, subjects)
+        panel, strip = _with_strip(panel)
+        _bins_and_curve(panel, found)
+        strip.hist(
+            probabilities[~np.isnan(targets)], bins=N_BARS, range=(0, 1), color="0.5"
+        )
+        strip.set(xlabel="probability", ylabel="n", yticks=[])
+        error = _error(evidence.metrics["labels"][label])
+        panel.set_title(f"{shown(label)}\n{error}", fontsize=10)
+        said.append(f"{label}: {error}; {_ends(found['bins'])}")
+    legend_below(figure)
+    alt = (
+        "Share of positive recordings against their probability, in bins with 95 % "
+        f"intervals; on the diagonal both are the same. {'. '.join(said)}."
+    )
+    return Sketch(figure, "Calibration", alt)
+
+
+def _error(of_label):
+    """The calibration error beside that of a calibrated model, in words."""
+    if of_label.get("ece") is None:
+        return "ECE not computable"
+    text = f"ECE {number(of_label['ece'])}"
+    if of_label.get("ece_if_calibrated") is not None:
+        text += f" ({number(of_label['ece_if_calibrated'])} if calibrated)"
+    return text
+
+
+def _ends(bins):
+    """The lowest and the highest bin, in words."""
+    ends = [bins[0], bins[-1]] if len(bins) > 1 else bins
+    said = [
+        f"{number(of['observed'])} of the recordings with a mean probability of "
+        f"{number(of['probability'])}"
+        for of in ends
+    ]
+    return f"positive are {' and '.join(said)}"
+
+
+def _with_strip(panel):
+    """The panel parted into one for the points and a strip below it."""
+    parts = panel.get_subplotspec().subgridspec(2, 1, height_ratios=(5, 1))
+    figure = panel.figure
+    panel.remove()
+    upper = figure.add_subplot(parts[0])
+    strip = figure.add_subplot(parts[1], sharex=upper)
+    upper.tick_params(labelbottom=False)
+    return upper, strip
+
+
+def _bins_and_curve(panel, found):
+    bins = {
+        name: np.array([of[name] for of in found["bins"]])
+        for name in ("probability", "observed", "low", "high")
+    }
+    panel.plot([0, 1], [0, 1], color="0.6", linewidth=1, label="perfect")
+    if found["curve"]:
+        panel.plot(
+            found["curve"]["probability"],
+            found["curve"]["observed"],
+            color=COLOURS[1],
+            linestyle="--",
+            linewidth=1.8,
+            label="flexible curve",
+        )
+    # Rounding may put a bound a hair inside.
+    below = (bins["observed"] - bins["low"]).clip(0)
+    above = (bins["high"] - bins["observed"]).clip(0)
+    panel.errorbar(
+        bins["probability"],
+        bins["observed"],
+        yerr=[below, above],
+        fmt="o",
+        color=COLOURS[0],
+        markersize=5,
+        capsize=2,
+        label="bins, 95 % interval",
+    )
+    panel.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), ylabel="observed share")
+    panel.grid(color="0.9")

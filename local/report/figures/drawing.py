@@ -1,0 +1,176 @@
+"""What all figures have in common: size, colours, names, and how they are written.
+
+Figures are made for a page that is read on a phone or printed on A4, maybe in grey:
+narrow, with two columns of panels at most and letters of 9 points or more; what
+colours tell, shapes or line styles tell too.
+"""
+
+import dataclasses
+import textwrap
+import warnings
+
+from matplotlib.figure import Figure
+
+from local.data.labels import flatten
+from local.utils.files import atomic_write
+from local.utils.number_format import interval, number
+
+#: Okabe and Ito's colours, which colour-blind readers can tell apart; without
+#: their yellow, which is too pale for a line on white.
+COLOURS = (
+    "#0072B2",
+    "#D55E00",
+    "#009E73",
+    "#CC79A7",
+    "#E69F00",
+    "#56B4E9",
+    "#000000",
+)
+
+#: Each line also has a style, for prints without colour. Seven colours and four
+#: styles make 28 different pairs.
+LINE_STYLES = ("-", "--", ":", "-.")
+
+MARKERS = ("^", "s", "D", "v", "P", "X")
+
+#: Of the whole figure, and of one that is a single panel, in inches.
+WIDTH, SINGLE_WIDTH = 5.4, 4.4
+
+DOTS_PER_INCH = 130
+
+#: Points: the smallest letters.
+SMALL = 9
+
+#: Inches that a line of text takes.
+LINE = 0.19
+
+
+@dataclasses.dataclass(frozen=True)
+class Sketch:
+    """A figure that is drawn, and what is to be said of it.
+
+    Attributes
+    ----------
+    figure : matplotlib.figure.Figure
+    title : str
+    alt : str
+        What is seen, with its numbers, for a reader who can't see it.
+    """
+
+    figure: Figure
+    title: str
+    alt: str
+
+
+def panel_grid(n, height, **options):
+    """Makes a figure of panels that wrap, at most two in a row.
+
+    Arguments
+    ---------
+    n : int
+        Panels, one at least.
+    height : float
+        Of a row of panels, in inches.
+    **options
+        For `Figure.subplots`.
+
+    Returns
+    -------
+    figure : matplotlib.figure.Figure
+    panels : list of matplotlib.axes.Axes
+    """
+    n_columns = min(n, 2)
+    n_rows = -(-n // n_columns)
+    size = WIDTH if n > 1 else SINGLE_WIDTH, height * n_rows
+    figure = Figure(figsize=size, layout="constrained")
+    panels = figure.subplots(n_rows, n_columns, squeeze=False, **options).ravel()
+    for panel in panels[n:]:
+        panel.remove()
+    return figure, list(panels[:n])
+
+
+def shown(text, width=28):
+    """A text as matplotlib draws it: in lines, and with "$" as nothing but a letter.
+
+    What stands between two "$" is mathematics otherwise.
+
+    Example
+    -------
+    >>> print(shown("slow $rate of speech", width=12))
+    slow \\$rate
+    of speech
+    """
+    return textwrap.fill(text, width).replace("$", r"\$")
+
+
+def legend_below(figure, handles=None):
+    """A legend for all panels below them, where it hides nothing.
+
+    Arguments
+    ---------
+    figure : matplotlib.figure.Figure
+        With constrained layout.
+    handles : list of matplotlib.artist.Artist, optional
+        What it explains. Default: all that has a name, each name once.
+    """
+    if handles is None:
+        named = {}
+        for panel in figure.axes:
+            for handle, name in zip(*panel.get_legend_handles_labels(), strict=True):
+                named.setdefault(name, handle)
+        handles = list(named.values())
+    figure.legend(
+        handles=handles,
+        loc="outside lower center",
+        ncols=2,
+        fontsize=SMALL,
+        frameon=False,
+    )
+
+
+def n_lines(text):
+    """How many lines a text has."""
+    return text.count("\n") + 1
+
+
+def save(figure, path):
+    """Writes a figure as PNG, atomically."""
+    with warnings.catch_warnings(), atomic_write(path, "wb") as stream:
+        # a label in letters that the font lacks: drawn as boxes, told in the page
+        warnings.filterwarnings("ignore", r"Glyph \d+")
+        # "tight" cuts the picture around all that is drawn, legends included.
+        figure.savefig(stream, format="png", dpi=DOTS_PER_INCH, bbox_inches="tight")
+
+
+def rated_labels(evidence):
+    """The labels that are 0 or 1 and of which any recording is rated."""
+    of_labels = evidence.metrics["labels"]
+    return [
+        label
+        for label in flatten(evidence.label_groups)
+        if "auroc" in of_labels[label] and of_labels[label]["n"]
+    ]
+
+
+def value_of(entries, name):
+    """The value of an entry; None where it has none, or where it is not there."""
+    return (entries.get(name) or {}).get("value")
+
+
+def with_interval(entry):
+    """An entry in words.
+
+    Example
+    -------
+    >>> with_interval({"value": 0.9, "low": 0.8, "high": 0.95})
+    '0.90 (0.80–0.95)'
+    >>> with_interval({"value": 0.9, "low": None, "high": None, "reason": "too few"})
+    '0.90 (no interval)'
+    >>> with_interval({"value": None, "low": None, "high": None, "reason": "too few"})
+    'not computable'
+    """
+    if entry["value"] is None:
+        return "not computable"
+    if entry["low"] is None or entry["high"] is None:
+        return f"{number(entry['value'])} (no interval)"
+    return f"{number(entry['value'])} {interval(entry['low'], entry['high'])}"

@@ -1,0 +1,262 @@
+"""Tables of results for the terminal, which are Markdown at the same time."""
+
+from local.evaluation.flags import MARK, audit_notes, flagged
+
+#: Columns of the table of scores.
+SCORE_COLUMNS = {
+    "mae": "MAE",
+    "pearson": "Pearson",
+    "spearman": "Spearman",
+    "icc": "ICC",
+}
+
+
+def format_results(metrics, references=None, audit=None):
+    """Writes the main metrics as a table for the terminal or a Markdown page.
+
+    Arguments
+    ---------
+    metrics : dict
+        What `metrics.evaluate_predictions` returns.
+    references : dict of dict, optional
+        Further columns: {column name: {label: value, …, "macro": value}}, e.g. the
+        AUROC of a baseline. A missing value is shown as n/a.
+    audit : dict, optional
+        Content of the audit.json beside them: a mark stands at the AUROC of each label
+        that it flags, and at a mean over any of these.
+
+    Returns
+    -------
+    str
+        A table with a row per label and one for the mean, then one of the scores, each
+        where there are such labels; then one line per flagged label, on what is in two
+        splits, per label that a mean leaves out, per reason why there is no threshold,
+        and per head that has a top-1 accuracy.
+    """
+    labels, macro = metrics["labels"], metrics["macro"]
+    scores = {name: of for name, of in labels.items() if "mae" in of}
+    binary = {name: of for name, of in labels.items() if name not in scores}
+    parts = []
+    if binary:
+        flags = flagged(audit) if audit else {}
+        rows = _binary_rows(binary, macro, references or {}, flags)
+        parts.append(pipe_table(rows))
+    if scores:
+        parts.append(pipe_table(_score_rows(scores, macro)))
+    if any(" [" in part for part in parts):
+        parts.append("[…]: 95 % intervals, by subject.")
+    parts += audit_notes(audit) if audit else []
+    left_out = macro["left_out"] | macro.get("scores_left_out", {})
+    parts += [f"{name}: not in the mean, {reason}" for name, reason in left_out.items()]
+    if macro.get("n_scores") and macro["mae"]["value"] is None:
+        parts.append(f"no mean of the MAE: {macro['mae']['reason']}")
+    parts += _without_decisions(binary)
+    for index, head in enumerate(metrics["heads"], start=1):
+        accuracy = head["top1_accuracy"]["value"]
+        if accuracy is not None:
+            parts.append(
+                f"head {index}: top-1 accuracy {accuracy:.3f} (n = {head['n']})"
+            )
+    # An empty line before each part: Markdown would join lines otherwise.
+    return "\n\n".join(parts)
+
+
+def _binary_rows(labels, macro, references, flags):
+    header = ["label", "n", "pos.", "AUROC", "AUPRC (prev.)", "Brier", "sens.", "spec."]
+    rows = [[*header, *references]]
+    name = f"macro ({macro['n_labels']} of {len(labels)} labels)"
+    marked = {*flags, name} if flags.keys() - macro["left_out"].keys() else flags
+    for key, of in [*labels.items(), (name, macro)]:
+        auprc = _number(of["auprc"]["value"])
+        if of.get("prevalence") is not None:
+            auprc += f" ({of['prevalence']:.3f})"
+        others = [of[each]["value"] for each in ("brier", "sensitivity", "specificity")]
+        key_there = "macro" if of is macro else key
+        others += [column.get(key_there) for column in references.values()]
+        counts = [str(of.get(count, "")) for count in ("n", "n_positive")]
+        auroc = _with_interval(of["auroc"])
+        if flags:
+            auroc += f" {MARK if key in marked else ' '}"
+        cells = [auroc, auprc, *map(_number, others)]
+        rows.append([key, *counts, *cells])
+    return rows
+
+
+def _score_rows(labels, macro):
+    rows = [["label", "n", *SCORE_COLUMNS.values()]]
+    name = f"macro ({macro['n_scores']} of {len(labels)} scores)"
+    for key, of in [*labels.items(), (name, macro)]:
+        mae, *others, icc = (of[each] for each in SCORE_COLUMNS)
+        values = [_number(each["value"]) for each in others]
+        cells = [_with_interval(mae), *values, _with_interval(icc)]
+        rows.append([key, str(of.get("n", "")), *cells])
+    return rows
+
+
+def _without_decisions(labels):
+    """A line per reason why labels have no sensitivity and no specificity."""
+    lacking = {}
+    for name, of in labels.items():
+        if of["sensitivity"]["value"] is of["specificity"]["value"] is None:
+            lacking.setdefault(of["sensitivity"]["reason"], []).append(name)
+    return [f"{', '.join(names)}: {reason}" for reason, names in lacking.items()]
+
+
+def _with_interval(entry):
+    """0.912 [0.845, 0.957]; the value alone where it has no interval."""
+    if None in (entry["low"], entry["high"]):
+        return _number(entry["value"])
+    low, high = _number(entry["low"]), _number(entry["high"])
+    return f"{_number(entry['value'])} [{low}, {high}]"
+
+
+def _number(value):
+    return "n/a" if value is None else f"{value:.3f}"
+
+
+def pipe_table(rows):
+    """Markdown table of rows of str: first row the header, first column to the left."""
+    rows = [[cell.replace("|", "\\|") for cell in row] for row in rows]
+    # 2 at least: the rule of a column is a dash and a colon
+    widths = [max(2, *map(len, column)) for column in zip(*rows, strict=True)]
+    rule = [f":{'-' * (widths[0] - 1)}", *(f"{'-' * (w - 1)}:" for w in widths[1:])]
+    lines = [
+        [
+            row[0].ljust(widths[0]),
+            *(c.rjust(w) for c, w in zip(row[1:], widths[1:], strict=True)),
+        ]
+        for row in rows
+    ]
+    return "\n".join(f"| {' | '.join(line)} |" for line in [lines[0], rule, *lines[1:]])
+
+
+CROSS_VALIDATED = ("label", "n", "pos.", "AUROC", "AUPRC (prev.)", "sens.", "spec.")
+
+
+def format_cross_validation(result, audit):
+    """Write the main metrics of a cross-validation as text.
+
+    Arguments
+    ---------
+    result : dict
+        What `collect_results` returns.
+    audit : dict
+        What the folds' audits say together (see `flags.audit_of_folds`).
+
+    Returns
+    -------
+    str
+        A table with a row per label and one of their mean, one of the scores, what
+        these are about, what the folds' audits flag, and what is left out.
+    """
+    scores = {name: of for name, of in result["labels"].items() if "mae" in of}
+    binary = {name: of for name, of in result["labels"].items() if "mae" not in of}
+    parts = [
+        f"{result['n_recordings']} recordings of {result['n_subjects']} subjects, "
+        f"{result['n_folds']} folds, {result['n_repeats']} repeat(s)"
+    ]
+    if binary:
+        rows = _cross_validated_rows(binary, result["macro"], flagged(audit))
+        parts.append(pipe_table(rows))
+    if scores:
+        rows = [
+            [name, str(of["n"]), *(_number(of[key]["value"]) for key in SCORE_COLUMNS)]
+            for name, of in scores.items()
+        ]
+        parts.append(pipe_table([["label", "n", *SCORE_COLUMNS.values()], *rows]))
+    parts += [result["text"], *audit_notes(audit)]
+    parts += [note for name, of in binary.items() for note in _left_out_notes(name, of)]
+    return "\n\n".join(parts)
+
+
+def _cross_validated_rows(binary, macro, flags):
+    rows = [CROSS_VALIDATED]
+    for name, of in binary.items():
+        auprc = _number(of["auprc"]["value"])
+        if of["prevalence"] is not None:
+            auprc += f" ({of['prevalence']:.3f})"
+        auroc = _with_interval(of["auroc"])
+        if flags:
+            auroc += f" {MARK if name in flags else ' '}"
+        cells = [auroc, auprc]
+        cells += [_number(of[key]["value"]) for key in ("sensitivity", "specificity")]
+        rows.append([name, str(of["n"]), str(of["n_positive"]), *cells])
+    name = f"macro ({macro['n_labels']} of {len(binary)} labels)"
+    means = [_with_interval(macro["auroc"]), _number(macro["auprc"]["value"])]
+    return [*rows, [name, "", "", *means, "", ""]]
+
+
+def _left_out_notes(name, of):
+    """Why a label has no number or interval, and the folds that are not in one."""
+    notes = [
+        f"{name}: repeat {entry['repeat']}, fold {entry['fold']} is not in AUROC and "
+        f"AUPRC, {entry['reason']}"
+        for entry in of["left_out"]
+    ]
+    if of["auroc"]["low"] is None:
+        notes.append(f"{name}: no interval of AUROC, {of['auroc']['reason']}")
+    without = [
+        f"repeat {entry['repeat']}, fold {entry['fold']}"
+        for entry in of["without_threshold"]
+    ]
+    if of["sensitivity"]["value"] is None:
+        notes.append(f"{name}: no sensitivity, {of['sensitivity']['reason']}")
+    elif without:
+        notes.append(f"{name}: no threshold in {'; '.join(without)}")
+    return notes
+
+
+def format_comparison(comparison):
+    """Writes a comparison as text, for the terminal or a Markdown page.
+
+    Arguments
+    ---------
+    comparison : dict
+        What `compare` returns.
+
+    Returns
+    -------
+    str
+        What is compared, a table with a row per label and one of the mean, and a line
+        per interval that there is not and per label that is left out.
+    """
+    first, second = comparison["systems"]
+    rows = [
+        ["label", "n", "subjects", first, second, "difference", "95 %", "p", "Holm"]
+    ]
+    notes = []
+    macro = comparison["macro"]
+    for name, of in [*comparison["labels"].items(), ("macro", macro)]:
+        difference = of["difference"]
+        if "reason" in difference:
+            notes.append(f"{name}: {difference['reason']}")
+        if difference["value"] is None:
+            continue
+        if of["n_draws_left_out"]:
+            notes.append(
+                f"{name}: {of['n_draws_left_out']} of {comparison['n_draws']} draws of "
+                "subjects left out, a label had one class there"
+            )
+        if name == "macro":
+            name = f"macro ({macro['n_labels']} labels)"
+        rows.append(_comparison_row(name, of))
+    notes += [
+        f"{name}: left out, {why}" for name, why in comparison["left_out"].items()
+    ]
+    n, n_subjects = comparison["n_recordings"], comparison["n_subjects"]
+    title = (
+        f"AUROC of {first} and of {second}, {n} recordings of {n_subjects} subjects. "
+        f"{comparison['text']}"
+    )
+    table = [pipe_table(rows)] if len(rows) > 1 else []
+    return "\n\n".join([title, *table, *notes])
+
+
+def _comparison_row(name, of):
+    bounds = [of["difference"][bound] for bound in ("low", "high")]
+    interval = "n/a" if None in bounds else f"{bounds[0]:+.3f} to {bounds[1]:+.3f}"
+    counts = [str(of.get(count, "")) for count in ("n", "n_subjects")]
+    aurocs = [f"{value:.3f}" for value in of["auroc"].values()]
+    holm = f"{of['p_holm']:.4f}" if "p_holm" in of else ""
+    difference = f"{of['difference']['value']:+.3f}"
+    return [name, *counts, *aurocs, difference, interval, f"{of['p']:.4f}", holm]

@@ -1,0 +1,101 @@
+"""The files of an evaluation, and its main results on the terminal.
+
+A report is a page of sections (`html`) and a model card (`card`) with the same parts.
+"""
+
+import logging
+from pathlib import Path
+
+from local.data.manifests import write_failed
+from local.data.predictions_table import write_predictions
+from local.evaluation import scored_csv
+from local.report import figures
+from local.report.card import write_model_card
+from local.report.html import render_html
+from local.report.terminal import format_results
+from local.utils.files import atomic_write, write_json
+from local.utils.staging import replaced_together
+
+logger = logging.getLogger(__name__)
+
+PAGE, MODEL_CARD, FIGURES = "report.html", "model_card.md", "figures"
+
+#: What `report: False` leaves out.
+REPORT = (*(f"{FIGURES}/{name}.png" for name in figures.NAMES), PAGE, MODEL_CARD)
+
+#: What evaluation writes to its output folder, where there is something to write. The
+#: last one is written last: with it the others are complete.
+OUTPUTS = (
+    *("predictions.csv", "audit.json", *REPORT, "failed.csv", scored_csv.FILE),
+    "metrics.json",
+)
+
+
+def write_results(result, output_folder):
+    """Write an evaluation down.
+
+    Arguments
+    ---------
+    result : result.EvaluationResult
+    output_folder : str or Path
+        Gets what `OUTPUTS` lists.
+
+    Returns
+    -------
+    dict
+        The content of metrics.json.
+    """
+    with replaced_together(Path(output_folder), OUTPUTS) as folder:
+        write_predictions(result.table, folder / "predictions.csv")
+        write_json(folder / "audit.json", result.audit)
+        if result.csv:
+            write_json(folder / scored_csv.FILE, result.csv)
+        if result.report:
+            write_report(result, folder)
+        write_failed(result.failed, folder / "failed.csv")
+        metrics = result.metrics | {"failed_parts": dict(result.failures.reasons)}
+        write_json(folder / "metrics.json", metrics)
+    return metrics
+
+
+def write_report(result, output_folder):
+    """Write figures/*.png, report.html and model_card.md.
+
+    Each file takes the place of an older one as a whole. What fails is not written; the
+    result knows why.
+
+    Arguments
+    ---------
+    result : result.EvaluationResult
+    output_folder : str or Path
+        Made if it is not there.
+    """
+    folder = Path(output_folder)
+    attempt = result.failures.attempt
+    drawn = figures.draw_figures(result, folder / FIGURES)
+    page = attempt(PAGE, lambda: render_html(result, drawn))
+    if page is not None:
+        with atomic_write(folder / PAGE) as stream:
+            stream.write(page)
+    attempt(MODEL_CARD, lambda: write_model_card(result, folder / MODEL_CARD))
+
+
+def report_results(result, output_folder):
+    """Write an evaluation down, and log its main results.
+
+    Arguments
+    ---------
+    result : result.EvaluationResult
+    output_folder : Path
+
+    Returns
+    -------
+    dict
+        The content of metrics.json.
+    """
+    metrics = write_results(result, output_folder)
+    made_by = metrics["checkpoint"] or "predictions from elsewhere"
+    table = format_results(metrics, audit=result.audit)
+    logger.info("%s split, %s:\n%s", result.split, made_by, table)
+    print(f"Everything is in {output_folder}")  # no path in log.txt
+    return metrics

@@ -1,0 +1,4 @@
+"""Local paths and gs:// addresses, read and written by the same calls.
+
+Modules: `addresses`, `experiment_files`, `first_look`, `gcs`, `inputs`, `publishing`.
+"""

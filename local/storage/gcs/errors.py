@@ -1,0 +1,137 @@
+"""The exceptions of this package, and how google's become one of them.
+
+Each holds one message that says what to do, and nothing secret.
+"""
+
+import contextlib
+import re
+
+import requests
+from google.api_core import exceptions as api_exceptions
+from google.auth import exceptions as auth_exceptions
+from google.cloud.storage.exceptions import InvalidResponse
+
+from local.storage.gcs.causes import PASSING_ERRORS, in_words, status_of
+from local.utils.errors import RunError, UserError
+
+#: The right that a request needs, and the role that contains it.
+LIST = ("storage.objects.list", "roles/storage.objectViewer")
+GET = ("storage.objects.get", "roles/storage.objectViewer")
+CREATE = (
+    "storage.objects.create (to replace an object also storage.objects.delete)",
+    "roles/storage.objectUser",
+)
+
+LOGIN = "`gcloud auth application-default login`"
+
+
+class RemoteError(RunError):
+    """The bucket can't be reached, or keeps failing (exit status 1).
+
+    Arguments
+    ---------
+    message : str
+        What failed and what to do.
+    problems : sequence of str
+        Every single problem of this kind.
+    """
+
+    def __init__(self, message, problems=()):
+        super().__init__(str(UserError(message, problems)))
+
+
+class Unreachable(RemoteError):
+    """Attempts up to the deadline have all failed."""
+
+
+class Changed(RemoteError):
+    """The object listed has been replaced since."""
+
+
+class Conflict(RemoteError):
+    """Somebody else has written the object meanwhile."""
+
+
+class Denied(UserError):
+    """The credentials are absent, not accepted, or lack a right (401, 403)."""
+
+
+class Missing(UserError):
+    """There is no such bucket or object (404)."""
+
+
+@contextlib.contextmanager
+def explained(address, needed):
+    """Turn google's exceptions into ours, which hold nothing secret.
+
+    Arguments
+    ---------
+    address : Address or str
+        What the request is about.
+    needed : (str, str)
+        The right that it needs and a role that contains it.
+    """
+    # "from None": the text of what is left out here is not for logs either
+    try:
+        yield
+    except api_exceptions.RetryError as error:
+        raise Unreachable(
+            f"{address} could not be reached: {in_words(error.cause)}, also after "
+            "waiting and trying again. Check the network, then run again."
+        ) from None
+    except auth_exceptions.GoogleAuthError as error:
+        found = "found none" if _absent(error) else "those found are not accepted"
+        raise Denied(
+            f"{address}: expected application default credentials, {found}: "
+            f"run {LOGIN}."
+        ) from None
+    except (api_exceptions.GoogleAPICallError, InvalidResponse) as error:
+        raise _refusal(error, address, *needed) from None
+    except (requests.RequestException, *PASSING_ERRORS) as error:
+        raise RemoteError(
+            f"{address} could not be reached: {in_words(error)}."
+        ) from None
+
+
+def _absent(error):
+    """Whether there are no credentials, rather than some that are not accepted."""
+    return isinstance(error, auth_exceptions.DefaultCredentialsError)
+
+
+def _reason(error):
+    """The server's reason, one word such as insufficientPermissions, or None."""
+    try:
+        word = error.response.json()["error"]["errors"][0]["reason"]
+    except (AttributeError, LookupError, TypeError, ValueError):
+        return None
+    return word if re.fullmatch("[A-Za-z]{1,40}", str(word)) else None
+
+
+def _refusal(error, address, right, role):
+    """Our exception for a status that no waiting helps against."""
+    status = status_of(error)
+    word = _reason(error)
+    found = f"{status}, {word}" if word and status != 404 else f"{status}"
+    if status == 401:
+        return Denied(
+            f"{address}: access denied ({found}): the credentials are not accepted; "
+            f"the right {right} is needed. Run {LOGIN} and, if it goes on, ask the "
+            f"bucket's owner for the role {role}."
+        )
+    if status == 403:
+        return Denied(
+            f"{address}: access denied ({found}): the credentials lack the right "
+            f"{right}. Ask the bucket's owner for the role {role}, or sign in as "
+            f"somebody who has it: {LOGIN}."
+        )
+    if status == 404:
+        return Missing(
+            f"{address} does not exist ({found}): check the address, its bucket "
+            "included, for spelling."
+        )
+    if status == 412:
+        return Conflict(
+            f"{address} was written by somebody else meanwhile ({found}); nothing was "
+            "replaced. Two runs must not write to one place: give each its own."
+        )
+    return RemoteError(f"{address}: {in_words(error)}.")

@@ -1,0 +1,74 @@
+"""What there is in a bucket: a folder's objects, or one object as it is now."""
+
+from local.storage.gcs.addresses import RemoteObject
+from local.storage.gcs.clients import shared_client
+from local.storage.gcs.errors import GET, LIST, explained
+from local.storage.gcs.patience import Patience, retry
+
+#: Fields of a listing: everything else would only make it longer.
+FIELDS = "items(name,generation,size,crc32c,updated,contentEncoding),nextPageToken"
+
+
+def list_objects(address, patience=None):
+    """Everything below a folder of a bucket, by one request per 1000 objects.
+
+    Arguments
+    ---------
+    address : Address
+        A folder or a bucket: ``gs://b/audio`` does not list ``gs://b/audio2/x``.
+    patience : Patience, optional
+
+    Returns
+    -------
+    list of RemoteObject
+        In the order of their names; empty if nothing is there. Objects that only
+        stand for a folder (made by the web console) are left out.
+
+    Raises
+    ------
+    Denied, Missing
+        401 or 403; no such bucket.
+    RemoteError
+        If the bucket can't be reached.
+    """
+    patience = patience or Patience.from_environment()
+    with explained(address, LIST):
+        blobs = shared_client().list_blobs(
+            address.bucket,
+            prefix=f"{address.name}/" if address.name else None,
+            fields=FIELDS,
+            timeout=patience.timeout_s,
+            retry=retry(patience),
+        )
+        return [RemoteObject.of(blob) for blob in blobs if not blob.name.endswith("/")]
+
+
+def stat(address, patience=None):
+    """One object as it is now.
+
+    Arguments
+    ---------
+    address : Address
+    patience : Patience, optional
+
+    Returns
+    -------
+    RemoteObject
+
+    Raises
+    ------
+    Denied, Missing
+        401 or 403; no such object.
+    RemoteError
+        If the bucket can't be reached.
+    """
+    patience = patience or Patience.from_environment()
+    with explained(address, GET):
+        return RemoteObject.of(loaded_blob(address, patience))
+
+
+def loaded_blob(address, patience):
+    """The Blob with its properties."""
+    blob = shared_client().bucket(address.bucket).blob(address.name)
+    blob.reload(timeout=patience.timeout_s, retry=retry(patience))
+    return blob

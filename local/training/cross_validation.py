@@ -1,0 +1,349 @@
+"""The folds of a cross-validation, each of them an ordinary run of train.py.
+
+Folds are drawn from all recordings of train.csv and val.csv, and written as splits of
+their own: test.csv holds the fold, train.csv the others.
+"""
+
+import dataclasses
+import json
+import os
+import signal
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from local.data import corpus
+from local.data.folds import make_folds, one_class_folds
+from local.storage.addresses import output_path
+from local.training.experiment import OF_THIS_MACHINE
+from local.training.pool import digest, read_pool
+from local.training.settings import check_numbers, check_values
+from local.utils import signals
+from local.utils.errors import UserError
+from local.utils.files import atomic_write, read_json, remove_unfinished, write_json
+from local.utils.yaml_files import plain_values
+
+#: Where a cross-validation keeps what it is made with.
+RECORD = "cross_validation.json"
+
+#: Keys that a cross-validation may change when it goes on: they change no result.
+FREE = ("output_folder", "num_workers", *OF_THIS_MACHINE)
+
+#: Run options that the weights depend on.
+RUN_OPTIONS = ("precision", "grad_accumulation_factor")
+
+#: Keys that a cross-validation has no use for, and what to do instead.
+REFUSED = {
+    "upload_to": "copy the output folder when it is complete (gcloud storage cp -r)",
+    "cross_fitted_csv": "a fold's threshold would be chosen on whom it is tested on; "
+    "give it to train.py, when the folds are done",
+    "check_only": "python train.py … --check_only=True looks at the data",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class FoldRun:
+    """One network of a cross-validation.
+
+    Attributes
+    ----------
+    repeat, fold : int
+        From 1.
+    seed : int
+        Of the repeat's folds, and of the network.
+    folder : Path
+        Its experiment folder.
+    split_folder : Path
+        Its train.csv and test.csv.
+    """
+
+    repeat: int
+    fold: int
+    seed: int
+    folder: Path
+    split_folder: Path
+
+    @property
+    def name(self):
+        """As it is called in messages and in predictions.csv."""
+        return f"repeat {self.repeat}, fold {self.fold}"
+
+    @property
+    def is_finished(self):
+        """Whether everything is there; train.py writes metrics.json at the very end."""
+        return (self.folder / "metrics.json").is_file()
+
+    def failed_parts(self):
+        """Parts of its evaluation that failed, by name the reason."""
+        return read_json(self.folder / "metrics.json").get("failed_parts", {})
+
+
+@dataclasses.dataclass(frozen=True)
+class CrossValidation:
+    """Everything that is settled before the first fold is run.
+
+    Attributes
+    ----------
+    folder : Path
+        Gets the folds' experiments and the results.
+    labels : list of str
+        In the order of the logits.
+    table : pandas.DataFrame
+        All recordings, every cell text.
+    folds : list of numpy.ndarray of int, [n_recordings]
+        For each repeat the fold of each recording, from 0.
+    options : list of str
+        What all folds have on their command line, after what the user gave.
+    seed : int
+    record : dict
+        What all this was made with.
+    notes : list of str
+        What a user should know.
+    """
+
+    folder: Path
+    labels: list
+    table: pd.DataFrame
+    folds: list
+    options: list
+    seed: int
+    record: dict
+    notes: list
+
+    @property
+    def runs(self):
+        """For each repeat its folds' runs, list of (list of FoldRun)."""
+        return [
+            [
+                FoldRun(
+                    repeat,
+                    fold,
+                    self.seed + repeat - 1,
+                    self.folder / f"repeat_{repeat}" / f"fold_{fold}",
+                    self.folder / "splits" / f"repeat_{repeat}_fold_{fold}",
+                )
+                for fold in range(1, of_repeat.max() + 2)
+            ]
+            for repeat, of_repeat in enumerate(self.folds, start=1)
+        ]
+
+    def command_line(self, run):
+        """The options of a fold's train.py, to stand after all others: the last count.
+
+        Arguments
+        ---------
+        run : FoldRun
+
+        Returns
+        -------
+        list of str
+        """
+        return [
+            *self.options,
+            f"--seed={run.seed}",
+            f"--split_folder={run.split_folder}",
+            f"--output_folder={run.folder}",
+        ]
+
+
+def plan_cross_validation(arguments):
+    """Read the recordings and draw the folds; nothing is written.
+
+    Arguments
+    ---------
+    arguments : cli.Arguments
+
+    Returns
+    -------
+    CrossValidation
+
+    Raises
+    ------
+    UserError
+        For wrong settings or CSVs, or an output folder that holds something else.
+    """
+    hparams_file = arguments.hparams_file
+    values = plain_values(hparams_file, arguments.overrides)
+    check_values(values, plain_values(hparams_file))
+    check_numbers(values)
+    _refuse_useless(values)
+    places, folder = _places(values, hparams_file)
+    run_opts, options = arguments.run_opts, []
+    if run_opts.debug and not run_opts.debug_persistently:
+        folder /= "debug"  # as with train.py, whose folds are then below this one
+        options.append("--debug_persistently")
+    options += [f"--{key}={_text(value)}" for key, value in places.items()]
+
+    pool = read_pool(values | places)
+    folds = [
+        make_folds(
+            pool.table,
+            pool.scaled_targets,
+            values["n_folds"],
+            values["seed"] + repeat,
+            values["disjoint_by"],
+        )
+        for repeat in range(values["n_repeats"])
+    ]
+    record = {
+        "settings": _settings(arguments, places),
+        "inputs": pool.digests
+        | {"the draw of folds": digest(np.stack(folds).tobytes())},
+    }
+    check_same(folder, record)
+    names = list(pool.scaled_targets.columns)
+    notes = [*pool.notes, *_one_class_notes(folds, pool.scaled_targets)]
+    return CrossValidation(
+        folder, names, pool.table, folds, options, values["seed"], record, notes
+    )
+
+
+def _one_class_notes(folds, targets):
+    """Where nothing will be measured, told before hours of training."""
+    return [
+        f"{label}: in repeat {repeat} there are no two classes in fold "
+        f"{', '.join(str(fold + 1) for fold in without)}"
+        for repeat, of_repeat in enumerate(folds, start=1)
+        for label, without in one_class_folds(of_repeat, targets).items()
+    ]
+
+
+def _refuse_useless(values):
+    problems = [f"{key}: {what}" for key, what in REFUSED.items() if values[key]]
+    if "LOCAL_RANK" in os.environ:
+        problems.append("torchrun: each fold is trained by one process")
+    if problems:
+        raise UserError("A cross-validation can't be run with these:", problems)
+
+
+def _places(values, hparams_file):
+    """Where the data are, as each fold gets it, and where everything is written."""
+    addresses = corpus.corpus_addresses(values)
+    name = values["dataset_name"] or corpus.dataset_name(values, addresses)
+    corpus.check_dataset_name(name)
+    folder = values["output_folder"] or Path(
+        "results", name, hparams_file.stem, str(values["seed"]), "cross_validation"
+    )
+    # the study is part of data_folder now
+    places = addresses | {"corpus_folder": None, "study": None, "dataset_name": name}
+    return places, output_path(folder, "output_folder")
+
+
+def _text(value):
+    return "null" if value is None else value
+
+
+def _settings(arguments, places):
+    """The yaml's values and run options that results depend on, as JSON has them."""
+    given = {
+        key: value
+        for key, value in (arguments.overrides | places).items()
+        if key not in FREE
+    }
+    settings = plain_values(arguments.hparams_file, given)
+    settings |= {key: getattr(arguments.run_opts, key) for key in RUN_OPTIONS}
+    return json.loads(json.dumps(settings, default=str))
+
+
+def check_same(folder, record):
+    """Refuse a folder of something else than this cross-validation.
+
+    Arguments
+    ---------
+    folder : Path
+    record : dict
+        {"settings", "inputs"}: what it is to be made with.
+
+    Raises
+    ------
+    UserError
+        If it holds an experiment, or folds that were made with something else.
+    """
+    if not (folder / RECORD).exists():
+        others = ("hyperparams.yaml", "predictions.csv", "metrics.json", "save")
+        if any((folder / name).exists() for name in others):
+            raise UserError(
+                f"{folder} holds results that are not of a cross-validation. Give "
+                "another --output_folder."
+            )
+        return
+    if not any(folder.glob("repeat_*/fold_*/save")):
+        return  # no fold has come beyond its preparation
+    saved = read_json(folder / RECORD)
+    there, here = saved["settings"], record["settings"]
+    different = [
+        key for key in dict.fromkeys([*there, *here]) if there.get(key) != here.get(key)
+    ]
+    # objects follow from plain keys, unless it is the yaml itself that differs
+    plain = [key for key in different if not isinstance(here.get(key), dict)]
+    problems = [
+        f"{key}: {there.get(key)!r} there, {here.get(key)!r} here"
+        for key in plain or different
+    ]
+    there, here = saved["inputs"], record["inputs"]
+    problems += [
+        f"{name} has changed"
+        for name in dict.fromkeys([*there, *here])
+        if there.get(name) != here.get(name)
+    ]
+    if problems:
+        raise UserError(
+            f"{folder} holds a cross-validation of other settings or data. Give "
+            "another --output_folder, or these to continue it:",
+            problems,
+        )
+
+
+def write_plan(plan):
+    """Write what the cross-validation is made with, and the splits of its folds.
+
+    Arguments
+    ---------
+    plan : CrossValidation
+    """
+    write_json(plan.folder / RECORD, plan.record)
+    for of_repeat, runs in zip(plan.folds, plan.runs, strict=True):
+        for run in runs:
+            held_out = of_repeat == run.fold - 1
+            for folder in (run.split_folder, run.folder.parent):
+                remove_unfinished(folder)  # of a killed run
+            for name, rows in (("train.csv", ~held_out), ("test.csv", held_out)):
+                with atomic_write(run.split_folder / name) as stream:
+                    plan.table[rows].to_csv(stream, index=False)
+
+
+def run_fold(command, claim):
+    """Run a command to its end, which gets the signals that would stop this one.
+
+    Arguments
+    ---------
+    command : list of str
+    claim : file object
+        As `claims.claimed` gives it.
+
+    Returns
+    -------
+    int
+        Its exit status, as a shell tells it: 130 after SIGINT, 143 after SIGTERM.
+    """
+    # In a process group of its own: Ctrl-C would reach it twice, and the second one
+    # interrupt what the first one made it do.
+    child = subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        process_group=0,
+        pass_fds=(claim.fileno(),),
+    )
+    ours = {
+        number: signal.signal(number, lambda number, _: child.send_signal(number))
+        for number in signals.SIGNALS
+        if signal.getsignal(number) is not signal.SIG_IGN  # nohup
+    }
+    try:
+        status = child.wait()
+    finally:
+        for number, handler in ours.items():
+            signal.signal(number, handler)
+    return status if status >= 0 else 128 - status

@@ -1,0 +1,215 @@
+"""Opening an experiment folder that training left."""
+
+import dataclasses
+import datetime
+from pathlib import Path
+
+from local.storage.addresses import absolute, is_remote, joined
+from local.storage.experiment_files import HPARAMS, check_experiment_files
+from local.storage.gcs import Address
+from local.storage.inputs import Storage, told_as
+from local.training.brain import ClinicalBrain
+from local.training.safe_yaml import check_trusted
+from local.training.settings import check_later
+from local.utils.errors import UserError
+from local.utils.files import atomic_write
+from local.utils.yaml_files import load_hparams, resolved_yaml, saved_values
+
+#: Keys of evaluate.yaml and extract_embeddings.yaml that replace the experiment's
+#: own: where the data are and how the work is done, never what shapes the input.
+FREE_LATER = (
+    "data_folder",
+    "eval_batch_size",
+    "eval_batch_frames",
+    "max_duration",
+    "window_overlap",
+    "window_pooling",
+    "num_workers",
+    "on_bad_recording",
+    "pseudonymise_key",
+)
+
+#: What experiments have that were made before there were these keys.
+BEFORE = {
+    "eval_batch_frames": 40000,
+    "max_duration": 0.0,
+    "window_overlap": 5.0,
+    "window_pooling": "mean",
+    "pseudonymise_key": None,
+}
+
+#: Keys of this machine, which always replace the experiment's.
+OF_THIS_MACHINE = ("audio_cache", "audio_cache_gb", "gcs_project", "decoded_cache")
+
+#: Keys that nothing works without.
+NEEDED = ("modules", "checkpointer", "label_groups", "sample_rate", "seed", "loss")
+
+MANIFESTS = Path("save") / "manifests"
+RUN_OPTIONS = Path("save") / "run_options.json"
+
+
+@dataclasses.dataclass(frozen=True)
+class Experiment:
+    """A trained model and what it was trained with.
+
+    Attributes
+    ----------
+    address : str
+        Where it was found: a local path or ``gs://…``.
+    folder : Path
+        Where it can be read: there, or a copy of what evaluation needs of it.
+    hparams : dict
+        Objects and values of its hyperparams.yaml.
+    brain : ClinicalBrain
+        With the weights of the best checkpoint.
+    checkpoint : str
+        Name of that checkpoint's folder.
+    """
+
+    address: str
+    folder: Path
+    hparams: dict
+    brain: ClinicalBrain
+    checkpoint: str
+
+    def hparams_for(self, options):
+        """Its hparams, with what a later run may choose anew.
+
+        Arguments
+        ---------
+        options : dict
+            Of evaluate.yaml or extract_embeddings.yaml; null keeps its own.
+
+        Returns
+        -------
+        dict
+
+        Raises
+        ------
+        UserError
+            For a choice that is none.
+        """
+        chosen = {key: options[key] for key in FREE_LATER if options[key] is not None}
+        if "data_folder" in chosen:
+            chosen["data_folder"] = absolute(chosen["data_folder"], "data_folder")
+        chosen |= {key: options[key] for key in OF_THIS_MACHINE}
+        hparams = {**self.hparams, **chosen}
+        later = {key: hparams[key] for key in (*FREE_LATER, "sample_rate")}
+        check_later(options | later)
+        return hparams
+
+    @property
+    def output_folder(self):
+        """Where later results go unless told otherwise: into it, if it is on disk."""
+        if not is_remote(self.address):
+            return self.folder
+        place = Address.parse(self.address)
+        return Path("results", place.bucket, place.name).absolute()
+
+
+def open_experiment(options, run_opts):
+    """Open an experiment folder that `train.py` left.
+
+    Arguments
+    ---------
+    options : dict
+        Of evaluate.yaml or extract_embeddings.yaml: `experiment_folder`, what
+        `storage.Storage.of` reads and, if it is there, `trust_experiment`.
+    run_opts : speechbrain.utils.run_opts.RunOptions
+
+    Returns
+    -------
+    Experiment
+
+    Raises
+    ------
+    UserError
+        If it is no experiment folder, holds no checkpoint, or its checkpoint does
+        not fit its hyperparams.yaml; if that could run any program, and is not to be
+        trusted.
+    """
+    address = absolute(options["experiment_folder"], "experiment_folder")
+    folder = Storage.of(options).experiment(address)
+    hparams_file = folder / HPARAMS
+    check_experiment_files(folder, address)
+    save_folder = folder / "save"
+    overrides = {
+        # references are resolved: it still points to where it was made
+        "checkpointer": {"checkpoints_dir": str(save_folder)},
+        # for training only; its folders of noise and rooms may be elsewhere
+        "augment": None,
+    }
+    told_path = joined(address, hparams_file.name)
+    if not options.get("trust_experiment"):
+        check_trusted(hparams_file, told_path, overrides)
+    _check_choices(BEFORE | saved_values(hparams_file), options)
+    with told_as(told_path, hparams_file):
+        hparams = BEFORE | load_hparams(hparams_file, overrides)
+    absent = [key for key in NEEDED if key not in hparams]
+    if absent:
+        raise UserError(
+            f"{told_path} is not one that train.py wrote, or damaged; there is no:",
+            absent,
+        )
+    brain = ClinicalBrain(
+        modules=hparams["modules"],
+        hparams=hparams,
+        run_opts=run_opts,
+        checkpointer=hparams["checkpointer"],
+    )
+    # --debug has moved the checkpointer to an empty folder
+    brain.checkpointer.checkpoints_dir = save_folder
+    checkpoint = brain.load_best()
+    return Experiment(address, folder, hparams, brain, checkpoint.path.name)
+
+
+def _check_choices(saved, options):
+    """Refuse what a later run can't choose, before the model is built.
+
+    Arguments
+    ---------
+    saved : dict
+        Plain values of the experiment.
+    options : dict
+        As for `open_experiment`, with some of `FREE_LATER`.
+    """
+    keys = (*FREE_LATER, "sample_rate")
+    chosen = {key: of for key, of in options.items() if of is not None}
+    check_later({key: saved[key] for key in keys if key in saved} | chosen)
+
+
+def save_hparams(hparams_file, overrides, folder):
+    """Write hyperparams.yaml as SpeechBrain does, but whole or not at all.
+
+    Arguments
+    ---------
+    hparams_file : Path
+    overrides : dict
+    folder : Path
+        The experiment's.
+    """
+    text = resolved_yaml(hparams_file, overrides)
+    with atomic_write(folder / "hyperparams.yaml") as file:
+        file.write(
+            f"# Generated {datetime.date.today()} from:\n"
+            f"# {Path(hparams_file).absolute()}\n"
+            f"# yamllint disable\n{text}"
+        )
+
+
+def check_no_experiment(folder):
+    """Refuse an output folder that is an experiment's.
+
+    Arguments
+    ---------
+    folder : Path
+
+    Raises
+    ------
+    UserError
+    """
+    if (folder / "hyperparams.yaml").exists() or (folder / "save").exists():
+        raise UserError(
+            f"output_folder {folder} holds an experiment, whose files stay as they "
+            "are: give another one."
+        )

@@ -1,0 +1,132 @@
+"""What `train.py` does between a plan and its results."""
+
+import logging
+import sys
+
+import torch
+from speechbrain.utils.distributed import get_rank
+
+from local.data import dataset, summary
+from local.data.samplers import BucketedBatches, training_lengths
+from local.model.front_end import RecordingFeatures
+from local.training.brain import ClinicalBrain
+from local.utils import signals
+from local.utils.errors import UserError
+from local.utils.files import write_json
+from local.utils.memory import keep_freed_memory
+
+logger = logging.getLogger(__name__)
+
+
+def report_data(preparation, output_folder):
+    """Print and save what the data are like (`check_only`).
+
+    Arguments
+    ---------
+    preparation : prepare.Preparation
+    output_folder : Path
+        Gets inventory.json.
+    """
+    found = summary.take_inventory(preparation)
+    print(summary.format_inventory(found))
+    write_json(output_folder / "inventory.json", found)
+    print(f"\nSaved in {output_folder / 'inventory.json'}")
+
+
+def warn_of_contradictions(preparation):
+    """Name subjects who may be two people, on standard error: no log names anybody.
+
+    Arguments
+    ---------
+    preparation : prepare.Preparation
+    """
+    for found in preparation.contradictions:
+        print(f"warning: {found}", file=sys.stderr)
+
+
+def build_brain(hparams, run_opts):
+    """The Brain that the yaml describes, before any weight is trained.
+
+    Arguments
+    ---------
+    hparams : dict
+    run_opts : speechbrain.utils.run_opts.RunOptions
+
+    Returns
+    -------
+    ClinicalBrain
+
+    Raises
+    ------
+    UserError
+        If the device or the precision is not to be had.
+    """
+    try:
+        return ClinicalBrain(
+            modules=hparams["modules"],
+            opt_class=hparams["opt_class"],
+            hparams=hparams,
+            run_opts=run_opts,
+            checkpointer=hparams["checkpointer"],
+        )
+    except (ValueError, RuntimeError, AssertionError) as error:
+        raise UserError(f"This configuration can't be run here: {error}") from error
+
+
+def fit(brain, hparams, preparation):
+    """Train until the last epoch or until validation no longer improves.
+
+    Without a validation split (`val_size: 0`) the last epoch's checkpoint counts.
+
+    Arguments
+    ---------
+    brain : ClinicalBrain
+    hparams : dict
+    preparation : prepare.Preparation
+    """
+    manifests, labels = preparation.manifests, preparation.labels
+    valid = None
+    if "valid" in manifests:
+        valid = dataset.build_dataset(
+            manifests["valid"],
+            labels,
+            preparation.recordings,
+            hparams,
+            hparams["eval_crop"],
+            RecordingFeatures(brain.modules),
+        )
+    brain.validates = valid is not None
+    if brain.device_type == "cpu":
+        keep_freed_memory()
+    distributed = torch.distributed.is_initialized()
+    batches = BucketedBatches(
+        training_lengths(manifests["train"]["duration"], hparams["clip_length"]),
+        hparams["batch_size"],
+        hparams["seed"],
+        hparams["bucket_batches"],
+        rank=get_rank() if distributed else 0,
+        world_size=torch.distributed.get_world_size() if distributed else 1,
+    )
+    train = dataset.build_dataset(
+        manifests["train"],
+        labels,
+        preparation.recordings,
+        hparams,
+        hparams["train_crop"],
+    )
+    with signals.deferred():
+        _fit(brain, hparams, train, valid, batches, manifests)
+
+
+def _fit(brain, hparams, train, valid, batches, manifests):
+    """Train on two datasets."""
+    brain.fit(
+        hparams["epoch_counter"],
+        train,
+        valid,
+        train_loader_kwargs={"batch_sampler": batches, **dataset.workers(hparams)},
+        valid_loader_kwargs=valid
+        and dataset.scoring_loader_kwargs(
+            manifests["valid"], hparams, brain.device_type
+        ),
+    )

@@ -1,0 +1,373 @@
+"""Planning a training run: settings checked, data prepared, nothing written."""
+
+import dataclasses
+import hashlib
+from pathlib import Path
+
+import pandas as pd
+
+from local.data import corpus, prepare
+from local.data.manifests import group_columns, positive_weights, stop_on_failed
+from local.data.predictions_table import read_cross_fitted
+from local.data.pseudonyms import Pseudonyms, read_pseudonyms
+from local.data.saved_preparations import saved_preparation
+from local.model import feature_statistics
+from local.storage import publishing
+from local.storage.addresses import absolute, local_path, output_path
+from local.storage.inputs import Storage, told_as
+from local.training.experiment import MANIFESTS, RUN_OPTIONS
+from local.training.settings import (
+    check_numbers,
+    check_sensitivity,
+    check_values,
+    check_window,
+)
+from local.utils import launch
+from local.utils.errors import UserError
+from local.utils.files import read_json
+from local.utils.yaml_files import plain_values, saved_values
+
+#: Keys that a resumed run may change: none shapes the model, or what the data are.
+FREE_ON_RESUME = (
+    # the corpus may have moved: saved_preparation compares what is there
+    "corpus_folder",
+    "data_folder",
+    "split_folder",
+    "labels_file",
+    "dataset_name",
+    "output_folder",
+    "number_of_epochs",
+    "patience",
+    "num_workers",
+    "eval_batch_size",
+    "eval_batch_frames",
+    "max_duration",
+    "window_overlap",
+    "window_pooling",
+    "check_only",
+    "upload_to",
+    "audio_cache",
+    "audio_cache_gb",
+    "gcs_project",
+    "decoded_cache",
+    "threshold_sensitivity",
+    "cross_fitted_csv",
+    "calibration",
+    "subgroups",
+    "audit",
+    "acoustic_baseline",
+    "measured_recordings",
+    "report",
+    "show_uids",
+    "pseudonymise_key",
+)
+
+#: Keys that preparation fills; its own record tells whether the data changed.
+FILLED = ("label_groups", "positive_weights", "label_ranges")
+
+#: Keys that name folders augmentation reads from.
+NOISE_FOLDERS = ("reverb_folder", "background_folder")
+
+#: Keys that follow from others.
+DERIVED = ("save_folder", "train_log", *FILLED)
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainingPlan:
+    """Everything that is settled before a model is built.
+
+    Attributes
+    ----------
+    overrides : dict
+        The command line's, completed by what preparation found.
+    values : dict
+        Plain values of the yaml under these overrides.
+    preparation : prepare.Preparation
+    cross_fitted : pandas.DataFrame or None
+        Predictions of the training subjects, for thresholds (`cross_fitted_csv`).
+    pseudonyms : pseudonyms.Pseudonyms or None
+        For all that results name.
+    upload_to : str or None
+        Where results are copied to.
+    run_options : dict
+        Run options that the weights depend on.
+    notes : list of str
+        What a user should know of all this.
+    """
+
+    overrides: dict
+    values: dict
+    preparation: prepare.Preparation
+    cross_fitted: pd.DataFrame | None
+    pseudonyms: Pseudonyms | None
+    upload_to: str | None
+    run_options: dict
+    notes: list
+
+
+def plan_training(arguments, use_statistics=True):
+    """Prepare the data and check the output folder; nothing is written.
+
+    Arguments
+    ---------
+    arguments : cli.Arguments
+    use_statistics : bool
+        Whether `dataset_mean` and `dataset_std` come from the output folder, where
+        they are null.
+
+    Returns
+    -------
+    TrainingPlan
+
+    Raises
+    ------
+    UserError
+        For wrong settings or data, recordings that can't be used unless these are
+        to be skipped, or an output folder that holds another experiment.
+    """
+    hparams_file, overrides, values = _settled(arguments)
+    check_sensitivity(values["threshold_sensitivity"])
+    pseudonyms = read_pseudonyms(values["pseudonymise_key"])
+    upload_to = publishing.destination(
+        values["upload_to"], values["gcs_project"], arguments.run_opts
+    )
+    if f"{upload_to}/".startswith(f"{overrides['data_folder']}/"):
+        raise UserError(
+            f"upload_to {upload_to} is in the data folder, which is for recordings: "
+            "give another place."
+        )
+    folder = Path(overrides["output_folder"])
+    found = feature_statistics.saved_statistics(folder) if use_statistics else None
+    if found and values.get("dataset_mean", 0) is values.get("dataset_std", 0) is None:
+        overrides |= found.values
+    else:
+        found = None
+    folder = _written_to(folder, arguments.run_opts)
+    overrides["output_folder"] = str(folder)
+    values |= overrides
+
+    run_options = {
+        **_run_options(arguments.run_opts),
+        "recordings as int16": bool(values["decoded_cache"]),
+        **{f"files in {key}": _listing(values[key]) for key in NOISE_FOLDERS},
+    }
+    preparation = None
+    if not values["check_only"]:
+        _check_same_experiment(hparams_file, overrides, run_options, folder)
+        preparation = saved_preparation(folder / MANIFESTS, values)
+    if preparation is None:
+        preparation = prepare.prepare_training(values)
+    if values["on_bad_recording"] == "stop" and not values["check_only"]:
+        stop_on_failed(preparation.failed)
+    group_columns(preparation.manifests["test"].columns, values["subgroups"])
+    cross_fitted = _cross_fitted(values, preparation, pseudonyms)
+    overrides |= _filled(values, preparation)
+    values = plain_values(hparams_file, overrides)
+    check_window(values)
+    notes = list(preparation.notes)
+    if found:
+        found.check_made_with(feature_statistics.made_with(values, preparation))
+        notes.append(
+            f"dataset_mean and dataset_std from {feature_statistics.FILE_NAME}"
+        )
+    return TrainingPlan(
+        overrides,
+        values,
+        preparation,
+        cross_fitted,
+        pseudonyms,
+        upload_to,
+        run_options,
+        notes,
+    )
+
+
+def output_folder(arguments):
+    """Where a training run writes; nothing is read but the yaml.
+
+    Arguments
+    ---------
+    arguments : cli.Arguments
+
+    Returns
+    -------
+    Path
+
+    Raises
+    ------
+    UserError
+        For values of a wrong kind, addresses that are none, or a file of that name.
+    """
+    _, overrides, _ = _settled(arguments)
+    return _written_to(Path(overrides["output_folder"]), arguments.run_opts)
+
+
+def _written_to(folder, run_opts):
+    """The outputs of two batches must not replace those of a real run."""
+    is_short = run_opts.debug and not run_opts.debug_persistently
+    return folder / "debug" if is_short else folder
+
+
+def _settled(arguments):
+    """The yaml, overrides with all places filled in, and the values given so far."""
+    hparams_file, overrides = arguments.hparams_file, dict(arguments.overrides)
+    derived = [f"--{key}" for key in DERIVED if key in overrides]
+    if derived:
+        raise UserError(f"{', '.join(derived)}: filled by train.py, not to be given.")
+    values = plain_values(hparams_file, overrides)
+    check_values(values, plain_values(hparams_file))
+    check_numbers(values)
+    overrides |= _places(values, hparams_file)
+    return hparams_file, overrides, values
+
+
+def _places(values, hparams_file):
+    """Where everything is read and written, absolute; the data set's name."""
+    addresses = corpus.corpus_addresses(values)
+    name = values["dataset_name"] or corpus.dataset_name(values, addresses)
+    corpus.check_dataset_name(name)
+    folder = values["output_folder"] or Path(
+        "results", name, hparams_file.stem, str(values["seed"])
+    )
+    if values["cross_fitted_csv"]:
+        key = "cross_fitted_csv"
+        addresses[key] = absolute(values[key], key)
+    if values["pseudonymise_key"]:
+        key = "pseudonymise_key"
+        addresses[key] = str(local_path(values[key], key))
+    for key in NOISE_FOLDERS:
+        if values[key]:
+            addresses[key] = str(local_path(values[key], key))
+        if values[key.removesuffix("_folder")] and not Path(addresses[key]).is_dir():
+            raise UserError(f"{key}: there is no folder {addresses[key]}.")
+    return {
+        **addresses,
+        "study": None,  # now part of data_folder
+        "dataset_name": name,
+        "output_folder": str(output_path(folder, "output_folder")),
+    }
+
+
+def _cross_fitted(values, preparation, pseudonyms):
+    """The predictions of `cross_fitted_csv`, None if it is not given."""
+    address = values["cross_fitted_csv"]
+    if not address:
+        return None
+    subjects = {
+        split: set(manifest["subject"])
+        for split, manifest in preparation.manifests.items()
+    }
+    held_out = subjects.pop("test")
+    file = Storage.of(values).file(address)
+    with told_as(address, file):
+        return read_cross_fitted(
+            file,
+            preparation.labels,
+            set().union(*subjects.values()),
+            held_out,
+            pseudonyms,
+        )
+
+
+def _filled(values, preparation):
+    """What the preparation found, as values of the yaml's keys."""
+    ranges = preparation.label_ranges
+    filled = {
+        "label_groups": preparation.label_groups,
+        "label_ranges": ranges if any(ranges) else None,
+        "sample_rate": values["sample_rate"] or _common_rate(preparation),
+    }
+    if None not in ranges:
+        _check_scores(values)
+    if values["positive_weight"]:
+        filled["positive_weights"] = positive_weights(
+            preparation.manifests["train"], preparation.labels, ranges
+        )
+    return filled
+
+
+def _check_scores(values):
+    """Refuse what needs labels of two classes, where all labels are scores."""
+    problems = []
+    if values["best_checkpoint"] == "macro_auroc":
+        problems.append("best_checkpoint macro_auroc (they have no AUROC): take loss")
+    if values["positive_weight"]:
+        problems.append("positive_weight True (they have no positives): take False")
+    if problems:
+        raise UserError("All labels are scores, and these settings can't be:", problems)
+
+
+def _common_rate(preparation):
+    """The rate that all recordings have (`sample_rate: 0`), in Hz."""
+    rates = pd.concat(
+        [manifest["sample_rate"] for manifest in preparation.manifests.values()]
+    ).value_counts()
+    if len(rates) > 1:
+        raise UserError(
+            "sample_rate 0 leaves recordings at their own rate, and they have several; "
+            "give one that all are resampled to, as --sample_rate=16000:",
+            [f"{rate} Hz: {n} recordings" for rate, n in rates.items()],
+        )
+    return int(rates.index[0])
+
+
+def _run_options(run_opts):
+    """Run options that the weights depend on and no yaml key tells of."""
+    return {
+        "precision": run_opts.precision,
+        "compile": bool(run_opts.compile),
+        "grad_accumulation_factor": run_opts.grad_accumulation_factor,
+        "processes": launch.n_processes(),
+    }
+
+
+def _listing(folder):
+    """How many files are below a folder, with a digest of their names and sizes."""
+    if not folder:
+        return "none"
+    files = [path for path in sorted(Path(folder).rglob("*")) if path.is_file()]
+    names = [f"{path.relative_to(folder)} {path.stat().st_size}" for path in files]
+    digest = hashlib.sha256("\n".join(names).encode()).hexdigest()
+    return f"{len(files)} files ({digest[:8]})"
+
+
+def _check_same_experiment(hparams_file, overrides, run_options, folder):
+    """`fit` resumes whatever lies in the folder: it must be this experiment."""
+    if not any((folder / "save").glob("CKPT*")):
+        return  # nothing is trained yet
+    for name in ("hyperparams.yaml", RUN_OPTIONS):
+        if not (folder / name).exists():
+            raise UserError(
+                f"{folder} holds checkpoints and no {name}: it can't be told what they "
+                "were trained with. Give another --output_folder."
+            )
+    saved = saved_values(folder / "hyperparams.yaml")
+    free = {key: saved[key] for key in (*FREE_ON_RESUME, *FILLED) if key in saved}
+    if saved.get("scheduler") == "onecycle":
+        del free["number_of_epochs"]  # the schedule ends with the last epoch
+    if plain_values(hparams_file, overrides)["sample_rate"] == 0:
+        free["sample_rate"] = saved["sample_rate"]  # the one that was found
+    new = plain_values(hparams_file, {**overrides, **free})
+    try:
+        saved |= read_json(folder / RUN_OPTIONS)
+    except (OSError, ValueError, TypeError) as error:
+        raise UserError(
+            f"{folder / RUN_OPTIONS} is damaged ({error}): it can't be told what the "
+            "checkpoints there were trained with. Give another --output_folder."
+        ) from error
+    new |= run_options
+    different = [
+        key for key in dict.fromkeys([*saved, *new]) if saved.get(key) != new.get(key)
+    ]
+    # objects follow from plain keys, unless it is the yaml itself that differs
+    plain = [key for key in different if not isinstance(new.get(key), dict)]
+    changed = [
+        f"{key}: {saved.get(key)!r} there, {new.get(key)!r} here"
+        for key in plain or different
+    ]
+    if changed:
+        raise UserError(
+            f"{folder} holds an experiment with other settings. Give another "
+            "--output_folder, or these settings to continue it:",
+            changed,
+        )

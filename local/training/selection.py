@@ -1,0 +1,84 @@
+"""Which epoch is best: the AUROC on validation, and what checkpoints are kept by."""
+
+import numpy as np
+from sklearn.metrics import roc_auc_score
+
+from local.data.labels import why_one_class
+from local.utils.errors import RunError
+
+
+def macro_auroc(targets, scores):
+    """Computes AUROC per label and its mean over the labels that have both classes.
+
+    Arguments
+    ---------
+    targets : array-like [n_recordings, n_labels]
+        0, 1, or NaN for "not rated"; scores are no such labels.
+    scores : array-like [n_recordings, n_labels]
+        Logits or probabilities: AUROC is the same for both.
+
+    Returns
+    -------
+    macro : float or None
+        None if no label has both classes.
+    per_label : list of float or None
+        None for a label with one class or none.
+
+    Raises
+    ------
+    local.utils.errors.RunError
+        If a score is not a finite number.
+
+    Example
+    -------
+    >>> macro_auroc([[0, 1], [1, 1]], [[-2.0, 0.0], [3.0, 1.0]])
+    (1.0, [1.0, None])
+    """
+    targets, scores = np.asarray(targets, dtype=float), np.asarray(scores, dtype=float)
+    if not np.isfinite(scores).all():
+        raise RunError(
+            "The network's output is not a finite number for "
+            f"{(~np.isfinite(scores)).any(axis=1).sum()} of {len(scores)} recordings: "
+            "training has diverged; a lower learning rate may help."
+        )
+    per_label = []
+    for target, score in zip(targets.T, scores.T, strict=True):
+        rated = ~np.isnan(target)
+        separable = why_one_class(target[rated]) is None
+        per_label.append(
+            float(roc_auc_score(target[rated], score[rated])) if separable else None
+        )
+    computed = [value for value in per_label if value is not None]
+    return (float(np.mean(computed)) if computed else None), per_label
+
+
+#: What the best checkpoint may be chosen by, on the validation split.
+BEST_CHECKPOINTS = ("loss", "macro_auroc")
+
+
+def selection_value(best_checkpoint, loss, macro_auroc):
+    """The number by which checkpoints are ranked, lower is better.
+
+    1 − AUROC and not AUROC: SpeechBrain's stopper takes an equal value for better
+    when it is told to maximise.
+
+    Arguments
+    ---------
+    best_checkpoint : str
+        One of `BEST_CHECKPOINTS`.
+    loss : float
+    macro_auroc : float or None
+        None, which no label of validation has both classes for, ranks last.
+
+    Returns
+    -------
+    float
+
+    Example
+    -------
+    >>> selection_value("macro_auroc", loss=0.3, macro_auroc=0.75)
+    0.25
+    """
+    if best_checkpoint == "loss":
+        return loss
+    return 1.0 if macro_auroc is None else 1.0 - macro_auroc

@@ -1,0 +1,89 @@
+"""What can go wrong, by whose fault it is.
+
+The scripts turn these into the exit status that `local.utils.cli` documents: a user
+sees one message, never a traceback.
+"""
+
+import tempfile
+import traceback
+
+from local.utils.problems import lines
+
+
+class UserError(Exception):
+    """The input or the configuration is wrong (exit status 2).
+
+    Arguments
+    ---------
+    message : str
+        What was expected, what was found and what to do.
+    problems : sequence of (str or problems.Problem)
+        Every single problem, so that all can be mended at once; those of the same kind
+        are one line.
+
+    Example
+    -------
+    >>> print(UserError("2 uids are listed twice:", ["a (rows 2, 5)", "b (rows 3, 4)"]))
+    2 uids are listed twice:
+      - a (rows 2, 5)
+      - b (rows 3, 4)
+    """
+
+    #: A message is read on a screen: past this many lines the rest is counted.
+    MAX_LISTED = 50
+
+    def __init__(self, message, problems=()):
+        self.problems = lines(problems)
+        listed = [f"\n  - {problem}" for problem in self.problems[: self.MAX_LISTED]]
+        if len(self.problems) > self.MAX_LISTED:
+            listed.append(f"\n  … and {len(self.problems) - self.MAX_LISTED} more")
+        super().__init__(message + "".join(listed))
+
+
+class RunError(Exception):
+    """The run failed through no fault of the input: disk, numbers (exit status 1)."""
+
+
+class BadRecording(Exception):
+    """One recording can't be used; the message is the reason."""
+
+
+def told_by_worker(error):
+    """The message itself, where a dataloader worker wrapped it into a traceback.
+
+    Arguments
+    ---------
+    error : Exception
+
+    Returns
+    -------
+    str
+
+    Example
+    -------
+    >>> told_by_worker(RunError("Caught it\\nOriginal Traceback …\\nRunError: full"))
+    'full'
+    """
+    text = str(error)
+    if "Original Traceback" not in text:
+        return text
+    return text.strip().splitlines()[-1].partition(": ")[2]
+
+
+def keep_traceback(error):
+    """Write an error's traceback to a file of its own, for a bug report.
+
+    Arguments
+    ---------
+    error : Exception
+
+    Returns
+    -------
+    str
+        The file, among those that the system deletes one day.
+    """
+    with tempfile.NamedTemporaryFile(
+        "w", prefix="traceback-", suffix=".txt", delete=False, encoding="utf-8"
+    ) as file:
+        traceback.print_exception(error, file=file)
+    return file.name

@@ -1,0 +1,88 @@
+"""A person in tables: which rows are theirs, and what their recordings are called."""
+
+import dataclasses
+
+import pandas as pd
+
+from local.data.pseudonyms import Pseudonyms, are_pseudonyms
+from local.utils.spelling import alike
+
+
+@dataclasses.dataclass
+class Person:
+    """Whose consent is withdrawn, and what their recordings are called.
+
+    Attributes
+    ----------
+    subjects : set of str
+        As they are spelt; `learn` adds other spellings, as of `excluded_subjects.txt`.
+    pseudonyms : pseudonyms.Pseudonyms or None
+        By which results may name them.
+    uids, recordings : set of str
+        Their recordings, and the folders of these below a data folder.
+    """
+
+    subjects: set
+    pseudonyms: Pseudonyms | None = None
+    uids: set = dataclasses.field(default_factory=set)
+    recordings: set = dataclasses.field(default_factory=set)
+
+    def has(self, table):
+        """Which rows of a table are theirs.
+
+        Arguments
+        ---------
+        table : pandas.DataFrame
+            With `subject`, or `uid` or `ID`; the subject decides where there is one.
+
+        Returns
+        -------
+        pandas.Series of bool
+        """
+        column = uid_column(table.columns)
+        theirs = pd.Series(False, index=table.index)
+        if column:
+            theirs = table[column].isin(self.shown(self.uids))
+        if "subject" in table:
+            subjects = set(self.subjects)
+            if self.pseudonyms:
+                subjects |= set(map(self.pseudonyms.subject, self.subjects))
+            found = table["subject"].fillna("")
+            own = found.map(alike).isin({alike(subject) for subject in subjects})
+            theirs = own | (theirs & (found == ""))
+        return theirs
+
+    def shown(self, uids):
+        """Names of recordings as results may show them, set of str."""
+        hidden = map(self.pseudonyms.uid, uids) if self.pseudonyms else ()
+        return {*uids, *hidden}
+
+    def learn(self, table):
+        """Take note of their recordings in a table; how many there are."""
+        rows = table[self.has(table)]
+        column = uid_column(table.columns)
+        if column and "subject" in table and not are_pseudonyms(rows[column]):
+            self.subjects |= {name for name in rows["subject"] if name}
+            self.uids |= set(rows[column])
+            for folder in {"recording", "audio"} & set(rows):
+                self.recordings |= set(rows[folder])
+        return len(rows)
+
+    def left_in(self, split):
+        """A `measurements.MeasuredSplit` without them."""
+        theirs = self.has(split.manifest)
+        measured = split.measurements
+        if measured is not None:
+            measured = measured[~measured["ID"].isin(split.manifest["ID"][theirs])]
+        manifest = split.manifest[~theirs].reset_index(drop=True)
+        return dataclasses.replace(split, manifest=manifest, measurements=measured)
+
+    def left_of(self, failed):
+        """A list of dict with `uid` and maybe `subject`, without theirs."""
+        theirs = self.has(pd.DataFrame(failed)) if failed else ()
+        return [of for of, own in zip(failed, theirs, strict=True) if not own]
+
+
+def uid_column(columns):
+    """Which of a table's columns names recordings; None if there is none."""
+    return next((name for name in ("uid", "ID") if name in columns), None)

@@ -1,0 +1,241 @@
+"""Folders that commands have written, and how a person leaves them."""
+
+import dataclasses
+import re
+import shutil
+from pathlib import Path
+
+from local.data.corpus import is_csv
+from local.data.predictions_table import read_predictions
+from local.evaluation.fold_results import collect_results
+from local.report.writing import OUTPUTS
+from local.training.cross_validation import RECORD, FoldRun
+from local.training.experiment import MANIFESTS
+from local.utils.files import remove_unfinished, write_json
+from local.utils.staging import BEGUN, COMPLETE, finish
+from local.utils.yaml_files import saved_values
+from local.withdrawal.rebuild import opened, rebuild
+from local.withdrawal.withdraw import (
+    RESULTS,
+    clean_csv,
+    clean_log,
+    clean_parquet,
+    parquets_of,
+    read_cells,
+    read_json,
+    tables_of,
+)
+
+#: Splits that a network is trained on or chosen by, and how.
+LEARNED_FROM = {
+    "train": "trained on them",
+    "valid": "not trained on them, but its best epoch was chosen with them",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Trained:
+    """A checkpoint, and what the person was to it."""
+
+    checkpoint: Path
+    how: str
+
+
+class ResultFolder:
+    """A folder of results: an experiment, a cross-validation, or an evaluation.
+
+    Arguments
+    ---------
+    folder : Path
+    """
+
+    def __init__(self, folder):
+        self.folder = folder
+        files = sorted(folder.rglob("hyperparams.yaml"))
+        self.experiments = [file.parent for file in files]
+
+    @property
+    def values(self):
+        """Plain values of each experiment's yaml, list of dict."""
+        return [saved_values(of / "hyperparams.yaml") for of in self.experiments]
+
+    def trained(self, person):
+        """The checkpoints that learned from a person, list of Trained."""
+        found = []
+        for folder in self.experiments:
+            checkpoints = sorted((folder / "save").glob("CKPT*"))
+            before = _withdrawn(folder)
+            for split, how in LEARNED_FROM.items():
+                file = folder / MANIFESTS / f"{split}.csv"
+                if file.is_file() and person.has(read_cells(file)).any():
+                    found += [Trained(path, how) for path in checkpoints]
+                if split in before:
+                    others = how.replace("them", "people who were withdrawn before")
+                    found += [Trained(path, others) for path in checkpoints]
+        return found
+
+    def places(self):
+        """Folders in it that other commands may be writing to, set of Path."""
+        staged = {
+            place.parent
+            for name in (BEGUN, COMPLETE)
+            for place in self.folder.rglob(name)
+        }
+        return staged | {folder for folder, _ in self.evaluations()}
+
+    def clear(self):
+        """Finish what killed runs had to move, and remove what was half written."""
+        for place in self.places():
+            finish(place, OUTPUTS)
+            shutil.rmtree(place / BEGUN, ignore_errors=True)
+        for place in self.folder.glob("**/"):
+            remove_unfinished(place)
+
+    def evaluations(self):
+        """Folders with an evaluation, each with the experiment it is of or None."""
+        merged = {self.folder, *self.folder.glob("repeat_*")} if self.is_folds else ()
+        for file in sorted(self.folder.rglob("predictions.csv")):
+            if file.parent not in merged and file.parent.name not in (BEGUN, COMPLETE):
+                above = [file.parent, *file.parent.parents]
+                owner = next((of for of in above if of in self.experiments), None)
+                yield file.parent, owner
+
+    @property
+    def is_folds(self):
+        """Whether it is a cross-validation."""
+        return (self.folder / RECORD).is_file()
+
+    def runs(self):
+        """The folds of a cross-validation, by repeat, list of (list of FoldRun)."""
+        found = {}
+        for folder in self.folder.glob("repeat_*/fold_*"):
+            numbers = [
+                int(part.name.rpartition("_")[2]) for part in (folder.parent, folder)
+            ]
+            found.setdefault(numbers[0], []).append(
+                FoldRun(*numbers, 0, folder, Path())
+            )
+        return [sorted(of, key=lambda run: run.fold) for _, of in sorted(found.items())]
+
+    def clean(self, person, dry_run):
+        """Remove a person, memory last.
+
+        Arguments
+        ---------
+        person : Person
+        dry_run : bool
+
+        Returns
+        -------
+        dict of str to (int or str)
+            By file the number of rows, by evaluation how it was rebuilt.
+        """
+        done, held = {}, self.holds(person)
+        experiments = {None: None}
+        for folder, owner in self.evaluations():
+            # one without it is of a withdrawal that was stopped
+            if not (held or not (folder / "metrics.json").exists()):
+                continue
+            done[str(folder)] = "to be rebuilt"
+            if dry_run:
+                continue
+            if owner not in experiments:
+                experiments[owner] = opened(owner)
+            done[str(folder)] = rebuild(folder, experiments[owner], person)
+        if not held:
+            return done
+        return done | self._clean_others(person, dry_run)
+
+    def holds(self, person):
+        """Whether anything of a person is in it."""
+        tables = (person.has(table).any() for _, table in tables_of(self.folder))
+        records = (self._failed_of(folder, person) for folder in self.experiments)
+        parquets = parquets_of([self.folder], [])
+        return (
+            any(tables)
+            or any(records)
+            or any(clean_parquet(file, person, dry_run=True) for file in parquets)
+        )
+
+    @staticmethod
+    def _failed_of(folder, person):
+        """How many of their recordings an experiment could not use."""
+        path = folder / MANIFESTS / "preparation.json"
+        failed = read_json(path)["failed"] if path.is_file() else []
+        return len(failed) - len(person.left_of(failed))
+
+    def _clean_others(self, person, dry_run):
+        """Remove a person from all that no evaluation has written."""
+        done = {}
+        if self.is_folds and (self.folder / "predictions.csv").exists():
+            done[str(self.folder)] = "to be put together again"
+            if not dry_run:
+                done[str(self.folder)] = self._collect()
+        for file in parquets_of([self.folder], []):
+            done[str(file)] = clean_parquet(file, person, dry_run)
+        for file in (*self.folder.rglob("*.txt"), *self.folder.rglob("*.log")):
+            done[str(file)] = clean_log(file, person, dry_run)
+        for file in self.folder.rglob("inventory.json"):
+            done[str(file)] = "removed (--check_only=True counts again)"
+            if not dry_run:
+                file.unlink()
+        for folder in self.experiments:
+            done |= self._mark(folder, person, dry_run)
+        results = {folder for folder, _ in self.evaluations()}
+        results |= {self.folder} if self.is_folds else set()
+        # the person is found by the manifests: they are the last
+        tables = sorted(tables_of(self.folder), key=lambda of: _is_manifest(of[0]))
+        for file, table in tables:
+            if file.parent not in results or file.name not in RESULTS or dry_run:
+                done[str(file)] = clean_csv(file, table, person, dry_run)
+        return {name: of for name, of in done.items() if of}
+
+    def _collect(self):
+        """Put the results of a cross-validation together again."""
+        runs = self.runs()
+        finished = [[run for run in of if run.is_finished] for of in runs]
+        if finished != runs:
+            for name in ("metrics.json", "predictions.csv", "failed.csv"):
+                (self.folder / name).unlink(missing_ok=True)
+            return "removed: a fold has nobody left"
+        table = read_predictions(runs[0][0].folder / "predictions.csv")
+        names = list(dict.fromkeys(table["label"]))
+        collect_results(runs, names, self.folder)
+        return "put together again"
+
+    def _mark(self, folder, person, dry_run):
+        """Let the record of an experiment's preparation say that it was changed."""
+        path = folder / MANIFESTS / "preparation.json"
+        splits = {
+            file.stem
+            for file in path.parent.glob("*.csv")
+            if is_csv(file.name) and person.has(read_cells(file)).any()
+        }
+        if not path.is_file() or not (splits or self._failed_of(folder, person)):
+            return {}
+        record = read_json(path)
+        left = person.left_of(record["failed"])
+        names = person.uids | person.subjects
+        notes = [of for of in record["notes"] if not _names_any(of, names)]
+        if not dry_run:
+            withdrawn = sorted(splits | _withdrawn(folder)) or True
+            changed = {"failed": left, "notes": notes, "withdrawn": withdrawn}
+            write_json(path, record | changed)
+        return {str(path): len(record["failed"]) - len(left)}
+
+
+def _withdrawn(folder):
+    """Splits of an experiment that have lost somebody before, set of str."""
+    path = folder / MANIFESTS / "preparation.json"
+    splits = read_json(path).get("withdrawn") if path.is_file() else None
+    return set(map(str, splits)) if isinstance(splits, list) else set()
+
+
+def _names_any(note, names):
+    """Whether a note of an older version names one of these."""
+    words = [re.escape(name) for name in names if not name.isdecimal()]
+    return bool(words) and bool(re.search(rf"(?<!\w)(?:{'|'.join(words)})(?!\w)", note))
+
+
+def _is_manifest(path):
+    return path.parent.name == MANIFESTS.name

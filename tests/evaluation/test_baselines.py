@@ -1,0 +1,364 @@
+"""Baselines: what logistic regression and the prevalence give, files of features."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import (
+    average_precision_score,
+    brier_score_loss,
+    log_loss,
+    roc_auc_score,
+)
+from sklearn.model_selection import StratifiedGroupKFold
+
+from local.evaluation import baselines
+from local.inference.extraction import embeddings_table
+from local.utils.errors import UserError
+
+N_SUBJECTS, N_EACH, N_FEATURES = 40, 5, 6
+
+
+def make_split(seed, planted=2.0):
+    """A manifest of 200 recordings and features; the third one tells the label `x`."""
+    generator = np.random.default_rng(seed)
+    subjects = np.repeat([f"{seed}-{i}" for i in range(N_SUBJECTS)], N_EACH)
+    features = generator.normal([0, 10, 0, 0, 0, 3], size=(len(subjects), N_FEATURES))
+    noise = generator.logistic(size=len(subjects))
+    rated = (planted * features[:, 2] + noise > 1).astype(float)
+    rated[::17] = np.nan
+    manifest = pd.DataFrame(
+        {
+            "ID": [f"{seed}_{i}" for i in range(len(subjects))],
+            "subject": subjects,
+            "x": rated,
+            "severity": generator.uniform(0, 4, len(subjects)),
+            "never": 0.0,
+        }
+    )
+    return manifest, features
+
+
+@pytest.fixture(scope="module")
+def train():
+    return make_split(1)
+
+
+@pytest.fixture(scope="module")
+def scored():
+    return make_split(2)
+
+
+def of_training(train, label="x"):
+    manifest, features = train
+    subjects = manifest["subject"].to_numpy(dtype=object)
+    return features, manifest[label].to_numpy(), subjects
+
+
+# Logistic regression
+
+
+def directly(train, features, seed):
+    """The same by scikit-learn, step by step."""
+    known, targets, subjects = of_training(train)
+    rated = ~np.isnan(targets)
+    known, targets, subjects = known[rated], targets[rated], subjects[rated]
+
+    def standardised(rows, reference):
+        return (rows - reference.mean(axis=0)) / reference.std(axis=0)
+
+    losses = {}
+    for c in (1e-4, 1e-3, 1e-2, 1e-1, 1.0):
+        folds = StratifiedGroupKFold(5, shuffle=True, random_state=seed)
+        losses[c] = [
+            log_loss(
+                targets[outside],
+                LogisticRegression(C=c)
+                .fit(standardised(known[inside], known[inside]), targets[inside])
+                .predict_proba(standardised(known[outside], known[inside])),
+            )
+            for inside, outside in folds.split(known, targets, subjects)
+        ]
+    best = min(losses, key=lambda c: np.mean(losses[c]))
+    fitted = LogisticRegression(C=best).fit(standardised(known, known), targets)
+    return best, fitted.predict_proba(standardised(features, known))[:, 1]
+
+
+@pytest.mark.parametrize("seed", [0, 3])
+def test_logistic_baseline_is_scikit_learns(train, scored, seed):
+    best, expected = directly(train, scored[1], seed)
+    assert best == 1.0
+    found, reason = baselines.logistic_baseline(*of_training(train), scored[1], seed)
+    assert reason is None
+    assert found == pytest.approx(expected, abs=1e-6)
+
+
+def test_a_penalty_is_chosen_that_fits_the_data():
+    """Of pure noise the strongest one: all probabilities are near the prevalence."""
+    train = make_split(5, planted=0)
+    best, expected = directly(train, train[1], seed=0)
+    assert best == 1e-4
+    found, _ = baselines.logistic_baseline(*of_training(train), train[1], seed=0)
+    assert found == pytest.approx(expected, abs=1e-6)
+    assert np.ptp(found) < 0.02
+
+
+def test_a_planted_feature_is_found_and_noise_is_not():
+    values = {}
+    for planted in (0.0, 6.0):
+        train, scored = make_split(11, planted), make_split(12, planted)
+        found, _ = baselines.logistic_baseline(*of_training(train), scored[1], seed=0)
+        rated = scored[0]["x"].notna()
+        values[planted] = roc_auc_score(scored[0]["x"][rated], found[rated])
+    assert values[6.0] > 0.9
+    assert 0.38 < values[0.0] < 0.62
+
+
+def test_gaps_get_the_median_of_training_and_constants_count_for_nothing(train, scored):
+    features, targets, subjects = of_training(train)
+    features, other = features.copy(), scored[1].copy()
+    features[::3, 1] = np.nan
+    features[np.isnan(targets), 1] = 1e6  # not rated: of these nothing is learned
+    other[0, 1] = np.nan
+    filled, other_filled = features.copy(), other.copy()
+    median = np.nanmedian(features[~np.isnan(targets), 1])
+    filled[::3, 1] = other_filled[0, 1] = median
+    expected, _ = baselines.logistic_baseline(
+        filled, targets, subjects, other_filled, seed=0
+    )
+
+    def widened(rows, constant):
+        return np.column_stack([rows, np.full(len(rows), constant)])
+
+    found, _ = baselines.logistic_baseline(
+        widened(features, 7.0), targets, subjects, widened(other, 1e9), seed=0
+    )
+    assert found == pytest.approx(expected, abs=1e-9)
+
+
+def test_the_penalty_is_chosen_over_subjects():
+    """Features tell whose recording it is, and nothing of another subject's label."""
+    generator = np.random.default_rng(0)
+    subjects = np.tile(np.arange(40).astype(str).astype(object), 5)
+    targets = np.tile(generator.permutation(np.arange(40) % 2), 5).astype(float)
+    features = np.tile(generator.normal(size=(40, 30)), (5, 1))
+    found, _ = baselines.logistic_baseline(features, targets, subjects, features, 0)
+    assert np.ptp(found) < 0.1
+
+
+@pytest.mark.filterwarnings("error")
+def test_folds_of_one_class_are_no_obstacle(train, scored, monkeypatch):
+    features, targets, subjects = of_training(train)
+    positives = targets[~np.isnan(targets)] == 1
+    negatives = np.flatnonzero(~positives)
+
+    def fold_of_positives(targets, _subjects, _seed):
+        folds = np.zeros(len(targets), dtype=int)
+        folds[negatives[::2]] = 1
+        return folds
+
+    monkeypatch.setattr(baselines, "draw_folds", fold_of_positives)
+    found, reason = baselines.logistic_baseline(
+        features, targets, subjects, scored[1], seed=0
+    )
+    assert reason is None and np.isfinite(found).all()
+
+
+def test_only_training_is_learned_from(train, scored):
+    """A recording's probability does not depend on the others that are scored."""
+    whole, _ = baselines.logistic_baseline(*of_training(train), scored[1], seed=0)
+    few, _ = baselines.logistic_baseline(*of_training(train), scored[1][:3], seed=0)
+    assert few == pytest.approx(whole[:3], abs=1e-12)
+
+
+def test_what_can_not_be_learned_has_a_reason(train, scored):
+    features, targets, subjects = of_training(train)
+
+    def reason(targets=targets, features=features):
+        found, why = baselines.logistic_baseline(
+            features, targets, subjects, scored[1], seed=0
+        )
+        assert np.isnan(found).all() and len(found) == len(scored[1])
+        return why
+
+    assert "all 200 rated recordings are negative" in reason(np.zeros(200))
+    assert "no recording is rated" in reason(np.full(200, np.nan))
+    assert "too few training subjects" in reason((np.arange(200) < 3).astype(float))
+    assert "the same for all" in reason(features=np.ones((200, 4)))
+
+
+# The prevalence
+
+
+def test_prevalence_is_that_of_the_rated_training_recordings():
+    found, reason = baselines.prevalence_baseline([1, 0, 0, 0, np.nan], n=3)
+    assert found.tolist() == [0.25] * 3 and reason is None
+    found, reason = baselines.prevalence_baseline([1, 1, np.nan], n=3)
+    assert np.isnan(found).all() and "all 2 rated recordings are positive" in reason
+
+
+# What goes into metrics.json
+
+NAMES = ["x", "severity", "never"]
+RANGES = [None, [0.0, 4.0], None]
+
+
+@pytest.fixture(scope="module")
+def results(train, scored):
+    features = {
+        baselines.ACOUSTIC: (pd.DataFrame(train[1]), pd.DataFrame(scored[1])),
+        "mine": "the file was not given",
+    }
+    return baselines.baseline_results(train[0], scored[0], NAMES, features, RANGES)
+
+
+def test_results_are_the_measures_of_the_probabilities(results, scored):
+    found, probabilities = results
+    targets = scored[0]["x"]
+    rated = targets.notna()
+    functions = {
+        "auroc": roc_auc_score,
+        "auprc": average_precision_score,
+        "log_loss": log_loss,
+        "brier": brier_score_loss,
+    }
+    for name in (baselines.PREVALENCE, baselines.ACOUSTIC):
+        label = found[name]["labels"]["x"]
+        predicted = probabilities[name][rated, 0]
+        assert list(label) == list(functions)
+        for measure, function in functions.items():
+            expected = function(targets[rated], predicted)
+            assert label[measure]["value"] == pytest.approx(expected)
+        for measure in ("auprc", "log_loss", "brier"):
+            entry = label[measure]
+            assert entry["low"] < entry["value"] < entry["high"]
+        assert found[name]["description"]
+
+
+def test_the_prevalence_has_no_auroc_but_a_half(results, train):
+    found, probabilities = results
+    auroc = found[baselines.PREVALENCE]["labels"]["x"]["auroc"]
+    assert auroc["value"] == 0.5 and auroc["low"] is None and auroc["reason"]
+    assert found[baselines.ACOUSTIC]["labels"]["x"]["auroc"]["low"] > 0.5
+    share = train[0]["x"].mean()
+    assert np.all(probabilities[baselines.PREVALENCE][:, 0] == share)
+
+
+def test_what_has_no_baseline_has_a_reason(results):
+    found, probabilities = results
+    assert list(found) == [baselines.PREVALENCE, baselines.ACOUSTIC, "mine"]
+    for name, of in found.items():
+        assert list(of["labels"]) == NAMES
+        assert "score" in of["labels"]["severity"]["reason"]
+        if name != "mine":
+            assert "all 200 rated" in of["labels"]["never"]["reason"]
+        assert probabilities[name].shape == (200, 3)
+        assert np.isnan(probabilities[name][:, 1:]).all()
+    assert found["mine"]["labels"]["x"] == {"reason": "the file was not given"}
+    assert "mine" in found["mine"]["description"]
+    json.dumps(found, allow_nan=False)
+
+
+def test_a_scored_split_of_one_class_has_losses_only(train, scored):
+    manifest = scored[0].assign(x=0.0)
+    found, _ = baselines.baseline_results(train[0], manifest, ["x"], {})
+    label = found[baselines.PREVALENCE]["labels"]["x"]
+    assert label["auroc"]["value"] is None and label["auroc"]["reason"]
+    share = train[0]["x"].mean()
+    assert label["log_loss"]["value"] == pytest.approx(-np.log(1 - share))
+
+
+# Features from a file
+
+
+def vectors(uids, size=3):
+    return {uid: np.arange(size, dtype=np.float32) + i for i, uid in enumerate(uids)}
+
+
+def write(path, uids, embeddings):
+    """A file of two columns as it comes, lists of numbers or None."""
+    pq.write_table(pa.table({"uid": uids, "embedding": embeddings}), path)
+    return path
+
+
+def test_embeddings_come_back_by_split_in_order(tmp_path):
+    path = tmp_path / "e.parquet"
+    uids = ["a", "b", "gone", "c", "d"]
+    embeddings = vectors(uids)
+    del embeddings["gone"]
+    pq.write_table(embeddings_table(uids, embeddings, 3), path)
+    found = baselines.read_features(path, {"train": ["d", "a"], "test": ["c"]})
+    assert found["train"].tolist() == [[4, 5, 6], [0, 1, 2]]
+    assert found["test"].tolist() == [[3, 4, 5]]
+
+
+def test_other_lists_of_numbers_will_do(tmp_path):
+    frame = pd.DataFrame({"uid": [7, 8], "embedding": [[1.0, 2.0], [3.0, 4.0]], "n": 1})
+    frame.to_parquet(tmp_path / "e.parquet")
+    found = baselines.read_features(tmp_path / "e.parquet", {"test": ["8", "7"]})
+    assert found["test"].tolist() == [[3, 4], [1, 2]]
+
+
+def refusal(path, uids):
+    with pytest.raises(UserError) as error:
+        baselines.read_features(path, uids)
+    return str(error.value)
+
+
+def test_recordings_without_an_embedding_are_counted_and_named(tmp_path):
+    path = tmp_path / "e.parquet"
+    there = vectors(["a", "b"])
+    pq.write_table(embeddings_table(["a", "b", "null"], there, 3), path)
+    absent = [f"x{i}" for i in range(9)]
+    text = refusal(path, {"train": ["a", *absent], "test": ["b", "null"]})
+    assert "train: no embedding of 9 recordings: x0, x1, x2, x3, x4, …" in text
+    assert "test: no embedding of 1 recordings: null" in text
+    assert "x5" not in text
+    text = refusal(path, {"test": ["nobody"]})
+    assert "no embedding of 1 recordings: nobody" in text
+
+
+def test_what_is_ambiguous_or_no_number_is_refused(tmp_path):
+    uids = ["a", "b", "b", "c", "other", "other"]
+    values = [[1.0, 2.0], [3.0, 4.0], [3.0, 4.0], [np.inf, 1.0], [1.0, 2.0], [0.0, 0.0]]
+    path = write(tmp_path / "e.parquet", uids, values)
+    text = refusal(path, {"test": ["a", "b", "c"]})
+    assert "more than one embedding of 1 recordings: b" in text
+    assert "not finite of 1 recordings: c" in text and "other" not in text
+    found = baselines.read_features(path, {"test": ["a"]})
+    assert found["test"].tolist() == [[1, 2]]
+    path = write(tmp_path / "gap.parquet", ["a"], [[1.0, None]])
+    assert "not finite of 1 recordings: a" in refusal(path, {"test": ["a"]})
+    path = write(tmp_path / "sizes.parquet", ["a", "b"], [[1.0, 2.0], [3.0]])
+    assert "one length, found 1, 2" in refusal(path, {"test": ["a", "b"]})
+    path = write(tmp_path / "empty.parquet", ["a"], pa.array([[]], pa.list_(pa.int8())))
+    assert "one length, found 0" in refusal(path, {"test": ["a"]})
+
+
+def test_what_is_no_such_file_is_refused(tmp_path):
+    uids = {"test": ["a"]}
+    assert "can't be read" in refusal(tmp_path / "none.parquet", uids)
+    assert "can't be read" in refusal(tmp_path, uids)
+    text_file = tmp_path / "text.parquet"
+    text_file.write_text("uid,embedding\na,1\n")
+    assert "can't be read as parquet" in refusal(text_file, uids)
+    path = tmp_path / "columns.parquet"
+    pq.write_table(pa.table({"uid": ["a"], "vector": [[1.0]]}), path)
+    text = refusal(path, uids)
+    assert "uid and embedding" in text and "vector (list" in text
+    for wrong in ([1.0], ["text"], [["text"]]):
+        text = refusal(write(path, ["a"], wrong), uids)
+        assert "uid and embedding" in text
+
+
+def test_a_file_that_unpacks_to_too_much_is_refused(tmp_path, monkeypatch):
+    path = tmp_path / "large.parquet"
+    table = pa.table({"uid": ["a"], "embedding": [[0.0] * 100]})
+    pq.write_table(table, path)
+    monkeypatch.setattr(baselines, "MAX_VALUES", 100)
+    with pytest.raises(UserError, match="holds 101 numbers"):
+        baselines.read_features(path, {"test": ["a"]})

@@ -1,0 +1,340 @@
+"""An evaluation of which one part fails: everything else is made and written."""
+
+import dataclasses
+import errno
+import json
+import logging
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import read_csv
+from scipy.special import expit
+
+from local.data.labels import LabelType
+from local.data.manifests import build_manifest
+from local.data.recordings import FolderRecordings
+from local.evaluation import baselines, measurements, parts
+from local.evaluation.confound_audit import verdict
+from local.evaluation.evaluate import Scored, evaluate, measured
+from local.evaluation.external_predictions import AUDIO_SETTINGS
+from local.evaluation.failures import Failures, names_in
+from local.evaluation.measurements import MeasuredSplit
+from local.report import figures, html
+from local.report.writing import OUTPUTS, write_results
+from local.utils.errors import RunError, UserError
+
+NAMES = ["low", "loud"]
+SETTINGS = AUDIO_SETTINGS | {"sample_rate": 8000, "seed": 1}
+REASON = "it failed: LinAlgError: Singular matrix"
+KINDS = ("predictions.csv", "audit.json", "metrics.json")
+
+#: What each part of an evaluation calls, and nothing else does.
+PARTS = {
+    "measuring": "local.evaluation.evaluate.measure_split",
+    "baselines": "local.evaluation.baselines.baseline_results",
+    "subgroups": "local.evaluation.parts.subgroup_report",
+    "raters": "local.metrics.rater_agreement.agreement",
+    "errors": "local.evaluation.parts.read_excerpts",
+    "leakage": "local.evaluation.measurements.audit.leakage",
+    "audit": "local.evaluation.measurements.audit.audit_labels",
+}
+
+
+def split_of(corpus, name):
+    """Manifest of a split, with two raters of a label, and its recordings."""
+    rows = read_csv(corpus / "splits" / f"{name}.csv")
+    table = pd.DataFrame(rows).assign(audio=[row["uid"] for row in rows], session="")
+    table = table.assign(start_s="", end_s="", channel="")
+    table["low@ann"], table["low@bo"] = table["low"], table["low"][::-1].to_list()
+    targets = table[NAMES].apply(pd.to_numeric)
+    recordings = FolderRecordings(corpus / "audio")
+    table = table.drop(columns=[*NAMES, "noisy"])
+    manifest, _ = build_manifest(table, targets, recordings, SETTINGS, [], name)
+    return manifest, recordings
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quick():
+    """Few draws and fits: numbers don't matter here."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(verdict, "MIN_PERMUTATIONS", 9)
+        patch.setattr(verdict, "PERMUTATIONS_PER_TEST", 1)
+        patch.setattr(baselines, "PENALTIES_C", (0.1,))
+        yield
+
+
+@pytest.fixture(scope="module")
+def whole(shared_corpus):
+    """The test split with everything that an evaluation may have, but measurements."""
+    manifest, recordings = split_of(shared_corpus, "test")
+    train, _ = split_of(shared_corpus, "train")
+    frame = measurements.measure_split(train, recordings, SETTINGS, "measuring train")
+    logits = np.random.default_rng(0).normal(size=(len(manifest), len(NAMES)))
+    table = pd.DataFrame(
+        {
+            "uid": np.repeat(manifest["ID"], 2).to_list(),
+            "subject": np.repeat(manifest["subject"], 2).to_list(),
+            "label": NAMES * len(manifest),
+            "target": manifest[NAMES].to_numpy().ravel(),
+            "logit": logits.ravel(),
+            "probability": expit(logits.ravel()),
+            "session": "",
+            "split": "test",
+            "predicted": pd.array([None] * logits.size, dtype="Int8"),
+        }
+    )
+    return Scored(
+        split="test",
+        table=table,
+        label_groups=[NAMES],
+        types={name: LabelType() for name in NAMES},
+        points={},
+        command=["python", "evaluate.py"],
+        seed=1,
+        manifest=manifest,
+        recordings=recordings,
+        audio_settings=SETTINGS,
+        seen={"train": MeasuredSplit(train, frame)},
+        of_the_corpus=True,
+        subgroups=["sex"],
+        report=False,
+    )
+
+
+def run(scored, folder, **changes):
+    """Measure and evaluate; what is in the folder, JSON as objects."""
+    scored = dataclasses.replace(scored, **{"failures": Failures()} | changes)
+    write_results(evaluate(measured(scored, SETTINGS)), folder)
+    names = [
+        str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()
+    ]
+    return {
+        name: json.loads((folder / name).read_text())
+        if name.endswith(".json")
+        else (folder / name).read_bytes()
+        for name in names
+    }
+
+
+@pytest.fixture(scope="module")
+def expected(whole, tmp_path_factory):
+    """What an evaluation without any failure writes."""
+    found = run(whole, tmp_path_factory.mktemp("whole"))
+    assert found["metrics.json"]["failed_parts"] == {}
+    assert sorted(found) == sorted(KINDS)
+    return found
+
+
+def broken(*_args, **_kwargs):
+    np.linalg.inv(np.zeros((2, 2)))
+
+
+def traceback_of(message):
+    """The traceback that a warning tells of."""
+    file = Path(message.split()[-1])
+    text = file.read_text()
+    file.unlink()
+    return text
+
+
+def without(found, *names):
+    return {name: of for name, of in found.items() if name not in names}
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_a_part_that_fails_takes_nothing_with_it(
+    part, whole, expected, tmp_path, monkeypatch, caplog
+):
+    monkeypatch.setattr(PARTS[part], broken)
+    found = run(whole, tmp_path)
+    (message,) = [r.message for r in caplog.records if r.levelno == logging.WARNING]
+    assert message.startswith(f"{part}: {REASON}. ")
+    assert "in broken\n" in traceback_of(message)
+    assert sorted(found) == sorted(expected)
+    assert found["predictions.csv"] == expected["predictions.csv"]
+    metrics, audit = found["metrics.json"], found["audit.json"]
+    assert metrics["failed_parts"] == {part: REASON}
+    changed = {"measuring": ["baselines"], "errors": []}.get(part, [part])
+    same = without(metrics, "failed_parts", *changed)
+    assert same == without(expected["metrics.json"], "failed_parts", *changed)
+    about_audio = ("labels", "reason", "shared_audio_reason", "measured")
+    changed = {
+        "measuring": about_audio,
+        "audit": ("labels", "reason"),
+        "leakage": (*about_audio[2:], "shared_subjects_reason", "label_shares"),
+    }.get(part, ())
+    assert without(audit, *changed) == without(expected["audit.json"], *changed)
+
+
+def test_a_part_that_json_can_not_hold_has_failed(
+    whole, expected, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(PARTS["subgroups"], lambda *_: {"auroc": float("nan")})
+    monkeypatch.setattr(PARTS["audit"], lambda *_, **__: {"low": np.int64(1)})
+    found = run(whole, tmp_path)
+    assert sorted(found) == sorted(expected)
+    reasons = found["metrics.json"]["failed_parts"]
+    assert list(reasons) == ["subgroups", "audit"]
+    assert "ValueError: Out of range float" in reasons["subgroups"]
+    assert "TypeError: Object of type int64" in reasons["audit"]
+
+
+def test_the_reason_stands_in_the_place_of_what_is_missing(
+    whole, expected, tmp_path, monkeypatch
+):
+    """All of these fail at the same time; the report tells all of it."""
+    for part, called in PARTS.items():
+        if part != "measuring":
+            monkeypatch.setattr(called, broken)
+    drawn = {"roc": figures.FIGURES["roc"], "forest": ("headline", broken)}
+    monkeypatch.setattr(figures, "FIGURES", drawn)
+    monkeypatch.setattr(html, "FIGURES", drawn)
+    sections = [
+        dataclasses.replace(of, build=broken) if of.name == "cohort" else of
+        for of in html.SECTIONS
+    ]
+    monkeypatch.setattr(html, "SECTIONS", sections)
+    monkeypatch.setattr("local.report.writing.write_model_card", broken)
+    found = run(whole, tmp_path, report=True)
+    names = {"predictions.csv", "audit.json", "metrics.json", "report.html"}
+    assert set(found) == names | {"figures/roc.png"}
+    metrics, audit = found["metrics.json"], found["audit.json"]
+    assert metrics["failed_parts"] == dict.fromkeys(
+        [
+            *without(PARTS, "measuring"),
+            *("figures/forest.png", "report.html: Subjects and recordings"),
+            "model_card.md",
+        ],
+        REASON,
+    )
+    assert metrics["labels"] == expected["metrics.json"]["labels"]
+    for of in metrics["baselines"].values():
+        assert of["labels"] == {name: {"reason": REASON} for name in NAMES}
+    assert metrics["subgroups"]["loud"] == {"columns": {}, "reason": REASON}
+    assert metrics["raters"] == {"reason": REASON}
+    assert audit == {
+        **{"labels": {}, "shared_subjects": [], "shared_audio": [], "reason": REASON},
+        **{"shared_subjects_reason": REASON, "shared_audio_reason": REASON},
+    }
+    page = found["report.html"].decode()
+    assert page.count(f"Missing:</strong> what belongs here; {REASON}.") == 4
+    for text in (
+        f"Missing:</strong> this section; {REASON}.",
+        f"Missing:</strong> the figure forest; {REASON}.",
+        f"Not done:</strong> {REASON}.",
+        f"Not checked for subjects: {REASON}.",
+        f"Not checked for recordings: {REASON}.",
+        "Parts of this evaluation failed: baselines, subgroups, raters, errors,",
+    ):
+        assert text in page
+    assert "the recordings are not at hand" not in page
+
+
+def test_a_report_that_can_not_be_made_is_not_there(whole, tmp_path, monkeypatch):
+    monkeypatch.setattr(figures, "FIGURES", {})
+    monkeypatch.setattr(html, "FIGURES", {})
+    monkeypatch.setattr(html, "brief", broken)
+    (tmp_path / "report.html").write_text("of an earlier run")
+    found = run(whole, tmp_path, report=True)
+    assert set(found) == {*KINDS, "model_card.md"} <= set(OUTPUTS)
+    assert found["metrics.json"]["failed_parts"] == {"report.html": REASON}
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        UserError("wrong input"),
+        OSError(errno.ENOSPC, "No space left on device"),
+        MemoryError(),
+        KeyboardInterrupt(),
+    ],
+)
+def test_what_is_about_the_whole_run_ends_it(error, whole, tmp_path, monkeypatch):
+    def fatal(*_args, **_kwargs):
+        raise error
+
+    monkeypatch.setattr(parts, "subgroup_report", fatal)
+    with pytest.raises(type(error)):
+        run(whole, tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+# What is told of a failure
+
+
+def reason_of(error, names=()):
+    failures = Failures(names)
+
+    def fail():
+        raise error
+
+    failures.attempt("a part", fail)
+    return failures.reasons["a part"]
+
+
+def test_reasons_name_nobody():
+    names = names_in(
+        pd.DataFrame({"uid": ["rec/01"], "subject": ["p7"], "site": ["north"]}),
+        pd.DataFrame({"ID": ["rec_02"], "subject": ["Singular"]}),
+    )
+    assert names == {"rec/01", "p7", "rec_02", "Singular"}
+    assert reason_of(KeyError("rec_02"), names) == "it failed: KeyError"
+    assert reason_of(ValueError("row of p7"), names) == "it failed: ValueError"
+    assert reason_of(ValueError("no p79"), names) == "it failed: ValueError: no p79"
+    assert reason_of(ValueError("of /home/p"), names) == "it failed: ValueError"
+    assert reason_of(np.linalg.LinAlgError("Singular matrix")) == REASON
+
+
+def test_reasons_are_one_line():
+    assert reason_of(RuntimeError()) == "it failed: RuntimeError"
+    assert (
+        reason_of(RunError("the bucket\n is gone.")) == "it failed: the bucket is gone"
+    )
+    told = reason_of(ValueError("word " * 1000))
+    assert len(told) < 330 and told.endswith("word …")
+
+
+# What is measured for which part
+
+
+def heard(whole, **changes):
+    """Whether recordings are measured, and what is known of the labels then."""
+    scored = dataclasses.replace(whole, failures=Failures(), **changes)
+    return scored.needs_measurements
+
+
+def test_measuring_is_for_the_audit_or_the_acoustic_baseline(whole):
+    unheard = {"train": MeasuredSplit(whole.seen["train"].manifest, None)}
+    assert heard(whole, audit=False) and heard(whole, acoustic_baseline=False)
+    assert not heard(whole, audit=False, acoustic_baseline=False)
+    assert not heard(whole, audit=False, seen={}) and heard(whole, seen={})
+    assert not heard(whole, audit=False, seen=unheard) and heard(whole, seen=unheard)
+    assert not heard(whole, recordings=None)
+
+
+def test_without_an_audit_the_acoustic_baseline_stays(whole, expected, tmp_path):
+    found = run(whole, tmp_path / "a", audit=False)
+    assert found["metrics.json"] == expected["metrics.json"]
+    assert found["audit.json"]["reason"] == "it was switched off (audit: False)"
+    same = without(found["audit.json"], "labels", "reason")
+    assert same == without(expected["audit.json"], "labels", "reason")
+    found = run(whole, tmp_path / "b", acoustic_baseline=False)
+    assert found["audit.json"] == expected["audit.json"]
+    plain, before = (of["metrics.json"]["baselines"] for of in (found, expected))
+    assert plain["prevalence"] == before["prevalence"]
+    reason = "it was switched off (acoustic_baseline: False)"
+    of_acoustics = plain["acoustic statistics"]["labels"]
+    assert of_acoustics == {name: {"reason": reason} for name in NAMES}
+
+
+def test_of_a_large_split_a_sample_is_measured(whole, tmp_path):
+    found = run(whole, tmp_path, measured_recordings=5)
+    counts = {"n_recordings": 8, "n_measured": 4}
+    counts |= {"n_subjects": 4, "n_subjects_measured": 2}
+    assert found["audit.json"]["measured"]["test"] == counts
+    said = found["metrics.json"]["baselines"]["acoustic statistics"]["description"]
+    assert said.endswith(
+        "known of 16 of 16 training recordings and of 4 of 8 of this split"
+    )

@@ -1,0 +1,192 @@
+"""Operating points: fitted on validation, used elsewhere, kept in the experiment."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.special import expit, logit
+
+from local.data.predictions_table import write_predictions
+from local.evaluation import operating_points as op
+from local.utils.errors import UserError
+
+
+def make_table(logits, targets, label="slow", subjects=None, offset=0.0):
+    """One recording per subject; the class weight has added `offset` to the logits."""
+    logits = np.asarray(logits, dtype=float)
+    names = subjects or [f"s{i}" for i in range(len(logits))]
+    return pd.DataFrame(
+        {
+            "uid": [f"u{name}" for name in names],
+            "subject": names,
+            "label": label,
+            "target": np.asarray(targets, dtype=float),
+            "logit": logits + offset,
+            "probability": expit(logits),
+            "session": "",
+            "split": "valid",
+            "predicted": pd.array([None] * len(logits), dtype="Int8"),
+        }
+    )
+
+
+def drawn(n=400, slope=0.5, seed=0):
+    """Logits that are too extreme by 1 / slope, and targets drawn accordingly."""
+    generator = np.random.default_rng(seed)
+    logits = generator.normal(0, 3, n)
+    return logits, (generator.random(n) < expit(slope * logits)).astype(float)
+
+
+def test_threshold_by_hand():
+    # the best cut is between logit(0.4) and logit(0.6): the middle, in probability
+    table = make_table(
+        [logit(0.2), logit(0.4)] * 10 + [logit(0.6)] * 10, [0] * 20 + [1] * 10
+    )
+    point = op.fit_operating_points(table, ["slow"])["slow"]
+    assert point["calibration"] is None
+    assert point["threshold"]["value"] == pytest.approx(0.5)
+    assert point["threshold"]["source"] == "validation"
+    applied = op.apply_operating_points(table, {"slow": point})
+    assert applied["predicted"].tolist() == [0] * 20 + [1] * 10
+    assert applied["probability"].tolist() == table["probability"].tolist()
+    assert table["predicted"].isna().all()  # the given table stays
+
+
+def test_temperature_makes_probabilities_right_and_the_threshold_follows():
+    logits, targets = drawn()
+    table = make_table(logits, targets, offset=1.3)
+    plain = op.fit_operating_points(table, ["slow"])["slow"]
+    point = op.fit_operating_points(table, ["slow"], calibration="temperature")["slow"]
+    slope = point["calibration"]["slope"]
+    assert slope == pytest.approx(0.5, abs=0.08)
+    assert point["calibration"]["intercept"] == 0
+    applied = op.apply_operating_points(table, {"slow": point})
+    assert applied["probability"].to_numpy() == pytest.approx(expit(slope * logits))
+    assert applied["logit"].tolist() == table["logit"].tolist()
+    # the gap of the best cut is the same one, so the decisions are
+    uncalibrated = op.apply_operating_points(table, {"slow": plain})
+    assert applied["predicted"].tolist() == uncalibrated["predicted"].tolist()
+    assert plain["threshold"]["value"] != point["threshold"]["value"]
+
+
+def test_saturated_probabilities_are_calibrated_by_their_logits():
+    logits, targets = drawn()
+    table = make_table([*logits, 60.0], [*targets, 1])
+    assert table["probability"].iloc[-1] == 1
+    point = {"threshold": {"value": 0.5}, "calibration": {"slope": 0.1, "intercept": 0}}
+    applied = op.apply_operating_points(table, {"slow": point})
+    assert applied["probability"].iloc[-1] == pytest.approx(expit(6.0))
+
+
+def test_what_can_not_be_fitted_leaves_probabilities_and_says_why():
+    table = make_table([-1.0, 1.0], [0, 1])
+    point = op.fit_operating_points(table, ["slow"], calibration="platt")["slow"]
+    assert point["calibration"]["slope"] is None
+    assert "10 subjects" in point["calibration"]["reason"]
+    assert "10 subjects" in point["threshold"]["reason"]
+    applied = op.apply_operating_points(table, {"slow": point})
+    assert applied["probability"].tolist() == table["probability"].tolist()
+    assert applied["predicted"].isna().all()
+
+
+def test_without_validation_cross_fitted_predictions_give_the_threshold():
+    logits, targets = drawn()
+    table = make_table(logits, targets)
+    found = op.fit_operating_points(
+        None, ["slow"], calibration="platt", cross_fitted=table
+    )["slow"]
+    assert found["threshold"]["source"] == "cross-fitted training"
+    assert (
+        found["threshold"]["value"]
+        == (op.fit_operating_points(table, ["slow"])["slow"]["threshold"]["value"])
+    )
+    assert found["calibration"]["reason"] == "there is no validation split"
+    nothing = op.fit_operating_points(None, ["slow"])["slow"]["threshold"]
+    assert nothing["value"] is None
+    assert "there are no such predictions" in nothing["reason"]
+
+
+def test_scores_have_no_operating_point():
+    table = make_table([30.0, 40.0], [31, 39]).assign(probability=np.nan)
+    assert op.fit_operating_points(table, ["slow"]) == {}
+    assert op.apply_operating_points(table, {}).equals(table)
+
+
+def test_saved_and_read_back(tmp_path):
+    logits, targets = drawn()
+    points = op.fit_operating_points(
+        make_table(logits, targets), ["slow"], {"sensitivity": 0.9}, "platt"
+    )
+    op.save_operating_points(points, tmp_path)
+    assert op.read_operating_points(tmp_path) == points
+    assert op.read_operating_points(tmp_path / "elsewhere") == {}
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["", "{}", '{"labels": []}', '{"labels": {"a": {"threshold": 3}}}', "NaN"],
+)
+def test_a_damaged_file_is_named(tmp_path, content):
+    path = tmp_path / op.OPERATING_POINTS
+    path.parent.mkdir()
+    path.write_text(content)
+    with pytest.raises(UserError, match=r"operating_points\.json can't be read"):
+        op.read_operating_points(tmp_path)
+
+
+def test_numbers_that_are_not_finite_are_damage(tmp_path):
+    path = tmp_path / op.OPERATING_POINTS
+    path.parent.mkdir()
+    point = {"threshold": {"value": float("nan")}, "calibration": None}
+    path.write_text(json.dumps({"labels": {"a": point}}))
+    with pytest.raises(UserError, match="the threshold of a is"):
+        op.read_operating_points(tmp_path)
+
+
+def test_nobody_is_judged_by_a_threshold_of_their_own():
+    logits, targets = drawn()
+    points = op.fit_operating_points(
+        make_table(logits, targets), ["slow"], calibration="platt"
+    )
+    chosen_on = {"validation": {"s1", "s2"}}
+    assert op.without_own_choices(points, chosen_on, {"s3"}) == points
+    found = op.without_own_choices(points, chosen_on, {"s2", "s3"})["slow"]
+    assert found["threshold"]["value"] is found["calibration"]["slope"] is None
+    assert "1 of these subjects" in found["threshold"]["reason"]
+    assert op.without_own_choices(points, chosen_on, {"S02", "s3"})["slow"] == found
+    assert points["slow"]["threshold"]["value"] is not None  # the given ones stay
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"threshold": {"value": 7.5}},
+        {"threshold": {"value": "0.5"}},
+        {"threshold": {"value": None}},
+        {"calibration": {"slope": 1.0, "intercept": None}},
+        {"calibration": {"slope": "1", "intercept": 0.0}},
+    ],
+)
+def test_a_point_that_can_not_be_is_damage(tmp_path, change):
+    logits, targets = drawn()
+    points = op.fit_operating_points(
+        make_table(logits, targets), ["slow"], calibration="platt"
+    )
+    for part, values in change.items():
+        points["slow"][part] |= values
+    op.save_operating_points(points, tmp_path)
+    with pytest.raises(UserError, match="of slow is"):
+        op.read_operating_points(tmp_path)
+
+
+def test_cross_fitted_predictions_must_be_of_training_subjects(tmp_path):
+    path = tmp_path / "predictions.csv"
+    write_predictions(make_table([0.5, 1.0, 2.0], [0, 1, 1]), path)
+    given = op.read_cross_fitted(path, ["slow"], {"s0", "s1", "s2", "s3"}, {"t"})
+    assert given["subject"].tolist() == ["s0", "s1", "s2"]
+    with pytest.raises(UserError) as error:
+        op.read_cross_fitted(path, ["slow", "loud"], {"S0"}, {"s01"})
+    assert "no rows of loud" in str(error.value)
+    assert "1 of its subjects are in the test split" in str(error.value)
+    assert "1 of its subjects are in no split" in str(error.value)

@@ -1,0 +1,182 @@
+"""predict.py: any audio files, as a table or JSON."""
+
+import json
+import os
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile
+from conftest import make_corpus, read_csv
+from running import failed, run_script, succeeded, train
+
+from local.data.audio_files import find_audio
+
+LABELS = ["low", "loud", "noisy"]
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory):
+    return make_corpus(tmp_path_factory.mktemp("corpus"))
+
+
+@pytest.fixture(scope="module")
+def experiment(corpus, tmp_path_factory):
+    """Trained on the corpus, with a class weight and a calibration."""
+    folder = tmp_path_factory.mktemp("experiment") / "e"
+    options = ("--positive_weight=True", "--calibration=temperature")
+    succeeded(train(corpus, folder, *options))
+    return folder
+
+
+def predict(experiment, *arguments):
+    return run_script("predict.py", *arguments, f"--experiment_folder={experiment}")
+
+
+def test_probabilities_are_those_of_the_evaluation(experiment, corpus, tmp_path):
+    files = {}
+    for row in read_csv(experiment / "predictions.csv"):
+        files[row["uid"]] = tmp_path / "any" / f"{row['uid']}.wav"
+    (tmp_path / "any").mkdir()
+    for uid, file in files.items():
+        shutil.copy(corpus / "audio" / uid / "waveform.wav", file)
+    output_file = tmp_path / "predicted.csv"
+    result = predict(
+        experiment, tmp_path / "any", "--json", f"--output_file={output_file}"
+    )
+    found = json.loads(succeeded(result).stdout)
+    assert list(found)[:4] == [
+        "experiment_folder",
+        "checkpoint",
+        "flagged",
+        "recordings",
+    ]
+    assert found["flagged"] == {}
+    assert [of["file"] for of in found["recordings"]] == sorted(
+        map(str, files.values())
+    )
+    labels = {of["file"]: of["labels"] for of in found["recordings"]}
+    points = json.loads((experiment / "save" / "operating_points.json").read_text())
+    for row in read_csv(experiment / "predictions.csv"):
+        entry = labels[str(files[row["uid"]])][row["label"]]
+        assert entry["logit"] == pytest.approx(float(row["logit"]), abs=1e-5)
+        assert entry["probability"] == pytest.approx(
+            float(row["probability"]), abs=1e-5
+        )
+        assert (
+            entry["threshold"] == points["labels"][row["label"]]["threshold"]["value"]
+        )
+        assert entry["predicted"] == (
+            int(row["predicted"]) if row["predicted"] else None
+        )
+    written = pd.read_csv(output_file)
+    assert len(written) == 3 * len(files)
+    assert list(written)[:4] == ["file", "label", "logit", "probability"]
+
+
+def test_labels_that_the_audit_flags_are_told(experiment, corpus, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(experiment, copy)
+    file = corpus / "audio/s11_0/waveform.wav"
+    table = succeeded(predict(copy, file)).stdout
+    assert "Not audited for confounds: it was switched off" in table
+    reasons = ["The noise tells the label.", "Silences are too short."]
+    labels = {"loud": {"status": "flagged", "reasons": reasons}}
+    audit = {"labels": labels, "shared_subjects": ["p1"], "shared_audio": []}
+    (copy / "audit.json").write_text(json.dumps(audit))
+    table = succeeded(predict(copy, file)).stdout
+    cells = [cell.strip() for cell in table.splitlines()[0].split("|")[2:5]]
+    assert cells == ["low", "loud !", "noisy"]
+    assert "! loud: The noise tells the label.\n" in table
+    assert "Not audited" not in table
+    found = json.loads(succeeded(predict(copy, file, "--json")).stdout)
+    assert found["flagged"] == {"loud": reasons}
+
+
+def test_bad_files_are_listed_and_the_others_predicted(experiment, corpus, tmp_path):
+    (tmp_path / "empty.wav").write_bytes(b"")
+    (tmp_path / "notes.txt").write_text("no audio")
+    (tmp_path / "moved.wav").symlink_to(tmp_path / "nowhere.wav")
+    os.mkfifo(tmp_path / "pipe.wav")
+    shutil.copy(
+        corpus / "audio/s11_0/waveform.wav", tmp_path / os.fsdecode(b"\xe9.wav")
+    )
+    good = corpus / "audio" / "s11_0"
+    output_file = tmp_path / "predicted.json"
+    paths = (tmp_path, good, tmp_path / "notes.txt", f"--output_file={output_file}")
+    result = predict(experiment, *paths)
+    assert result.returncode == 3
+    lines = result.stdout.splitlines()
+    assert [cell.strip() for cell in lines[0].split("|")[2:5]] == LABELS
+    assert "s11_0" in lines[2] and "threshold" in result.stdout
+    assert "udce9.wav: its name is not UTF-8" in result.stderr
+    assert "not taken from folders: 1 .txt, 1 .json" in result.stderr
+    assert "empty.wav is empty" in result.stderr and "notes.txt" in result.stderr
+    written = json.loads(output_file.read_text())
+    assert [of["file"].split("/")[-2] for of in written["recordings"]] == ["s11_0"]
+    assert len(written["failed"]) == 5
+    reasons = [row["reason"] for row in read_csv(f"{output_file}.failed.csv")]
+    assert reasons == [row["reason"] for row in written["failed"]]
+    assert "its name is not UTF-8: rename it" in reasons
+    assert reasons.count("it is no file, or a link to none") == 2
+    stopped = failed(predict(experiment, *paths, "--on_bad_recording=stop"))
+    assert "empty.wav" in stopped and "notes.txt" in stopped
+
+
+def test_what_is_hidden_or_deleted_is_not_taken_from_folders(tmp_path):
+    home = tmp_path / ".mounted"  # what is named is taken, hidden or not
+    names = ("a.wav", "b/c.FLAC", "b/._c.FLAC", ".Trash/d.wav", "$RECYCLE.BIN/e.wav")
+    for name in (*names, "b/notes.txt", "readme.TXT", "LICENSE", ".cache/x/f.mp3"):
+        (home / name).parent.mkdir(parents=True, exist_ok=True)
+        (home / name).write_bytes(b"")
+    found, skipped = find_audio([home])
+    assert list(found.values()) == [home / "a.wav", home / "b" / "c.FLAC"]
+    assert skipped == {"hidden or deleted": 4, ".txt": 2, "without a suffix": 1}
+    named, skipped = find_audio([home / "b" / "._c.FLAC"])
+    assert len(named) == 1 and not skipped
+
+
+def test_long_files_are_windows(experiment, corpus, tmp_path):
+    """The largest logit of windows is that of one of them."""
+    samples = [
+        soundfile.read(corpus / "audio" / uid / "waveform.wav")[0]
+        for uid in ("s11_0", "s12_0", "s13_1", "s14_0")
+    ]
+    soundfile.write(tmp_path / "long.wav", np.concatenate(samples)[:12800], 8000)
+    windows = ("--max_duration=1.0", "--window_overlap=0.4")
+    logits = {}
+    for pooling in ("mean", "max"):
+        result = predict(
+            experiment,
+            tmp_path / "long.wav",
+            "--json",
+            *windows,
+            f"--window_pooling={pooling}",
+        )
+        (of,) = json.loads(succeeded(result).stdout)["recordings"]
+        assert of["n_windows"] == 2 and of["duration_s"] == 1.6  # 0 to 1 s, 0.6 to 1.6
+        logits[pooling] = np.array([entry["logit"] for entry in of["labels"].values()])
+    assert (logits["max"] >= logits["mean"]).all()
+    assert (logits["max"] > logits["mean"]).any()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["nowhere"], "no such file"),
+        (["gs://bucket/x.wav"], "local files"),
+        (["."], "no audio file"),
+        (["/dev/null", "--output_file=x.txt"], ".json or .csv"),
+        (["/dev/null", "--output_file={}/x.csv"], "lies in an experiment's folder"),
+        (["nowhere", "--max_duration=0.2"], "max_duration"),
+    ],
+)
+def test_mistakes(experiment, arguments, message, tmp_path):
+    arguments = [of.format(experiment) for of in arguments]
+    if "." in arguments:
+        arguments = [tmp_path]
+    if "max_duration" in message:
+        soundfile.write(tmp_path / "a.wav", np.zeros(8000), 8000)
+        arguments = [tmp_path / "a.wav", arguments[1]]
+    assert message in failed(predict(experiment, *arguments))

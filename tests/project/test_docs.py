@@ -1,0 +1,131 @@
+"""The pages of docs/ and the tables of README.md say what is so."""
+
+import re
+import sys
+import types
+from pathlib import Path
+
+import pytest
+import torch
+
+from local.utils.cli import top_level_keys
+from local.utils.yaml_files import load_hparams
+from tests.project.test_yaml import SMALL
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGE = (ROOT / "docs" / "adding_a_transform.md").read_text(encoding="utf-8")
+
+
+def blocks(language):
+    """The code blocks of the page in a language."""
+    return re.findall(rf"```{language}\n(.*?)```", PAGE, flags=re.DOTALL)
+
+
+@pytest.fixture
+def example(monkeypatch):
+    """The page's class, in a module of its own."""
+    module = types.ModuleType("example_transforms")
+    exec(blocks("python")[0], module.__dict__)  # our own page
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    return module
+
+
+def test_the_transform_of_the_page_is_one_class_and_one_entry(example, tmp_path):
+    keys, entry = blocks("yaml")
+    entry = entry.replace("local.augment.waveform", example.__name__)
+    text = (ROOT / "hparams" / "train.yaml").read_text(encoding="utf-8")
+    text = text.replace("augment: !new:", f"{keys}augment: !new:")
+    text = text.replace("    transforms:\n", f"    transforms:\n{entry}")
+    file = tmp_path / "train.yaml"
+    file.write_text(text, encoding="utf-8")
+
+    overrides = {**SMALL, "output_folder": str(tmp_path), "polarity": 1.0}
+    augment = load_hparams(file, overrides)["augment"]
+    waveforms = torch.rand(2, 100) + 0.5
+    changed, lengths = augment(waveforms, torch.ones(2), ["a", "b"], epoch=1)
+    ratios = changed / waveforms
+    assert lengths.tolist() == [1, 1]
+    assert ((ratios < -0.9) & (ratios > -1.1)).all()
+    assert ratios[0, 0] != pytest.approx(ratios[1, 0])
+    off = load_hparams(file, {**overrides, "polarity": 0.0})["augment"]
+    assert off(waveforms, torch.ones(2), ["a", "b"], epoch=1)[0] is waveforms
+
+
+def test_the_transform_of_the_page_refuses_a_wrong_range(example):
+    with pytest.raises(ValueError, match="level_range"):
+        example.Polarity(0.5, [1.1, 0.9])
+
+
+# The table of the original's options
+
+
+def table_rows():
+    """Rows of the table "from the original", as (option, where, yaml names)."""
+    section = README.split("### From the original script")[1].split("\n## ")[0]
+    lines = [line for line in section.splitlines() if line.startswith("|")][2:]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+
+
+#: Every option of the original project.
+OPTIONS = """
+--prefix --study --data_split_root --label_txt --lib --trained_mdl_path
+--val_size --seed --bucket_name --project_name --cloud --cloud_dir --dataset --exp_dir
+--mode --shared_dense --sd_bottleneck --embedding_type --pooling_mode --resample_rate
+--reduce --clip_length --tshift --speed --gauss --pshift --pshiftn --gain --stretch
+--mixup --lin_neurons --n_mfcc --n_fft --n_mels --fbank --freqm --timem --noise
+--dataset_mean --dataset_std -bs -nw -lr -e --optim --weight_decay --loss --scheduler
+--max_lr --activation --final_dropout --layernorm --clf_bottleneck --debug
+"""
+
+
+def test_every_option_of_the_original_has_a_row():
+    named = re.findall(r"`(--?\w+)`", " ".join(row[0] for row in table_rows()))
+    assert sorted(named) == sorted(OPTIONS.split())
+
+
+def test_every_key_of_the_table_is_in_the_yaml_it_names():
+    n_checked = 0
+    for option, where, yamls, _ in table_rows():
+        keys = re.findall(r"`(\w+)`", where)
+        for yaml in re.findall(r"`([\w.]+\.yaml)`", yamls):
+            known = top_level_keys(ROOT / "hparams" / yaml)
+            assert set(keys) <= set(known), (option, yaml)
+            n_checked += len(keys)
+    assert n_checked > 50
+    elsewhere = [option for option, _, yamls, _ in table_rows() if not yamls]
+    assert elsewhere == [
+        "`--mode`",
+        "`--debug`",
+    ]
+
+
+# Links
+
+
+def anchors(text):
+    """What the headings of a page are called in links to them."""
+    return {
+        re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-")
+        for heading in re.findall(r"^#+ (.*)$", text, flags=re.MULTILINE)
+    }
+
+
+PAGES = [
+    *ROOT.glob("*.md"),
+    *ROOT.glob("docs/*.md"),
+    *ROOT.glob("recipes/*/README.md"),
+]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_link_within_the_project_leads_somewhere(page):
+    text = page.read_text(encoding="utf-8")
+    for link in re.findall(r"\]\(([^)]+)\)", text):
+        if "://" in link:
+            continue
+        path, _, anchor = link.partition("#")
+        target = page.parent / path if path else page
+        assert target.exists(), link
+        if anchor:
+            assert anchor in anchors(target.read_text(encoding="utf-8")), link

@@ -1,0 +1,126 @@
+"""What is logged names no subject, no recording and no folder."""
+
+import json
+import shutil
+
+import pytest
+import soundfile
+from conftest import RATE, make_corpus, read_csv, synthesise, write_csv
+from running import run_script, succeeded, train
+
+from local.data import manifests, prepare
+
+#: Parts of names that can't come from anywhere else.
+UID, SUBJECT, FOLDER = "zebrauid", "giraffesubject", "ostrichcorpus"
+
+
+def renamed_corpus(folder):
+    """A corpus of unmistakable names, in which several recordings are odd."""
+    make_corpus(folder)
+    for file in (folder / "splits").glob("*.csv"):
+        rows = read_csv(file)
+        for row in rows:
+            old, row["uid"] = row["uid"], f"{UID}-{row['uid']}"
+            row["subject"] = f"{SUBJECT}-{row['subject']}"
+            (folder / "audio" / old).rename(folder / "audio" / row["uid"])
+        write_csv(file, rows)
+    clipped = 30 * synthesise(1, 0, 0, seed=1)
+    for uid in (f"{UID}-s00_0", f"{UID}-s01_0", f"{UID}-s02_0", f"{UID}-s11_0"):
+        soundfile.write(folder / "audio" / uid / "waveform.wav", clipped, RATE)
+    described = {"encoding": "WAV", "sample_rate_hz": RATE + 1}
+    for uid in (f"{UID}-s03_0", f"{UID}-s12_0"):
+        file = folder / "audio" / uid / "metadata.json"
+        file.write_text(json.dumps(described))
+    shutil.rmtree(folder / "audio" / f"{UID}-s04_1")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory):
+    return renamed_corpus(tmp_path_factory.mktemp("private") / FOLDER)
+
+
+@pytest.fixture(scope="module")
+def run(corpus, tmp_path_factory):
+    """An experiment, and all that its commands have printed."""
+    folder = tmp_path_factory.mktemp("private") / "experiment"
+    trained = train(
+        corpus,
+        folder,
+        "--on_bad_recording=skip",
+        "--audit=True",
+        "--report=True",
+        "--number_of_epochs=1",
+    )
+    assert trained.returncode == 3, trained.stderr[-3000:]
+    own = f"--experiment_folder={folder}"
+    evaluated = succeeded(
+        run_script("evaluate.py", "hparams/evaluate.yaml", own, "--audit=False")
+    )
+    file = folder.with_name("embeddings.parquet")
+    extracted = succeeded(
+        run_script(
+            "extract_embeddings.py",
+            "hparams/extract_embeddings.yaml",
+            own,
+            f"--split_csv={corpus / 'splits' / 'test.csv'}",
+            f"--output_file={file}",
+        )
+    )
+    results = (trained, evaluated, extracted)
+    return folder, [text for of in results for text in (of.stdout, of.stderr)]
+
+
+def test_nothing_that_is_logged_or_printed_names_anybody(run):
+    folder, printed = run
+    logs = [*folder.rglob("*.txt"), *folder.rglob("*.log")]
+    assert {"log.txt", "env.log", "train_log.txt"} <= {file.name for file in logs}
+    for text in (*printed, *(file.read_text(encoding="utf-8") for file in logs)):
+        for name in (UID, SUBJECT, FOLDER):
+            assert name not in text
+
+
+def test_the_log_holds_no_folder_at_all(run):
+    folder, _ = run
+    log = (folder / "log.txt").read_text(encoding="utf-8")
+    assert str(folder) not in log
+    assert f"Experiment folder: {folder.name}\n" in log
+    assert "Loading a checkpoint from CKPT+" in log
+
+
+def test_warnings_are_counted_in_the_log(run):
+    """s00_0, s01_0 and s02_0 of train are clipped; the rate of s03_0 is wrong."""
+    folder, _ = run
+    log = (folder / "log.txt").read_text(encoding="utf-8")
+    assert " - 3 recordings: clipped: " in log
+    assert f" - 1 recording: metadata.json says {RATE + 1} Hz" in log
+
+
+def test_manifests_say_which_recordings_the_warnings_are_about(run):
+    folder, _ = run
+    rows = read_csv(folder / "save/manifests/train.csv")
+    warned = {row["ID"]: row["warnings"] for row in rows if row["warnings"]}
+    clipped = [uid for uid, text in warned.items() if text.startswith("clipped: ")]
+    assert clipped == [f"{UID}-s00_0", f"{UID}-s01_0", f"{UID}-s02_0"]
+    assert warned.keys() - set(clipped) == {f"{UID}-s03_0"}
+    assert read_csv(folder / "failed.csv")[0]["uid"] == f"{UID}-s04_1"
+
+
+def test_an_older_manifest_without_warnings_can_still_be_evaluated(run, corpus):
+    manifest = manifests.read_manifest(run[0] / "save/manifests/test.csv", ["low"])
+    values = {
+        **dict.fromkeys(("audio_cache", "labels_file", "split_folder")),
+        "data_folder": str(corpus / "audio"),
+        **{"sample_rate": RATE, "audio_backend": "soundfile", "mono": "mean"},
+        **{"min_duration": 0.1, "on_bad_recording": "stop"},
+    }
+    again = prepare.inspect_again(manifest.drop(columns="warnings"), ["low"], values)
+    assert again.manifest["warnings"].tolist() == manifest["warnings"].tolist()
+
+
+def test_bad_recordings_are_named_to_the_user_and_not_in_a_log(corpus, tmp_path):
+    result = train(corpus, tmp_path / "experiment")
+    assert result.returncode == 2
+    assert f"{UID}-s04_1: there is no folder" in result.stderr
+    assert UID not in result.stdout
+    assert not list(tmp_path.rglob("*.txt"))

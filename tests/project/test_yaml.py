@@ -1,0 +1,246 @@
+"""The yamls of hparams/: every key is used, every key used is there, all construct."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+import ruamel.yaml
+import torch
+from speechbrain.processing.features import InputNormalization
+
+from local.data import prepare
+from local.training import experiment, planning
+from local.utils.cli import top_level_keys
+from local.utils.yaml_files import load_hparams, plain_values
+
+ROOT = Path(__file__).parents[2]
+TRAIN = sorted((ROOT / "hparams").glob("train*.yaml"))
+OTHER = sorted(set((ROOT / "hparams").glob("*.yaml")) - set(TRAIN))
+SOURCES = [*ROOT.glob("*.py"), *(ROOT / "local").rglob("*.py")]
+
+#: Names that hold the values of a training yaml, or of another one, in the code.
+TRAIN_NAMES = ("hparams", "values", "audio_settings")
+OTHER_NAMES = ("options",)
+
+#: Keys that opening an experiment reads from these.
+CHOSEN_LATER = {*experiment.FREE_LATER, *experiment.OF_THIS_MACHINE}
+
+#: Keys that SpeechBrain itself reads, from the hparams that the Brain gets.
+READ_BY_SPEECHBRAIN = {
+    "max_grad_norm",
+    "compile_module_keys",
+    "compile_using_dynamic_shape_tracing",
+}
+
+#: What makes a model small and the tests quick; keys a yaml doesn't have are left out.
+SMALL = {
+    "label_groups": [["a", "b"], ["c"]],
+    "n_mels": 20,
+    "n_mfcc": 20,
+    "lin_neurons": 6,
+    "channels": [16, 16, 16, 16, 48],
+    "attention_channels": 4,
+    "sd_bottleneck": 9,
+    "clf_bottleneck": 7,
+}
+
+
+def by_name(path):
+    return path.name
+
+
+def keys_read(names, files=SOURCES):
+    """Keys that the code reads: x["key"], x.get("key") and, of hparams, x.key."""
+    found = set()
+    for file in files:
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Subscript) and name_of(node.value) in names:
+                found |= text_in(node.slice)
+            elif isinstance(node, ast.Attribute) and name_of(node.value) in names:
+                if isinstance(node.value, ast.Attribute):  # self.hparams.key
+                    found.add(node.attr)
+            elif (
+                isinstance(node, ast.Call)
+                and isinstance(node.func, ast.Attribute)
+                and node.func.attr == "get"
+                and name_of(node.func.value) in names
+            ):
+                found |= text_in(node.args[0])
+    return found - {"get"}
+
+
+def name_of(node):
+    """`hparams` of both `hparams` and `self.hparams`."""
+    return getattr(node, "attr", None) or getattr(node, "id", None)
+
+
+def text_in(node):
+    is_text = isinstance(node, ast.Constant) and isinstance(node.value, str)
+    return {node.value} if is_text else set()
+
+
+def referenced(path):
+    """Keys that a yaml's own !ref name."""
+    references = re.findall(r"!ref ([^#\n\]]*)", path.read_text(encoding="utf-8"))
+    return {key for text in references for key in re.findall(r"<(\w+)", text)}
+
+
+def test_the_code_is_searched():
+    """A search that finds nothing would pass everything below."""
+    found = keys_read(TRAIN_NAMES)
+    assert {"batch_size", "epoch_counter", "data_folder", "corpus_folder"} <= found
+    assert {"train_crop", "train_logger"} <= found  # self.hparams.key
+    assert {"split_csv", "embedding_type"} <= keys_read(OTHER_NAMES)
+    assert {"seed", "output_folder"} <= referenced(ROOT / "hparams" / "train.yaml")
+
+
+@pytest.mark.parametrize("path", TRAIN, ids=by_name)
+def test_every_key_of_a_training_yaml_is_used(path):
+    used = keys_read(TRAIN_NAMES) | referenced(path) | READ_BY_SPEECHBRAIN
+    keys = {key for key in top_level_keys(path) if not key.startswith("__")}
+    assert sorted(keys - used) == []
+
+
+@pytest.mark.parametrize("path", TRAIN, ids=by_name)
+def test_every_key_that_training_reads_is_in_the_yaml(path):
+    listed = {*prepare.KEYS, *planning.FREE_ON_RESUME, *planning.FILLED}
+    listed |= set(experiment.FREE_LATER)
+    read = keys_read(TRAIN_NAMES) | listed | READ_BY_SPEECHBRAIN
+    # read where a yaml has them; then evaluate.yaml's, and an exported model's
+    read -= {"dataset_mean", "dataset_std", "fbank", "n_fft", "n_mfcc"}
+    read -= {"split_csv", "predictions_csv", "operating_points", "flagged"}
+    assert sorted(read - set(top_level_keys(path))) == []
+
+
+@pytest.mark.parametrize("path", OTHER, ids=by_name)
+def test_every_key_of_another_yaml_is_used(path):
+    used = keys_read(OTHER_NAMES) | CHOSEN_LATER | referenced(path)
+    assert sorted(set(top_level_keys(path)) - used) == []
+
+
+@pytest.mark.parametrize("path", OTHER, ids=by_name)
+def test_every_key_that_a_script_reads_is_in_its_yaml(path):
+    read = keys_read(OTHER_NAMES, [ROOT / f"{path.stem}.py"])
+    read |= CHOSEN_LATER
+    assert sorted(read - set(top_level_keys(path))) == []
+
+
+def test_every_option_that_is_read_is_in_a_yaml():
+    known = {key for path in OTHER for key in top_level_keys(path)}
+    assert sorted(keys_read(OTHER_NAMES) - known) == []
+
+
+@pytest.mark.parametrize("path", [*TRAIN, *OTHER], ids=by_name)
+def test_every_key_has_a_comment(path):
+    """Its own, or one at the head of its group."""
+    bare = []
+    for group in path.read_text(encoding="utf-8").split("\n\n"):
+        lines = group.splitlines()
+        if lines and not lines[0].startswith("#"):
+            keys = [line for line in lines if re.match(r"\w+:", line)]
+            bare += [line for line in keys if "#" not in line]
+    assert bare == []
+
+
+@pytest.mark.parametrize("path", [*TRAIN, *OTHER], ids=by_name)
+def test_no_key_stands_twice(path):
+    keys = top_level_keys(path)
+    assert len(keys) == len(set(keys))
+    # at any depth, the reader of yaml says so itself
+    ruamel.yaml.YAML().load(path)
+
+
+# What train_*.yaml share with train.yaml should have one meaning
+
+
+@pytest.mark.parametrize("path", TRAIN[1:], ids=by_name)
+def test_common_keys_stand_in_the_same_order(path):
+    first, keys = top_level_keys(TRAIN[0]), top_level_keys(path)
+    common = set(first) & set(keys)
+    assert [k for k in keys if k in common] == [k for k in first if k in common]
+
+
+#: What train_fbank.yaml and train_original.yaml mean to have otherwise.
+INTENDED = {
+    "train_fbank.yaml": {
+        *("freqm", "timem", "n_mels", "compute_features"),
+        *("embedding_model", "modules"),
+    },
+    "train_original.yaml": {
+        *("mono", "train_crop", "eval_crop", "augment", "mixup_equal_level", "mix"),
+        *("n_mels", "compute_features", "embedding_model", "modules"),
+        *("scheduler", "lr_scheduler", "max_grad_norm", "max_duration"),
+        *("bucket_batches",),  # clips of one length
+    },
+}
+NORMALISED_OTHERWISE = {"mean_var_norm", "checkpointer", "spectrogram_mask"}
+
+
+@pytest.mark.parametrize("path", TRAIN[1:], ids=by_name)
+def test_common_keys_have_the_same_defaults(path):
+    first, other = (plain_values(file) for file in (TRAIN[0], path))
+    different = {key for key in first.keys() & other.keys() if first[key] != other[key]}
+    # objects may differ where what they are made of is meant to differ
+    unmeant = different - INTENDED[path.name] - NORMALISED_OTHERWISE
+    assert sorted(unmeant) == []
+
+
+# Constructing
+
+
+@pytest.fixture(params=TRAIN, ids=by_name)
+def hparams(request, tmp_path):
+    """The objects of a training yaml, small."""
+    keys = top_level_keys(request.param)
+    small = {key: value for key, value in SMALL.items() if key in keys}
+    return load_hparams(
+        request.param, {**small, "output_folder": str(tmp_path), "seed": 7}
+    )
+
+
+def test_a_training_yaml_constructs(hparams, tmp_path):
+    assert hparams["checkpointer"].checkpoints_dir == tmp_path / "save"
+    assert list(hparams["modules"]) == [
+        "compute_features",
+        "mean_var_norm",
+        "embedding_model",
+        "shared_dense",
+        "classifier",
+    ]
+    assert len(hparams["classifier"].heads) == 2
+
+
+def test_seeds_reach_everything_that_draws(hparams):
+    assert torch.initial_seed() == 7
+    for key in ("augment", "mix", "spectrogram_mask", "spectrogram_noise"):
+        assert hparams[key].seed == 7
+
+
+def test_what_has_weights_is_in_the_checkpoint(hparams):
+    saved = hparams["checkpointer"].recoverables
+    for name, module in hparams["modules"].items():
+        if list(module.parameters()) or isinstance(module, InputNormalization):
+            assert saved[name] is module
+
+
+def test_a_waveform_becomes_logits(hparams):
+    from local.model import heads
+
+    modules = {name: module.eval() for name, module in hparams["modules"].items()}
+    with torch.no_grad():
+        features, lengths = heads.compute_features(
+            modules, torch.randn(2, 8000), torch.tensor([1.0, 0.6])
+        )
+        logits = heads.classify(modules, features, lengths).logits
+    assert logits.shape == (2, 3)
+    assert torch.isfinite(logits).all()
+
+
+def test_an_optimizer_and_a_schedule_can_be_made(hparams):
+    parameters = list(hparams["classifier"].parameters())
+    optimizer = hparams["opt_class"](parameters)
+    assert optimizer.param_groups[0]["lr"] == hparams["lr"]
+    assert hparams["lr_scheduler"](optimizer, 5) is None or (
+        hparams["scheduler"] == "onecycle"
+    )

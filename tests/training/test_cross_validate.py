@@ -1,0 +1,686 @@
+"""cross_validate.py: folds that keep subjects whole, each an experiment of train.py."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import make_corpus, read_csv, write_csv
+from running import ROOT, SMALL, Started, failed, run_script
+from sklearn.metrics import average_precision_score, roc_auc_score
+
+import cross_validate
+from local.data.predictions_table import COLUMNS, read_predictions
+from local.evaluation.flags import NOTHING, audit_of_folds
+from local.report.terminal import format_cross_validation
+from local.training import cross_validation
+from local.training.cross_validation import run_fold
+from local.utils.errors import UserError
+from local.utils.run_lock import claimed
+from local.utils.yaml_files import plain_values
+
+pytest_plugins = ["gcs_server"]
+
+TRAIN_YAML = ROOT / "hparams" / "train.yaml"
+LABELS = ("low", "loud", "noisy")
+
+#: In train.py's place: notes how it was called and invents predictions of its fold.
+#: $ENDS says which folds end otherwise: {"fold_2": 7} with status 7, nothing done.
+FAKE = """
+import csv, json, os, sys, zlib
+from pathlib import Path
+
+options = dict(a[2:].split("=", 1) for a in sys.argv[2:] if "=" in a)
+folder, splits = Path(options["output_folder"]), Path(options["split_folder"])
+folder.mkdir(parents=True, exist_ok=True)
+with (folder / "calls").open("a") as file:
+    file.write(json.dumps(sys.argv[1:]) + "\\n")
+status = json.loads(os.environ.get("ENDS", "{}")).get(folder.name, 0)
+if status == 2:
+    sys.exit(2)
+(folder / "save").mkdir(exist_ok=True)
+if status not in (0, 3):
+    sys.exit(status)
+with (splits / "test.csv").open() as file:
+    rows = list(csv.DictReader(file))
+if status == 3:
+    (folder / "failed.csv").write_text(f"uid,reason\\n{rows[0]['uid']},broken\\n")
+    rows = rows[1:]
+with (folder / "predictions.csv").open("w") as file:
+    out = csv.writer(file)
+    out.writerow("uid,subject,label,target,logit,probability,split".split(","))
+    for row in rows:
+        for label in ("low", "loud", "noisy"):
+            share = zlib.crc32((row["uid"] + label).encode()) % 997 / 997
+            told = (row["uid"], row["subject"], label, row[label], share, share, "test")
+            out.writerow(told)
+threshold = {"threshold": {"value": 0.25 if folder.name == "fold_1" else 0.75}}
+labels = {"low": threshold, "loud": threshold, "noisy": {"threshold": {"value": None}}}
+(folder / "metrics.json").write_text(json.dumps({"labels": labels}))
+sys.exit(status)
+"""
+
+
+@pytest.fixture(scope="module")
+def fake(tmp_path_factory):
+    path = tmp_path_factory.mktemp("fake") / "train.py"
+    path.write_text(FAKE)
+    return (sys.executable, str(path))
+
+
+@pytest.fixture(scope="module")
+def plain_yaml(tmp_path_factory):
+    """train.yaml without its objects: it is read in no time."""
+    values = plain_values(TRAIN_YAML)
+    lines = [f"{key}: {json.dumps(of)}" for key, of in values.items() if is_plain(of)]
+    path = tmp_path_factory.mktemp("yaml") / "train.yaml"
+    path.write_text("\n".join(lines))
+    return path
+
+
+def is_plain(value):
+    return not isinstance(value, dict) or not value
+
+
+@pytest.fixture
+def run(fake, plain_yaml, tmp_path):
+    """Cross-validates with the fake training; returns the exit status."""
+
+    def cross_validated(
+        corpus, *options, folder=tmp_path / "out", train=fake, yaml=plain_yaml
+    ):
+        argv = [
+            str(yaml),
+            f"--corpus_folder={corpus}",
+            f"--output_folder={folder}",
+            f"--audio_cache={tmp_path / 'cache'}",
+            *options,
+        ]
+        return cross_validate.main(argv, train) or 0
+
+    return cross_validated
+
+
+def refusal(run, *args, **kwargs):
+    """The message of a run that must refuse its input."""
+    with pytest.raises(UserError) as caught:
+        run(*args, **kwargs)
+    return str(caught.value)
+
+
+def experiments(folder):
+    return sorted(folder.glob("repeat_*/fold_*"))
+
+
+def calls(folder):
+    """How often each fold's training was started, and the last command line."""
+    lines = [(of / "calls").read_text().splitlines() for of in experiments(folder)]
+    return [len(of) for of in lines], [json.loads(of[-1]) for of in lines]
+
+
+def pooled(corpus):
+    """The recordings of train.csv and val.csv by uid."""
+    rows = [row for n in ("train", "val") for row in read_csv(csv_of(corpus, n))]
+    return {row["uid"]: row for row in rows}
+
+
+def csv_of(corpus, name):
+    return corpus / "splits" / f"{name}.csv"
+
+
+def folds_of(folder, repeat=1):
+    """train.csv and test.csv of each fold of a repeat."""
+    return [
+        (read_csv(split / "train.csv"), read_csv(split / "test.csv"))
+        for split in sorted((folder / "splits").glob(f"repeat_{repeat}_fold_*"))
+    ]
+
+
+def snapshot(folder):
+    return {
+        path: path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()
+    }
+
+
+# Folds
+
+
+def test_each_recording_is_in_one_fold_and_no_subject_in_two(
+    run, shared_corpus, tmp_path
+):
+    assert run(shared_corpus, "--n_folds=4", "--n_repeats=2") == 0
+    expected = pooled(shared_corpus)
+    draws = []
+    for repeat in (1, 2):
+        folds = folds_of(tmp_path / "out", repeat)
+        assert len(folds) == 4
+        tested = [row["uid"] for _, test in folds for row in test]
+        assert sorted(tested) == sorted(expected)  # once each, nothing of test.csv
+        for train, test in folds:
+            assert {row["uid"] for row in train + test} == set(expected)
+            assert not {r["subject"] for r in train} & {r["subject"] for r in test}
+        draws.append([{row["subject"] for row in test} for _, test in folds])
+        assert sum(map(len, draws[-1])) == len(
+            {r["subject"] for r in expected.values()}
+        )
+    assert draws[0] != draws[1]
+
+
+def test_cells_stay_the_text_that_they_were(run, corpus, tmp_path):
+    for name in ("train", "val"):
+        rows = read_csv(csv_of(corpus, name))
+        extra = {"site": "007", "dose": "1e5", "note": 'a, "b"', "dialect": "NA"}
+        write_csv(csv_of(corpus, name), [row | extra for row in rows])
+    assert run(corpus, "--n_folds=2") == 0
+    expected = pooled(corpus)
+    for train, test in folds_of(tmp_path / "out"):
+        for row in train + test:
+            assert expected[row["uid"]].items() <= row.items()
+
+
+def test_without_test_csv_and_val_csv(run, corpus, tmp_path):
+    csv_of(corpus, "test").unlink()
+    csv_of(corpus, "val").unlink()
+    assert run(corpus, "--n_folds=2") == 0
+    tested = [row["uid"] for _, test in folds_of(tmp_path / "out") for row in test]
+    assert sorted(tested) == sorted(r["uid"] for r in read_csv(csv_of(corpus, "train")))
+
+
+def test_excluded_subjects_are_nowhere(run, corpus, tmp_path):
+    (corpus / "excluded_subjects.txt").write_text("s03\n")
+    assert run(corpus, "--n_folds=2") == 0
+    for path, content in snapshot(tmp_path / "out").items():
+        assert b"s03" not in content, path
+
+
+def test_sites_stay_whole_if_disjoint_by_says_so(run, corpus, tmp_path):
+    for name in ("train", "val"):
+        rows = read_csv(csv_of(corpus, name))
+        rows = [row | {"site": str(int(row["subject"][1:]) % 3)} for row in rows]
+        write_csv(csv_of(corpus, name), rows)
+    assert run(corpus, "--n_folds=3", "--disjoint_by=[site]") == 0
+    for _, test in folds_of(tmp_path / "out"):
+        assert len({row["site"] for row in test}) == 1
+    message = refusal(run, corpus, "--n_folds=4", "--disjoint_by=[site]")
+    assert "n_folds to 3 or less" in message
+
+
+def test_what_a_fold_is_called_with(run, shared_corpus, tmp_path):
+    options = ("--n_folds=2", "--n_repeats=2", "--seed=5", "--lr", "1e-3")
+    assert run(shared_corpus, *options, "--precision=bf16") == 0
+    n_calls, lines = calls(tmp_path / "out")
+    assert n_calls == [1, 1, 1, 1]
+    for folder, line in zip(experiments(tmp_path / "out"), lines, strict=True):
+        assert line[0].endswith("train.yaml")
+        given = dict(a[2:].split("=", 1) for a in line if "=" in a)  # the last counts
+        repeat, fold = folder.parent.name, folder.name
+        assert given["output_folder"] == str(folder)
+        assert given["split_folder"] == str(
+            tmp_path / "out" / "splits" / f"{repeat}_{fold}"
+        )
+        assert given["data_folder"] == str(shared_corpus / "audio")
+        assert given["labels_file"] == str(shared_corpus / "labels.txt")
+        assert given["corpus_folder"] == "null"
+        assert given["dataset_name"] == "corpus"
+        assert given["seed"] == {"repeat_1": "5", "repeat_2": "6"}[repeat]
+        assert given["precision"] == "bf16"
+        assert line[line.index("--lr") + 1] == "1e-3"
+
+
+def test_a_corpus_in_a_bucket(run, gcs, shared_corpus, tmp_path):
+    gcs.put("hospital", shared_corpus, "study/corpus")
+    assert run("gs://hospital/study/corpus", "--n_folds=2") == 0
+    tested = [row["uid"] for _, test in folds_of(tmp_path / "out") for row in test]
+    assert sorted(tested) == sorted(pooled(shared_corpus))
+    _, lines = calls(tmp_path / "out")
+    for line in lines:
+        assert "--data_folder=gs://hospital/study/corpus/audio" in line
+        assert "--labels_file=gs://hospital/study/corpus/labels.txt" in line
+
+
+def test_debug_has_a_place_of_its_own(run, shared_corpus, tmp_path):
+    assert run(shared_corpus, "--n_folds=2", "--debug") == 0
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["debug"]
+    _, lines = calls(tmp_path / "out" / "debug")
+    # or train.py would open a folder debug in each fold's folder
+    assert all({"--debug", "--debug_persistently"} <= set(line) for line in lines)
+
+
+# Results
+
+
+def fold_tables(folder):
+    return [pd.read_csv(of / "predictions.csv") for of in experiments(folder)]
+
+
+def results(folder):
+    return json.loads((folder / "metrics.json").read_text())
+
+
+def test_metrics_are_those_within_folds(run, corpus, tmp_path, capsys):
+    for name in ("train", "val"):
+        rows = [
+            row | {"noisy": 0 if row["subject"] == "s01" else row["noisy"]}
+            for row in read_csv(csv_of(corpus, name))
+        ]
+        write_csv(csv_of(corpus, name), rows)
+    assert run(corpus, "--n_folds=2") == 0
+    found = results(tmp_path / "out")
+    tables = fold_tables(tmp_path / "out")
+    for label in LABELS:
+        rated = [of[of["label"] == label].dropna(subset="target") for of in tables]
+        aurocs = [roc_auc_score(of["target"], of["logit"]) for of in rated]
+        precisions = [
+            average_precision_score(of["target"], of["logit"]) for of in rated
+        ]
+        of_label = found["labels"][label]
+        assert of_label["auroc"]["value"] == pytest.approx(np.mean(aurocs))
+        assert of_label["auprc"]["value"] == pytest.approx(np.mean(precisions))
+        assert of_label["n"] == sum(map(len, rated))
+    # counts at 0.25 in the first fold and at 0.75 in the second
+    rated = pd.concat(
+        of[of["label"] == "low"].assign(hit=lambda x, at=at: x["probability"] >= at)
+        for of, at in zip(tables, (0.25, 0.75), strict=True)
+    )
+    hits = rated["hit"][rated["target"] == 1]
+    assert found["labels"]["low"]["sensitivity"]["value"] == pytest.approx(hits.mean())
+    assert found["labels"]["noisy"]["sensitivity"] == {
+        "value": None,
+        "low": None,
+        "high": None,
+        "reason": "no fold has a threshold",
+    }
+    assert [(of["fold"], of["n_recordings"]) for of in found["folds"]] == [
+        (1, tables[0]["uid"].nunique()),
+        (2, tables[1]["uid"].nunique()),
+    ]
+    printed = capsys.readouterr().out
+    auroc = found["labels"]["low"]["auroc"]
+    row = next(line for line in printed.splitlines() if line.startswith("| low"))
+    low, high = (f"{auroc[bound]:.3f}" for bound in ("low", "high"))
+    assert f"{auroc['value']:.3f} [{low}, {high}]" in row
+    assert f"{hits.mean():.3f}" in row
+    assert "noisy: no sensitivity, no fold has a threshold" in printed
+    assert "intervals are about these trained networks" in printed
+
+
+def test_a_fold_with_one_class_is_named(run, corpus, tmp_path, capsys, caplog):
+    caplog.set_level("INFO")
+    for name in ("train", "val"):
+        rows = [
+            row | {"noisy": int(row["subject"] == "s03")}
+            for row in read_csv(csv_of(corpus, name))
+        ]
+        write_csv(csv_of(corpus, name), rows)
+    assert run(corpus, "--n_folds=2") == 0
+    (_, first), (_, second) = folds_of(tmp_path / "out")
+    without, n = (1, len(first)) if "s03" in str(second) else (2, len(second))
+    reason = f"only one class: all {n} rated recordings are negative"
+    found = results(tmp_path / "out")
+    one_class = {of["fold"]: of["one_class"] for of in found["folds"]}
+    assert one_class == {without: {"noisy": reason}, 3 - without: {}}
+    note = f"noisy: in repeat 1 there are no two classes in fold {without}"
+    assert note in caplog.messages  # before the training
+    note = f"noisy: repeat 1, fold {without} is not in AUROC and AUPRC, {reason}"
+    assert note in capsys.readouterr().out
+
+
+def test_predictions_of_all_folds(run, shared_corpus, tmp_path):
+    assert run(shared_corpus, "--n_folds=2", "--n_repeats=2") == 0
+    out = tmp_path / "out"
+    rows = read_csv(out / "predictions.csv")
+    assert list(rows[0]) == list(COLUMNS)
+    uids = sorted(uid for uid in pooled(shared_corpus) for _ in LABELS)
+    for repeat in (1, 2):
+        table = read_predictions(out / f"repeat_{repeat}" / "predictions.csv")
+        assert sorted(table["uid"]) == uids
+        names = {f"repeat {repeat}, fold 1", f"repeat {repeat}, fold 2"}
+        assert set(table["split"]) == names
+        for fold in (1, 2):
+            expected = pd.read_csv(
+                out / f"repeat_{repeat}" / f"fold_{fold}" / "predictions.csv"
+            )
+            of_fold = table[table["split"] == f"repeat {repeat}, fold {fold}"]
+            assert of_fold["uid"].tolist() == expected["uid"].tolist()
+            assert of_fold["logit"].tolist() == expected["logit"].tolist()
+    assert len(rows) == 2 * len(uids)
+    assert results(out)["n_repeats"] == 2
+
+
+def test_offsets_of_folds_change_no_ranking(run, shared_corpus, tmp_path):
+    assert run(shared_corpus, "--n_folds=3") == 0
+    before = results(tmp_path / "out")
+    for offset, folder in zip(
+        (0.2, 0.5, 0), experiments(tmp_path / "out"), strict=True
+    ):
+        table = pd.read_csv(folder / "predictions.csv", dtype={"target": "Int64"})
+        table["logit"] += 10 * offset
+        table["probability"] = table["probability"] / 2 + offset
+        table.to_csv(folder / "predictions.csv", index=False)
+    assert run(shared_corpus, "--n_folds=3") == 0
+    after = results(tmp_path / "out")
+    for label in LABELS:
+        for name in ("auroc", "auprc"):
+            assert after["labels"][label][name] == before["labels"][label][name]
+    assert after["macro"]["auroc"] == before["macro"]["auroc"]
+    assert read_csv(tmp_path / "out" / "predictions.csv")[0]["logit"] != "0"
+
+
+def test_scores_have_a_table_of_their_own():
+    number = {"value": 0.5, "low": None, "high": None, "reason": "none"}
+    score = dict.fromkeys(("mae", "pearson", "spearman", "icc"), number)
+    result = {
+        "n_recordings": 9,
+        "n_subjects": 3,
+        "n_folds": 3,
+        "n_repeats": 1,
+        "labels": {"severity": {"n": 9, "n_subjects": 3} | score},
+        "macro": {},
+        "text": "…",
+    }
+    text = format_cross_validation(result, audit_of_folds([NOTHING]))
+    assert "| severity |  9 | 0.500 |" in text and "| AUROC" not in text
+
+
+# Going on
+
+
+def test_finished_folds_are_not_run_again(run, shared_corpus, tmp_path, monkeypatch):
+    monkeypatch.setenv("ENDS", '{"fold_2": 7}')
+    assert run(shared_corpus, "--n_folds=3") == 7
+    assert not (tmp_path / "out" / "metrics.json").exists()
+    first = snapshot(tmp_path / "out" / "repeat_1" / "fold_1")
+    monkeypatch.delenv("ENDS")
+    assert run(shared_corpus, "--n_folds=3", "--num_workers=2") == 0
+    assert calls(tmp_path / "out")[0] == [1, 2, 1]
+    assert snapshot(tmp_path / "out" / "repeat_1" / "fold_1") == first
+    end = snapshot(tmp_path / "out")
+    for name in ("splits/repeat_1_fold_2", "repeat_1"):  # a killed run's
+        (tmp_path / "out" / name / ".0123456789abcdef.tmp").touch()
+    assert run(shared_corpus, "--n_folds=3") == 0
+    assert snapshot(tmp_path / "out") == end
+
+
+def test_a_fold_that_fails_is_named(run, shared_corpus, monkeypatch, capsys):
+    monkeypatch.setenv("ENDS", '{"fold_2": 1}')
+    assert run(shared_corpus, "--n_folds=2") == 1
+    message = capsys.readouterr().err
+    assert "train.py ended with status 1 in repeat 1, fold 2" in message
+
+
+def test_skipped_recordings_end_with_3(run, shared_corpus, tmp_path, monkeypatch):
+    monkeypatch.setenv("ENDS", '{"fold_2": 3}')
+    assert run(shared_corpus, "--n_folds=2") == 3
+    (_, (_, test)) = folds_of(tmp_path / "out")
+    expected = [{"uid": test[0]["uid"], "reason": "broken"}]
+    assert read_csv(tmp_path / "out" / "failed.csv") == expected
+    assert results(tmp_path / "out")["n_recordings"] == len(pooled(shared_corpus)) - 1
+    assert run(shared_corpus, "--n_folds=2") == 3
+    assert calls(tmp_path / "out")[0] == [1, 1]
+
+
+def test_a_fold_whose_evaluation_failed_in_part_is_tried_again(
+    run, shared_corpus, tmp_path, monkeypatch
+):
+    assert run(shared_corpus, "--n_folds=2") == 0
+    assert results(tmp_path / "out")["failed_parts"] == {}
+    (_, fold) = experiments(tmp_path / "out")
+    reasons = {"raters": "it failed: ValueError: broken"}
+    found = json.loads((fold / "metrics.json").read_text())
+    (fold / "metrics.json").write_text(json.dumps(found | {"failed_parts": reasons}))
+    failing = tmp_path / "failing.py"  # its evaluation fails once more
+    failing.write_text("import sys; sys.exit(3)")
+    again = (sys.executable, str(failing))
+    assert run(shared_corpus, "--n_folds=2", train=again) == 3
+    expected = {"repeat 1, fold 2": reasons}
+    assert results(tmp_path / "out")["failed_parts"] == expected
+    assert run(shared_corpus, "--n_folds=2") == 0
+    assert calls(tmp_path / "out")[0] == [1, 2]
+    assert results(tmp_path / "out")["failed_parts"] == {}
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (["--lr=0.1"], "lr: 0.0003 there, 0.1 here"),
+        (["--number_of_epochs=40"], "number_of_epochs: 30 there, 40 here"),
+        (["--n_folds=3"], "the draw of folds has changed"),
+        (["--n_repeats=2"], "n_repeats: 1 there, 2 here"),
+        (["--precision=bf16"], "precision: 'fp32' there, 'bf16' here"),
+        (["--val_size=3"], "val_size: 50 there, 3 here"),
+    ],
+)
+def test_other_settings_are_refused(run, shared_corpus, tmp_path, options, expected):
+    assert run(shared_corpus, "--n_folds=2") == 0
+    before = snapshot(tmp_path / "out")
+    message = refusal(run, shared_corpus, "--n_folds=2", *options)
+    assert expected in message and "--output_folder" in message
+    assert snapshot(tmp_path / "out") == before
+
+
+def test_other_data_are_refused(run, corpus, tmp_path):
+    assert run(corpus, "--n_folds=2") == 0
+    rows = read_csv(csv_of(corpus, "val"))
+    rows[0]["low"] = {"0": "1", "1": "0"}[rows[0]["low"]]
+    write_csv(csv_of(corpus, "val"), rows)
+    message = refusal(run, corpus, "--n_folds=2")
+    assert "val.csv has changed" in message and "train.csv has" not in message
+    (corpus / "excluded_subjects.txt").write_text("s03\n")
+    assert "excluded_subjects.txt has changed" in refusal(run, corpus, "--n_folds=2")
+
+
+def test_a_yaml_with_another_model_is_refused(run, shared_corpus, tmp_path):
+    assert run(shared_corpus, "--n_folds=2", yaml=TRAIN_YAML) == 0
+    yaml = tmp_path / "train.yaml"
+    text = TRAIN_YAML.read_text()
+    yaml.write_text(text.replace("drop_freq_count_high: 3", "drop_freq_count_high: 4"))
+    assert "augment: " in refusal(run, shared_corpus, "--n_folds=2", yaml=yaml)
+
+
+def test_a_first_try_that_was_refused_binds_nothing(
+    run, shared_corpus, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("ENDS", '{"fold_1": 2}')
+    assert run(shared_corpus, "--n_folds=2", "--lr=0.1") == 2
+    monkeypatch.delenv("ENDS")
+    assert run(shared_corpus, "--n_folds=2") == 0
+    record = json.loads((tmp_path / "out" / "cross_validation.json").read_text())
+    assert record["settings"]["lr"] == 0.0003
+
+
+# What is refused
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (["--n_folds=1"], "n_folds must be 2 or more"),
+        (["--n_folds=2.5"], "n_folds must be a whole number"),
+        (["--n_repeats=0"], "n_repeats must be 1 or more"),
+        (["--n_folds=12"], "set n_folds to 11 or less"),
+        (["--upload_to=gs://clinic/results"], "upload_to: copy the output folder"),
+        (["--cross_fitted_csv=p.csv"], "cross_fitted_csv: a fold's threshold"),
+        (["--check_only=True"], "check_only: python train.py"),
+        (["--folds=3"], "--folds is neither a key of"),
+        (["--disjoint_by=[ward]"], "disjoint_by names 'ward'"),
+    ],
+)
+def test_refused_options(run, shared_corpus, tmp_path, options, expected):
+    assert expected in refusal(run, shared_corpus, *options)
+    assert not (tmp_path / "out").exists()
+
+
+def test_torchrun_is_refused(run, shared_corpus, monkeypatch):
+    launched = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1"}
+    address = {"MASTER_ADDR": "localhost", "MASTER_PORT": "29500"}
+    for name, value in (launched | address).items():
+        monkeypatch.setenv(name, value)
+    assert "torchrun: each fold is trained by one" in refusal(run, shared_corpus)
+
+
+def test_an_experiment_s_folder_is_refused(run, shared_corpus, tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "predictions.csv").write_text("mine")
+    assert "not of a cross-validation" in refusal(run, shared_corpus)
+
+
+def test_wrong_csvs_are_refused(run, corpus):
+    rows = read_csv(csv_of(corpus, "val"))
+    rows[0]["uid"] = "s00_0"
+    rows[1]["low"] = "2"
+    write_csv(csv_of(corpus, "val"), rows)
+    message = refusal(run, corpus)
+    assert "val.csv" in message and "label_types" in message
+    rows[1]["low"] = "1"
+    write_csv(csv_of(corpus, "val"), rows)
+    assert "1 uid in both: 's00_0'" in refusal(run, corpus)
+    csv_of(corpus, "train").unlink()
+    assert f"There is no {csv_of(corpus, 'train')}" in refusal(run, corpus)
+
+
+def test_a_label_may_not_be_told_in_two_ways(run, corpus):
+    """low would be empty in the rows of train.csv once both are one file."""
+    rows = read_csv(csv_of(corpus, "train"))
+    rows = [row | {"deep": row["low"]} for row in rows]
+    for row in rows:
+        del row["low"]
+    write_csv(csv_of(corpus, "train"), rows)
+    message = refusal(run, corpus, "--derived_labels={low: [deep]}")
+    assert "give both files the same columns" in message
+
+
+def test_the_script_tells_what_is_wrong(tmp_path):
+    result = run_script(
+        "cross_validate.py", "hparams/train.yaml", "--n_folds=1", f"--study={tmp_path}"
+    )
+    assert "n_folds must be 2 or more, found 1" in failed(result)
+
+
+# Signals, and two at once
+
+
+@pytest.fixture
+def stoppable():
+    """Signals as in a terminal; a shell lets what it runs with & ignore SIGINT."""
+    handlers = {
+        signal.SIGINT: signal.default_int_handler,
+        signal.SIGTERM: signal.SIG_DFL,
+    }
+    before = {number: signal.signal(number, of) for number, of in handlers.items()}
+    yield handlers
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.parametrize(
+    ("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)]
+)
+def test_signals_reach_the_fold(
+    run, shared_corpus, tmp_path, stoppable, number, status, capfd
+):
+    ready = tmp_path / "ready"
+    script = f"open({str(ready)!r}, 'w').close(); import time; time.sleep(20); 1 / 0"
+
+    def interrupt():
+        while not ready.exists():
+            time.sleep(0.01)
+        os.kill(os.getpid(), number)
+
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    assert run(shared_corpus, train=(sys.executable, "-c", script)) == status
+    thread.join()
+    assert signal.getsignal(number) == stoppable[number]
+    assert f"status {status} in repeat 1, fold 1" in capfd.readouterr().err
+
+
+def test_a_folder_is_claimed_by_one(run, shared_corpus, tmp_path):
+    with claimed(tmp_path / "out"):
+        assert "Another process works in" in refusal(run, shared_corpus)
+    assert run(shared_corpus) == 0
+
+
+def test_a_fold_keeps_the_claim_of_a_parent_that_was_killed(tmp_path):
+    """Else its run would be started a second time beside it."""
+    parent = (
+        "import sys, pathlib; from local.utils.run_lock import claimed\n"
+        "from local.training.cross_validation import run_fold\n"
+        "with claimed(pathlib.Path(sys.argv[1])) as claim:\n"
+        "    run_fold([sys.executable, '-c', 'import os, time; print(os.getpid(), "
+        "flush=True); time.sleep(20)'], claim)\n"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", parent, str(tmp_path)],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    child = int(process.stdout.readline())
+    process.kill()
+    process.wait()
+    with pytest.raises(UserError, match="Another process"), claimed(tmp_path):
+        pass
+    os.kill(child, signal.SIGKILL)
+    process.stdout.read()  # ends when the child has
+    with claimed(tmp_path) as claim:
+        assert run_fold([sys.executable, "-c", "raise SystemExit(5)"], claim) == 5
+
+
+# With train.py itself
+
+#: train.py, but in fold 2 the process is killed without warning in the first epoch.
+DEADLY = """
+import os, signal, sys
+import train
+from local.utils import cli
+from local.brain import ClinicalBrain
+
+fit_batch = ClinicalBrain.fit_batch
+
+def deadly_fit_batch(self, batch):
+    if self.step == 2 and sys.argv[-1].endswith("fold_2"):
+        os.kill(os.getpid(), signal.SIGKILL)
+    return fit_batch(self, batch)
+
+ClinicalBrain.fit_batch = deadly_fit_batch
+cli.run(train.main)
+"""
+
+
+@pytest.mark.unmeasured
+def test_a_killed_run_ends_like_an_undisturbed_one(run, tmp_path, monkeypatch):
+    corpus = make_corpus(tmp_path / "corpus")
+    csv_of(corpus, "test").unlink()
+    deadly = tmp_path / "deadly.py"
+    deadly.write_text(DEADLY)
+
+    def fork(command, **_):
+        script = Started(*command[1:])
+        return SimpleNamespace(wait=lambda: script.wait().returncode)
+
+    forking = SimpleNamespace(Popen=fork, DEVNULL=None)
+    monkeypatch.setattr(cross_validation, "subprocess", forking)
+    options = ("--n_folds=2", *SMALL, "--number_of_epochs=1", "--audit=False")
+    real = {"train": cross_validate.TRAIN, "yaml": TRAIN_YAML}
+    kill = real | {"train": (sys.executable, str(deadly))}
+    assert run(corpus, *options, **kill) == 137
+    repeat = tmp_path / "out" / "repeat_1"
+    first = snapshot(repeat / "fold_1")
+    assert first and not (repeat / "fold_2" / "metrics.json").exists()
+    assert run(corpus, *options, **real) == 0
+    names = ("predictions.csv", "metrics.json", "repeat_1/fold_2/predictions.csv")
+    killed = [(tmp_path / "out" / name).read_bytes() for name in names]
+    shutil.rmtree(repeat / "fold_2")
+    assert run(corpus, *options, **real) == 0
+    assert [(tmp_path / "out" / name).read_bytes() for name in names] == killed
+    assert snapshot(repeat / "fold_1") == first
+    uids = [row["uid"] for row in read_csv(repeat / "predictions.csv")]
+    assert sorted(uids) == sorted(uid for uid in pooled(corpus) for _ in LABELS)
