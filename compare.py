@@ -9,6 +9,8 @@ less that of B is printed, with an interval by subject and a p-value, and writte
 output file. Labels that only one of them has are named and left out.
 """
 
+import pandas as pd
+
 from local.storage import first_look  # before what loads PyTorch
 
 if __name__ == "__main__":
@@ -88,13 +90,8 @@ def _predictions_file(experiment):
     return str(path)
 
 
-def _read(address, split):
-    """The predictions of one split; of test where none is named and there are several.
-
-    Returns
-    -------
-    pandas.DataFrame
-    """
+def _read(address, split) -> pd.DataFrame:
+    """The predictions of a split; of test where none is named and there are several."""
     file = Storage.of({}).file(address)
     with told_as(address, file):
         table = read_predictions(file)
@@ -114,8 +111,6 @@ def _read(address, split):
 def _names(addresses):
     """What both are called: the ends of their paths, as short as they differ.
 
-    Example
-    -------
     >>> _names(["/results/a/1986/predictions.csv", "/results/b/1986/predictions.csv"])
     ['a/1986', 'b/1986']
     """

@@ -4,6 +4,7 @@ import contextlib
 import csv
 import filecmp
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 from local.utils.errors import UserError
@@ -11,25 +12,15 @@ from local.utils.files import folder_beside
 
 
 @contextlib.contextmanager
-def new_corpus(corpus_folder):
+def new_corpus(corpus_folder: str | Path):
     """Lends a temporary folder beside the corpus folder and renames it at the end.
 
     An existing corpus with exactly the same content is left as it is.
 
-    Arguments
-    ---------
-    corpus_folder : str or Path
-        Where the corpus shall be; missing, empty or the same corpus.
+    corpus_folder: Where the corpus shall be; missing, empty or the same corpus.
 
-    Yields
-    ------
-    folder : Path
-        The folder to write into.
-
-    Raises
-    ------
-    UserError
-        If the corpus folder has other content. Nothing is changed then.
+    Yields folder: Path: The folder to write into.
+    Raises UserError: if the corpus folder has other content. Nothing is changed then.
     """
     corpus_folder = Path(corpus_folder).resolve()
     if corpus_folder.exists() and not corpus_folder.is_dir():
@@ -50,34 +41,24 @@ def new_corpus(corpus_folder):
             )
 
 
-def write_metadata(folder, encoding, sample_rate_hz, **others):
+def write_metadata(folder: Path, encoding: str, sample_rate_hz: int, **others):
     """Writes a recording's metadata.json.
 
-    Arguments
-    ---------
-    folder : Path
-        The recording's folder.
-    encoding : str
-        E.g. "WAV".
-    sample_rate_hz : int
-        As in the audio file's header.
-    **others
-        Any other keys.
+    folder: The recording's folder.
+    encoding: E.g. "WAV".
+    sample_rate_hz: As in the audio file's header.
+    **others: Any other keys.
     """
     metadata = {"encoding": encoding, "sample_rate_hz": sample_rate_hz, **others}
     content = json.dumps(metadata, ensure_ascii=False) + "\n"
     (folder / "metadata.json").write_text(content, encoding="utf-8")
 
 
-def write_rows(path, rows):
+def write_rows(path: Path, rows: Sequence[dict]):
     """Writes a CSV.
 
-    Arguments
-    ---------
-    path : Path
-        The file; its folder is made.
-    rows : sequence of dict
-        At least one; its keys are the columns.
+    path: The file; its folder is made.
+    rows: At least one; its keys are the columns.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w", encoding="utf-8", newline="") as file:

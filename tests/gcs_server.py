@@ -98,29 +98,20 @@ class Fault:
 class FaultProxy(ThreadingHTTPServer):
     """An HTTP proxy in front of the emulator, for STORAGE_EMULATOR_HOST.
 
-    Arguments
-    ---------
-    upstream : (str, int)
-        Host and port of the emulator.
-
-    Attributes
-    ----------
-    latency_s : float
-        Waited before each request, without holding up others.
-    page_size : int
-        Objects per page of a listing, at most.
-    requests : collections.Counter
-        Requests by kind; `bytes_sent` the bytes of bodies sent to clients.
-    paths : list of str
-        Every request's path and query, in order; of an upload also the object's name.
-    injected : collections.Counter
-        Faults by what they were.
+    upstream: Host and port of the emulator.
+    latency_s (float): Waited before each request, without holding up others.
+    page_size (int): Objects per page of a listing, at most.
+    requests (collections.Counter): Requests by kind; `bytes_sent` the bytes of bodies
+        sent to clients.
+    paths (list of str): Every request's path and query, in order; of an upload also the
+        object's name.
+    injected (collections.Counter): Faults by what they were.
     """
 
     daemon_threads = True
     request_queue_size = 256  # the default of 5 makes parallel clients wait a second
 
-    def __init__(self, upstream):
+    def __init__(self, upstream: tuple[str, int]):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.upstream = upstream
         self.url = f"http://127.0.0.1:{self.server_port}"
@@ -335,15 +326,11 @@ def _refusal(status, fault=None):
 class BucketServer:
     """The emulator with a proxy in front of it.
 
-    Arguments
-    ---------
-    emulator : gcp_storage_emulator.server.Server
-        Running.
-    proxy : FaultProxy
-        Running.
+    emulator (gcp_storage_emulator.server.Server): Running.
+    proxy: Running.
     """
 
-    def __init__(self, emulator, proxy):
+    def __init__(self, emulator, proxy: FaultProxy):
         self.proxy, self._emulator = proxy, emulator
         host, port = proxy.upstream
         # past the proxy: what a test prepares and looks up is neither counted nor hit

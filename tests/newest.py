@@ -13,6 +13,7 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -48,8 +49,6 @@ def main(python):
 def locked(text):
     """The version of each package in the text of a lock file.
 
-    Example
-    -------
     >>> locked("# made\\nnumpy==2.4.6 \\\\\\n    --hash=sha256:0\\nav==1 ; x\\n")
     {'numpy': '2.4.6', 'av': '1'}
     """
@@ -59,8 +58,6 @@ def locked(text):
 def differing(newest, pinned):
     """[newest, pinned] of each package that the two have in different versions.
 
-    Example
-    -------
     >>> differing({"a": "2", "b": "1", "c": "1"}, {"a": "1", "b": "1"})
     {'a': ['2', '1']}
     """
@@ -68,21 +65,11 @@ def differing(newest, pinned):
     return {k: [newest[k], pinned[k]] for k in both if newest[k] != pinned[k]}
 
 
-def first_to_break(names, works):
+def first_to_break(names: list[str], works: Callable) -> str:
     """The first name with which, after all before it, things no longer work.
 
-    Arguments
-    ---------
-    names : list of str
-    works : callable
-        Takes some of the names; True of none of them, False of all.
+    works: Takes some of the names; True of none of them, False of all.
 
-    Returns
-    -------
-    str
-
-    Example
-    -------
     >>> first_to_break(list("abcde"), lambda names: "c" not in names)
     'c'
     """

@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -63,22 +64,14 @@ SMALL = (
 )
 
 
-def run_script(*arguments, folder=ROOT, launcher=None):
+def run_script(*arguments, folder: Path = ROOT, launcher: Sequence[str] | None = None):
     """Run a script of the recipe.
 
-    Arguments
-    ---------
-    *arguments : str or Path
-        Script and options.
-    folder : Path
-        Where to run it.
-    launcher : sequence of str, optional
-        Options of an interpreter of its own, before the script.
+    *arguments (str or Path): Script and options.
+    folder: Where to run it.
+    launcher: Options of an interpreter of its own, before the script.
 
-    Returns
-    -------
-    subprocess.CompletedProcess
-        With text in stdout and stderr.
+    Returns subprocess.CompletedProcess: With text in stdout and stderr.
     """
     if launcher is None:
         return Started(*arguments, folder=folder).wait()
@@ -97,21 +90,13 @@ def run_script(*arguments, folder=ROOT, launcher=None):
 class Started:
     """A script that runs, as subprocess.Popen's, without loading the libraries again.
 
-    Arguments
-    ---------
-    *arguments : str or Path
-        Script and options.
-    folder : Path
-        Where to run it.
-    **environment : str
-        What its environment has beside that of this process.
-
-    Attributes
-    ----------
-    process : multiprocessing.Process
+    *arguments (str or Path): Script and options.
+    folder: Where to run it.
+    **environment (str): What its environment has beside that of this process.
+    process: multiprocessing.Process
     """
 
-    def __init__(self, *arguments, folder=ROOT, **environment):
+    def __init__(self, *arguments, folder: Path = ROOT, **environment):
         self.args = [str(argument) for argument in arguments]
         self._outputs = tempfile.TemporaryDirectory()
         self._texts = [Path(self._outputs.name) / name for name in ("out", "error")]

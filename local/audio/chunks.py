@@ -19,22 +19,14 @@ MAX_CHUNKS = 100_000
 class Chunks:
     """How a container is made of chunks.
 
-    Arguments
-    ---------
-    first : int
-        Position of the first one.
-    n_name, n_length : int
-        Bytes of a chunk's name and of its length, which precede its content.
-    order : str
-        Of the length: "little" or "big".
-    sound : bytes
-        How the name of the chunk begins that holds the samples.
-    n_empty : int
-        Length of that chunk without samples.
-    n_own : int
-        Bytes that the length counts beside the content.
-    align : int
-        Chunks begin at multiples of it.
+    first (int): Position of the first one.
+    n_name, n_length (int): Bytes of a chunk's name and of its length, which precede its
+        content.
+    order (str): Of the length: "little" or "big".
+    sound (bytes): How the name of the chunk begins that holds the samples.
+    n_empty (int): Length of that chunk without samples.
+    n_own (int): Bytes that the length counts beside the content.
+    align (int): Chunks begin at multiples of it.
     """
 
     first: int

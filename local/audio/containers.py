@@ -38,25 +38,14 @@ EBML_CONTENT = rb".{1,8}B[\x82\x86\xf2\xf3\xf7]"
 MAX_PIECES = 1000
 
 
-def pieces(path):
+def pieces(path: Path) -> list[Piece]:
     """The recordings that a file holds, one behind the other.
 
-    Arguments
-    ---------
-    path : Path
-        The file.
+    path: The file.
 
-    Returns
-    -------
-    list of Piece
-        At least one, if it isn't empty.
-
-    Raises
-    ------
-    BadRecording
-        If there are more than anybody joins.
-    OSError
-        If the file can't be read.
+    Returns: At least one, if it isn't empty.
+    Raises BadRecording: if there are more than anybody joins.
+    Raises OSError: if the file can't be read.
     """
     found = []
     with path.open("rb") as file:

@@ -49,30 +49,19 @@ UNKNOWN_FRAMES = 1 << 62
 class AudioInfo:
     """What a file's header says.
 
-    Arguments
-    ---------
-    sample_rate : int
-        In Hz.
-    channels : int
-        Number of channels.
-    n_samples : int
-        Samples per channel.
-    format : str
-        The container: "WAV", "MP3", "mov,mp4,m4a,3gp,3g2,mj2", …
-    codec : str
-        The encoding within: "PCM_16", "MPEG_LAYER_III", "aac", …
-    reader : str
-        The library that reads it: "soundfile" or "pyav".
-    is_promise : bool
-        Whether the header states `n_samples`; otherwise it is an estimate.
-    piece : containers.Piece
-        Which part of the file it is about.
-    track : int
-        Which of FFmpeg's streams is read.
-    parts : tuple of AudioInfo
-        The recordings of a file that was joined of several; empty for most.
-    warnings : list of str
-        What is odd about the file; decoding may add to it.
+    sample_rate (int): In Hz.
+    channels (int): Number of channels.
+    n_samples (int): Samples per channel.
+    format (str): The container: "WAV", "MP3", "mov,mp4,m4a,3gp,3g2,mj2", …
+    codec (str): The encoding within: "PCM_16", "MPEG_LAYER_III", "aac", …
+    reader (str): The library that reads it: "soundfile" or "pyav".
+    is_promise (bool): Whether the header states `n_samples`; otherwise it is an
+        estimate.
+    piece (containers.Piece): Which part of the file it is about.
+    track (int): Which of FFmpeg's streams is read.
+    parts (tuple of AudioInfo): The recordings of a file that was joined of several;
+        empty for most.
+    warnings (list of str): What is odd about the file; decoding may add to it.
     """
 
     sample_rate: int
@@ -88,24 +77,14 @@ class AudioInfo:
     warnings: list = field(default_factory=list)
 
 
-def probe(path):
+def probe(path: str | Path) -> AudioInfo:
     """Reads an audio file's header.
 
-    Arguments
-    ---------
-    path : str or Path
-        The audio file.
+    path: The audio file.
 
-    Returns
-    -------
-    info : AudioInfo
-        What the header says.
-
-    Raises
-    ------
-    BadRecording
-        If the file is missing, empty or no audio that anything here reads, or if its
-        header tells of more than the limits above.
+    Returns info: What the header says.
+    Raises BadRecording: if the file is missing, empty or no audio that anything here
+        reads, or if its header tells of more than the limits above.
     """
     path = Path(path)
     with reasons_named(path):
@@ -185,34 +164,25 @@ def _probe(path, piece):
     )
 
 
-def blocks(path, info, backend, start_s=None, end_s=None):
+def blocks(
+    path: Path,
+    info: AudioInfo,
+    backend: str,
+    start_s: float | None = None,
+    end_s: float | None = None,
+):
     """Yields at least one block of a file's segment, and finds truncated files.
 
-    Arguments
-    ---------
-    path : Path
-        The audio file.
-    info : AudioInfo
-        From `probe`.
-    backend : str
-        "soundfile" or "librosa".
-    start_s, end_s : float or None
-        The segment in seconds; None is the beginning or the end.
+    path: The audio file.
+    info: From `probe`.
+    backend: "soundfile" or "librosa".
+    start_s, end_s: The segment in seconds; None is the beginning or the end.
 
-    Yields
-    ------
-    position : int
-        Number of the block's first sample in the file.
-    samples : np.ndarray
-        float32 [channels, samples].
-    rate : int
-        In Hz.
-
-    Raises
-    ------
-    BadRecording
-        If the file can't be decoded, is truncated or empty, or if the segment
-        reaches beyond its end.
+    Yields position: int: Number of the block's first sample in the file.
+    Yields samples: np.ndarray: float32 [channels, samples].
+    Yields rate: int: In Hz.
+    Raises BadRecording: if the file can't be decoded, is truncated or empty, or if the
+        segment reaches beyond its end.
     """
     if backend not in BACKENDS:
         raise ValueError(f"backend should be one of {BACKENDS}, found {backend!r}")
@@ -266,13 +236,10 @@ def _decoded(path, part, backend, start_s):
 
 
 @contextlib.contextmanager
-def reasons_named(path):
+def reasons_named(path: Path):
     """Turns what the libraries raise into BadRecording.
 
-    Arguments
-    ---------
-    path : Path
-        The file that the message names.
+    path: The file that the message names.
     """
     try:
         yield

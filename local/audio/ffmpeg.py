@@ -38,26 +38,15 @@ def _opened_by_ffmpeg(source):
         yield container
 
 
-def read_header(source, name):
+def read_header(source, name: str) -> dict:
     """Chooses a track, and reads what the container tells of it.
 
-    Arguments
-    ---------
-    source : str or file object
-    name : str
-        The file's, for messages.
+    source: str or file object
+    name: The file's, for messages.
 
-    Returns
-    -------
-    dict
-        Arguments of `decoding.AudioInfo`.
-
-    Raises
-    ------
-    BadRecording
-        If there is no audio track that can be decoded.
-    av.FFmpegError
-        If it is no container that FFmpeg reads.
+    Returns: Arguments of `decoding.AudioInfo`.
+    Raises BadRecording: if there is no audio track that can be decoded.
+    Raises FFmpegError: if it is no container that FFmpeg reads.
     """
     with _opened_by_ffmpeg(source) as container:
         stream, warnings = _choose_track(container, name)
@@ -141,37 +130,22 @@ def _stated_duration_s(container, stream):
     return (container.duration or 0) / av.time_base, False
 
 
-def decoded_blocks(source, name, track, warnings):
+def decoded_blocks(source, name: str, track: int, warnings: list[str]):
     """Decodes a track to its end.
 
     The sound of a video is placed on the video's clock, with silence where there is
     none; audio files begin with their first sample.
 
-    Arguments
-    ---------
-    source : str or file object
-    name : str
-        The file's, for messages.
-    track : int
-        Number of the stream.
-    warnings : list of str
-        What is odd is added to it.
+    source: str or file object
+    name: The file's, for messages.
+    track: Number of the stream.
+    warnings: What is odd is added to it.
 
-    Yields
-    ------
-    position : int
-        Number of the block's first sample.
-    samples : np.ndarray
-        float32 [channels, samples].
-    rate : int
-        In Hz.
-
-    Raises
-    ------
-    BadRecording
-        If the container ends before the time that it tells of.
-    av.FFmpegError
-        If it can't be decoded.
+    Yields position: int: Number of the block's first sample.
+    Yields samples: np.ndarray: float32 [channels, samples].
+    Yields rate: int: In Hz.
+    Raises BadRecording: if the container ends before the time that it tells of.
+    Raises FFmpegError: if it can't be decoded.
     """
     with _opened_by_ffmpeg(source) as container:
         clock = _Clock(_zero_s(container), warnings)

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -24,30 +25,20 @@ LOW_MIXED_SHARE = 0.5
 class RecordingReport:
     """What `inspect_recording` found; levels are relative to full scale.
 
-    Arguments
-    ---------
-    waveform : str
-        Name of the file.
-    format, codec : str
-        As in `decoding.AudioInfo`.
-    sample_rate : int
-        In Hz, of the file.
-    channels : int
-        Number of channels of the file.
-    duration_s : float
-        Seconds of the segment, from the samples that were really decoded.
-    metadata_sample_rate : float or None
-        In Hz, what metadata.json says, if there is one.
-    peak : float
-        Largest magnitude in the channels used, before they are mixed.
-    level_dbfs : float
-        RMS of the mono signal; -3.01 for a sine of full scale.
-    clipped_share : float
-        Share of the samples of the channels used that are at full scale.
-    silent_share : float
-        Share of frames of 25 ms of the mono signal below -60 dBFS.
-    warnings : tuple of str
-        What is odd about it, but no reason not to use it.
+    waveform (str): Name of the file.
+    format, codec (str): As in `decoding.AudioInfo`.
+    sample_rate (int): In Hz, of the file.
+    channels (int): Number of channels of the file.
+    duration_s (float): Seconds of the segment, from the samples that were really
+        decoded.
+    metadata_sample_rate (float or None): In Hz, what metadata.json says, if there is
+        one.
+    peak (float): Largest magnitude in the channels used, before they are mixed.
+    level_dbfs (float): RMS of the mono signal; -3.01 for a sine of full scale.
+    clipped_share (float): Share of the samples of the channels used that are at full
+        scale.
+    silent_share (float): Share of frames of 25 ms of the mono signal below -60 dBFS.
+    warnings (tuple of str): What is odd about it, but no reason not to use it.
     """
 
     waveform: str
@@ -65,36 +56,25 @@ class RecordingReport:
 
 
 def inspect_recording(
-    files,
+    files: dict[str, Path],
     *,
     backend="soundfile",
     mono="mean",
     channel=None,
     start_s=None,
     end_s=None,
-    min_duration_s=0.1,
+    min_duration_s: float = 0.1,
     sample_rate=16000,
-):
+) -> RecordingReport:
     """Decodes a whole recording once, block by block, and says what it is like.
 
-    Arguments
-    ---------
-    files : dict of str to Path
-        The recording's, by name.
-    backend, mono, channel, start_s, end_s, sample_rate
-        As in `audio.load_recording`.
-    min_duration_s : float
-        What is shorter can't be used.
+    files: The recording's, by name.
+    backend, mono, channel, start_s, end_s, sample_rate: As in `audio.load_recording`.
+    min_duration_s: What is shorter can't be used.
 
-    Returns
-    -------
-    report : RecordingReport
-
-    Raises
-    ------
-    BadRecording
-        If it can't be read, is truncated, too short or silent, if it holds NaN
-        or infinity, or if the segment reaches beyond its end.
+    Returns report.
+    Raises BadRecording: if it can't be read, is truncated, too short or silent, if it
+        holds NaN or infinity, or if the segment reaches beyond its end.
     """
     metadata = loading.read_metadata(files)
     path = loading.find_waveform(files, metadata)

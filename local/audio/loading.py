@@ -34,31 +34,19 @@ RESAMPLED_BLOCK = 1 << 22
 def is_recording_file(name):
     """Whether a file of this name is a part of a recording.
 
-    Example
-    -------
     >>> [is_recording_file(name) for name in ("waveform.wav", "metadata.json", "x.txt")]
     [True, True, False]
     """
     return name == METADATA or name.startswith("waveform.")
 
 
-def recording_files(folder):
+def recording_files(folder: str | Path) -> dict[str, Path]:
     """The files of a recording on disk.
 
-    Arguments
-    ---------
-    folder : str or Path
-        The recording's folder.
+    folder: The recording's folder.
 
-    Returns
-    -------
-    dict of str to Path
-        By name.
-
-    Raises
-    ------
-    BadRecording
-        If there is no such folder, or it can't be read.
+    Returns: By name.
+    Raises BadRecording: if there is no such folder, or it can't be read.
     """
     folder = Path(folder)
     with reasons_named(folder):
@@ -75,25 +63,15 @@ def recording_files(folder):
     raise BadRecording(f"there is no folder {folder}")
 
 
-def read_metadata(files):
+def read_metadata(files: dict[str, Path]) -> dict:
     """Reads a recording's metadata.json.
 
-    Arguments
-    ---------
-    files : dict of str to Path
-        The recording's, by name.
+    files: The recording's, by name.
 
-    Returns
-    -------
-    metadata : dict
-        At least with "encoding"; empty where there is no such file, and the audio
-        file's header says it all.
-
-    Raises
-    ------
-    BadRecording
-        If the file is too large, not a JSON object in UTF-8, or without
-        "encoding".
+    Returns metadata: At least with "encoding"; empty where there is no such file, and
+        the audio file's header says it all.
+    Raises BadRecording: if the file is too large, not a JSON object in UTF-8, or
+        without "encoding".
     """
     path = files.get(METADATA)
     if path is None:
@@ -124,25 +102,15 @@ def read_metadata(files):
     return metadata
 
 
-def find_waveform(files, metadata):
+def find_waveform(files: dict[str, Path], metadata: dict) -> Path:
     """Finds a recording's audio file.
 
-    Arguments
-    ---------
-    files : dict of str to Path
-        The recording's, by name.
-    metadata : dict
-        From `read_metadata`.
+    files: The recording's, by name.
+    metadata: From `read_metadata`.
 
-    Returns
-    -------
-    path : Path
-        `waveform.<encoding in lower case>`, else the only `waveform.*`.
-
-    Raises
-    ------
-    BadRecording
-        If there is none, or several and none is named after the encoding.
+    Returns path: `waveform.<encoding in lower case>`, else the only `waveform.*`.
+    Raises BadRecording: if there is none, or several and none is named after the
+        encoding.
     """
     encoding = metadata.get("encoding")
     named = f"waveform.{encoding.strip().lower()}" if encoding else None
@@ -170,34 +138,26 @@ def find_waveform(files, metadata):
     )
 
 
-def decode(path, backend="soundfile", start_s=None, end_s=None):
+def decode(
+    path: str | Path,
+    backend: str = "soundfile",
+    start_s: float | None = None,
+    end_s: float | None = None,
+) -> tuple[torch.Tensor, int]:
     """Decodes an audio file, or a segment of it, at its own rate.
 
     Integers become floats in [-1, 1). MP3 and what libsndfile can't read, FFmpeg does,
     with either backend. Uncompressed files and FLAC are read from `start_s` on,
     others decoded from their beginning.
 
-    Arguments
-    ---------
-    path : str or Path
-        The audio file.
-    backend : str
-        "soundfile" or "librosa".
-    start_s, end_s : float or None
-        The segment in seconds; None is the beginning or the end.
+    path: The audio file.
+    backend: "soundfile" or "librosa".
+    start_s, end_s: The segment in seconds; None is the beginning or the end.
 
-    Returns
-    -------
-    waveform : torch.Tensor
-        float32 [channels, samples].
-    sample_rate : int
-        In Hz.
-
-    Raises
-    ------
-    BadRecording
-        If the file can't be read, is truncated or empty, or if the segment
-        reaches beyond its end.
+    Returns waveform: float32 [channels, samples].
+    Returns sample_rate: In Hz.
+    Raises BadRecording: if the file can't be read, is truncated or empty, or if the
+        segment reaches beyond its end.
     """
     path = Path(path)
     decoded = list(blocks(path, probe(path), backend, start_s, end_s))
@@ -206,30 +166,18 @@ def decode(path, backend="soundfile", start_s=None, end_s=None):
     return torch.from_numpy(np.ascontiguousarray(samples)), decoded[0][2]
 
 
-def to_mono(waveform, channel=None, how="mean"):
+def to_mono(
+    waveform: torch.Tensor, channel: int | None = None, how: str = "mean"
+) -> torch.Tensor:
     """Mixes channels, or picks one.
 
-    Arguments
-    ---------
-    waveform : torch.Tensor
-        [channels, samples]
-    channel : int or None
-        The channel to pick, from 0; None mixes all.
-    how : str
-        "mean" or "sum".
+    waveform: [channels, samples]
+    channel: The channel to pick, from 0; None mixes all.
+    how: "mean" or "sum".
 
-    Returns
-    -------
-    waveform : torch.Tensor
-        [samples]
+    Returns waveform: [samples]
+    Raises BadRecording: if there is no such channel.
 
-    Raises
-    ------
-    BadRecording
-        If there is no such channel.
-
-    Example
-    -------
     >>> to_mono(torch.tensor([[1.0, 0.0], [0.0, -1.0]]))
     tensor([ 0.5000, -0.5000])
     >>> to_mono(torch.tensor([[1.0, 0.0], [0.0, -1.0]]), channel=1)
@@ -243,28 +191,18 @@ def to_mono(waveform, channel=None, how="mean"):
     return used.mean(dim=0) if how == "mean" else used.sum(dim=0)
 
 
-def resample(waveform, orig_rate, new_rate):
+def resample(waveform: torch.Tensor, orig_rate: int, new_rate: int) -> torch.Tensor:
     """Resamples with torchaudio's defaults, or leaves the rate alone.
 
     Rates without a large common divisor (44099 and 16000 Hz) need a kernel of
     gigabytes there; soxr resamples those, at its high quality.
 
-    Arguments
-    ---------
-    waveform : torch.Tensor
-        float32 [..., samples]
-    orig_rate : int
-        The waveform's rate in Hz.
-    new_rate : int
-        The wanted rate in Hz; 0 leaves it alone.
+    waveform: float32 [..., samples]
+    orig_rate: The waveform's rate in Hz.
+    new_rate: The wanted rate in Hz; 0 leaves it alone.
 
-    Returns
-    -------
-    waveform : torch.Tensor
-        float32 [..., ceil(samples * new_rate / orig_rate)]
+    Returns waveform: float32 [..., ceil(samples * new_rate / orig_rate)]
 
-    Example
-    -------
     >>> resample(torch.zeros(2, 44100), 44100, 16000).shape
     torch.Size([2, 16000])
     """
@@ -282,46 +220,30 @@ def resample(waveform, orig_rate, new_rate):
 
 
 def load_recording(
-    files,
-    metadata,
+    files: dict[str, Path],
+    metadata: dict,
     *,
-    sample_rate=16000,
-    backend="soundfile",
-    mono="mean",
-    channel=None,
-    start_s=None,
-    end_s=None,
-):
+    sample_rate: int = 16000,
+    backend: str = "soundfile",
+    mono: str = "mean",
+    channel: int | None = None,
+    start_s: float | None = None,
+    end_s: float | None = None,
+) -> torch.Tensor:
     """Loads a recording as a mono waveform: decode, mix, resample.
 
     The rate in the audio file's header counts, not the one in metadata.json.
 
-    Arguments
-    ---------
-    files : dict of str to Path
-        The recording's, by name.
-    metadata : dict
-        From `read_metadata`.
-    sample_rate : int
-        The wanted rate in Hz; 0 leaves the file's own.
-    backend : str
-        "soundfile" or "librosa".
-    mono : str
-        How channels are mixed: "mean" or "sum".
-    channel : int or None
-        The only channel to use, from 0; None mixes all.
-    start_s, end_s : float or None
-        The segment in seconds; None is the beginning or the end.
+    files: The recording's, by name.
+    metadata: From `read_metadata`.
+    sample_rate: The wanted rate in Hz; 0 leaves the file's own.
+    backend: "soundfile" or "librosa".
+    mono: How channels are mixed: "mean" or "sum".
+    channel: The only channel to use, from 0; None mixes all.
+    start_s, end_s: The segment in seconds; None is the beginning or the end.
 
-    Returns
-    -------
-    waveform : torch.Tensor
-        float32 [samples]
-
-    Raises
-    ------
-    BadRecording
-        As `find_waveform`, `decode` and `to_mono` do.
+    Returns waveform: float32 [samples]
+    Raises BadRecording: as `find_waveform`, `decode` and `to_mono` do.
     """
     path = find_waveform(files, metadata)
     # Mixed block by block, so that many channels need no more memory than one.
@@ -333,26 +255,13 @@ def load_recording(
     return resample(waveform, decoded[0][1], sample_rate)
 
 
-def channels_used(n_channels, channel):
+def channels_used(n_channels: int, channel: int | None) -> slice:
     """Which of a recording's channels are used, as a slice.
 
-    Arguments
-    ---------
-    n_channels : int
-    channel : int or None
-        The only channel to use, from 0; None uses all.
+    channel: The only channel to use, from 0; None uses all.
 
-    Returns
-    -------
-    slice
+    Raises BadRecording: if there is no such channel.
 
-    Raises
-    ------
-    BadRecording
-        If there is no such channel.
-
-    Example
-    -------
     >>> channels_used(2, None), channels_used(2, 1)
     (slice(None, None, None), slice(1, 2, None))
     """

@@ -13,22 +13,14 @@ BIT_RATES = {
 }
 
 
-def mpeg_frame(header):
+def mpeg_frame(header: bytes) -> tuple[int, ...] | None:
     """What the header of a frame of MPEG audio tells.
 
-    Arguments
-    ---------
-    header : bytes
-        The frame's first four.
+    header: The frame's first four.
 
-    Returns
-    -------
-    tuple of int, or None
-        Bytes and samples per channel of the frame, bytes before what its first one may
-        tell; None if it is no such frame, of layer I or of free format.
+    Returns: Bytes and samples per channel of the frame, bytes before what its first one
+        may tell; None if it is no such frame, of layer I or of free format.
 
-    Example
-    -------
     >>> mpeg_frame(b"\\xff\\xfb\\x90\\xc0")  # 128 kbit/s, 44.1 kHz, mono
     (417, 1152, 21)
     """

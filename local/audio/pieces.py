@@ -4,6 +4,7 @@ import io
 import mmap
 import re
 from dataclasses import dataclass
+from pathlib import Path
 
 #: Lengths of so many bytes are, from here on, what a recorder that was never closed,
 #: or a pipe, leaves there: "unknown", not a promise.
@@ -18,28 +19,20 @@ NOT_CLOSED = "a header that was never completed: the file is read to its end"
 class Piece:
     """A recording within a file; most files hold one.
 
-    Arguments
-    ---------
-    start, end : int
-        Its first byte in the file, and the first one behind it.
-    position : int or None
-        Where its samples begin; None where the container doesn't tell.
-    promised : int or None
-        How many bytes of samples its header tells of.
-    is_sound : bool
-        Whether `promised` counts samples, rather than some part of the file.
-    n_more : int
-        Bytes behind them that are neither chunks nor zeros.
-    patch : tuple or None
-        (position, bytes): the length, where its header doesn't tell it.
-    needs_ffmpeg : bool
-        Whether libsndfile would read a part of it for all there is.
-    is_whole : bool
-        Whether it is the file as it is.
-    n_samples : int or None
-        Samples per channel that its header tells of, where it doesn't tell of bytes.
-    warning : str
-        What is odd about it.
+    start, end (int): Its first byte in the file, and the first one behind it.
+    position (int or None): Where its samples begin; None where the container doesn't
+        tell.
+    promised (int or None): How many bytes of samples its header tells of.
+    is_sound (bool): Whether `promised` counts samples, rather than some part of the
+        file.
+    n_more (int): Bytes behind them that are neither chunks nor zeros.
+    patch (tuple or None): (position, bytes): the length, where its header doesn't tell
+        it.
+    needs_ffmpeg (bool): Whether libsndfile would read a part of it for all there is.
+    is_whole (bool): Whether it is the file as it is.
+    n_samples (int or None): Samples per channel that its header tells of, where it
+        doesn't tell of bytes.
+    warning (str): What is odd about it.
     """
 
     start: int
@@ -63,14 +56,10 @@ class Piece:
 class Excerpt(io.RawIOBase):
     """A piece of a file as a file of its own, with its length written in.
 
-    Arguments
-    ---------
-    path : Path
-        The file.
-    piece : Piece
+    path: The file.
     """
 
-    def __init__(self, path, piece):
+    def __init__(self, path: Path, piece: Piece):
         self._file = path.open("rb")
         self._piece = piece
         self._position = 0

@@ -17,27 +17,18 @@ from local.utils.keyed_random import keyed_generator, uniform
 class Transform(torch.nn.Module):
     """A change of one recording, made with a probability.
 
-    Arguments
-    ---------
-    probability : float
-        Share of recordings that are changed, 0 (off) to 1.
-    **ranges : (low, high) or float
-        Ranges that parameters are drawn from, checked here and kept as attributes;
-        a single number is always drawn.
+    probability: Share of recordings that are changed, 0 (off) to 1.
+    **ranges ((low, high) or float): Ranges that parameters are drawn from, checked here
+        and kept as attributes; a single number is always drawn.
 
-    Raises
-    ------
-    ValueError
-        For a probability outside 0 to 1 or a range that is none.
+    Raises ValueError: for a probability outside 0 to 1 or a range that is none.
 
-    Example
-    -------
     >>> transform = Transform(0.5, gain_range=3, snr_range=[10, 30])
     >>> transform.gain_range, transform.snr_range
     ((3.0, 3.0), (10.0, 30.0))
     """
 
-    def __init__(self, probability, **ranges):
+    def __init__(self, probability: float, **ranges):
         super().__init__()
         if not 0 <= probability <= 1:
             raise ValueError(
@@ -52,19 +43,12 @@ class Transform(torch.nn.Module):
         """What it is called, which its random numbers are keyed by."""
         return type(self).__name__
 
-    def require(self, name, lowest=-math.inf, highest=math.inf):
+    def require(self, name: str, lowest: float = -math.inf, highest: float = math.inf):
         """Refuse a range that leaves the values a transform can work with.
 
-        Arguments
-        ---------
-        name : str
-            The range's, as given to the constructor.
-        lowest, highest : float
+        name: The range's, as given to the constructor.
 
-        Raises
-        ------
-        ValueError
-            If the range goes below `lowest` or above `highest`.
+        Raises ValueError: if the range goes below `lowest` or above `highest`.
         """
         low, high = getattr(self, name)
         if lowest <= low and high <= highest:
@@ -74,20 +58,15 @@ class Transform(torch.nn.Module):
             limits = f"be {lowest:g} or more"
         raise ValueError(f"{type(self).__name__}: {name} must {limits}: {[low, high]}")
 
-    def forward(self, waveform, generator):
+    def forward(
+        self, waveform: torch.Tensor, generator: torch.Generator
+    ) -> torch.Tensor:
         """Change one recording, or not.
 
-        Arguments
-        ---------
-        waveform : torch.Tensor
-            [time]
-        generator : torch.Generator
-            Where every random number comes from.
+        waveform: [time]
+        generator: Where every random number comes from.
 
-        Returns
-        -------
-        torch.Tensor
-            [time]; may be of another length. A recording without samples stays so.
+        Returns: [time]; may be of another length. A recording without samples stays so.
         """
         # in this order: what is off draws nothing
         if not self.probability or uniform(0, 1, generator) >= self.probability:
@@ -124,15 +103,8 @@ class Augmentation(torch.nn.Module):
     Every transform draws from a generator of its own, keyed by its name: one more, or
     one that is switched on, leaves the draws of the others as they are.
 
-    Arguments
-    ---------
-    transforms : list of Transform
-    seed : int
-    min_samples : int
-        A change that would leave less than this is not made.
+    min_samples: A change that would leave less than this is not made.
 
-    Example
-    -------
     >>> from local.augment.waveform import Speed
     >>> augment = Augmentation([Speed(1.0, (0.5, 0.5))], seed=1)
     >>> waveforms, lengths = augment(
@@ -142,7 +114,7 @@ class Augmentation(torch.nn.Module):
     (torch.Size([2, 2000]), tensor([1.0000, 0.5000]))
     """
 
-    def __init__(self, transforms, seed, min_samples=0):
+    def __init__(self, transforms: list[Transform], seed: int, min_samples: int = 0):
         super().__init__()
         self.transforms = torch.nn.ModuleList(transforms)
         names = [transform.name for transform in transforms]
@@ -152,24 +124,20 @@ class Augmentation(torch.nn.Module):
 
     # resampling is a convolution, which autocast would do in half precision
     @fwd_default_precision(cast_inputs=torch.float32)
-    def forward(self, waveforms, lengths, uids, epoch):
+    def forward(
+        self,
+        waveforms: torch.Tensor,
+        lengths: torch.Tensor,
+        uids: list[str],
+        epoch: int,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """Augment a batch.
 
-        Arguments
-        ---------
-        waveforms : torch.Tensor
-            [batch, time]
-        lengths : torch.Tensor
-            Relative, [batch].
-        uids : list of str
-        epoch : int
+        waveforms: [batch, time]
+        lengths: Relative, [batch].
 
-        Returns
-        -------
-        waveforms : torch.Tensor
-            [batch, time]
-        lengths : torch.Tensor
-            Relative, [batch].
+        Returns waveforms: [batch, time]
+        Returns lengths: Relative, [batch].
         """
         if not any(transform.probability for transform in self.transforms):
             return waveforms, lengths

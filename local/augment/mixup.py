@@ -13,23 +13,13 @@ class Mixup(torch.nn.Module):
     The recording's share is drawn from Beta(10, 10), near one half. A label that is
     not rated in one of the two is not rated in the mixture.
 
-    Arguments
-    ---------
-    probability : float
-        Share of recordings that are mixed, 0 (off) to 1.
-    equal_level : bool
-        Bring the other recording to the level (root mean square) of this one first, so
-        that what is heard of each is what the labels say. False mixes the samples as
-        they are.
-    seed : int
+    probability: Share of recordings that are mixed, 0 (off) to 1.
+    equal_level: Bring the other recording to the level (root mean square) of this one
+        first, so that what is heard of each is what the labels say. False mixes the
+        samples as they are.
 
-    Raises
-    ------
-    ValueError
-        For a probability outside 0 to 1.
+    Raises ValueError: for a probability outside 0 to 1.
 
-    Example
-    -------
     >>> mixup = Mixup(1.0, equal_level=False, seed=1)
     >>> batch = torch.eye(2), torch.ones(2), ["a", "b"]
     >>> waveforms = mixup(*batch, epoch=1)
@@ -41,7 +31,7 @@ class Mixup(torch.nn.Module):
     #: Both parameters of the Beta distribution, from the original project.
     ALPHA = 10
 
-    def __init__(self, probability, equal_level, seed):
+    def __init__(self, probability: float, equal_level: bool, seed: int):
         super().__init__()
         if not 0 <= probability <= 1:
             raise ValueError(f"mixup must lie in 0 to 1: {probability}")
@@ -49,24 +39,21 @@ class Mixup(torch.nn.Module):
         self.equal_level = equal_level
         self.seed = seed
 
-    def forward(self, waveforms, lengths, uids, epoch):
+    def forward(
+        self,
+        waveforms: torch.Tensor,
+        lengths: torch.Tensor,
+        uids: list[str],
+        epoch: int,
+    ) -> torch.Tensor:
         """Mix the waveforms of a batch.
 
         Every recording keeps its own length: the other one is cut, or ends before it.
 
-        Arguments
-        ---------
-        waveforms : torch.Tensor
-            [batch, time]
-        lengths : torch.Tensor
-            Relative, [batch].
-        uids : list of str
-        epoch : int
+        waveforms: [batch, time]
+        lengths: Relative, [batch].
 
-        Returns
-        -------
-        torch.Tensor
-            [batch, time]
+        Returns: [batch, time]
         """
         if not self.probability:
             return waveforms
@@ -81,20 +68,14 @@ class Mixup(torch.nn.Module):
             mixed[i, : len(other)] += (1 - share) * other
         return mixed
 
-    def mix_targets(self, targets, uids, epoch):
+    def mix_targets(
+        self, targets: torch.Tensor, uids: list[str], epoch: int
+    ) -> torch.Tensor:
         """Mix the targets as `forward` mixes the waveforms of the same recordings.
 
-        Arguments
-        ---------
-        targets : torch.Tensor
-            [batch, label], NaN where not rated.
-        uids : list of str
-        epoch : int
+        targets: [batch, label], NaN where not rated.
 
-        Returns
-        -------
-        torch.Tensor
-            [batch, label]
+        Returns: [batch, label]
         """
         if not self.probability:
             return targets

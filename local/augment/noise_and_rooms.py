@@ -32,24 +32,13 @@ class Background(Transform):
     length; shorter files are repeated. Where the piece is silent, the recording
     stays as it is.
 
-    Arguments
-    ---------
-    probability : float
-    folder : str or Path or None
-        Audio files of any format, at any depth; channels are averaged. None will do
+    folder: Audio files of any format, at any depth; channels are averaged. None will do
         while the probability is 0.
-    snr_range : (float, float) or float
-        Ratio of the recording's power to the noise's in dB.
-    sample_rate : int
-        Hz; noise of another rate is resampled.
+    snr_range: Ratio of the recording's power to the noise's in dB.
+    sample_rate: Hz; noise of another rate is resampled.
 
-    Raises
-    ------
-    ValueError
-        If the folder is missing or holds no audio.
+    Raises ValueError: if the folder is missing or holds no audio.
 
-    Example
-    -------
     >>> import soundfile
     >>> folder = getfixture("tmp_path")
     >>> soundfile.write(folder / "hum.wav", torch.sin(torch.arange(800.0)), 8000)
@@ -58,7 +47,13 @@ class Background(Transform):
     torch.Size([4000])
     """
 
-    def __init__(self, probability, folder, snr_range, sample_rate):
+    def __init__(
+        self,
+        probability: float,
+        folder: str | Path | None,
+        snr_range: tuple[float, float] | float,
+        sample_rate: int,
+    ):
         super().__init__(probability, snr_range=snr_range)
         self.require("snr_range", *LEVELS_DB)
         self.sample_rate = known_rate(sample_rate, probability)
@@ -103,23 +98,13 @@ class Reverb(Transform):
     SpeechBrain's `reverberate`: the direct sound stays where it was, the sum of
     magnitudes stays the same. What rings on beyond the recording's end is cut off.
 
-    Arguments
-    ---------
-    probability : float
-    folder : str or Path or None
-        Impulse responses as audio files of any format, at any depth; of several
-        channels the first is used, since their average would be another room. None
-        will do while the probability is 0.
-    sample_rate : int
-        Hz; responses of another rate are resampled.
+    folder: Impulse responses as audio files of any format, at any depth; of several
+        channels the first is used, since their average would be another room. None will
+        do while the probability is 0.
+    sample_rate: Hz; responses of another rate are resampled.
 
-    Raises
-    ------
-    ValueError
-        If the folder is missing or holds no audio.
+    Raises ValueError: if the folder is missing or holds no audio.
 
-    Example
-    -------
     >>> import soundfile
     >>> folder = getfixture("tmp_path")
     >>> soundfile.write(folder / "echo.wav", [0.75, 0.0, 0.25], 8000, "FLOAT")
@@ -128,7 +113,7 @@ class Reverb(Transform):
     tensor([0.0000, 0.7500, 0.0000, 0.2500, 0.0000])
     """
 
-    def __init__(self, probability, folder, sample_rate):
+    def __init__(self, probability: float, folder: str | Path | None, sample_rate: int):
         super().__init__(probability)
         self.sample_rate = known_rate(sample_rate, probability)
         self.files = _audio_files(folder, "impulse responses") if probability else []

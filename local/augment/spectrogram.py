@@ -16,16 +16,9 @@ class SpectrogramMask(torch.nn.Module):
     Comes after the normalisation. Hidden cells hold the mean that their channel has in
     the recording: 0 where each recording was normalised by its own mean.
 
-    Arguments
-    ---------
-    freqm : int
-        Largest number of channels hidden; 0 = none.
-    timem : int
-        Largest number of frames hidden, and half of a recording at most; 0 = none.
-    seed : int
+    freqm: Largest number of channels hidden; 0 = none.
+    timem: Largest number of frames hidden, and half of a recording at most; 0 = none.
 
-    Example
-    -------
     >>> mask = SpectrogramMask(freqm=2, timem=3, seed=1)
     >>> features = torch.randn(1, 20, 8)
     >>> masked = mask(features, torch.ones(1), ["a"], epoch=1)
@@ -33,28 +26,21 @@ class SpectrogramMask(torch.nn.Module):
     True
     """
 
-    def __init__(self, freqm, timem, seed):
+    def __init__(self, freqm: int, timem: int, seed: int):
         super().__init__()
         if freqm < 0 or timem < 0:
             raise ValueError(f"freqm and timem must be 0 or more: {freqm}, {timem}")
         self.freqm, self.timem, self.seed = freqm, timem, seed
 
-    def forward(self, features, lengths, uids, epoch):
+    def forward(
+        self, features: torch.Tensor, lengths: torch.Tensor, uids: list[str], epoch: int
+    ) -> torch.Tensor:
         """Mask a batch.
 
-        Arguments
-        ---------
-        features : torch.Tensor
-            [batch, frame, channel]
-        lengths : torch.Tensor
-            Relative, [batch]; a span of frames lies inside its recording.
-        uids : list of str
-        epoch : int
+        features: [batch, frame, channel]
+        lengths: Relative, [batch]; a span of frames lies inside its recording.
 
-        Returns
-        -------
-        torch.Tensor
-            [batch, frame, channel]
+        Returns: [batch, frame, channel]
         """
         if not (self.freqm or self.timem):
             return features
@@ -81,26 +67,18 @@ class SpectrogramNoise(torch.nn.Module):
 
     Comes after normalisation and masks.
 
-    Arguments
-    ---------
-    noise : bool
-        Whether to do so at all.
-    noise_level : float
-        The noise is drawn from 0 to a height that is itself drawn from 0 to this, in
-        units of the normalised features.
-    noise_roll : int
-        Largest shift to either side, in frames.
-    seed : int
+    noise: Whether to do so at all.
+    noise_level: The noise is drawn from 0 to a height that is itself drawn from 0 to
+        this, in units of the normalised features.
+    noise_roll: Largest shift to either side, in frames.
 
-    Example
-    -------
     >>> noise = SpectrogramNoise(True, noise_level=0.1, noise_roll=0, seed=1)
     >>> noisy = noise(torch.zeros(1, 20, 8), torch.ones(1), ["a"], epoch=1)
     >>> bool(0 < noisy.max() < 0.1)
     True
     """
 
-    def __init__(self, noise, noise_level, noise_roll, seed):
+    def __init__(self, noise: bool, noise_level: float, noise_roll: int, seed: int):
         super().__init__()
         if noise_level < 0 or noise_roll < 0:
             raise ValueError(
@@ -110,22 +88,15 @@ class SpectrogramNoise(torch.nn.Module):
         self.noise, self.seed = noise, seed
         self.noise_level, self.noise_roll = noise_level, noise_roll
 
-    def forward(self, features, lengths, uids, epoch):
+    def forward(
+        self, features: torch.Tensor, lengths: torch.Tensor, uids: list[str], epoch: int
+    ) -> torch.Tensor:
         """Change a batch; padding stays as it is.
 
-        Arguments
-        ---------
-        features : torch.Tensor
-            [batch, frame, channel]
-        lengths : torch.Tensor
-            Relative, [batch].
-        uids : list of str
-        epoch : int
+        features: [batch, frame, channel]
+        lengths: Relative, [batch].
 
-        Returns
-        -------
-        torch.Tensor
-            [batch, frame, channel]
+        Returns: [batch, frame, channel]
         """
         if not self.noise:
             return features

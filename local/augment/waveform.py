@@ -48,22 +48,20 @@ class TimeShift(Transform):
     What leaves at one end comes in at the other: whatever a label rests on, be it
     the cough at the very end, is still there, and no silence is made up.
 
-    Arguments
-    ---------
-    probability : float
-    tshift_range : (float, float) or float
-        In s; above 0 is later.
-    sample_rate : int
-        Hz.
+    tshift_range: In s; above 0 is later.
+    sample_rate: Hz.
 
-    Example
-    -------
     >>> shift = TimeShift(1.0, 0.5, sample_rate=4)
     >>> shift(torch.arange(5.0), torch.Generator())
     tensor([3., 4., 0., 1., 2.])
     """
 
-    def __init__(self, probability, tshift_range, sample_rate):
+    def __init__(
+        self,
+        probability: float,
+        tshift_range: tuple[float, float] | float,
+        sample_rate: int,
+    ):
         super().__init__(probability, tshift_range=tshift_range)
         self.sample_rate = known_rate(sample_rate, probability)
 
@@ -76,21 +74,15 @@ class TimeShift(Transform):
 class Speed(Transform):
     """Play a recording faster or slower; pitch and formants move with the speed.
 
-    Arguments
-    ---------
-    probability : float
-    speed_range : (float, float) or float
-        Ratio of speeds: 1.1 is 10 % faster, and as much shorter. Drawn in steps of
-        0.01.
+    speed_range: Ratio of speeds: 1.1 is 10 % faster, and as much shorter. Drawn in
+        steps of 0.01.
 
-    Example
-    -------
     >>> speed = Speed(1.0, (1.25, 1.25))
     >>> speed(torch.randn(16000), torch.Generator()).shape
     torch.Size([12800])
     """
 
-    def __init__(self, probability, speed_range):
+    def __init__(self, probability: float, speed_range: tuple[float, float] | float):
         super().__init__(probability, speed_range=speed_range)
         self.require("speed_range", *RATIOS)
 
@@ -103,22 +95,21 @@ class Speed(Transform):
 class TimeStretch(Transform):
     """Speak faster or slower: the duration changes, pitch and formants stay.
 
-    Arguments
-    ---------
-    probability : float
-    stretch_range : (float, float) or float
-        Ratio of speeds, librosa's `rate`: 1.25 is 25 % faster, and as much shorter.
-    sample_rate : int
-        Hz.
+    stretch_range: Ratio of speeds, librosa's `rate`: 1.25 is 25 % faster, and as much
+        shorter.
+    sample_rate: Hz.
 
-    Example
-    -------
     >>> stretch = TimeStretch(1.0, 1.25, sample_rate=16000)
     >>> stretch(torch.randn(16000), torch.Generator()).shape
     torch.Size([12800])
     """
 
-    def __init__(self, probability, stretch_range, sample_rate):
+    def __init__(
+        self,
+        probability: float,
+        stretch_range: tuple[float, float] | float,
+        sample_rate: int,
+    ):
         super().__init__(probability, stretch_range=stretch_range)
         self.require("stretch_range", *RATIOS)
         self.sample_rate = known_rate(sample_rate, probability)
@@ -136,22 +127,17 @@ class PitchShift(Transform):
     divisor, with a kernel of gigabytes. Here the ratio comes in steps of 1/100,
     which puts the pitch up to 9 cents beside the one drawn.
 
-    Arguments
-    ---------
-    probability : float
-    pshiftn : (float, float) or float
-        In semitones; above 0 is higher.
-    sample_rate : int
-        Hz.
+    pshiftn: In semitones; above 0 is higher.
+    sample_rate: Hz.
 
-    Example
-    -------
     >>> shift = PitchShift(1.0, (-2, 2), sample_rate=16000)
     >>> shift(torch.randn(16000), torch.Generator()).shape
     torch.Size([16000])
     """
 
-    def __init__(self, probability, pshiftn, sample_rate):
+    def __init__(
+        self, probability: float, pshiftn: tuple[float, float] | float, sample_rate: int
+    ):
         super().__init__(probability, pshiftn=pshiftn)
         self.require("pshiftn", -24, 24)
         self.sample_rate = known_rate(sample_rate, probability)
@@ -208,19 +194,13 @@ def _at_length(waveform, n_samples):
 class Gain(Transform):
     """Make a recording louder or softer. Nothing is clipped.
 
-    Arguments
-    ---------
-    probability : float
-    gain_range : (float, float) or float
-        In dB.
+    gain_range: In dB.
 
-    Example
-    -------
     >>> Gain(1.0, 20)(torch.tensor([0.0, 0.1]), torch.Generator())
     tensor([0., 1.])
     """
 
-    def __init__(self, probability, gain_range):
+    def __init__(self, probability: float, gain_range: tuple[float, float] | float):
         super().__init__(probability, gain_range=gain_range)
         self.require("gain_range", *LEVELS_DB)
 
@@ -233,17 +213,11 @@ class Gain(Transform):
 class WhiteNoise(Transform):
     """Add white noise, at a signal-to-noise ratio or of a fixed level.
 
-    Arguments
-    ---------
-    probability : float
-    snr_range : (float, float) or float
-        Ratio of the recording's power to the noise's in dB; silence stays silent.
-    std_range : (float, float) or float
-        The noise's standard deviation, where 1 is full scale. Exactly one of the
+    snr_range: Ratio of the recording's power to the noise's in dB; silence stays
+        silent.
+    std_range: The noise's standard deviation, where 1 is full scale. Exactly one of the
         two is given.
 
-    Example
-    -------
     >>> noise = WhiteNoise(1.0, (20, 20))
     >>> clean = torch.sin(torch.arange(16000.0))
     >>> added = noise(clean, torch.Generator()) - clean
@@ -251,7 +225,12 @@ class WhiteNoise(Transform):
     20
     """
 
-    def __init__(self, probability, snr_range=None, std_range=None):
+    def __init__(
+        self,
+        probability: float,
+        snr_range: tuple[float, float] | float | None = None,
+        std_range: tuple[float, float] | float | None = None,
+    ):
         given = {"snr_range": snr_range, "std_range": std_range}
         given = {name: bounds for name, bounds in given.items() if bounds is not None}
         if len(given) != 1:
@@ -283,22 +262,20 @@ class EdgeSilence(Transform):
     Recordings that end in their own room noise otherwise never show a model what
     silence below that noise looks like.
 
-    Arguments
-    ---------
-    probability : float
-    silence_range : (float, float) or float
-        Length of the silence at either end in s.
-    sample_rate : int
-        Hz.
+    silence_range: Length of the silence at either end in s.
+    sample_rate: Hz.
 
-    Example
-    -------
     >>> silence = EdgeSilence(1.0, (0.5, 0.5), sample_rate=4)
     >>> silence(torch.ones(3), torch.Generator())
     tensor([0., 0., 1., 1., 1., 0., 0.])
     """
 
-    def __init__(self, probability, silence_range, sample_rate):
+    def __init__(
+        self,
+        probability: float,
+        silence_range: tuple[float, float] | float,
+        sample_rate: int,
+    ):
         super().__init__(probability, silence_range=silence_range)
         self.require("silence_range", 0, 60)
         self.sample_rate = known_rate(sample_rate, probability)
@@ -326,22 +303,16 @@ class SpeechBrainTransform(Transform):
     module makes a NaN of it (`DropFreq` at 0 Hz). Codecs that can't encode at the
     module's rate are left out with a warning: Opus takes 8, 12, 16, 24 and 48 kHz.
 
-    Arguments
-    ---------
-    probability : float
-    module : torch.nn.Module
-        [batch, time] → [batch, time]; if its `forward` has an argument `lengths`,
+    module: [batch, time] → [batch, time]; if its `forward` has an argument `lengths`,
         it gets relative lengths of 1.
 
-    Example
-    -------
     >>> chunk = DropChunk(drop_length_low=9, drop_length_high=9, drop_count_high=1)
     >>> drop = SpeechBrainTransform(1.0, chunk)
     >>> int(drop(torch.ones(100), torch.Generator()).sum())
     91
     """
 
-    def __init__(self, probability, module):
+    def __init__(self, probability: float, module: torch.nn.Module):
         super().__init__(probability)
         self.module = module
         self.takes_lengths = "lengths" in inspect.signature(module.forward).parameters

@@ -1,6 +1,8 @@
 """Audio files of any name as recordings, without folders or metadata of their own."""
 
 from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
 
 import pandas as pd
 
@@ -21,13 +23,10 @@ HIDDEN = "hidden or deleted"
 class FileRecordings(FolderRecordings):
     """Recordings that are files.
 
-    Arguments
-    ---------
-    paths : dict of str to Path
-        By the recording's name, as `find_audio` gives them.
+    paths: By the recording's name, as `find_audio` gives them.
     """
 
-    def __init__(self, paths):
+    def __init__(self, paths: dict[str, Path]):
         self._paths = paths
 
     def read(self, name, use):
@@ -40,25 +39,15 @@ class FileRecordings(FolderRecordings):
         return use({f"waveform{path.suffix}": path})
 
 
-def find_audio(paths):
+def find_audio(paths: list[Path]):
     """The audio files that are named, and those in the folders that are named.
 
-    Arguments
-    ---------
-    paths : list of Path
-
-    Returns
-    -------
-    found : dict of str to Path
-        By name: the path as text, without what is not UTF-8.
-    skipped : collections.Counter
-        How many files of the folders were not taken, by suffix; `HIDDEN` is for those
-        that are hidden, or in a hidden folder or the trash.
-
-    Raises
-    ------
-    UserError
-        Naming all paths that are not there, and all folders without audio files.
+    Returns found: By name: the path as text, without what is not UTF-8.
+    Returns skipped: collections.Counter: How many files of the folders were not taken,
+        by suffix; `HIDDEN` is for those that are hidden, or in a hidden folder or the
+        trash.
+    Raises UserError: naming all paths that are not there, and all folders without audio
+        files.
     """
     found, skipped, problems = {}, Counter(), []
     for path in paths:
@@ -82,17 +71,11 @@ def _name(path):
     return str(path).encode(errors="backslashreplace").decode()
 
 
-def files_table(names):
+def files_table(names: Iterable[str]) -> pd.DataFrame:
     """The files as a table that `manifests.build_manifest` takes.
 
-    Arguments
-    ---------
-    names : iterable of str
-
-    Returns
-    -------
-    pandas.DataFrame
-        `uid` and `audio` (both the name), and empty `start_s`, `end_s` and `channel`.
+    Returns: `uid` and `audio` (both the name), and empty `start_s`, `end_s` and
+        `channel`.
     """
     table = pd.DataFrame({"uid": list(names), "audio": list(names)})
     return table.assign(start_s="", end_s="", channel="")

@@ -11,6 +11,7 @@
 
 import dataclasses
 import re
+from collections.abc import Iterable
 
 import numpy as np
 import pandas as pd
@@ -30,16 +31,10 @@ SEXES = {"female": "f", "woman": "f", "w": "f", "male": "m", "man": "m"}
 
 @dataclasses.dataclass(frozen=True)
 class Contradiction:
-    """Subjects who contradict themselves in the same way.
-
-    Attributes
-    ----------
-    what : str
-    subjects : list of str
-    """
+    """Subjects who contradict themselves in the same way."""
 
     what: str
-    subjects: list
+    subjects: list[str]
 
     @property
     def counted(self):
@@ -57,22 +52,14 @@ def named(subjects):
     return ", ".join([*map(printable, subjects[:MAX_NAMED]), *more])
 
 
-def contradictions(manifests, labels):
+def contradictions(
+    manifests: Iterable[pd.DataFrame], labels: list[str]
+) -> list[Contradiction]:
     """Subjects who may be two people.
 
-    Arguments
-    ---------
-    manifests : iterable of pandas.DataFrame
-        With `subject`, and maybe `session`, sex, gender and age in any case.
-    labels : list of str
-        Columns that hold 0, 1 or NaN.
+    manifests: With `subject`, and maybe `session`, sex, gender and age in any case.
+    labels: Columns that hold 0, 1 or NaN.
 
-    Returns
-    -------
-    list of Contradiction
-
-    Example
-    -------
     >>> manifest = pd.DataFrame({"subject": ["p", "p", "q"], "Sex": ["F", "male", ""]})
     >>> print(*contradictions([manifest], []))
     1 subject with several values of 'Sex': one code for two people? p

@@ -3,10 +3,12 @@
 import dataclasses
 from pathlib import Path, PurePosixPath
 
+import pandas as pd
+
 from local.data import splits
 from local.storage import gcs
 from local.storage.addresses import absolute, is_remote, joined, last_name, parent
-from local.storage.inputs import told_as
+from local.storage.inputs import Storage, told_as
 from local.utils.errors import UserError
 from local.utils.spelling import alike
 from local.utils.text_io import read_text
@@ -21,25 +23,15 @@ OTHER_NAMES = ("valid.csv", "validation.csv", "dev.csv")
 EXCLUDED = "excluded_subjects.txt"
 
 
-def corpus_addresses(values):
+def corpus_addresses(values: dict) -> dict[str, str]:
     """Where the parts of a corpus lie, joined from the folder or named each.
 
-    Arguments
-    ---------
-    values : dict
-        `corpus_folder`, `data_folder`, `study`, `split_folder`, `labels_file`.
+    values: `corpus_folder`, `data_folder`, `study`, `split_folder`, `labels_file`.
 
-    Returns
-    -------
-    dict of str to str
-        `data_folder`, `split_folder` and `labels_file`: absolute paths, or addresses
-        of a bucket.
-
-    Raises
-    ------
-    UserError
-        If a part is neither given nor below `corpus_folder`, or `study` leads out of
-        `data_folder`.
+    Returns: `data_folder`, `split_folder` and `labels_file`: absolute paths, or
+        addresses of a bucket.
+    Raises UserError: if a part is neither given nor below `corpus_folder`, or `study`
+        leads out of `data_folder`.
     """
     defaults = {
         "data_folder": "audio",
@@ -70,22 +62,12 @@ def corpus_addresses(values):
     return found
 
 
-def dataset_name(values, addresses):
+def dataset_name(values: dict, addresses: dict[str, str]) -> str:
     """What a data set is called unless it is given: its folder's name.
 
-    Arguments
-    ---------
-    values : dict
-        With `corpus_folder`, which may be None.
-    addresses : dict of str to str
-        As `corpus_addresses` gives them.
+    values: With `corpus_folder`, which may be None.
+    addresses: As `corpus_addresses` gives them.
 
-    Returns
-    -------
-    str
-
-    Example
-    -------
     >>> addresses = {"data_folder": "/data/aphasia/audio"}
     >>> dataset_name({"corpus_folder": None}, addresses)
     'aphasia'
@@ -110,24 +92,14 @@ def check_dataset_name(name):
         raise UserError(f"dataset_name must be the name of a folder, found {name!r}.")
 
 
-def split_files(values, storage):
+def split_files(values: dict, storage: Storage) -> dict[str, Path]:
     """Local copies of the split files.
 
-    Arguments
-    ---------
-    values : dict
-        `split_folder` and `data_folder`.
-    storage : storage.Storage
+    values: `split_folder` and `data_folder`.
 
-    Returns
-    -------
-    dict of str to Path
-        Name of the split → CSV; `valid` only if there is one.
-
-    Raises
-    ------
-    UserError
-        Naming all that is not there: the data folder, train.csv, test.csv.
+    Returns: Name of the split → CSV; `valid` only if there is one.
+    Raises UserError: naming all that is not there: the data folder, train.csv,
+        test.csv.
     """
     folder = storage.folder(values["split_folder"], SPLITS.__contains__)
     files = {split: folder / name for name, split in SPLITS.items()}
@@ -148,15 +120,11 @@ def split_files(values, storage):
     return files
 
 
-def note_misnamed(files, notes):
+def note_misnamed(files: dict[str, Path], notes: list[str]):
     """Tell of a CSV that may have been meant for val.csv, and is not read.
 
-    Arguments
-    ---------
-    files : dict of str to Path
-        As `split_files` gives them.
-    notes : list of str
-        Gets what there is to tell.
+    files: As `split_files` gives them.
+    notes: Gets what there is to tell.
     """
     folder = files["train"].parent
     there = [name for name in OTHER_NAMES if (folder / name).is_file()]
@@ -167,24 +135,12 @@ def note_misnamed(files, notes):
         )
 
 
-def local_split(split_csv, values, storage):
+def local_split(split_csv: str, values: dict, storage: Storage) -> Path:
     """A local copy of one CSV whose recordings are in `data_folder`.
 
-    Arguments
-    ---------
-    split_csv : str
-    values : dict
-        With `data_folder`.
-    storage : storage.Storage
+    values: With `data_folder`.
 
-    Returns
-    -------
-    Path
-
-    Raises
-    ------
-    UserError
-        Naming what is not there, the file or the data folder.
+    Raises UserError: naming what is not there, the file or the data folder.
     """
     if not values["data_folder"]:
         raise UserError(
@@ -221,54 +177,42 @@ def _may_be_there(data_folder):
 class Exclusions:
     """Subjects whose consent is withdrawn, and their recordings.
 
-    Attributes
-    ----------
-    subjects : set of str
-    uids : set of str
-        Their recordings by the corpus's own CSVs: a table for extraction need not
+    uids: Their recordings by the corpus's own CSVs: a table for extraction need not
         name subjects.
-    recordings : set of str
-        Folders of the recordings that were left out.
-    left_out : set of str
-        Their uids.
+    recordings: Folders of the recordings that were left out.
+    left_out: Their uids.
     """
 
-    subjects: set
-    uids: set
-    recordings: set = dataclasses.field(default_factory=set)
-    left_out: set = dataclasses.field(default_factory=set)
+    subjects: set[str]
+    uids: set[str]
+    recordings: set[str] = dataclasses.field(default_factory=set)
+    left_out: set[str] = dataclasses.field(default_factory=set)
 
-    def are_among(self, subjects):
+    def are_among(self, subjects: pd.Series) -> pd.Series:
         """Whether each of some subjects is excluded, also if spelt a little otherwise.
 
-        Arguments
-        ---------
-        subjects : pandas.Series of str
+        subjects: of str
 
-        Returns
-        -------
-        pandas.Series of bool
+        Returns: of bool
         """
         return subjects.map(alike).isin({alike(subject) for subject in self.subjects})
 
-    def leave_out(self, table, targets, name, notes):
+    def leave_out(
+        self,
+        table: pd.DataFrame,
+        targets: pd.DataFrame | None,
+        name: str,
+        notes: list[str],
+    ) -> tuple[pd.DataFrame, pd.DataFrame | None]:
         """Leave out their recordings.
 
-        Arguments
-        ---------
-        table : pandas.DataFrame
-            With `uid` and `subject`.
-        targets : pandas.DataFrame or None
-            Of the same rows.
-        name : str
-            What the table is called in the note.
-        notes : list of str
-            A note with the number of recordings is added to it, if there are any.
+        table: With `uid` and `subject`.
+        targets: Of the same rows.
+        name: What the table is called in the note.
+        notes: A note with the number of recordings is added to it, if there are any.
 
-        Returns
-        -------
-        table : pandas.DataFrame
-        targets : pandas.DataFrame or None
+        Returns table.
+        Returns targets.
         """
         kept = ~(self.are_among(table["subject"]) | table["uid"].isin(self.uids))
         if not kept.all():
@@ -282,32 +226,21 @@ class Exclusions:
         return table, targets
 
 
-def find_exclusions(values, storage, notes, own_data=True):
+def find_exclusions(
+    values: dict, storage: Storage, notes: list[str], own_data: bool = True
+) -> Exclusions:
     """Who is left out, by the files beside labels.txt and beside the data folder.
 
     Where a `split_csv` is all that is known of a corpus, also by those beside it and
     beside its folder.
 
-    Arguments
-    ---------
-    values : dict
-        `labels_file` (may be None), `data_folder` and `split_folder`, and maybe
+    values: `labels_file` (may be None), `data_folder` and `split_folder`, and maybe
         `split_csv`.
-    storage : storage.Storage
-    notes : list of str
-        What could not be looked at is added to it.
-    own_data : bool
-        Whether the data folder is that of the corpus that labels_file belongs to. If
-        not, labels_file may be out of reach.
+    notes: What could not be looked at is added to it.
+    own_data: Whether the data folder is that of the corpus that labels_file belongs to.
+        If not, labels_file may be out of reach.
 
-    Returns
-    -------
-    Exclusions
-
-    Raises
-    ------
-    UserError
-        If a file is no list of subjects, or may not be read.
+    Raises UserError: if a file is no list of subjects, or may not be read.
     """
     # an experiment that moved may know its data_folder only
     folders = [
@@ -340,17 +273,10 @@ def find_exclusions(values, storage, notes, own_data=True):
     return found
 
 
-def excluded_subjects(path):
+def excluded_subjects(path: Path) -> set[str]:
     """Subjects whose consent is withdrawn.
 
-    Arguments
-    ---------
-    path : Path
-        A file with one subject per line; it need not be there.
-
-    Returns
-    -------
-    set of str
+    path: A file with one subject per line; it need not be there.
     """
     if not path.exists():
         return set()
@@ -373,24 +299,15 @@ def _add_uids(excluded, split_folder, storage, notes):
             )
 
 
-def csv_tables(folder):
+def csv_tables(folder: Path):
     """The CSVs of a corpus, with whatever else of that suffix lies beside them.
 
-    Arguments
-    ---------
-    folder : Path
-        Its split folder, or a local copy.
+    folder: Its split folder, or a local copy.
 
-    Yields
-    ------
-    name : str
-    table : pandas.DataFrame or None
-        None of what is no CSV with `uid` and `subject`, unless it is called as a split.
-
-    Raises
-    ------
-    UserError
-        If a split can't be read.
+    Yields name: str
+    Yields table: pandas.DataFrame or None: None of what is no CSV with `uid` and
+        `subject`, unless it is called as a split.
+    Raises UserError: if a split can't be read.
     """
     for file in sorted(folder.glob("*.csv")):
         if not is_csv(file.name):

@@ -2,7 +2,9 @@
 
 import contextlib
 import functools
+from collections.abc import Callable
 
+import pandas as pd
 import torch
 from speechbrain.dataio.batch import PaddedBatch
 from speechbrain.dataio.dataset import DynamicItemDataset
@@ -11,6 +13,7 @@ from speechbrain.utils.data_pipeline import DynamicItem
 from local.audio import loading
 from local.data import decoded_cache, handover
 from local.data.manifests import segment
+from local.data.recordings import BucketRecordings, FolderRecordings
 from local.data.samplers import length_sorted_batches
 from local.storage.gcs import RemoteError
 from local.utils import signals
@@ -27,27 +30,17 @@ HOP_S = 0.010
 class RandomCrop:
     """Cut a random part of every recording, anew in every epoch.
 
-    Arguments
-    ---------
-    clip_length : float
-        Length of the part in s; shorter recordings stay whole, 0 leaves all whole.
-    sample_rate : int
-        Hz.
-    seed : int
+    clip_length: Length of the part in s; shorter recordings stay whole, 0 leaves all
+        whole.
+    sample_rate: Hz.
+    epoch (int): Set before an epoch's workers start.
 
-    Attributes
-    ----------
-    epoch : int
-        Set before an epoch's workers start.
-
-    Example
-    -------
     >>> crop = RandomCrop(clip_length=0.5, sample_rate=8, seed=1)
     >>> crop(torch.arange(20.0), uid="a").shape
     torch.Size([4])
     """
 
-    def __init__(self, clip_length, sample_rate, seed):
+    def __init__(self, clip_length: float, sample_rate: int, seed: int):
         if clip_length < 0:
             raise ValueError(f"clip_length must be 0 or more seconds: {clip_length}")
         self.n_samples = round(clip_length * sample_rate)
@@ -67,14 +60,16 @@ class RandomCrop:
 class RecordingsDataset(DynamicItemDataset):
     """A dataset that fetches the recordings of a batch together.
 
-    Arguments
-    ---------
-    recordings : recordings.FolderRecordings or recordings.BucketRecordings
-    data : dict
-        As `DynamicItemDataset` takes it; `recording` is the recording's name.
+    data: As `DynamicItemDataset` takes it; `recording` is the recording's name.
     """
 
-    def __init__(self, recordings, data, *args, **kwargs):
+    def __init__(
+        self,
+        recordings: FolderRecordings | BucketRecordings,
+        data: dict,
+        *args,
+        **kwargs,
+    ):
         super().__init__(data, *args, **kwargs)
         self.recordings = recordings
 
@@ -86,28 +81,25 @@ class RecordingsDataset(DynamicItemDataset):
         return [self[i] for i in indices]
 
 
-def build_dataset(manifest, labels, recordings, audio_settings, crop, features=None):
+def build_dataset(
+    manifest: pd.DataFrame,
+    labels: list[str],
+    recordings: FolderRecordings | BucketRecordings,
+    audio_settings: dict,
+    crop: Callable | None,
+    features=None,
+) -> RecordingsDataset:
     """The dataset of one split.
 
-    Arguments
-    ---------
-    manifest : pandas.DataFrame
-        As `manifests.build_manifest` gives it.
-    labels : list of str
-        Columns of the manifest that hold targets; may be empty.
-    recordings : recordings.FolderRecordings or recordings.BucketRecordings
-    audio_settings : dict
-        `sample_rate` (Hz), `audio_backend`, `mono`, `decoded_cache` (a folder, or
-        None or absent).
-    crop : callable or None
-        Takes waveform [time] and uid, gives a waveform; None leaves recordings whole.
-    features : features.RecordingFeatures, optional
-        What is to come in the place of waveforms; computed by a loader's workers.
+    manifest: As `manifests.build_manifest` gives it.
+    labels: Columns of the manifest that hold targets; may be empty.
+    audio_settings: `sample_rate` (Hz), `audio_backend`, `mono`, `decoded_cache` (a
+        folder, or None or absent).
+    crop: Takes waveform [time] and uid, gives a waveform; None leaves recordings whole.
+    features (features.RecordingFeatures, optional): What is to come in the place of
+        waveforms; computed by a loader's workers.
 
-    Returns
-    -------
-    RecordingsDataset
-        With `id`, `waveform` (float32, [time]) or `features` (float32, [frame,
+    Returns: With `id`, `waveform` (float32, [time]) or `features` (float32, [frame,
         channel]), and `target` (float32, [label], NaN where not rated; only if there
         are labels).
     """
@@ -138,10 +130,7 @@ def build_dataset(manifest, labels, recordings, audio_settings, crop, features=N
 class _Reader:
     """Reads recordings, in any process: what a worker gets is to be pickled.
 
-    Arguments
-    ---------
-    recordings, audio_settings, crop
-        As `build_dataset` takes them.
+    recordings, audio_settings, crop: As `build_dataset` takes them.
     """
 
     def __init__(self, recordings, audio_settings, crop):
@@ -191,19 +180,11 @@ def _one_message(what):
         raise RunError(f"{what}: {' '.join(str(error).split())}") from None
 
 
-def loader_kwargs(hparams, collate=PaddedBatch):
+def loader_kwargs(hparams: dict, collate: Callable = PaddedBatch) -> dict:
     """DataLoader settings for reading a split in the order of its manifest.
 
-    Arguments
-    ---------
-    hparams : dict
-        `eval_batch_size`, `num_workers`, `seed`.
-    collate : callable
-        As `workers` takes it.
-
-    Returns
-    -------
-    dict
+    hparams: `eval_batch_size`, `num_workers`, `seed`.
+    collate: As `workers` takes it.
     """
     return {
         "batch_size": hparams["eval_batch_size"] or 1,
@@ -211,21 +192,14 @@ def loader_kwargs(hparams, collate=PaddedBatch):
     }
 
 
-def scoring_loader_kwargs(manifest, hparams, device_type):
+def scoring_loader_kwargs(
+    manifest: pd.DataFrame, hparams: dict, device_type: str
+) -> dict:
     """DataLoader settings for running the model over a split, the longest first.
 
-    Arguments
-    ---------
-    manifest : pandas.DataFrame
-        Of the dataset, with `duration` (s).
-    hparams : dict
-        `eval_batch_size`, `eval_batch_frames`, `num_workers`, `seed`.
-    device_type : str
-        "cpu", "cuda", …
-
-    Returns
-    -------
-    dict
+    manifest: Of the dataset, with `duration` (s).
+    hparams: `eval_batch_size`, `eval_batch_frames`, `num_workers`, `seed`.
+    device_type: "cpu", "cuda", …
     """
     most = hparams["eval_batch_size"] or (1 if device_type == "cpu" else GPU_BATCH_SIZE)
     frames = (manifest["duration"] / HOP_S).tolist()
@@ -233,19 +207,11 @@ def scoring_loader_kwargs(manifest, hparams, device_type):
     return {"batch_sampler": batches, **workers(hparams)}
 
 
-def workers(hparams, collate=PaddedBatch):
+def workers(hparams: dict, collate: Callable = PaddedBatch) -> dict:
     """DataLoader settings of the processes that decode.
 
-    Arguments
-    ---------
-    hparams : dict
-        `num_workers`, `seed`.
-    collate : callable
-        Takes the items of a batch, gives the batch.
-
-    Returns
-    -------
-    dict
+    hparams: `num_workers`, `seed`.
+    collate: Takes the items of a batch, gives the batch.
     """
     n_workers = handover.workers_that_fit(hparams["num_workers"])
     return {

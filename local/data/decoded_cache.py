@@ -17,6 +17,7 @@ import math
 import shutil
 import struct
 import zlib
+from collections.abc import Iterable
 from pathlib import Path
 
 import av
@@ -58,22 +59,11 @@ TAG_TEXT = """Signature: 8a477f597d28d172789f06886806bc55
 LOWEST_EXPONENT = -60
 
 
-def open_cache(folder):
+def open_cache(folder: str | None) -> "DecodedCache | None":
     """The cache that a yaml's `decoded_cache` names.
 
-    Arguments
-    ---------
-    folder : str or None
-
-    Returns
-    -------
-    DecodedCache or None
-        None for None. The same one for the same folder, so that it warns once.
-
-    Raises
-    ------
-    UserError
-        If it is an address of a bucket.
+    Returns: None for None. The same one for the same folder, so that it warns once.
+    Raises UserError: if it is an address of a bucket.
     """
     return _open(local_path(folder, "decoded_cache")) if folder else None
 
@@ -89,17 +79,13 @@ class DecodedCache:
     Any number of processes may use one folder at the same time. Where it can't be
     written there is one warning, and recordings are decoded as often as they are read.
 
-    Arguments
-    ---------
-    folder : str or Path
-        Made for this user only, unless it is there: it holds recordings of patients.
+    folder: Made for this user only, unless it is there: it holds recordings of
+        patients.
 
-    Example
-    -------
     >>> DecodedCache(getfixture("tmp_path") / "cache").forget(["never seen"])
     """
 
-    def __init__(self, folder):
+    def __init__(self, folder: str | Path):
         self.folder = Path(folder)
         # in memory that dataloader workers share, so that only the first one warns
         self._is_writable = torch.ones(1, dtype=torch.bool).share_memory_()
@@ -110,29 +96,19 @@ class DecodedCache:
         except OSError as error:
             self._give_up(error)
 
-    def load(self, uid, files, metadata, **settings):
+    def load(
+        self, uid: str, files: dict[str, Path], metadata: dict, **settings
+    ) -> torch.Tensor:
         """A recording as `audio.load_recording` gives it, to 16 bits of its peak.
 
-        Arguments
-        ---------
-        uid : str
-            By which the recording can be forgotten.
-        files : dict of str to Path
-        metadata : dict
-        **settings
-            As for `audio.load_recording`.
+        uid: By which the recording can be forgotten.
+        **settings: As for `audio.load_recording`.
 
-        Returns
-        -------
-        torch.Tensor
-            float32 [samples]: multiples of a power of two, within half a step of the
-            original. The step is 2^-15 of full scale or finer, unless samples exceed
-            full scale; so recordings of 16 bits that need no resampling are unchanged.
-
-        Raises
-        ------
-        BadRecording
-            As `audio.load_recording` does.
+        Returns: float32 [samples]: multiples of a power of two, within half a step of
+            the original. The step is 2^-15 of full scale or finer, unless samples
+            exceed full scale; so recordings of 16 bits that need no resampling are
+            unchanged.
+        Raises BadRecording: as `audio.load_recording` does.
         """
         path = loading.find_waveform(files, metadata)
         with reasons_named(path):
@@ -154,14 +130,10 @@ class DecodedCache:
             self._write(entry, key, exponent, samples)
         return _waveform(samples, exponent)
 
-    def forget(self, uids):
+    def forget(self, uids: Iterable[str]):
         """Delete what is kept of recordings, whatever was made of them.
 
         The recordings themselves need not be there any more.
-
-        Arguments
-        ---------
-        uids : iterable of str
         """
         for uid in uids:
             shutil.rmtree(self._entries(uid), ignore_errors=True)
@@ -212,21 +184,13 @@ def _key(path, settings):
     return digest.digest()
 
 
-def step_exponent(waveform):
+def step_exponent(waveform: torch.Tensor) -> int | None:
     """The smallest step, a power of two, of which int16 can count to the peak.
 
-    Arguments
-    ---------
-    waveform : torch.Tensor
-        float32 [samples]
+    waveform: float32 [samples]
 
-    Returns
-    -------
-    int or None
-        The step's exponent; None if the samples are no finite numbers.
+    Returns: The step's exponent; None if the samples are no finite numbers.
 
-    Example
-    -------
     >>> step_exponent(torch.tensor([-1.0, 0.5])), step_exponent(torch.tensor([3.7]))
     (-15, -13)
     """

@@ -1,5 +1,7 @@
 """Folds over subjects, for cross-validation."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 from scipy.sparse import coo_array
@@ -16,7 +18,13 @@ MAX_FOLDS = 5
 N_DRAWS = 100
 
 
-def make_folds(table, targets, n_folds, seed, disjoint_by=("subject",)):
+def make_folds(
+    table: pd.DataFrame,
+    targets: pd.DataFrame,
+    n_folds: int,
+    seed: int,
+    disjoint_by: Sequence[str] = ("subject",),
+) -> np.ndarray:
     """Divide recordings into folds, subjects kept whole, balanced over labels.
 
     Recordings that share a value of a `disjoint_by` column, directly or through others,
@@ -26,33 +34,19 @@ def make_folds(table, targets, n_folds, seed, disjoint_by=("subject",)):
     that leaves the fewest folds with one class of a label, and of these the one whose
     folds are most alike.
 
-    Arguments
-    ---------
-    table : pandas.DataFrame
-        One row per recording, with `subject` and the columns of `disjoint_by`, all
+    table: One row per recording, with `subject` and the columns of `disjoint_by`, all
         text; an empty cell ties to nothing.
-    targets : pandas.DataFrame of float, [n_recordings, n_labels]
-        0, 1 or NaN (not rated); of a score its place in its range, from 0 to 1 (see
-        `labels.scale_targets`). Rows as in `table`.
-    n_folds : int
-        2 or more.
-    seed : int
-    disjoint_by : sequence of str
-        Columns whose values may not cross; subjects never do.
+    targets: [n_recordings, n_labels] of float, 0, 1 or NaN (not rated); of a score its
+        place in its range, from 0 to 1 (see `labels.scale_targets`). Rows as in
+        `table`.
+    n_folds: 2 or more.
+    disjoint_by: Columns whose values may not cross; subjects never do.
 
-    Returns
-    -------
-    numpy.ndarray of int, [n_recordings]
-        The fold of each recording, from 0; no fold is empty.
+    Returns: [n_recordings] of int, The fold of each recording, from 0; no fold is
+        empty.
+    Raises UserError: for a column that is not there, fewer than two folds, or fewer
+        groups than folds.
 
-    Raises
-    ------
-    UserError
-        For a column that is not there, fewer than two folds, or fewer groups than
-        folds.
-
-    Example
-    -------
     >>> table = pd.DataFrame({"subject": list("aabbcc"), "site": list("xxxxyy")})
     >>> targets = pd.DataFrame({"low": [0, 1, 0, 1, 0, 1.0]})
     >>> folds = make_folds(table, targets, 2, seed=1, disjoint_by=["site"])
@@ -107,14 +101,12 @@ def _tied(table, columns):
     return np.unique(component[: len(table)], return_inverse=True)[1]
 
 
-def _shares(subjects, targets, groups):
+def _shares(subjects, targets, groups) -> np.ndarray:
     """What each group has of all there is.
 
-    Returns
-    -------
-    numpy.ndarray [n_groups, 1 + 2 * n_labels]
-        Of the subjects, and of each label's positives and negatives. A rating of
-        a score counts as both, by its place in its range.
+    Returns: [n_groups, 1 + 2 * n_labels], Of the subjects, and of each label's
+        positives and negatives. A rating of a score counts as both, by its place in its
+        range.
     """
     n_subjects = subjects.groupby(groups).nunique().to_numpy()[:, None]
     by_group = targets.groupby(groups)
@@ -146,24 +138,16 @@ def _imbalance(draw, shares, n_folds):
     return lost, float(((loads - 1 / n_folds) ** 2).sum())
 
 
-def one_class_folds(folds, targets):
+def one_class_folds(folds: np.ndarray, targets: pd.DataFrame) -> dict[str, list[int]]:
     """The folds in which a label has one class, or none.
 
-    Arguments
-    ---------
-    folds : numpy.ndarray of int, [n_recordings]
-        As `make_folds` gives it.
-    targets : pandas.DataFrame of float, [n_recordings, n_labels]
-        As `make_folds` takes it; a score that is at one end of its range throughout
-        counts as one class.
+    folds: [n_recordings] of int, As `make_folds` gives it.
+    targets: [n_recordings, n_labels] of float, As `make_folds` takes it; a score that
+        is at one end of its range throughout counts as one class.
 
-    Returns
-    -------
-    dict of str to list of int
-        The folds of each label that has such, from 0. Nothing can be measured there.
+    Returns: The folds of each label that has such, from 0. Nothing can be measured
+        there.
 
-    Example
-    -------
     >>> targets = pd.DataFrame({"low": [0, 1, 0, 0.0], "fast": [0, 1, 1, 0.0]})
     >>> one_class_folds(np.array([0, 0, 1, 1]), targets)
     {'low': [1]}
@@ -178,21 +162,16 @@ def one_class_folds(folds, targets):
     }
 
 
-def draw_folds(targets, subjects, seed):
+def draw_folds(
+    targets: np.ndarray, subjects: np.ndarray, seed: int
+) -> np.ndarray | None:
     """Divides recordings into few folds, for one label and for models that fit fast.
 
-    Arguments
-    ---------
-    targets : numpy.ndarray [n]
-        0 or 1.
-    subjects : numpy.ndarray [n] of str
-    seed : int
+    targets: [n], 0 or 1.
+    subjects: [n] of str
 
-    Returns
-    -------
-    numpy.ndarray [n] of int or None
-        The fold of each recording: 5 folds, or as many as there are subjects with
-        positives or with negatives; None with one of those.
+    Returns: [n] of int, The fold of each recording: 5 folds, or as many as there are
+        subjects with positives or with negatives; None with one of those.
     """
     n_folds = min(
         MAX_FOLDS, *(len(set(subjects[targets == value])) for value in (0, 1))

@@ -8,6 +8,7 @@ import functools
 import logging
 import os
 import pickle
+from collections.abc import Callable
 
 import torch
 
@@ -32,18 +33,13 @@ ON_THEIR_WAY = 4
 class Handover:
     """A dataloader's `collate_fn`, whose batches go by a pipe where memory is scarce.
 
-    Arguments
-    ---------
-    collate : callable
-        Takes the items of a batch, a list of dict, and gives the batch; picklable.
+    collate: Takes the items of a batch, a list of dict, and gives the batch; picklable.
 
-    Example
-    -------
     >>> Handover(len)([{"waveform": torch.zeros(3)}])
     1
     """
 
-    def __init__(self, collate):
+    def __init__(self, collate: Callable):
         self.collate = collate
 
     def __call__(self, items):
@@ -88,18 +84,12 @@ def _shared_memory():
     return found.f_blocks * found.f_frsize, found.f_bavail * found.f_frsize
 
 
-def workers_that_fit(n_workers):
+def workers_that_fit(n_workers: int) -> int:
     """As many workers as there is shared memory for, with a warning if that is little.
 
-    Arguments
-    ---------
-    n_workers : int
-        Processes that are to decode.
+    n_workers: Processes that are to decode.
 
-    Returns
-    -------
-    int
-        As many or fewer; 0: none but the one that asks.
+    Returns: As many or fewer; 0: none but the one that asks.
     """
     total, free = _shared_memory()
     n_fit = int(min(n_workers, free // WORKER_BYTES))

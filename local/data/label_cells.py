@@ -3,6 +3,7 @@
 import dataclasses
 import difflib
 import math
+from collections.abc import Iterable
 
 import numpy as np
 import pandas as pd
@@ -23,33 +24,22 @@ WORDS = {
 class CellCodes:
     """What cells mean beside numbers.
 
-    Attributes
-    ----------
-    missing : frozenset of str
-        Codes for "not rated", beside `NOT_RATED`.
-    values : dict of str to dict
-        Column → code → number, or NaN for "not rated".
-    given : dict
-        The settings that all this is made of.
+    missing: Codes for "not rated", beside `NOT_RATED`.
+    values: Column → code → number, or NaN for "not rated".
+    given: The settings that all this is made of.
     """
 
     missing: frozenset = frozenset()
-    values: dict = dataclasses.field(default_factory=dict)
+    values: dict[str, dict] = dataclasses.field(default_factory=dict)
     given: dict = dataclasses.field(default_factory=dict)
 
     @classmethod
-    def of(cls, values):
+    def of(cls, values: dict):
         """As a yaml's `missing_values` and `label_values` say.
 
-        Arguments
-        ---------
-        values : dict
-            Of a yaml; either may be None or absent, as in experiments made earlier.
+        values: Of a yaml; either may be None or absent, as in experiments made earlier.
 
-        Raises
-        ------
-        UserError
-            Naming every entry of `label_values` that can't be used.
+        Raises UserError: naming every entry of `label_values` that can't be used.
         """
         missing_values = list(values.get("missing_values") or ())
         label_values = dict(values.get("label_values") or {})
@@ -75,18 +65,12 @@ class CellCodes:
             )
         return cls(frozenset(missing), numbers, given)
 
-    def unused(self, labels, columns, name):
+    def unused(
+        self, labels: Iterable[str], columns: Iterable[str], name: str
+    ) -> list[Problem]:
         """Entries of `label_values` for what is neither a label nor a column.
 
-        Arguments
-        ---------
-        labels, columns : iterable of str
-        name : str
-            The file's name.
-
-        Returns
-        -------
-        list of Problem
+        name: The file's name.
         """
         places = [
             Place(column, name) for column in self.values if column not in columns
@@ -100,23 +84,13 @@ class CellCodes:
         own = dict.fromkeys(columns, self.values.get(label, {}))
         return dataclasses.replace(self, values={**own, **self.values})
 
-    def number(self, cell, column, has_words):
+    def number(self, cell: str, column: str, has_words: bool):
         """What a cell says: a number, or NaN for "not rated".
 
-        Arguments
-        ---------
-        cell : str
-        column : str
-        has_words : bool
-            Whether `WORDS` count.
+        has_words: Whether `WORDS` count.
 
-        Raises
-        ------
-        ValueError
-            If it says nothing.
+        Raises ValueError: if it says nothing.
 
-        Example
-        -------
         >>> codes = CellCodes.of({"label_values": {"low": {"present": 1, 9: None}}})
         >>> codes.number("Present", "low", False), codes.number("9.0", "low", True)
         (1.0, nan)
@@ -157,29 +131,24 @@ def _numbers(entry):
     return found
 
 
-def targets_from_table(table, labels, types, derived_labels, codes, name):
+def targets_from_table(
+    table: pd.DataFrame,
+    labels: list[str],
+    types: dict[str, LabelType],
+    derived_labels: dict[str, list[str]],
+    codes: CellCodes,
+    name: str,
+) -> tuple[pd.DataFrame, list[str | Problem]]:
     """Read the targets of every row of a split's CSV.
 
-    Arguments
-    ---------
-    table : pandas.DataFrame
-        One row per recording, all cells text; its index is what rows are called.
-    labels : list of str
-    types : dict of str to LabelType
-    derived_labels : dict of str to list of str
-        Label → source columns: 1 if any source is above 0; otherwise not rated if
-        any source is; otherwise 0. A label that is itself a column is not derived,
-        one that is derived must be binary.
-    codes : CellCodes
-    name : str
-        The file's name, for messages.
+    table: One row per recording, all cells text; its index is what rows are called.
+    derived_labels: Label → source columns: 1 if any source is above 0; otherwise not
+        rated if any source is; otherwise 0. A label that is itself a column is not
+        derived, one that is derived must be binary.
+    name: The file's name, for messages.
 
-    Returns
-    -------
-    targets : pandas.DataFrame
-        One column of float per label, NaN where not rated.
-    problems : list of (str or problems.Problem)
-        Everything that can't be read.
+    Returns targets: One column of float per label, NaN where not rated.
+    Returns problems: Everything that can't be read.
     """
     derived_labels = derived_labels or {}
     problems = [

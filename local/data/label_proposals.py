@@ -52,17 +52,10 @@ def number_in(cell):
 class WrongCells(Problem):
     """Cells of a label's column that say nothing, and what would make them.
 
-    Attributes
-    ----------
-    column : str
-        The label, or what it is derived from.
-    allowed : LabelType
-    given : dict
-        The settings that there are.
-    fine : frozenset of float
-        What the column's other cells say.
-    may_be_scale : bool
-        Whether `label_types` can be given for it.
+    column: The label, or what it is derived from.
+    given: The settings that there are.
+    fine: What the column's other cells say.
+    may_be_scale: Whether `label_types` can be given for it.
     """
 
     column: str = ""

@@ -2,6 +2,10 @@
 
 import dataclasses
 import math
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
 
 from local.utils.errors import UserError
 from local.utils.text_io import read_text
@@ -15,25 +19,12 @@ EXAMPLE = (
 )
 
 
-def read_label_groups(labels_file):
+def read_label_groups(labels_file: Path) -> list[list[str]]:
     """Read labels.txt: one line per classifier head, names separated by commas.
 
-    Arguments
-    ---------
-    labels_file : Path
+    Returns: The labels of each head, in the order of the file.
+    Raises UserError: for a missing or empty file, an empty name or a label named twice.
 
-    Returns
-    -------
-    list of list of str
-        The labels of each head, in the order of the file.
-
-    Raises
-    ------
-    UserError
-        For a missing or empty file, an empty name or a label named twice.
-
-    Example
-    -------
     >>> file = getfixture("tmp_path") / "labels.txt"
     >>> _ = file.write_text("slow rate,breakdowns\\nrapid rate, strained\\n")
     >>> read_label_groups(file)
@@ -65,8 +56,6 @@ def read_label_groups(labels_file):
 def flatten(groups):
     """The labels of all heads in one list, in the order of the logits.
 
-    Example
-    -------
     >>> flatten([["a", "b"], ["c"]])
     ['a', 'b', 'c']
     """
@@ -81,43 +70,24 @@ def _repeated(values):
 class LabelType:
     """What the cells of a label's column may hold, and what is learned of them.
 
-    Attributes
-    ----------
-    type : str
-        ``binary`` (0 or 1), ``ordinal`` (a scale, positive from a value on) or
+    type: ``binary`` (0 or 1), ``ordinal`` (a scale, positive from a value on) or
         ``score`` (a number).
-    range : tuple of float
-        Lowest and highest value allowed.
-    positive_from : float or None
-        The lowest value that counts as positive; None where nothing does.
-    is_score : bool
-        Whether the value itself is learned, and not whether it is positive.
+    range: Lowest and highest value allowed.
+    positive_from: The lowest value that counts as positive; None where nothing does.
+    is_score: Whether the value itself is learned, and not whether it is positive.
     """
 
     type: str = "binary"
-    range: tuple = (0.0, 1.0)
+    range: tuple[float, ...] = (0.0, 1.0)
     positive_from: float | None = 1.0
     is_score: bool = False
 
-    def target(self, value):
+    def target(self, value: float) -> float:
         """The training target of a rating.
 
-        Arguments
-        ---------
-        value : float
+        Returns: 0 or 1, or of a score the value itself.
+        Raises ValueError: if the value is outside what this type allows.
 
-        Returns
-        -------
-        float
-            0 or 1, or of a score the value itself.
-
-        Raises
-        ------
-        ValueError
-            If the value is outside what this type allows.
-
-        Example
-        -------
         >>> LabelType("ordinal", (0.0, 4.0), 2.0).target(3)
         1.0
         >>> LabelType("score", (0.0, 100.0), None, is_score=True).target(37.5)
@@ -136,26 +106,16 @@ class LabelType:
         return f"the range {self.range[0]:g} to {self.range[1]:g}"
 
 
-def parse_label_types(label_types, labels, loss="bce"):
+def parse_label_types(
+    label_types: dict[str, dict], labels: list[str], loss: str = "bce"
+) -> dict[str, LabelType]:
     """Check the yaml key ``label_types``.
 
-    Arguments
-    ---------
-    label_types : dict of str to dict
-        As `EXAMPLE` shows; labels that it does not name are binary.
-    labels : list of str
-        All labels.
-    loss : str
-        As in the yaml: with ``mse`` every label is learned as a score.
+    label_types: As `EXAMPLE` shows; labels that it does not name are binary.
+    labels: All labels.
+    loss: As in the yaml: with ``mse`` every label is learned as a score.
 
-    Returns
-    -------
-    dict of str to LabelType
-
-    Raises
-    ------
-    UserError
-        Naming every entry that can't be used.
+    Raises UserError: naming every entry that can't be used.
     """
     all_scores = loss == "mse"
     types = {label: LabelType(is_score=all_scores) for label in labels}
@@ -215,22 +175,15 @@ def _range(bounds):
         raise ValueError(f"range must be two numbers, found {bounds!r}") from error
 
 
-def label_ranges(types, labels):
+def label_ranges(
+    types: dict[str, LabelType], labels: list[str]
+) -> list[list[float] | None]:
     """The range of each label that is learned as a score.
 
-    Arguments
-    ---------
-    types : dict of str to LabelType
-    labels : list of str
-        All labels, in the order of the logits.
+    labels: All labels, in the order of the logits.
 
-    Returns
-    -------
-    list of (list of float or None)
-        [low, high] of a score, None of a label that is 0 or 1.
+    Returns: [low, high] of a score, None of a label that is 0 or 1.
 
-    Example
-    -------
     >>> types = parse_label_types({"b": {"type": "score", "range": [0, 9]}}, ["a", "b"])
     >>> label_ranges(types, ["a", "b"])
     [None, [0.0, 9.0]]
@@ -240,22 +193,14 @@ def label_ranges(types, labels):
     ]
 
 
-def score_labels(labels, label_ranges):
+def score_labels(
+    labels: list[str], label_ranges: list[list[float] | None] | None
+) -> list[str]:
     """The labels that are learned as scores.
 
-    Arguments
-    ---------
-    labels : list of str
-        All labels, in the order of the logits.
-    label_ranges : list of (list of float or None) or None
-        As the function of this name gives it; None: there are no scores.
+    labels: All labels, in the order of the logits.
+    label_ranges: As the function of this name gives it; None: there are no scores.
 
-    Returns
-    -------
-    list of str
-
-    Example
-    -------
     >>> score_labels(["a", "b"], [None, [0.0, 9.0]])
     ['b']
     """
@@ -263,22 +208,16 @@ def score_labels(labels, label_ranges):
     return [name for name, bounds in zip(labels, ranges, strict=True) if bounds]
 
 
-def scale_targets(targets, label_ranges):
+def scale_targets(
+    targets: pd.DataFrame, label_ranges: list[list[float] | None]
+) -> pd.DataFrame:
     """Scores by their place in their range, so that labels can be compared.
 
-    Arguments
-    ---------
-    targets : pandas.DataFrame of float, [n_recordings, n_labels]
-    label_ranges : list of (list of float or None)
-        [low, high] of each label that is a score, None of the others.
+    targets: [n_recordings, n_labels] of float
+    label_ranges: [low, high] of each label that is a score, None of the others.
 
-    Returns
-    -------
-    pandas.DataFrame
-        Each score as 0 to 1 of its range; other labels as they are.
+    Returns: Each score as 0 to 1 of its range; other labels as they are.
 
-    Example
-    -------
     >>> import pandas as pd
     >>> targets = pd.DataFrame({"a": [1.0, 0.0], "b": [3.0, None]})
     >>> scale_targets(targets, [None, [1.0, 5.0]]).to_numpy().tolist()
@@ -291,16 +230,11 @@ def scale_targets(targets, label_ranges):
     return scaled
 
 
-def why_one_class(targets):
+def why_one_class(targets: np.ndarray):
     """Why classes can't be told apart in rated targets; None if they can.
 
-    Arguments
-    ---------
-    targets : numpy.ndarray [n]
-        0 or 1.
+    targets: [n], 0 or 1.
 
-    Example
-    -------
     >>> from numpy import array
     >>> why_one_class(array([1, 1]))
     'only one class: all 2 rated recordings are positive'

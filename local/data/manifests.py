@@ -7,6 +7,7 @@ like, whose it is, the targets (empty = not rated), and the CSV's other columns.
 import itertools
 import re
 from collections import Counter
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -15,6 +16,7 @@ import pandas as pd
 from local.audio import inspection
 from local.data import splits
 from local.data.labels import score_labels
+from local.data.recordings import BucketRecordings, FolderRecordings
 from local.utils import threads
 from local.utils.errors import BadRecording, UserError
 from local.utils.files import atomic_write
@@ -51,30 +53,26 @@ SEGMENT = ("start_s", "end_s", "channel")
 RESERVED = ("ID", "duration", "recording", "uid", *splits.OPTIONAL_COLUMNS, *MEASURED)
 
 
-def build_manifest(table, targets, recordings, values, notes, title):
+def build_manifest(
+    table: pd.DataFrame,
+    targets: pd.DataFrame | None,
+    recordings: FolderRecordings | BucketRecordings,
+    values: dict,
+    notes: list[str],
+    title: str,
+) -> tuple[pd.DataFrame, list[dict]]:
     """Inspect the recordings of a split and list those that can be used.
 
-    Arguments
-    ---------
-    table : pandas.DataFrame
-        As `splits.read_split` gives it.
-    targets : pandas.DataFrame or None
-        Targets of its rows (None where there are no labels).
-    recordings : recordings.FolderRecordings or recordings.BucketRecordings
-    values : dict
-        `sample_rate`, `audio_backend`, `mono`, `min_duration`.
-    notes : list of str
-        How many recordings have which warning is added to it; the manifest's column
+    table: As `splits.read_split` gives it.
+    targets: Targets of its rows (None where there are no labels).
+    values: `sample_rate`, `audio_backend`, `mono`, `min_duration`.
+    notes: How many recordings have which warning is added to it; the manifest's column
         `warnings` says which.
-    title : str
-        What is shown beside the progress.
+    title: What is shown beside the progress.
 
-    Returns
-    -------
-    manifest : pandas.DataFrame
-        In the order of the table.
-    failed : list of dict
-        `uid`, `reason` and, if known, `subject` of those that can't be used.
+    Returns manifest: In the order of the table.
+    Returns failed: `uid`, `reason` and, if known, `subject` of those that can't be
+        used.
     """
     rows = table.to_dict("records")
     reports = _inspect_all(rows, recordings, values, title)
@@ -134,21 +132,13 @@ def _inspect(row, recordings, values):
         return reason
 
 
-def segment(row):
+def segment(row: Mapping) -> dict:
     """Which part of a recording a row means.
 
-    Arguments
-    ---------
-    row : mapping
-        With `start_s`, `end_s` and `channel` as text or empty.
+    row: With `start_s`, `end_s` and `channel` as text or empty.
 
-    Returns
-    -------
-    dict
-        `start_s`, `end_s` (s) and `channel` (from 0), None where empty.
+    Returns: `start_s`, `end_s` (s) and `channel` (from 0), None where empty.
 
-    Example
-    -------
     >>> segment({"start_s": "1.5", "end_s": "", "channel": "0"})
     {'start_s': 1.5, 'end_s': None, 'channel': 0}
     """
@@ -179,19 +169,12 @@ def _manifest_row(row, report, targets):
     return own
 
 
-def read_manifest(path, names):
+def read_manifest(path: Path, names: list[str]) -> pd.DataFrame:
     """Read a manifest back.
 
-    Arguments
-    ---------
-    path : Path
-    names : list of str
-        Labels.
+    names: Labels.
 
-    Returns
-    -------
-    pandas.DataFrame
-        Targets, `duration` and measurements are numbers, everything else is text.
+    Returns: Targets, `duration` and measurements are numbers, everything else is text.
     """
     manifest = pd.read_csv(path, dtype=str, keep_default_na=False)
     numbers = [key for key in MEASURED if key not in MEASURED_TEXT]
@@ -201,24 +184,18 @@ def read_manifest(path, names):
     return manifest
 
 
-def positive_weights(manifest, names, label_ranges=None):
+def positive_weights(
+    manifest: pd.DataFrame,
+    names: list[str],
+    label_ranges: list[list[float] | None] | None = None,
+) -> list[float]:
     """Negatives per positive of each label: the weight that balances a label.
 
-    Arguments
-    ---------
-    manifest : pandas.DataFrame
-    names : list of str
-        Labels.
-    label_ranges : list of (list of float or None) or None
-        [low, high] of each label that is a score (see `labels.label_ranges`).
+    names: Labels.
+    label_ranges: [low, high] of each label that is a score (see `labels.label_ranges`).
 
-    Returns
-    -------
-    list of float
-        1.0 where a label has only one class, or is a score.
+    Returns: 1.0 where a label has only one class, or is a score.
 
-    Example
-    -------
     >>> positive_weights(pd.DataFrame({"x": [1.0, 0.0, 0.0, None]}), ["x"])
     [2.0]
     """
@@ -231,19 +208,13 @@ def positive_weights(manifest, names, label_ranges=None):
     ]
 
 
-def stop_on_failed(failed, are_all=False):
+def stop_on_failed(failed: list[dict], are_all: bool = False):
     """Raise what can't be used as one error, if there is any.
 
-    Arguments
-    ---------
-    failed : list of dict
-        `uid`, `reason`.
-    are_all : bool
-        Whether there is no other recording.
+    failed: `uid`, `reason`.
+    are_all: Whether there is no other recording.
 
-    Raises
-    ------
-    UserError
+    Raises UserError.
     """
     if failed:
         message = (
@@ -258,24 +229,15 @@ def stop_on_failed(failed, are_all=False):
         raise UserError(message, grouped_reasons(failed))
 
 
-def grouped_reasons(failed, with_split=False):
+def grouped_reasons(failed: list[dict], with_split: bool = False) -> list[str]:
     """What can't be used and why: a line each, or one for all of the same reason.
 
-    Arguments
-    ---------
-    failed : list of dict
-        `uid`, `reason`, and maybe `split`.
-    with_split : bool
-        Whether the lines name the split.
+    failed: `uid`, `reason`, and maybe `split`.
+    with_split: Whether the lines name the split.
 
-    Returns
-    -------
-    list of str
-        More than `MANY` recordings whose reasons differ in numbers and in their own
-        names only are one line, which names the first of them.
+    Returns: More than `MANY` recordings whose reasons differ in numbers and in their
+        own names only are one line, which names the first of them.
 
-    Example
-    -------
     >>> grouped_reasons([{"uid": "r1", "reason": "is empty"}])
     ['r1: is empty']
     """
@@ -299,15 +261,10 @@ def grouped_reasons(failed, with_split=False):
     return lines
 
 
-def write_failed(failed, path):
+def write_failed(failed: list[dict], path: Path):
     """Write `uid, reason` of recordings that were left out, if there are any.
 
     If there are none, the list of an earlier run is removed.
-
-    Arguments
-    ---------
-    failed : list of dict
-    path : Path
     """
     if failed:
         Path(path).parent.mkdir(parents=True, exist_ok=True)
@@ -321,27 +278,14 @@ def write_failed(failed, path):
 USUAL_COLUMNS = ("sex", "age", "site", "device")
 
 
-def group_columns(columns, wanted):
+def group_columns(columns: Iterable[str], wanted: list[str] | None) -> list[str]:
     """The columns whose groups are compared.
 
-    Arguments
-    ---------
-    columns : iterable of str
-        Those that there are.
-    wanted : list of str or None
-        The value of the yaml's `subgroups`; None: the usual ones that there are.
+    columns: Those that there are.
+    wanted: The value of the yaml's `subgroups`; None: the usual ones that there are.
 
-    Returns
-    -------
-    list of str
+    Raises UserError: if one of them is not there, or it is no list of names.
 
-    Raises
-    ------
-    UserError
-        If one of them is not there, or it is no list of names.
-
-    Example
-    -------
     >>> group_columns(["uid", "subject", "device", "age"], None)
     ['age', 'device']
     """

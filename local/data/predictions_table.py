@@ -23,6 +23,7 @@ from scipy.special import expit, logit
 
 from local.data.label_cells import WORDS
 from local.data.labels import NOT_RATED, score_labels
+from local.data.pseudonyms import Pseudonyms
 from local.utils.errors import RunError, UserError
 from local.utils.files import atomic_write
 from local.utils.problems import Place, Problem
@@ -56,49 +57,32 @@ SMALLEST_PROBABILITY = float(np.finfo(float).epsneg)
 
 
 def predictions_table(
-    recordings,
-    labels,
-    targets,
-    logits,
-    log_positive_weights,
-    split,
-    label_ranges=None,
-):
+    recordings: pd.DataFrame,
+    labels: list[str],
+    targets: np.ndarray,
+    logits: np.ndarray,
+    log_positive_weights: np.ndarray,
+    split: str,
+    label_ranges: list[list[float] | None] | None = None,
+) -> pd.DataFrame:
     """Makes the table of predictions out of a network's outputs.
 
-    Arguments
-    ---------
-    recordings : pandas.DataFrame
-        One row per recording with the columns uid, subject and session.
-    labels : list of str
-        The labels, in the order of the columns of `targets` and `logits`.
-    targets : numpy.ndarray [n_recordings, n_labels]
-        0, 1, of a score any number; NaN for "not rated".
-    logits : numpy.ndarray [n_recordings, n_labels]
-        The network's outputs; of a score the predicted score.
-    log_positive_weights : numpy.ndarray [n_labels]
-        Natural logarithm of the weight that positives had in the loss; 0 for none.
-        A score's is not used.
-    split : str
-        The split that the recordings are from.
-    label_ranges : list of (list of float or None) or None
-        [low, high] of each label that is a score, None of the others; None alone:
-        there are no scores.
+    recordings: One row per recording with the columns uid, subject and session.
+    labels: The labels, in the order of the columns of `targets` and `logits`.
+    targets: [n_recordings, n_labels], 0, 1, of a score any number; NaN for "not rated".
+    logits: [n_recordings, n_labels], The network's outputs; of a score the predicted
+        score.
+    log_positive_weights: [n_labels], Natural logarithm of the weight that positives had
+        in the loss; 0 for none. A score's is not used.
+    split: The split that the recordings are from.
+    label_ranges: [low, high] of each label that is a score, None of the others; None
+        alone: there are no scores.
 
-    Returns
-    -------
-    pandas.DataFrame [n_recordings * n_labels rows]
-        Recordings in their order, and for each the labels in theirs.
+    Returns: [n_recordings * n_labels rows], Recordings in their order, and for each the
+        labels in theirs.
+    Raises ValueError: if the shapes do not fit together.
+    Raises RunError: if a logit is not a finite number; names the recordings.
 
-    Raises
-    ------
-    ValueError
-        If the shapes do not fit together.
-    local.utils.errors.RunError
-        If a logit is not a finite number; names the recordings.
-
-    Example
-    -------
     >>> recordings = pd.DataFrame({"uid": ["a"], "subject": ["s"], "session": ["1"]})
     >>> table = predictions_table(
     ...     recordings, ["slow", "loud"], [[1, np.nan]], [[0.0, 0.0]], [0, 0], "test"
@@ -162,23 +146,17 @@ def _refuse_not_finite(logits, uids, split):
         )
 
 
-def rows_of_label(table, label):
+def rows_of_label(
+    table: pd.DataFrame, label: str
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """What the table says about one label, unrated recordings included.
 
-    Arguments
-    ---------
-    table : pandas.DataFrame
-        A table of predictions.
-    label : str
-        The label; one that is not in the table has no rows.
+    table: A table of predictions.
+    label: The label; one that is not in the table has no rows.
 
-    Returns
-    -------
-    targets : numpy.ndarray [n]
-        0, 1, of a score any number; NaN for "not rated".
-    predictions : numpy.ndarray [n]
-        Probabilities; of a score the predicted scores.
-    subjects : numpy.ndarray [n] of str
+    Returns targets: [n], 0, 1, of a score any number; NaN for "not rated".
+    Returns predictions: [n], Probabilities; of a score the predicted scores.
+    Returns subjects: [n] of str
     """
     rows = table[table["label"] == label]
     column = "logit" if rows["probability"].isna().any() else "probability"
@@ -189,33 +167,22 @@ def rows_of_label(table, label):
     )
 
 
-def scores_in(table):
+def scores_in(table: pd.DataFrame) -> set[str]:
     """The labels of a table that are scores: those without probabilities.
 
-    Arguments
-    ---------
-    table : pandas.DataFrame
-        A table of predictions.
-
-    Returns
-    -------
-    set of str
+    table: A table of predictions.
     """
     return set(table.loc[table["probability"].isna(), "label"])
 
 
-def write_predictions(table, path):
+def write_predictions(table: pd.DataFrame, path: str | Path):
     """Writes the table as CSV, atomically; `read_predictions` reads it back.
 
     Numbers have all the digits that they need to come back as they were, so that
     metrics computed from the file are the ones computed from the table.
 
-    Arguments
-    ---------
-    table : pandas.DataFrame
-        A table of predictions.
-    path : str or pathlib.Path
-        The file to write.
+    table: A table of predictions.
+    path: The file to write.
     """
     with atomic_write(path) as stream:
         # No float_format: pandas then writes the shortest text that means the
@@ -231,25 +198,16 @@ def _target_text(target):
     return str(int(target)) if target == int(target) else repr(float(target))
 
 
-def read_predictions(path):
+def read_predictions(path: str | Path) -> pd.DataFrame:
     """Reads predictions.csv, written by this recipe or by anything else.
 
-    Arguments
-    ---------
-    path : str or pathlib.Path
-        A CSV file in UTF-8 with the columns of the table; session, split and
+    path: A CSV file in UTF-8 with the columns of the table; session, split and
         predicted may be missing, and one of logit and probability, which is then
         computed from the other one. Other columns are ignored.
 
-    Returns
-    -------
-    pandas.DataFrame
-        The table of predictions, rows in the order of the file.
-
-    Raises
-    ------
-    local.utils.errors.UserError
-        If the file can't be read, columns are missing, or a row is wrong: uid,
+    Returns: The table of predictions, rows in the order of the file.
+    Raises UserError:
+        if the file can't be read, columns are missing, or a row is wrong: uid,
         subject or label empty, target or predicted not 0, 1 or empty, logit not a
         finite number or empty, probability not between 0 and 1, or a recording
         and label listed twice. Names all such rows; the header is row 1. Of numbers
@@ -366,13 +324,10 @@ def _read_rows(path):
     return [number for number, _ in numbered], rows, set(places)
 
 
-def _parse(row, may_be_score):
+def _parse(row, may_be_score) -> list[tuple[str, str]]:
     """Turns the numbers of a row from text into numbers; returns what is wrong.
 
-    Returns
-    -------
-    list of (str, str)
-        What is wrong, and the cell that it is wrong of.
+    Returns: What is wrong, and the cell that it is wrong of.
     """
     row |= {name: "" for name in NUMBER_COLUMNS if row[name].strip() in NOT_RATED}
     problems = [
@@ -412,31 +367,23 @@ def _parse(row, may_be_score):
     return problems
 
 
-def read_cross_fitted(path, names, training, held_out, pseudonyms=None):
+def read_cross_fitted(
+    path: str | Path,
+    names: list[str],
+    training: set[str],
+    held_out: set[str],
+    pseudonyms: Pseudonyms | None = None,
+) -> pd.DataFrame:
     """Reads cross-fitted predictions (`cross_fitted_csv`) and checks whose they are.
 
-    Arguments
-    ---------
-    path : str or Path
-        predictions.csv of a cross-validation.
-    names : list of str
-        Labels of the experiment.
-    training : set of str
-        Subjects that the experiment is trained or validated on.
-    held_out : set of str
-        Those that it is tested on.
-    pseudonyms : pseudonyms.Pseudonyms, optional
-        By which the predictions may name them.
+    path: predictions.csv of a cross-validation.
+    names: Labels of the experiment.
+    training: Subjects that the experiment is trained or validated on.
+    held_out: Those that it is tested on.
+    pseudonyms: By which the predictions may name them.
 
-    Returns
-    -------
-    pandas.DataFrame
-
-    Raises
-    ------
-    UserError
-        If it lacks a label, or is of subjects who are tested on or unknown here: a
-        threshold must not be chosen on whom it is judged by.
+    Raises UserError: if it lacks a label, or is of subjects who are tested on or
+        unknown here: a threshold must not be chosen on whom it is judged by.
     """
     table = read_predictions(path)
     if pseudonyms:

@@ -8,13 +8,15 @@ import dataclasses
 import hashlib
 import itertools
 import json
+from pathlib import Path
 
 import pandas as pd
 
 from local.data import corpus, decoded_cache, labels, splits
 from local.data.contradictions import contradictions
+from local.data.corpus import Exclusions
 from local.data.label_cells import CellCodes
-from local.data.labels import why_one_class
+from local.data.labels import LabelType, why_one_class
 from local.data.manifests import (
     MEASURED,
     RESERVED,
@@ -29,6 +31,7 @@ from local.storage.addresses import joined
 from local.storage.inputs import Storage, told_as
 from local.utils.errors import UserError
 from local.utils.number_format import counted
+from local.utils.problems import Problem
 from local.utils.text_io import read_cells
 
 #: yaml keys that change what preparation finds: the same values and contents of files,
@@ -54,31 +57,22 @@ KEYS = (
 class Preparation:
     """What preparation found.
 
-    Attributes
-    ----------
-    label_groups : list of list of str
-        The labels of each head.
-    manifests : dict of str to pandas.DataFrame
-        Split name (train, test and, unless `val_size` is 0, valid) → manifest.
-    failed : list of dict
-        `uid`, `split` and `reason` of every recording that can't be used.
-    notes : list of str
-        What a user should know: subjects drawn or left out, rates that disagree.
-    fingerprint : str
-        Changes with the CSVs, labels.txt and every key in `KEYS`.
-    label_ranges : list of (list of float or None)
-        [low, high] of each label that is learned as a score, None of the others, in
-        the order of the logits.
-    recordings : FolderRecordings or BucketRecordings
-        Where those of the manifests are read.
+    label_groups: The labels of each head.
+    manifests: Split name (train, test and, unless `val_size` is 0, valid) → manifest.
+    failed: `uid`, `split` and `reason` of every recording that can't be used.
+    notes: What a user should know: subjects drawn or left out, rates that disagree.
+    fingerprint: Changes with the CSVs, labels.txt and every key in `KEYS`.
+    label_ranges: [low, high] of each label that is learned as a score, None of the
+        others, in the order of the logits.
+    recordings: Where those of the manifests are read.
     """
 
-    label_groups: list
-    manifests: dict
-    failed: list
-    notes: list
+    label_groups: list[list[str]]
+    manifests: dict[str, pd.DataFrame]
+    failed: list[dict]
+    notes: list[str]
     fingerprint: str
-    label_ranges: list
+    label_ranges: list[list[float] | None]
     recordings: FolderRecordings | BucketRecordings
 
     @property
@@ -94,24 +88,14 @@ class Preparation:
         return contradictions(self.manifests.values(), binary)
 
 
-def prepare_training(values):
+def prepare_training(values: dict) -> Preparation:
     """Prepare the training, validation and test splits of a corpus.
 
-    Arguments
-    ---------
-    values : dict
-        Plain values of the training yaml; `KEYS` are read, with the addresses as
+    values: Plain values of the training yaml; `KEYS` are read, with the addresses as
         `corpus_addresses` gives them.
 
-    Returns
-    -------
-    Preparation
-
-    Raises
-    ------
-    UserError
-        For everything wrong in labels.txt and the CSVs, at once. Recordings that
-        can't be used are in `failed`, left out of the manifests.
+    Raises UserError: for everything wrong in labels.txt and the CSVs, at once.
+        Recordings that can't be used are in `failed`, left out of the manifests.
     """
     storage = Storage.of(values)
     labels_file = storage.file(values["labels_file"])
@@ -196,32 +180,25 @@ def fetched(names, values, storage, excluded, notes):
 
 
 def read_rated(
-    file, address, values, types, excluded, notes, required=("uid", "subject")
-):
+    file: Path,
+    address: str,
+    values: dict,
+    types: dict[str, LabelType] | None,
+    excluded: Exclusions,
+    notes: list[str],
+    required: tuple[str, ...] = ("uid", "subject"),
+) -> tuple[pd.DataFrame | None, pd.DataFrame | None, list[str | Problem]]:
     """Read a split's table and targets, without excluded subjects.
 
-    Arguments
-    ---------
-    file : Path
-    address : str
-        What the file is, or is a copy of.
-    values : dict
-        `derived_labels`, `label_values` and `missing_values`.
-    types : dict of str to labels.LabelType or None
-        Of all labels; None where no label is needed.
-    excluded : corpus.Exclusions
-    notes : list of str
-        What was left out is added to it.
-    required : tuple of str
-        Columns that must be filled.
+    address: What the file is, or is a copy of.
+    values: `derived_labels`, `label_values` and `missing_values`.
+    types: Of all labels; None where no label is needed.
+    notes: What was left out is added to it.
+    required: Columns that must be filled.
 
-    Returns
-    -------
-    table : pandas.DataFrame or None
-        None where the file can't be read.
-    targets : pandas.DataFrame or None
-        Of the same rows; labels that have raters by their consensus.
-    problems : list of (str or problems.Problem)
+    Returns table: None where the file can't be read.
+    Returns targets: Of the same rows; labels that have raters by their consensus.
+    Returns problems.
     """
     try:
         with told_as(address, file):
@@ -254,59 +231,38 @@ def read_rated(
 class PreparedSplit:
     """The recordings of one split, for a trained model.
 
-    Attributes
-    ----------
-    table : pandas.DataFrame
-        The split's rows.
-    manifest : pandas.DataFrame
-        Those of them that can be used.
-    failed : list of dict
-        `uid` and `reason` of the others.
-    notes : list of str
-    recordings : FolderRecordings or BucketRecordings
-        Where they are read.
+    table: The split's rows.
+    manifest: Those of them that can be used.
+    failed: `uid` and `reason` of the others.
+    recordings: Where they are read.
     """
 
     table: pd.DataFrame
     manifest: pd.DataFrame
-    failed: list
-    notes: list
+    failed: list[dict]
+    notes: list[str]
     recordings: FolderRecordings | BucketRecordings
 
 
 def prepare_split(
-    split_csvs,
-    values,
-    required=("uid", "subject"),
-    names=None,
-    own_data=True,
-    may_be_empty=False,
-):
+    split_csvs: str | list[str],
+    values: dict,
+    required: tuple[str, ...] = ("uid", "subject"),
+    names: list[str] | None = None,
+    own_data: bool = True,
+    may_be_empty: bool = False,
+) -> PreparedSplit:
     """Prepare the recordings of CSVs for a trained model.
 
-    Arguments
-    ---------
-    split_csvs : str or list of str
-        Their addresses; rows come in the order of the CSVs.
-    values : dict
-        Of the experiment, with `data_folder` and `on_bad_recording` for this run.
-    required : tuple of str
-        Columns that must be filled.
-    names : list of str, optional
-        Labels to read; None where the CSV needs none.
-    own_data : bool
-        Whether `data_folder` is the one that the model was trained on.
-    may_be_empty : bool
-        Whether to go on if no recording can be used.
+    split_csvs: Their addresses; rows come in the order of the CSVs.
+    values: Of the experiment, with `data_folder` and `on_bad_recording` for this run.
+    required: Columns that must be filled.
+    names: Labels to read; None where the CSV needs none.
+    own_data: Whether `data_folder` is the one that the model was trained on.
+    may_be_empty: Whether to go on if no recording can be used.
 
-    Returns
-    -------
-    PreparedSplit
-
-    Raises
-    ------
-    UserError
-        For wrong CSVs, and for unusable recordings if these are to stop the run.
+    Raises UserError: for wrong CSVs, and for unusable recordings if these are to stop
+        the run.
     """
     storage, notes = Storage.of(values), []
     addresses = split_csvs if isinstance(split_csvs, list) else [split_csvs]
@@ -366,26 +322,16 @@ def _inspected(
     return PreparedSplit(table, manifest, failed, notes, recordings)
 
 
-def inspect_again(manifest, names, values):
+def inspect_again(
+    manifest: pd.DataFrame, names: list[str], values: dict
+) -> PreparedSplit:
     """Look at the recordings of a saved manifest once more: files may have changed.
 
-    Arguments
-    ---------
-    manifest : pandas.DataFrame
-        As `read_manifest` gives it.
-    names : list of str
-        Labels.
-    values : dict
-        As for `prepare_split`.
+    manifest: As `read_manifest` gives it.
+    names: Labels.
+    values: As for `prepare_split`.
 
-    Returns
-    -------
-    PreparedSplit
-
-    Raises
-    ------
-    UserError
-        For unusable recordings if these are to stop the run.
+    Raises UserError: for unusable recordings if these are to stop the run.
     """
     # older manifests have no warnings
     measured = ["duration", *MEASURED, *names]
@@ -487,17 +433,10 @@ def fingerprint_of(values, files, labels_file, excluded):
     return digest.hexdigest()
 
 
-def contents(file):
+def contents(file: Path) -> bytes:
     """What a CSV says, however a program saved it.
 
-    Arguments
-    ---------
-    file : Path
-
-    Returns
-    -------
-    bytes
-        The cells, without those that are empty at the ends of rows.
+    Returns: The cells, without those that are empty at the ends of rows.
     """
     rows = read_cells(file, "uid")
     for row in rows:

@@ -14,6 +14,9 @@ import dataclasses
 import hashlib
 import hmac
 import re
+from collections.abc import Iterable
+
+import pandas as pd
 
 from local.storage.addresses import local_path
 from local.utils.errors import UserError
@@ -34,31 +37,19 @@ _FROM_A_PATH_ON = re.compile(r"\S*/.*", re.DOTALL)
 def are_pseudonyms(names):
     """Whether any of these names, an iterable of str, looks like a pseudonym.
 
-    Example
-    -------
     >>> are_pseudonyms(["r1"]), are_pseudonyms(["uid-0123456789abcdef0123"])
     (False, True)
     """
     return any(_PSEUDONYM.fullmatch(name) for name in names)
 
 
-def read_pseudonyms(path):
+def read_pseudonyms(path: str | None) -> "Pseudonyms | None":
     """The pseudonyms that a yaml's `pseudonymise_key` makes.
 
-    Arguments
-    ---------
-    path : str or None
-        A file with the key: any bytes, all of them count.
+    path: A file with the key: any bytes, all of them count.
 
-    Returns
-    -------
-    Pseudonyms or None
-        None for None: names stay as they are.
-
-    Raises
-    ------
-    UserError
-        If there is no such file, or it is too short.
+    Returns: None for None: names stay as they are.
+    Raises UserError: if there is no such file, or it is too short.
     """
     if not path:
         return None
@@ -83,13 +74,8 @@ def read_pseudonyms(path):
 class Pseudonyms:
     """The pseudonyms of one key.
 
-    Attributes
-    ----------
-    key : bytes
-        Never shown.
+    key: Never shown.
 
-    Example
-    -------
     >>> pseudonyms = Pseudonyms(bytes(16))
     >>> pseudonyms
     Pseudonyms()
@@ -123,34 +109,18 @@ class Pseudonyms:
         message = f"{kind}\0{name}".encode("utf-8", "surrogateescape")
         return hmac.new(self.key, message, hashlib.sha256).hexdigest()[:N_DIGITS]
 
-    def uids_restored(self, names, known):
-        """Names of recordings, those behind pseudonyms where they are known.
-
-        Arguments
-        ---------
-        names : iterable of str
-        known : iterable of str
-
-        Returns
-        -------
-        list of str
-        """
+    def uids_restored(self, names: Iterable[str], known: Iterable[str]) -> list[str]:
+        """Names of recordings, those behind pseudonyms where they are known."""
         behind = {self.uid(name): name for name in known}
         return [behind.get(name, name) for name in names]
 
-    def restored(self, table, uids, subjects):
+    def restored(
+        self, table: pd.DataFrame, uids: Iterable[str], subjects: Iterable[str]
+    ) -> pd.DataFrame:
         """A table with the names behind its pseudonyms, as far as they are known.
 
-        Arguments
-        ---------
-        table : pandas.DataFrame
-            With `uid` and `subject`.
-        uids, subjects : iterable of str
-            Names that are known.
-
-        Returns
-        -------
-        pandas.DataFrame
+        table: With `uid` and `subject`.
+        uids, subjects: Names that are known.
         """
         behind = {self.subject(name): name for name in subjects}
         return table.assign(
@@ -158,18 +128,12 @@ class Pseudonyms:
             subject=[behind.get(name, name) for name in table["subject"]],
         )
 
-    def hidden_failures(self, failed):
+    def hidden_failures(self, failed: list[dict]) -> list[dict]:
         """Recordings that can't be used, without their names.
 
-        Arguments
-        ---------
-        failed : list of dict
-            `uid`, `reason` and maybe `subject`, `split`.
+        failed: `uid`, `reason` and maybe `subject`, `split`.
 
-        Returns
-        -------
-        list of dict
-            Reasons end before the first path: it would name the recording.
+        Returns: Reasons end before the first path: it would name the recording.
         """
         return [
             entry
@@ -184,13 +148,9 @@ class Pseudonyms:
     def hidden(self, evidence):
         """The evidence of a report, without names of recordings and subjects.
 
-        Arguments
-        ---------
-        evidence : result.EvaluationResult
+        evidence: result.EvaluationResult
 
-        Returns
-        -------
-        result.EvaluationResult
+        Returns result.EvaluationResult
         """
         table, audit = evidence.table, evidence.audit
         shared_audio = [

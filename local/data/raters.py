@@ -7,35 +7,31 @@ the codes as they were given, so an ordinal label its scale, not yet 0 and 1.
 """
 
 import dataclasses
+from collections.abc import Iterable
 
 import numpy as np
+import pandas as pd
 
-from local.data.label_cells import targets_from_table
+from local.data.label_cells import CellCodes, targets_from_table
 from local.data.label_proposals import WrongCells
+from local.data.labels import LabelType
 from local.utils.problems import Place, Problem
 
 #: A mean in the label's own column may be rounded: by this share of the range.
 ROUNDING = 0.01
 
 
-def rater_columns(columns, labels):
+def rater_columns(
+    columns: Iterable[str], labels: list[str]
+) -> dict[str, dict[str, str]]:
     """The columns that hold ratings of one rater.
 
-    Arguments
-    ---------
-    columns : iterable of str
-        The columns of a split's CSV.
-    labels : list of str
-        Columns of other labels are not looked at.
+    columns: The columns of a split's CSV.
+    labels: Columns of other labels are not looked at.
 
-    Returns
-    -------
-    dict of str to (dict of str to str)
-        Label → rater → column, for the labels that have raters, raters in the order
-        of the columns.
+    Returns: Label → rater → column, for the labels that have raters, raters in the
+        order of the columns.
 
-    Example
-    -------
     >>> rater_columns(["uid", "slow", "slow@anna", "slow@bo", "age@x"], ["slow"])
     {'slow': {'anna': 'slow@anna', 'bo': 'slow@bo'}}
     """
@@ -49,25 +45,20 @@ def rater_columns(columns, labels):
     return {label: found[label] for label in labels if label in found}
 
 
-def read_ratings(table, labels, types, codes, name):
+def read_ratings(
+    table: pd.DataFrame,
+    labels: list[str],
+    types: dict[str, LabelType],
+    codes: CellCodes,
+    name: str,
+) -> tuple[dict[str, pd.DataFrame], list[str | Problem]]:
     """Read the columns of raters.
 
-    Arguments
-    ---------
-    table : pandas.DataFrame
-        One row per recording, all cells text.
-    labels : list of str
-    types : dict of str to LabelType
-    codes : label_cells.CellCodes
-    name : str
-        The file's name, for messages.
+    table: One row per recording, all cells text.
+    name: The file's name, for messages.
 
-    Returns
-    -------
-    ratings : dict of str to pandas.DataFrame [n_recordings, n_raters]
-        Of each label that has raters.
-    problems : list of (str or problems.Problem)
-        Cells that can't be read, and columns without a rater's name.
+    Returns ratings: [n_recordings, n_raters], Of each label that has raters.
+    Returns problems: Cells that can't be read, and columns without a rater's name.
     """
     ratings, problems = {}, []
     for label, columns in rater_columns(table.columns, labels).items():
@@ -94,24 +85,15 @@ def read_ratings(table, labels, types, codes, name):
     return ratings, problems
 
 
-def consensus(ratings, label_type):
+def consensus(ratings: pd.DataFrame, label_type: LabelType) -> np.ndarray:
     """The target of each recording by its raters.
 
-    Arguments
-    ---------
-    ratings : pandas.DataFrame [n_recordings, n_raters]
-        Codes as given, NaN where not rated.
-    label_type : LabelType
+    ratings: [n_recordings, n_raters], Codes as given, NaN where not rated.
 
-    Returns
-    -------
-    numpy.ndarray [n_recordings]
-        Of a score the mean; of any other label what most raters say, 0 or 1, after
-        each rating was compared with `positive_from`. NaN where nobody rated, and
-        where as many say 0 as 1.
+    Returns: [n_recordings], Of a score the mean; of any other label what most raters
+        say, 0 or 1, after each rating was compared with `positive_from`. NaN where
+        nobody rated, and where as many say 0 as 1.
 
-    Example
-    -------
     >>> from local.data.labels import LabelType
     >>> import pandas as pd
     >>> ratings = pd.DataFrame({"anna": [3, 1, 2], "bo": [2, 0, 1]})
@@ -138,10 +120,8 @@ def targets_with_raters(table, labels, types, derived_labels, codes, name):
     label with raters needs no column of its own, but if it has one, its cells may
     not say anything else than the consensus.
 
-    Arguments, Returns
-    ------------------
-    As `label_cells.targets_from_table`. The first returned is None if `derived_labels`
-    can't be used.
+    Arguments and what is returned are those of `label_cells.targets_from_table`. The
+    targets are None if `derived_labels` can't be used.
     """
     ratings, problems = read_ratings(table, labels, types, codes, name)
     no_column = [label for label in ratings if label not in table.columns]

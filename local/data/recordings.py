@@ -6,11 +6,15 @@ need not know where it is.
 
 import contextlib
 import logging
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from local.audio.loading import METADATA, is_recording_file, recording_files
 from local.storage import gcs
 from local.storage.addresses import is_remote
+from local.storage.gcs.addresses import Address
+from local.storage.gcs.cache import Cache
+from local.storage.inputs import Storage
 from local.utils.errors import BadRecording, UserError
 
 logger = logging.getLogger(__name__)
@@ -30,20 +34,13 @@ def _lacks_metadata(files):
     return bool(files) and METADATA not in files
 
 
-def open_recordings(storage, address, names):
+def open_recordings(
+    storage: Storage, address: str, names: Iterable[str]
+) -> "FolderRecordings | BucketRecordings":
     """The recordings of a data folder.
 
-    Arguments
-    ---------
-    storage : inputs.Storage
-    address : str
-        Of the data folder.
-    names : iterable of str
-        Those that are needed.
-
-    Returns
-    -------
-    FolderRecordings or BucketRecordings
+    address: Of the data folder.
+    names: Those that are needed.
     """
     if not is_remote(address):
         return FolderRecordings(address)
@@ -63,12 +60,6 @@ def _noted(found, name):
 class FolderRecordings:
     """Recordings on disk.
 
-    Arguments
-    ---------
-    folder : str or Path
-
-    Example
-    -------
     >>> folder = getfixture("tmp_path")
     >>> (folder / "r1").mkdir()
     >>> _ = (folder / "r1" / "metadata.json").write_text("{}")
@@ -76,7 +67,7 @@ class FolderRecordings:
     ['metadata.json']
     """
 
-    def __init__(self, folder):
+    def __init__(self, folder: str | Path):
         self.folder = Path(folder)
         self.place = str(folder)
 
@@ -109,20 +100,13 @@ class FolderRecordings:
     def forget(self, names):
         """Nothing is kept of them anywhere."""
 
-    def read(self, name, use):
+    def read(self, name: str, use: Callable):
         """What `use` makes of a recording's files.
 
-        Arguments
-        ---------
-        name : str
-            The recording's folder.
-        use : callable
-            Takes a dict of str to Path, the files by name.
+        name: The recording's folder.
+        use: Takes a dict of str to Path, the files by name.
 
-        Raises
-        ------
-        BadRecording
-            If there is no such folder, or as `use` raises it.
+        Raises BadRecording: if there is no such folder, or as `use` raises it.
         """
         return use(recording_files(self.folder / name))
 
@@ -133,25 +117,21 @@ class BucketRecordings:
     They are read from a cache on disk. Where that is large enough, `fetch` brings all
     of them at once; else they stream through it, each fetched before it is read.
 
-    Arguments
-    ---------
-    address : gcs.Address
-        The folder that theirs are in.
-    cache : gcs.Cache
-    names : iterable of str
-        Those that are needed: of others nothing is kept.
-    project : str, optional
-        Google Cloud project.
+    address: The folder that theirs are in.
+    names: Those that are needed: of others nothing is kept.
+    project: Google Cloud project.
 
-    Raises
-    ------
-    UserError
-        If access is denied, or nothing is there.
-    RemoteError
-        If the bucket can't be reached.
+    Raises UserError: if access is denied, or nothing is there.
+    Raises RemoteError: if the bucket can't be reached.
     """
 
-    def __init__(self, address, cache, names, project=None):
+    def __init__(
+        self,
+        address: Address,
+        cache: Cache,
+        names: Iterable[str],
+        project: str | None = None,
+    ):
         self.address, self.cache, self.project = address, cache, project
         self.place = str(address)
         self._files = {name: {} for name in names}
@@ -206,13 +186,8 @@ class BucketRecordings:
                 "times that, or to null for no limit."
             )
 
-    def fetch_ahead(self, names):
-        """Bring recordings into the cache that are soon read, as far as they fit.
-
-        Arguments
-        ---------
-        names : iterable of str
-        """
+    def fetch_ahead(self, names: Iterable[str]):
+        """Bring recordings into the cache that are soon read, as far as they fit."""
         room, soon = self._share(), []
         for name in names:
             room -= self._size(name)
@@ -221,33 +196,23 @@ class BucketRecordings:
             soon.append(name)
         self.fetch(soon)
 
-    def forget(self, names):
+    def forget(self, names: Iterable[str]):
         """Delete every copy of these recordings from the cache.
 
-        Arguments
-        ---------
-        names : iterable of str
-            Of subjects who have withdrawn their consent, for example.
+        names: Of subjects who have withdrawn their consent, for example.
         """
         for name in names:
             self.cache.forget(self.address / name)
 
-    def fetch(self, names, progress=False):
+    def fetch(self, names: Iterable[str], progress: bool = False):
         """Bring recordings into the cache, in parallel.
 
         Objects that have left the bucket since the listing are found by `unreadable`.
 
-        Arguments
-        ---------
-        names : iterable of str
-        progress : bool
-            Show a bar.
+        progress: Show a bar.
 
-        Raises
-        ------
-        UserError, RemoteError
-            If access is denied, the cache is too small, or the bucket can't be
-            reached.
+        Raises UserError, RemoteError: if access is denied, the cache is too small, or
+            the bucket can't be reached.
         """
         remotes = [
             remote
@@ -268,13 +233,8 @@ class BucketRecordings:
                 name = remote.address.name.rpartition("/")[0].rpartition("/")[2]
                 self._gone[name] = f"it left the bucket after it was listed: {failure}"
 
-    def parts(self, names):
-        """Yield the names in parts that the cache holds at a time, fetched.
-
-        Arguments
-        ---------
-        names : iterable of str
-        """
+    def parts(self, names: Iterable[str]):
+        """Yield the names in parts that the cache holds at a time, fetched."""
         part, n_bytes = [], 0
         for name in names:
             size = self._size(name)

@@ -2,6 +2,7 @@
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 
 from local.utils.keyed_random import keyed_generator
 
@@ -12,23 +13,14 @@ from local.utils.keyed_random import keyed_generator
 LENGTH_JITTER = 0.2
 
 
-def training_lengths(durations, clip_length):
+def training_lengths(durations: ArrayLike, clip_length: float) -> np.ndarray:
     """How much of each recording training reads.
 
-    Arguments
-    ---------
-    durations : array_like
-        Of the recordings, in s.
-    clip_length : float
-        Longest part that is read, in s; 0: recordings are whole.
+    durations: Of the recordings, in s.
+    clip_length: Longest part that is read, in s; 0: recordings are whole.
 
-    Returns
-    -------
-    np.ndarray
-        float64 [recording], in s.
+    Returns: float64 [recording], in s.
 
-    Example
-    -------
     >>> training_lengths([3.0, 12.0], clip_length=10).tolist()
     [3.0, 10.0]
     """
@@ -48,31 +40,25 @@ class BucketedBatches(torch.utils.data.Sampler):
     batches, neighbours in length at the same time, so that none waits long for another;
     so that all have as many, a few may come twice.
 
-    Arguments
-    ---------
-    lengths : array_like
-        Of the recordings, [recording], in any unit.
-    batch_size : int
-    seed : int
-    bucket_batches : int
-        Batches in a pool; with 1 nothing is sorted.
-    rank, world_size : int
-        Which process this is, of how many.
+    lengths: Of the recordings, [recording], in any unit.
+    bucket_batches: Batches in a pool; with 1 nothing is sorted.
+    rank, world_size: Which process this is, of how many.
 
-    Raises
-    ------
-    ValueError
-        If there would be a batch of one.
+    Raises ValueError: if there would be a batch of one.
 
-    Example
-    -------
     >>> batches = BucketedBatches([9, 2, 8, 1], batch_size=2, seed=1)
     >>> sorted(sorted(batch) for batch in batches)
     [[0, 2], [1, 3]]
     """
 
     def __init__(
-        self, lengths, batch_size, seed, bucket_batches=50, rank=0, world_size=1
+        self,
+        lengths: ArrayLike,
+        batch_size: int,
+        seed: int,
+        bucket_batches: int = 50,
+        rank: int = 0,
+        world_size: int = 1,
     ):
         self.lengths = np.asarray(lengths, dtype="float64")
         if batch_size < 2 or len(self.lengths) < 2 or bucket_batches < 1:
@@ -122,27 +108,19 @@ class BucketedBatches(torch.utils.data.Sampler):
         return -(-(full + (rest > 1)) // self.world_size)
 
 
-def length_sorted_batches(lengths, max_recordings, max_padded):
+def length_sorted_batches(
+    lengths: list[float], max_recordings: int, max_padded: float
+) -> list[list[int]]:
     """Batches of recordings that are about as long as each other, the longest first.
 
     The longest first: if memory is too small, that shows at once.
 
-    Arguments
-    ---------
-    lengths : list of float
-        Of the recordings, in any unit.
-    max_recordings : int
-        In a batch.
-    max_padded : float
-        Length of a batch with its padding; a single recording may be longer.
+    lengths: Of the recordings, in any unit.
+    max_recordings: In a batch.
+    max_padded: Length of a batch with its padding; a single recording may be longer.
 
-    Returns
-    -------
-    list of list of int
-        Positions in `lengths`.
+    Returns: Positions in `lengths`.
 
-    Example
-    -------
     >>> length_sorted_batches([1, 9, 2, 3, 3], max_recordings=3, max_padded=7)
     [[1], [3, 4], [2, 0]]
     """

@@ -20,25 +20,14 @@ from local.utils.files import atomic_write, read_json, write_json
 COMPARED = ["duration", "sample_rate", "channels", "peak", "level_dbfs"]
 
 
-def saved_preparation(folder, values):
+def saved_preparation(folder: Path, values: dict) -> Preparation | None:
     """The preparation that an interrupted run saved, if its input is unchanged.
 
-    Arguments
-    ---------
-    folder : Path
-        `save/manifests` of the experiment.
-    values : dict
-        As for `prepare_training`.
+    folder: `save/manifests` of the experiment.
+    values: As for `prepare_training`.
 
-    Returns
-    -------
-    Preparation or None
-        None where there is nothing saved.
-
-    Raises
-    ------
-    UserError
-        If the CSVs, labels.txt or a key of `KEYS` changed since.
+    Returns: None where there is nothing saved.
+    Raises UserError: if the CSVs, labels.txt or a key of `KEYS` changed since.
     """
     record = Path(folder) / "preparation.json"
     if not record.exists():
@@ -120,14 +109,8 @@ def _check_same(manifest, recordings, values, title):
         )
 
 
-def save_preparation(preparation, folder):
-    """Write the manifests, and last the record that makes them count.
-
-    Arguments
-    ---------
-    preparation : Preparation
-    folder : Path
-    """
+def save_preparation(preparation: Preparation, folder: Path):
+    """Write the manifests, and last the record that makes them count."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     for split, manifest in preparation.manifests.items():

@@ -26,31 +26,21 @@ MAX_NAME_BYTES = 255
 N_DRAWS = 1000
 
 
-def read_split(path, required=("uid", "subject")):
+def read_split(
+    path: Path, required: tuple[str, ...] = ("uid", "subject")
+) -> tuple[pd.DataFrame | None, list[Problem]]:
     """Read a split's CSV as text, so that uid ``007`` or ``1e5`` stays what it is.
 
-    Arguments
-    ---------
-    path : Path
-    required : tuple of str
-        Columns that must be there and filled.
+    required: Columns that must be there and filled.
 
-    Returns
-    -------
-    table : pandas.DataFrame or None
-        One row per recording, called by its number in a spreadsheet; every cell is
-        text. Optional columns are added (`audio` as the uid, the others empty);
+    Returns table: One row per recording, called by its number in a spreadsheet; every
+        cell is text. Optional columns are added (`audio` as the uid, the others empty);
         `attrs["columns"]` are the file's own. None if the columns are wrong, so that
         nothing more can be said of the file.
-    problems : list of problems.Problem
-        Missing or repeated columns, rows with more or fewer cells than the header,
-        empty or repeated uids, uids that are no folder's name, segments that are not
-        numbers.
-
-    Raises
-    ------
-    UserError
-        If the file is missing or is no CSV.
+    Returns problems: Missing or repeated columns, rows with more or fewer cells than
+        the header, empty or repeated uids, uids that are no folder's name, segments
+        that are not numbers.
+    Raises UserError: if the file is missing or is no CSV.
     """
     path = Path(path)
     name = path.name
@@ -166,20 +156,15 @@ def _segments(table, name):
     return problems + _of_cells(table["end_s"], backwards, name, what)
 
 
-def overlaps(tables, disjoint_by):
+def overlaps(
+    tables: dict[str, pd.DataFrame], disjoint_by: list[str]
+) -> list[str | Problem]:
     """What stands in the test split and in another one.
 
-    Arguments
-    ---------
-    tables : dict of str to pandas.DataFrame
-        Name of the CSV → table; `test.csv` is one of them.
-    disjoint_by : list of str
-        Columns whose values may not cross (`subject`, and for example `site`).
+    tables: Name of the CSV → table; `test.csv` is one of them.
+    disjoint_by: Columns whose values may not cross (`subject`, and for example `site`).
 
-    Returns
-    -------
-    list of (str or problems.Problem)
-        The values that cross, if only in another spelling (see `spelling.alike`).
+    Returns: The values that cross, if only in another spelling (see `spelling.alike`).
     """
     problems = []
     test = tables["test.csv"]
@@ -219,17 +204,10 @@ def _crossing(of_test, others, name):
     ]
 
 
-def shared_uids(tables):
+def shared_uids(tables: dict[str, pd.DataFrame]) -> list[Problem]:
     """Recordings that stand in two splits.
 
-    Arguments
-    ---------
-    tables : dict of str to pandas.DataFrame
-        Name of the CSV → table.
-
-    Returns
-    -------
-    list of problems.Problem
+    tables: Name of the CSV → table.
     """
     rows = pd.concat(
         [
@@ -242,18 +220,12 @@ def shared_uids(tables):
     return [Problem("uid", "in several files", tuple(places))] if places else []
 
 
-def unify_subjects(tables):
+def unify_subjects(tables: list[pd.DataFrame]) -> list[str]:
     """Spell subjects in one way, the first that was seen.
 
-    Arguments
-    ---------
-    tables : list of pandas.DataFrame
-        With `subject`, which is changed.
+    tables: With `subject`, which is changed.
 
-    Returns
-    -------
-    list of str
-        A note of how many had several spellings, without their names.
+    Returns: A note of how many had several spellings, without their names.
     """
     first = first_spellings(
         subject for table in tables for subject in table["subject"] if subject
@@ -269,7 +241,9 @@ def unify_subjects(tables):
     ]
 
 
-def draw_validation(subjects, targets, val_size, seed):
+def draw_validation(
+    subjects: pd.Series, targets: pd.DataFrame, val_size: int, seed: int
+) -> list[str]:
     """Draw validation subjects from the training subjects, balanced over labels.
 
     Of `N_DRAWS` random draws the one whose labels are most alike in both parts is
@@ -278,28 +252,14 @@ def draw_validation(subjects, targets, val_size, seed):
     end of its range throughout a part, which is one class where it is 0 or 1, come
     last: nothing could be learned or measured there.
 
-    Arguments
-    ---------
-    subjects : pandas.Series of str, [n_recordings]
-    targets : pandas.DataFrame of float, [n_recordings, n_labels]
-        0, 1 or NaN (not rated); of a score its place in its range, from 0 to 1 (see
-        `labels.scale_targets`).
-    val_size : int
-        Subjects to draw, 1 or more; at most a quarter of those there are.
-    seed : int
+    subjects: [n_recordings] of str
+    targets: [n_recordings, n_labels] of float, 0, 1 or NaN (not rated); of a score its
+        place in its range, from 0 to 1 (see `labels.scale_targets`).
+    val_size: Subjects to draw, 1 or more; at most a quarter of those there are.
 
-    Returns
-    -------
-    list of str
-        The validation subjects, sorted.
+    Returns: The validation subjects, sorted.
+    Raises UserError: with fewer than two subjects there is none to spare.
 
-    Raises
-    ------
-    UserError
-        With fewer than two subjects there is none to spare.
-
-    Example
-    -------
     >>> subjects = pd.Series(list("aabbccdd"))
     >>> targets = pd.DataFrame({"x": [0, 1, 0, 1, 0, 1, 0, 1.0]})
     >>> len(draw_validation(subjects, targets, val_size=50, seed=1))

@@ -6,6 +6,7 @@ import pandas as pd
 from local.data.contradictions import named
 from local.data.labels import score_labels
 from local.data.manifests import grouped_reasons
+from local.data.prepare import Preparation
 
 #: What is summarised of each split's recordings, with its unit.
 RANGES = {
@@ -17,17 +18,10 @@ RANGES = {
 COUNTED = ("sample_rate", "channels", "format", "codec")
 
 
-def take_inventory(preparation):
+def take_inventory(preparation: Preparation) -> dict:
     """Count what preparation found.
 
-    Arguments
-    ---------
-    preparation : prepare.Preparation
-
-    Returns
-    -------
-    dict
-        `splits` (counts, labels, ranges), `contradictions`, `unusable`, `notes`;
+    Returns: `splits` (counts, labels, ranges), `contradictions`, `unusable`, `notes`;
         JSON-safe.
     """
     names = preparation.labels
@@ -99,17 +93,10 @@ def _quantiles(values, unit):
     }
 
 
-def format_inventory(inventory):
+def format_inventory(inventory: dict) -> str:
     """The inventory as text for a terminal.
 
-    Arguments
-    ---------
-    inventory : dict
-        As `take_inventory` gives it.
-
-    Returns
-    -------
-    str
+    inventory: As `take_inventory` gives it.
     """
     lines = []
     for split, found in inventory["splits"].items():

@@ -19,36 +19,27 @@ SHORTEST_S = 1.0
 class Windows:
     """Recordings as the model gets them.
 
-    Attributes
-    ----------
-    manifest : pandas.DataFrame
-        A row per recording or, where it is long, per window: `ID` names the window,
-        `duration` (s), `start_s` and `end_s` are its own, `owner` is the recording.
-    owners : dict of str to str
-        `ID` → uid of the recording.
-    counts : dict of str to int
-        Windows of each recording that has more than one.
+    manifest: A row per recording or, where it is long, per window: `ID` names the
+        window, `duration` (s), `start_s` and `end_s` are its own, `owner` is the
+        recording.
+    owners: `ID` → uid of the recording.
+    counts: Windows of each recording that has more than one.
     """
 
     manifest: pd.DataFrame
-    owners: dict
-    counts: dict
+    owners: dict[str, str]
+    counts: dict[str, int]
 
-    def pool(self, ids, values, pooling):
+    def pool(
+        self, ids: list[str], values: np.ndarray, pooling: str
+    ) -> dict[str, np.ndarray]:
         """What is said of recordings, from what is said of their windows.
 
-        Arguments
-        ---------
-        ids : list of str
-            Of windows, in any order.
-        values : np.ndarray [n_windows, size]
-        pooling : str
-            `mean`, or `max` (of each number on its own), which finds what is rare.
+        ids: Of windows, in any order.
+        values: [n_windows, size]
+        pooling: `mean`, or `max` (of each number on its own), which finds what is rare.
 
-        Returns
-        -------
-        dict of str to np.ndarray [size]
-            By uid, in the order of the first window of each.
+        Returns: [size], By uid, in the order of the first window of each.
         """
         groups = {}
         for name, value in zip(ids, values, strict=True):
@@ -56,22 +47,14 @@ class Windows:
         return {uid: pool_windows(group, pooling) for uid, group in groups.items()}
 
 
-def pool_windows(values, pooling):
+def pool_windows(values: list[np.ndarray], pooling: str) -> np.ndarray:
     """What is said of a recording, from what is said of its windows.
 
-    Arguments
-    ---------
-    values : list of np.ndarray [size]
-        Of each window, in any order.
-    pooling : str
-        One of `POOLINGS`.
+    values: [size], Of each window, in any order.
+    pooling: One of `POOLINGS`.
 
-    Returns
-    -------
-    np.ndarray [size]
+    Returns: [size]
 
-    Example
-    -------
     >>> pool_windows([np.array([1.0, 6.0]), np.array([3.0, 2.0])], "max").tolist()
     [3.0, 6.0]
     """
@@ -82,27 +65,18 @@ def pool_windows(values, pooling):
     return pool(np.sort(values, axis=0), axis=0)
 
 
-def split_long(manifest, max_duration, window_overlap):
+def split_long(
+    manifest: pd.DataFrame, max_duration: float, window_overlap: float
+) -> Windows:
     """Cut recordings that are longer than `max_duration` into windows of that length.
 
     The first begins and the last ends with the recording; all are the same distance
     apart, and share `window_overlap` s at least.
 
-    Arguments
-    ---------
-    manifest : pandas.DataFrame
-        As `manifests.build_manifest` gives it.
-    max_duration : float
-        s; 0 leaves all recordings whole.
-    window_overlap : float
-        s
+    manifest: As `manifests.build_manifest` gives it.
+    max_duration: s; 0 leaves all recordings whole.
+    window_overlap: s
 
-    Returns
-    -------
-    Windows
-
-    Example
-    -------
     >>> row = {"ID": "a", "duration": 25.0, "start_s": "", "end_s": ""}
     >>> windows = split_long(pd.DataFrame([row]), 10.0, 2.0).manifest
     >>> windows["start_s"].tolist(), windows["end_s"].tolist()
@@ -139,25 +113,15 @@ def _cut(row, length_s, overlap_s):
         }
 
 
-def window_starts(duration_s, length_s, overlap_s):
+def window_starts(duration_s: float, length_s: float, overlap_s: float) -> list[float]:
     """Where the windows of a recording begin.
 
-    Arguments
-    ---------
-    duration_s : float
-        Of the recording.
-    length_s : float
-        Of a window; 0 leaves all recordings whole.
-    overlap_s : float
-        That neighbours share, at least.
+    duration_s: Of the recording.
+    length_s: Of a window; 0 leaves all recordings whole.
+    overlap_s: That neighbours share, at least.
 
-    Returns
-    -------
-    list of float
-        s from the recording's begin; only 0 where it is one window.
+    Returns: s from the recording's begin; only 0 where it is one window.
 
-    Example
-    -------
     >>> window_starts(25.0, 10.0, 2.0)
     [0.0, 7.5, 15.0]
     """
@@ -169,17 +133,12 @@ def window_starts(duration_s, length_s, overlap_s):
     return [spare_s * i / (n - 1) for i in range(n)]
 
 
-def check_windows(values):
+def check_windows(values: dict):
     """Refuse windows that can't be.
 
-    Arguments
-    ---------
-    values : dict
-        `max_duration` and `window_overlap` (s).
+    values: `max_duration` and `window_overlap` (s).
 
-    Raises
-    ------
-    UserError
+    Raises UserError.
     """
     length_s, overlap_s = values["max_duration"], values["window_overlap"]
     if length_s and length_s < SHORTEST_S:

@@ -25,7 +25,9 @@ VOICED_CORRELATION, VOICED_AMPLITUDE, OCTAVE_COST = 0.45, 0.03, 0.01
 FRAMES_AT_A_TIME = 1000
 
 
-def acoustic_statistics(waveform, sample_rate, pause_share):
+def acoustic_statistics(
+    waveform: torch.Tensor, sample_rate: int, pause_share: float | None
+) -> dict[str, float]:
     """Describes a recording by 52 plain numbers, as a baseline for a network.
 
     Over frames of 32 ms, every 10 ms: mean and standard deviation of 20 mel-frequency
@@ -36,22 +38,12 @@ def acoustic_statistics(waveform, sample_rate, pause_share):
     0. Of the whole: duration (s), share of pauses (1 without speech), and how many
     there are of 0.3 s or more.
 
-    Arguments
-    ---------
-    waveform : torch.Tensor [time]
-        Mono, float32.
-    sample_rate : int
-        Hz.
-    pause_share : float or None
-        As `audit.silence.pause_share` gives it.
+    waveform: [time], Mono, float32.
+    sample_rate: Hz.
+    pause_share: As `audit.silence.pause_share` gives it.
 
-    Returns
-    -------
-    dict of str to float
-        `acoustic_…`, all finite, the same names for every recording.
+    Returns: `acoustic_…`, all finite, the same names for every recording.
 
-    Example
-    -------
     >>> tone = torch.sin(2 * torch.pi * 200 * torch.arange(16000) / 16000)
     >>> found = acoustic_statistics(tone, 16000, pause_share=0.0)
     >>> len(found), found["acoustic_f0_median_hz"], found["acoustic_n_pauses"]
@@ -102,23 +94,14 @@ def _decibels(power):
     return 10 * torch.log10(power)
 
 
-def count_pauses(level):
+def count_pauses(level: torch.Tensor) -> int:
     """Counts the pauses between the first and the last sound.
 
     A pause is 0.3 s or more in which the level is more than 25 dB below that of the
     loudest sounds: de Jong and Wempe (2009), Behavior Research Methods 41:385-390.
 
-    Arguments
-    ---------
-    level : torch.Tensor [frame]
-        dB, every 10 ms.
+    level: [frame], dB, every 10 ms.
 
-    Returns
-    -------
-    int
-
-    Example
-    -------
     >>> count_pauses(torch.tensor([-60.0] * 50 + [0.0] * 9 + [-60.0] * 30 + [0.0] * 9))
     1
     """
@@ -130,24 +113,17 @@ def _pitch_window(sample_rate):
     return round(F0_PERIODS / F0_RANGE[0] * sample_rate)
 
 
-def f0_track(waveform, sample_rate):
+def f0_track(waveform: torch.Tensor, sample_rate: int) -> torch.Tensor:
     """F0 by the normalised autocorrelation of each frame.
 
     Of the window as of the signal, by which the former is divided: Boersma (1993), IFA
     Proceedings 17:97-110, with the best candidate of each frame and no path through
     them.
 
-    Arguments
-    ---------
-    waveform : torch.Tensor [time]
-        At least 50 ms.
-    sample_rate : int
-        Hz.
+    waveform: [time], At least 50 ms.
+    sample_rate: Hz.
 
-    Returns
-    -------
-    torch.Tensor [frame]
-        Hz, every 10 ms, from 60 to 400; 0 where not voiced.
+    Returns: [frame], Hz, every 10 ms, from 60 to 400; 0 where not voiced.
     """
     size = _pitch_window(sample_rate)
     frames = waveform.unfold(0, size, round(HOP_S * sample_rate))

@@ -3,8 +3,11 @@
 import logging
 from pathlib import Path
 
+import pandas as pd
+
 from local.data import labels
 from local.data.manifests import group_columns
+from local.data.prepare import Preparation
 from local.evaluation.evaluate import Scored, evaluate
 from local.evaluation.failures import Failures, names_in
 from local.evaluation.measurements import (
@@ -21,26 +24,22 @@ from local.evaluation.operating_points import (
     save_operating_points,
 )
 from local.evaluation.parts import MEASURING
+from local.evaluation.result import EvaluationResult
 from local.evaluation.scoring import score_split, scored_rows
 from local.evaluation.worst_errors import Silences
 from local.metrics.thresholds import threshold_rule
+from local.training.brain import ClinicalBrain
+from local.training.planning import TrainingPlan
 
 logger = logging.getLogger(__name__)
 
 
-def score_splits(brain, hparams, preparation):
+def score_splits(
+    brain: ClinicalBrain, hparams: dict, preparation: Preparation
+) -> dict[str, pd.DataFrame]:
     """Score validation, if there is one, and test with the best checkpoint.
 
-    Arguments
-    ---------
-    brain : ClinicalBrain
-    hparams : dict
-    preparation : prepare.Preparation
-
-    Returns
-    -------
-    dict of str to pandas.DataFrame
-        By split its table of predictions, not calibrated.
+    Returns: By split its table of predictions, not calibrated.
     """
     manifests, recordings = preparation.manifests, preparation.recordings
     return {
@@ -50,22 +49,17 @@ def score_splits(brain, hparams, preparation):
     }
 
 
-def evaluate_test_split(brain, hparams, plan, tables, command):
+def evaluate_test_split(
+    brain: ClinicalBrain,
+    hparams: dict,
+    plan: TrainingPlan,
+    tables: dict[str, pd.DataFrame],
+    command: list[str],
+) -> EvaluationResult:
     """Choose thresholds, measure all recordings, evaluate the test split.
 
-    Arguments
-    ---------
-    brain : ClinicalBrain
-    hparams : dict
-    plan : planning.TrainingPlan
-    tables : dict of str to pandas.DataFrame
-        As `score_splits` gives them.
-    command : list of str
-        The command line.
-
-    Returns
-    -------
-    result.EvaluationResult
+    tables: As `score_splits` gives them.
+    command: The command line.
     """
     preparation, values = plan.preparation, plan.values
     names, manifests = preparation.labels, preparation.manifests
@@ -125,20 +119,15 @@ def evaluate_test_split(brain, hparams, plan, tables, command):
     return evaluate(scored)
 
 
-def measure_splits(preparation, hparams, silences, output_folder):
+def measure_splits(
+    preparation: Preparation,
+    hparams: dict,
+    silences: Silences | None,
+    output_folder: Path,
+) -> dict[str, pd.DataFrame]:
     """Measure the recordings of all splits, or samples, and keep that.
 
-    Arguments
-    ---------
-    preparation : prepare.Preparation
-    hparams : dict
-    silences : excerpts.Silences or None
-        Hears those of the test split.
-    output_folder : Path
-
-    Returns
-    -------
-    dict of str to pandas.DataFrame
+    silences: Hears those of the test split.
     """
     manifests = {
         split: sample_subjects(

@@ -4,11 +4,15 @@ All learn from the training split alone and are measured on the split that is sc
 network that is no better than they are is not worth its trouble.
 """
 
+from collections.abc import Sequence
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from numpy.typing import ArrayLike
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss, make_scorer
@@ -18,6 +22,7 @@ from sklearn.preprocessing import StandardScaler
 
 from local.data.folds import draw_folds
 from local.data.labels import score_labels, why_one_class
+from local.data.pseudonyms import Pseudonyms
 from local.metrics import measures
 from local.metrics.estimate import measure
 from local.metrics.intervals import auroc_interval, bootstrap_intervals
@@ -53,34 +58,31 @@ N_NAMED = 5
 MAX_VALUES = 1_000_000_000
 
 
-def baseline_results(train, scored, names, features, label_ranges=None, seed=0):
+def baseline_results(
+    train,
+    scored,
+    names: list[str],
+    features: dict[str, tuple | str],
+    label_ranges: list[list[float] | None] | None = None,
+    seed: int = 0,
+) -> tuple[dict[str, dict], dict[str, np.ndarray]]:
     """What metrics.json has under "baselines".
 
-    Arguments
-    ---------
-    train, scored : pandas.DataFrame [n_train rows], [n rows]
-        Manifests of the training split and of the one that is scored, with `subject`
-        and the labels (0, 1, NaN).
-    names : list of str
-        The labels.
-    features : dict of str to tuple or str
-        By the baseline's name those of the recordings of both manifests, array-like
-        [n_train, n_features] and [n, n_features], rows of NaN where they are not known;
-        or the reason why there are none.
-    label_ranges : list of (list of float or None) or None
-        [low, high] of each label that is a score (see `labels.label_ranges`): it has
-        no baselines.
-    seed : int
-        Of the folds and of the draws of subjects.
+    train, scored (pandas.DataFrame [n_train rows], [n rows]): Manifests of the training
+        split and of the one that is scored, with `subject` and the labels (0, 1, NaN).
+    names: The labels.
+    features: By the baseline's name those of the recordings of both manifests,
+        array-like [n_train, n_features] and [n, n_features], rows of NaN where they are
+        not known; or the reason why there are none.
+    label_ranges: [low, high] of each label that is a score (see `labels.label_ranges`):
+        it has no baselines.
+    seed: Of the folds and of the draws of subjects.
 
-    Returns
-    -------
-    results : dict of str to dict
-        {"description", "labels": {label: {measure: entry} or {"reason"}}} of
-        `PREVALENCE` and of each name in `features`; the description tells how many
+    Returns results: {"description", "labels": {label: {measure: entry} or {"reason"}}}
+        of `PREVALENCE` and of each name in `features`; the description tells how many
         recordings have features, if not all.
-    probabilities : dict of str to numpy.ndarray [n, n_labels]
-        Those of the scored recordings, NaN where there is a reason.
+    Returns probabilities: [n, n_labels], Those of the scored recordings, NaN where
+        there is a reason.
     """
     scores = score_labels(names, label_ranges)
     results, probabilities = {}, {}
@@ -147,24 +149,16 @@ def _measured(targets, probabilities, subjects, seed):
     return {"auroc": auroc, **bootstrap_intervals(BOOTSTRAPPED, *given, seed)}
 
 
-def prevalence_baseline(targets, n):
+def prevalence_baseline(targets: ArrayLike, n: int) -> tuple[np.ndarray, str | None]:
     """Gives each recording the share of positives among the rated training recordings.
 
-    Arguments
-    ---------
-    targets : array-like [n_train]
-        0, 1, or NaN for "not rated".
-    n : int
-        How many recordings are scored.
+    targets: [n_train], 0, 1, or NaN for "not rated".
+    n: How many recordings are scored.
 
-    Returns
-    -------
-    probabilities : numpy.ndarray [n]
-    reason : str or None
-        Why they are NaN: the training has one class only, and no network learns it.
+    Returns probabilities: [n]
+    Returns reason: Why they are NaN: the training has one class only, and no network
+        learns it.
 
-    Example
-    -------
     >>> prevalence_baseline([0, 1, np.nan], n=2)
     (array([0.5, 0.5]), None)
     """
@@ -175,30 +169,28 @@ def prevalence_baseline(targets, n):
     return np.full(n, targets.mean()), None
 
 
-def logistic_baseline(train_features, targets, subjects, features, seed):
+def logistic_baseline(
+    train_features: np.ndarray,
+    targets: np.ndarray,
+    subjects: np.ndarray,
+    features: np.ndarray,
+    seed: int,
+) -> tuple[np.ndarray, str | None]:
     """Gives each recording the probability of a logistic regression on features.
 
     Features are standardised; gaps get the median of the training recordings. The
     strength of the L2 penalty is the one with the least log loss in cross-validation
     over the training subjects.
 
-    Arguments
-    ---------
-    train_features : numpy.ndarray [n_train, n_features]
-        NaN where something could not be measured; rows of NaN are left out.
-    targets : numpy.ndarray [n_train]
-        0, 1, or NaN for "not rated".
-    subjects : numpy.ndarray [n_train] of str
-    features : numpy.ndarray [n, n_features]
-        Of the recordings that are scored; rows of NaN get none.
-    seed : int
-        Of the folds.
+    train_features: [n_train, n_features], NaN where something could not be measured;
+        rows of NaN are left out.
+    targets: [n_train], 0, 1, or NaN for "not rated".
+    subjects: [n_train] of str
+    features: [n, n_features], Of the recordings that are scored; rows of NaN get none.
+    seed: Of the folds.
 
-    Returns
-    -------
-    probabilities : numpy.ndarray [n]
-    reason : str or None
-        Why they are NaN.
+    Returns probabilities: [n]
+    Returns reason: Why they are NaN.
     """
     rated, known = ~np.isnan(targets) & _known(train_features), _known(features)
     targets, subjects = targets[rated].astype(int), subjects[rated]
@@ -235,10 +227,8 @@ def logistic_baseline(train_features, targets, subjects, features, seed):
 def _cross_validation(targets, subjects, seed):
     """The rows to fit and to measure on, of each fold of the subjects.
 
-    Returns
-    -------
-    list of (numpy.ndarray of int, numpy.ndarray of int)
-        Of folds without which both classes are left.
+    Returns list of (numpy.ndarray of int, numpy.ndarray of int): Of folds without which
+        both classes are left.
     """
     folds = draw_folds(targets, subjects, seed)
     if folds is None:
@@ -253,29 +243,21 @@ def _cross_validation(targets, subjects, seed):
 # Features from a file
 
 
-def read_features(path, uids, pseudonyms=None):
+def read_features(
+    path: str | Path,
+    uids: dict[str, Sequence[str]],
+    pseudonyms: Pseudonyms | None = None,
+) -> dict[str, np.ndarray]:
     """Reads embeddings of recordings, from a file as `extract_embeddings.py` writes it.
 
-    Arguments
-    ---------
-    path : str or Path
-        Parquet with the columns `uid` and `embedding` (lists of numbers, all of one
+    path: Parquet with the columns `uid` and `embedding` (lists of numbers, all of one
         length). Rows of other recordings are left alone.
-    uids : dict of str to (sequence of str)
-        By split those of its recordings.
-    pseudonyms : pseudonyms.Pseudonyms, optional
-        By which the file may name recordings.
+    uids: By split those of its recordings.
+    pseudonyms: By which the file may name recordings.
 
-    Returns
-    -------
-    dict of str to numpy.ndarray [n, n_features]
-        By split, float64, in the order of its uids.
-
-    Raises
-    ------
-    UserError
-        If it is no such file, or a recording has no embedding in it, several, or one
-        that is not of finite numbers.
+    Returns: [n, n_features], By split, float64, in the order of its uids.
+    Raises UserError: if it is no such file, or a recording has no embedding in it,
+        several, or one that is not of finite numbers.
     """
     wanted = {uid for of_split in uids.values() for uid in of_split}
     table = _read_table(path)

@@ -6,92 +6,65 @@ from pathlib import Path
 
 import pandas as pd
 
+from local.data.labels import LabelType
 from local.data.pseudonyms import Pseudonyms
 from local.data.recordings import BucketRecordings, FolderRecordings
 from local.evaluation import parts
 from local.evaluation.failures import Failures
-from local.evaluation.measurements import measure_split, sample_subjects
+from local.evaluation.measurements import MeasuredSplit, measure_split, sample_subjects
 from local.evaluation.operating_points import apply_operating_points
 from local.evaluation.provenance import provenance
 from local.evaluation.result import EvaluationResult
 from local.evaluation.worst_errors import Silences
 from local.metrics import split_metrics
+from local.training.brain import ClinicalBrain
 
 
 @dataclasses.dataclass(frozen=True)
 class Scored:
     """A split's predictions, and what is known of the recordings and of the model.
 
-    Attributes
-    ----------
-    split : str
-        The split's name.
-    table : pandas.DataFrame
-        Its table of predictions, not calibrated yet unless it `is_decided`.
-    label_groups : list of list of str
-        The labels of each head.
-    types : dict of str to labels.LabelType
-        Of each label.
-    points : dict of str to dict
-        Calibration and threshold of each label (see
+    split: The split's name.
+    table: Its table of predictions, not calibrated yet unless it `is_decided`.
+    label_groups: The labels of each head.
+    types: Of each label.
+    points: Calibration and threshold of each label (see
         `local.evaluation.operating_points`).
-    command : list of str
-        The command line.
-    seed : int
-        Of bootstrap draws and permutations.
-    checkpoint : str or None
-        What made the predictions; None if that is not known.
-    manifest : pandas.DataFrame or None
-        Of the recordings that were scored.
-    recordings : recordings.FolderRecordings or recordings.BucketRecordings or None
-        Where they are read.
-    audio_settings : dict
-        `sample_rate` (Hz), `audio_backend` and `mono`, where there are recordings.
-    measurements : pandas.DataFrame or None
-        What `measurements.measure_split` found in them.
-    silences : excerpts.Silences or None
-        What the model said of the moments in which nobody speaks.
-    seen : dict of str to measurements.MeasuredSplit
-        The splits that the model has learned from.
-    of_the_corpus : bool
-        Whether the split is of the same corpus as those: its recordings are then
-        audited together.
-    subgroups : list of str
-        Columns of the manifest.
-    csv : dict or None
-        Which CSV was scored (see `scored_csv.describe`).
-    features : list of Path
-        Files of embeddings, each for a further baseline.
-    failed : list of dict
-        `uid` and `reason`, maybe `split`, of recordings that could not be used.
-    notes : list of str
-        What else a reader should know.
-    settings : dict
-        Plain values of the training yaml.
-    train_log : Path or None
-    report : bool
-        Whether to make report.html, the model card and the figures.
-    show_uids : bool
-        Whether the report may name recordings.
-    pseudonyms : pseudonyms.Pseudonyms or None
-        Of recordings and subjects, for all that is written.
-    is_decided : bool
-        Whether the table is that of an earlier evaluation, calibrated and decided.
-    audit, acoustic_baseline : bool
-        Whether to ask what tells the labels but speech; whether to fit a baseline of
-        acoustic statistics. Both need measurements.
-    measured_recordings : int
-        At most so many recordings of a split are measured; 0: all.
-    failures : failures.Failures
-        What has failed so far.
+    command: The command line.
+    seed: Of bootstrap draws and permutations.
+    checkpoint: What made the predictions; None if that is not known.
+    manifest: Of the recordings that were scored.
+    recordings: Where they are read.
+    audio_settings: `sample_rate` (Hz), `audio_backend` and `mono`, where there are
+        recordings.
+    measurements: What `measurements.measure_split` found in them.
+    silences: What the model said of the moments in which nobody speaks.
+    seen: The splits that the model has learned from.
+    of_the_corpus: Whether the split is of the same corpus as those: its recordings are
+        then audited together.
+    subgroups: Columns of the manifest.
+    csv: Which CSV was scored (see `scored_csv.describe`).
+    features: Files of embeddings, each for a further baseline.
+    failed: `uid` and `reason`, maybe `split`, of recordings that could not be used.
+    notes: What else a reader should know.
+    settings: Plain values of the training yaml.
+    report: Whether to make report.html, the model card and the figures.
+    show_uids: Whether the report may name recordings.
+    pseudonyms: Of recordings and subjects, for all that is written.
+    is_decided: Whether the table is that of an earlier evaluation, calibrated and
+        decided.
+    audit, acoustic_baseline: Whether to ask what tells the labels but speech; whether
+        to fit a baseline of acoustic statistics. Both need measurements.
+    measured_recordings: At most so many recordings of a split are measured; 0: all.
+    failures: What has failed so far.
     """
 
     split: str
     table: pd.DataFrame
-    label_groups: list
-    types: dict
-    points: dict
-    command: list
+    label_groups: list[list[str]]
+    types: dict[str, LabelType]
+    points: dict[str, dict]
+    command: list[str]
     seed: int
     checkpoint: str | None = None
     manifest: pd.DataFrame | None = None
@@ -99,13 +72,13 @@ class Scored:
     audio_settings: dict = dataclasses.field(default_factory=dict)
     measurements: pd.DataFrame | None = None
     silences: Silences | None = None
-    seen: dict = dataclasses.field(default_factory=dict)
+    seen: dict[str, MeasuredSplit] = dataclasses.field(default_factory=dict)
     of_the_corpus: bool = False
-    subgroups: list = dataclasses.field(default_factory=list)
+    subgroups: list[str] = dataclasses.field(default_factory=list)
     csv: dict | None = None
-    features: list = dataclasses.field(default_factory=list)
-    failed: list = dataclasses.field(default_factory=list)
-    notes: list = dataclasses.field(default_factory=list)
+    features: list[Path] = dataclasses.field(default_factory=list)
+    failed: list[dict] = dataclasses.field(default_factory=list)
+    notes: list[str] = dataclasses.field(default_factory=list)
     settings: dict = dataclasses.field(default_factory=dict)
     train_log: Path | None = None
     report: bool = True
@@ -131,17 +104,10 @@ class Scored:
         return apply_operating_points(self.table, self.points)
 
 
-def evaluate(scored):
+def evaluate(scored: Scored) -> EvaluationResult:
     """Evaluate a split.
 
-    Arguments
-    ---------
-    scored : Scored
-
-    Returns
-    -------
-    result.EvaluationResult
-        Under pseudonyms, if there are any.
+    Returns: Under pseudonyms, if there are any.
     """
     table = scored.decided()
     found = split_metrics.evaluate_predictions(
@@ -187,21 +153,14 @@ def evaluate(scored):
     return scored.pseudonyms.hidden(result) if scored.pseudonyms else result
 
 
-def measured(scored, hparams, brain=None):
+def measured(
+    scored: Scored, hparams: dict, brain: ClinicalBrain | None = None
+) -> Scored:
     """The same with measurements of the recordings.
 
-    Arguments
-    ---------
-    scored : Scored
-        With a manifest and recordings.
-    hparams : dict
-        As for `measurements.measure_split`.
-    brain : ClinicalBrain, optional
-        To score silences; without one they are only kept for the report.
-
-    Returns
-    -------
-    Scored
+    scored: With a manifest and recordings.
+    hparams: As for `measurements.measure_split`.
+    brain: To score silences; without one they are only kept for the report.
     """
     failed = {entry["uid"] for entry in scored.failed}
     manifest = scored.manifest[~scored.manifest["ID"].isin(failed)]

@@ -23,7 +23,7 @@ from local.storage.addresses import (
     several,
 )
 from local.storage.inputs import Storage, told_as
-from local.training.experiment import MANIFESTS, check_no_experiment
+from local.training.experiment import MANIFESTS, Experiment, check_no_experiment
 from local.utils.errors import UserError
 from local.utils.files import read_json
 from local.utils.run_lock import refuse_links
@@ -35,47 +35,31 @@ from local.utils.yaml_files import saved_values
 class EvaluationSplit:
     """A split for a trained model.
 
-    Attributes
-    ----------
-    name : str
-    of_the_corpus : bool
-        Whether it is one of the experiment's own splits.
-    prepared : prepare.PreparedSplit
-    csv : dict
-        Which CSV it is of (see `scored_csv.describe`).
-    subgroups : list of str
-        Columns of its manifest.
-    features : list of Path
-        Files of embeddings, each for a further baseline.
-    notes : list of str
-        Those of the preparation, and of whom the experiment has seen.
-    output_folder : Path
-    pseudonyms : pseudonyms.Pseudonyms or None
-        For all that results name.
+    of_the_corpus: Whether it is one of the experiment's own splits.
+    csv: Which CSV it is of (see `scored_csv.describe`).
+    subgroups: Columns of its manifest.
+    features: Files of embeddings, each for a further baseline.
+    notes: Those of the preparation, and of whom the experiment has seen.
+    pseudonyms: For all that results name.
     """
 
     name: str
     of_the_corpus: bool
     prepared: prepare.PreparedSplit
     csv: dict
-    subgroups: list
-    features: list
-    notes: list
+    subgroups: list[str]
+    features: list[Path]
+    notes: list[str]
     output_folder: Path
     pseudonyms: Pseudonyms | None
 
 
-def check_options(options):
+def check_options(options: dict):
     """Refuse what can't be, as far as it is told without the model.
 
-    Arguments
-    ---------
-    options : dict
-        Of evaluate.yaml.
+    options: Of evaluate.yaml.
 
-    Raises
-    ------
-    UserError
+    Raises UserError.
     """
     _split_csv(options)
     if options["features"]:
@@ -84,27 +68,17 @@ def check_options(options):
         output_path(options["output_folder"], "output_folder")
 
 
-def prepare_evaluation(experiment, options, hparams):
+def prepare_evaluation(
+    experiment: Experiment, options: dict, hparams: dict
+) -> EvaluationSplit:
     """Prepare the split that the options name, by default the experiment's test split.
 
-    Arguments
-    ---------
-    experiment : experiment.Experiment
-    options : dict
-        Of evaluate.yaml: `split_csv`, `split_folder`, `output_folder`, `subgroups`,
-        `features`.
-    hparams : dict
-        Of the experiment, for this run.
+    options: Of evaluate.yaml: `split_csv`, `split_folder`, `output_folder`,
+        `subgroups`, `features`.
+    hparams: Of the experiment, for this run.
 
-    Returns
-    -------
-    EvaluationSplit
-
-    Raises
-    ------
-    UserError
-        For a wrong CSV, subgroups that it has no column of, features that lack a
-        recording, or an output folder that would change the experiment.
+    Raises UserError: for a wrong CSV, subgroups that it has no column of, features that
+        lack a recording, or an output folder that would change the experiment.
     """
     names = labels.flatten(hparams["label_groups"])
     own_manifests = experiment.folder / MANIFESTS
@@ -147,17 +121,10 @@ def prepare_evaluation(experiment, options, hparams):
     )
 
 
-def seen_notes(trained, subjects):
+def seen_notes(trained: set[str], subjects: set[str]) -> list[str]:
     """What a reader must know if subjects of a split were learned from.
 
-    Arguments
-    ---------
-    trained, subjects : set of str
-        That were trained or validated on; of the split.
-
-    Returns
-    -------
-    list of str
+    trained, subjects: That were trained or validated on; of the split.
     """
     seen = among(subjects, trained)
     if not seen:
@@ -168,25 +135,21 @@ def seen_notes(trained, subjects):
     ]
 
 
-def score(experiment, hparams, split, options, command):
+def score(
+    experiment: Experiment,
+    hparams: dict,
+    split: EvaluationSplit,
+    options: dict,
+    command: list[str],
+) -> Scored:
     """Score a split with an experiment's model.
 
-    Arguments
-    ---------
-    experiment : experiment.Experiment
-    hparams : dict
-        Of the experiment, for this run.
-    split : EvaluationSplit
-    options : dict
-        Of evaluate.yaml: `report`, `show_uids`, `audit`, `acoustic_baseline` and
+    hparams: Of the experiment, for this run.
+    options: Of evaluate.yaml: `report`, `show_uids`, `audit`, `acoustic_baseline` and
         `measured_recordings`.
-    command : list of str
-        The command line.
+    command: The command line.
 
-    Returns
-    -------
-    evaluation.Scored
-        Its recordings not measured yet.
+    Returns: Its recordings not measured yet.
     """
     prepared = split.prepared
     names = labels.flatten(hparams["label_groups"])
@@ -236,20 +199,12 @@ def score(experiment, hparams, split, options, command):
     )
 
 
-def _skipped_before(own_manifests, split):
+def _skipped_before(own_manifests: Path, split: str) -> list[dict]:
     """Recordings that no manifest has: the experiment was prepared without them.
 
     Results of the test split are the experiment's own, which list those of all splits.
 
-    Arguments
-    ---------
-    own_manifests : Path
-    split : str
-
-    Returns
-    -------
-    list of dict
-        `uid`, `reason`, and of whom and of which split they are.
+    Returns: `uid`, `reason`, and of whom and of which split they are.
     """
     record = own_manifests / "preparation.json"
     skipped = read_json(record)["failed"] if record.is_file() else []

@@ -39,26 +39,16 @@ AUDIO_SETTINGS = {
 VALIDATION, TRAINING = "valid", "train"
 
 
-def prepare_predictions(options, command):
+def prepare_predictions(options: dict, command: list[str]) -> tuple[Scored, Path]:
     """Read a file of predictions, and what there is about its recordings.
 
-    Arguments
-    ---------
-    options : dict
-        Of evaluate.yaml.
-    command : list of str
-        The command line.
+    options: Of evaluate.yaml.
+    command: The command line.
 
-    Returns
-    -------
-    scored : evaluation.Scored
-    output_folder : Path
-
-    Raises
-    ------
-    UserError
-        For a wrong file, options that don't go together, or a file that does not list
-        the recordings of the predictions.
+    Returns scored.
+    Returns output_folder.
+    Raises UserError: for a wrong file, options that don't go together, or a file that
+        does not list the recordings of the predictions.
     """
     _check_options(options)
     pseudonyms = read_pseudonyms(options["pseudonymise_key"])
@@ -214,20 +204,13 @@ def _points(validation, names, options):
     return {}
 
 
-def types_of(table, names):
+def types_of(table: pd.DataFrame, names: list[str]) -> dict[str, LabelType]:
     """The type of each label of predictions of which nothing else is known.
 
-    Arguments
-    ---------
-    table : pandas.DataFrame
-        A table of predictions.
-    names : list of str
-        Its labels.
+    table: A table of predictions.
+    names: Its labels.
 
-    Returns
-    -------
-    dict of str to labels.LabelType
-        Of a score the range is that of its numbers.
+    Returns: Of a score the range is that of its numbers.
     """
     types = {}
     for name in names:

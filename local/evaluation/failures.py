@@ -9,6 +9,7 @@ import json
 import logging
 import re
 import textwrap
+from collections.abc import Callable, Iterable
 
 from local.utils.errors import RunError, UserError, keep_traceback, told_by_worker
 
@@ -28,18 +29,9 @@ SHORT_NAME = 3
 class Failures:
     """What has failed of an evaluation, and why.
 
-    Arguments
-    ---------
-    names : iterable of str
-        Recordings and subjects: results and logs don't tell a reason that names one.
+    names: Recordings and subjects: results and logs don't tell a reason that names one.
+    reasons (dict of str to str): By part, in the order in which they failed.
 
-    Attributes
-    ----------
-    reasons : dict of str to str
-        By part, in the order in which they failed.
-
-    Example
-    -------
     >>> failures = Failures(["p01"])
     >>> failures.attempt("a sum", lambda: 1 + 1)
     2
@@ -50,26 +42,21 @@ class Failures:
     'it failed: KeyError'
     """
 
-    def __init__(self, names=()):
+    def __init__(self, names: Iterable[str] = ()):
         self.reasons = {}
         self._names = set(names)
 
-    def attempt(self, part, make, otherwise=lambda reason: None):
+    def attempt(
+        self, part: str, make: Callable, otherwise: Callable = lambda reason: None
+    ):
         """What `make` gives, or something else where that fails.
 
-        Arguments
-        ---------
-        part : str
-            As it is called in messages and in metrics.json.
-        make : callable
-            Without arguments.
-        otherwise : callable
-            Takes the reason, str; gives what stands in the place of the part.
+        part: As it is called in messages and in metrics.json.
+        make: Without arguments.
+        otherwise: Takes the reason, str; gives what stands in the place of the part.
 
-        Raises
-        ------
-        UserError, OSError, MemoryError
-            As `make` does: these are about the whole run.
+        Raises UserError, OSError, MemoryError: as `make` does: these are about the
+            whole run.
         """
         try:
             return make()
@@ -117,10 +104,7 @@ class Failures:
 def names_in(*tables):
     """Recordings and subjects that tables name, set of str.
 
-    Arguments
-    ---------
-    *tables : pandas.DataFrame
-        Manifests and tables of predictions.
+    *tables (pandas.DataFrame): Manifests and tables of predictions.
     """
     return {
         name

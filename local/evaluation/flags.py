@@ -1,5 +1,6 @@
 """What the confound audit flags, told beside the numbers that it is about."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from local.utils.errors import UserError
@@ -25,22 +26,11 @@ MEANING = (
 )
 
 
-def read_audit(folder):
+def read_audit(folder: Path) -> dict:
     """The audit that an experiment or an evaluation has left.
 
-    Arguments
-    ---------
-    folder : Path
-
-    Returns
-    -------
-    dict
-        Content of audit.json; `NOTHING` where there is none.
-
-    Raises
-    ------
-    UserError
-        If the file is damaged.
+    Returns: Content of audit.json; `NOTHING` where there is none.
+    Raises UserError: if the file is damaged.
     """
     path = Path(folder) / AUDIT
     if not path.is_file():
@@ -56,20 +46,11 @@ def read_audit(folder):
     return audit
 
 
-def flagged(audit):
+def flagged(audit: dict) -> dict[str, list[str]]:
     """The labels that an audit flags, and why.
 
-    Arguments
-    ---------
-    audit : dict
-        Content of audit.json.
+    audit: Content of audit.json.
 
-    Returns
-    -------
-    dict of str to list of str
-
-    Example
-    -------
     >>> loud = {"status": "flagged", "reasons": ["The noise tells the label."]}
     >>> flagged({"labels": {"loud": loud, "low": {"status": "clear", "reasons": []}}})
     {'loud': ['The noise tells the label.']}
@@ -84,41 +65,25 @@ def flagged(audit):
 def known_flags(audit):
     """As `flagged`; None where no label was audited, so that nobody takes it for none.
 
-    Example
-    -------
     >>> known_flags(NOTHING), known_flags({"labels": {"low": {"status": "clear"}}})
     (None, {})
     """
     return flagged(audit) if audit["labels"] else None
 
 
-def flag_notes(labels):
+def flag_notes(labels: dict[str, list[str]]) -> list[str]:
     """Lines for the foot of a table in which `MARK` stands beside flagged labels.
 
-    Arguments
-    ---------
-    labels : dict of str to list of str
-        As `flagged` gives them; the first reason is what flags a label.
-
-    Returns
-    -------
-    list of str
+    labels: As `flagged` gives them; the first reason is what flags a label.
     """
     lines = [f"{MARK} {' '.join([f'{name}:', *of[:1]])}" for name, of in labels.items()]
     return [MEANING, *lines] if lines else []
 
 
-def leak_notes(audit):
+def leak_notes(audit: dict) -> list[str]:
     """Lines on what the split that was scored shares with another one.
 
-    Arguments
-    ---------
-    audit : dict
-        Content of audit.json.
-
-    Returns
-    -------
-    list of str
+    audit: Content of audit.json.
     """
     notes = []
     if n := len(audit["shared_subjects"]):
@@ -134,20 +99,11 @@ def leak_notes(audit):
     return notes
 
 
-def audit_notes(audit):
+def audit_notes(audit: dict) -> list[str]:
     """All that belongs to the foot of a table of results.
 
-    Arguments
-    ---------
-    audit : dict
-        Content of audit.json.
+    audit: Content of audit.json.
 
-    Returns
-    -------
-    list of str
-
-    Example
-    -------
     >>> nothing = {"labels": {}, "shared_subjects": ["p1"], "shared_audio": []}
     >>> for line in audit_notes(nothing | {"reason": "it was switched off"}):
     ...     print(line)
@@ -157,31 +113,22 @@ def audit_notes(audit):
     return flag_notes(flagged(audit)) + leak_notes(audit) + why_not_notes(audit)
 
 
-def why_not_notes(audit):
+def why_not_notes(audit: dict):
     """A line on why labels were not audited, list of str; empty if they were.
 
-    Arguments
-    ---------
-    audit : dict
-        Content of audit.json.
+    audit: Content of audit.json.
     """
     reason = audit.get("reason")
     return [f"Not audited for confounds: {reason}"] if reason else []
 
 
-def audit_of_folds(audits):
+def audit_of_folds(audits: Iterable[dict]) -> dict:
     """What the audits of a cross-validation's folds say together.
 
-    Arguments
-    ---------
-    audits : iterable of dict
-        Content of each fold's audit.json.
+    audits: Content of each fold's audit.json.
 
-    Returns
-    -------
-    dict
-        Like one of them, as far as `audit_notes` reads it: a label is flagged if any
-        fold flags it, and what is shared is counted once.
+    Returns: Like one of them, as far as `audit_notes` reads it: a label is flagged if
+        any fold flags it, and what is shared is counted once.
     """
     audits = list(audits)
     found, reasons = {}, {}

@@ -1,10 +1,13 @@
 """The results of a cross-validation, out of those of its folds."""
 
+from pathlib import Path
+
 import pandas as pd
 
 from local.data.manifests import write_failed
 from local.data.predictions_table import read_predictions, write_predictions
 from local.metrics.cross_validated import cross_validated_metrics
+from local.training.cross_validation import FoldRun
 from local.utils.files import read_json, write_json
 
 TEXT = (
@@ -16,25 +19,17 @@ TEXT = (
 )
 
 
-def collect_results(runs, labels, folder):
+def collect_results(runs: list[list[FoldRun]], labels: list[str], folder: Path) -> dict:
     """Compute the metrics of a cross-validation, and write all that belongs to it.
 
-    Arguments
-    ---------
-    runs : list of (list of fold_runs.FoldRun)
-        By repeat, all of them finished.
-    labels : list of str
-    folder : Path
-        Gets metrics.json, predictions.csv (a recording once per repeat), for each
+    runs: By repeat, all of them finished.
+    folder: Gets metrics.json, predictions.csv (a recording once per repeat), for each
         repeat a predictions.csv of its own and, if recordings could not be used,
         failed.csv.
 
-    Returns
-    -------
-    dict
-        The content of metrics.json: that of `cross_validated_metrics`, "text", and
-        "folds", a list of {"repeat", "fold", "n_recordings", "n_subjects",
-        "one_class": {label: reason}}; "failed_parts", by the fold's name.
+    Returns: The content of metrics.json: that of `cross_validated_metrics`, "text", and
+        "folds", a list of {"repeat", "fold", "n_recordings", "n_subjects", "one_class":
+        {label: reason}}; "failed_parts", by the fold's name.
     """
     repeats = [[_predictions(run) for run in of_repeat] for of_repeat in runs]
     thresholds = [[_thresholds(run) for run in of_repeat] for of_repeat in runs]
@@ -91,17 +86,10 @@ def _fold_counts(run, table, of_labels):
     }
 
 
-def failed_recordings(runs):
+def failed_recordings(runs: list[list[FoldRun]]) -> list[dict]:
     """Recordings that a fold could not use, each once.
 
-    Arguments
-    ---------
-    runs : list of (list of fold_runs.FoldRun)
-
-    Returns
-    -------
-    list of dict
-        `uid` and `reason`.
+    Returns: `uid` and `reason`.
     """
     files = [run.folder / "failed.csv" for of_repeat in runs for run in of_repeat]
     found = {}

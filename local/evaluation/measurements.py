@@ -10,6 +10,7 @@ leaked = find_leakage(splits, names)
 """
 
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ import torch
 
 from local.data import dataset as dataio
 from local.data.manifests import read_manifest
+from local.data.recordings import BucketRecordings, FolderRecordings
 from local.evaluation import confound_audit
 from local.evaluation.acoustic_statistics import acoustic_statistics
 from local.evaluation.confound_audit.verdict import STRATA
@@ -42,25 +44,15 @@ TEXT = (
 SEEN = ("train", "valid")
 
 
-def sample_subjects(manifest, n, seed):
+def sample_subjects(manifest: pd.DataFrame, n: int, seed: int) -> pd.DataFrame:
     """The recordings of whole subjects, drawn by chance.
 
-    Arguments
-    ---------
-    manifest : pandas.DataFrame
-        With `subject`.
-    n : int
-        At most so many recordings, but those of one subject; 0: all.
-    seed : int
+    manifest: With `subject`.
+    n: At most so many recordings, but those of one subject; 0: all.
 
-    Returns
-    -------
-    pandas.DataFrame
-        Rows of the manifest in its order: of the subjects in the order of the draw all
-        that still fit.
+    Returns: Rows of the manifest in its order: of the subjects in the order of the draw
+        all that still fit.
 
-    Example
-    -------
     >>> manifest = pd.DataFrame({"subject": list("aaabbc")})
     >>> [len(sample_subjects(manifest, n, seed=0)) for n in (0, 1, 3, 5)]
     [6, 1, 3, 4]
@@ -77,30 +69,27 @@ def sample_subjects(manifest, n, seed):
     return manifest[manifest["subject"].isin(taken or [sizes.idxmin()])]
 
 
-def measure_split(manifest, recordings, hparams, title, on_silence=None):
+def measure_split(
+    manifest: pd.DataFrame,
+    recordings: FolderRecordings | BucketRecordings,
+    hparams: dict,
+    title: str,
+    on_silence: Callable | None = None,
+) -> pd.DataFrame:
     """Measures the recordings of a split, in the workers of a dataloader.
 
-    Arguments
-    ---------
-    manifest : pandas.DataFrame [n rows]
-        As `manifests.build_manifest` gives it.
-    recordings : recordings.FolderRecordings or recordings.BucketRecordings
-        Where those of the manifest are read.
-    hparams : dict
-        `sample_rate` (Hz), `audio_backend`, `mono`, `eval_batch_size`, `num_workers`,
-        `seed`.
-    title : str
-        What is shown beside the progress.
-    on_silence : callable, optional
-        Takes the uids (list of str) and silences (float32 [batch, time]) of those
-        recordings of a batch that have 1.0 s in which nobody speaks, in this process,
-        in the order of the manifest.
+    manifest: [n rows], As `manifests.build_manifest` gives it.
+    recordings: Where those of the manifest are read.
+    hparams: `sample_rate` (Hz), `audio_backend`, `mono`, `eval_batch_size`,
+        `num_workers`, `seed`.
+    title: What is shown beside the progress.
+    on_silence: Takes the uids (list of str) and silences (float32 [batch, time]) of
+        those recordings of a batch that have 1.0 s in which nobody speaks, in this
+        process, in the order of the manifest.
 
-    Returns
-    -------
-    pandas.DataFrame [n rows]
-        In the order of the manifest: `ID`, what `audit.extract` finds, with NaN where
-        there is no silence or no speech, and what `acoustic_statistics` gives.
+    Returns: [n rows], In the order of the manifest: `ID`, what `audit.extract` finds,
+        with NaN where there is no silence or no speech, and what `acoustic_statistics`
+        gives.
     """
     # what equipment leaves in a recording may be below 16 bits
     settings = {**hparams, "decoded_cache": None}
@@ -126,15 +115,11 @@ def measure_split(manifest, recordings, hparams, title, on_silence=None):
 class _Measure:
     """Numbers and text of a recording, dict, and its silence, [time] or None.
 
-    Arguments
-    ---------
-    rows : dict of str to dict
-        Of the manifest, by ID.
-    sample_rate : int
-        Hz.
+    rows: Of the manifest, by ID.
+    sample_rate: Hz.
     """
 
-    def __init__(self, rows, sample_rate):
+    def __init__(self, rows: dict[str, dict], sample_rate: int):
         self.rows, self.rate = rows, sample_rate
 
     def __call__(self, uid, waveform):
@@ -163,33 +148,16 @@ def _collate(items):
 # Files
 
 
-def save_measurements(frame, path):
-    """Writes what `measure_split` found as parquet.
-
-    Arguments
-    ---------
-    frame : pandas.DataFrame
-    path : Path
-    """
+def save_measurements(frame: pd.DataFrame, path: Path):
+    """Writes what `measure_split` found as parquet."""
     with atomic_write(path, "wb") as file:
         frame.to_parquet(file, index=False)
 
 
-def read_measurements(path):
+def read_measurements(path: Path) -> pd.DataFrame:
     """Reads what `save_measurements` wrote.
 
-    Arguments
-    ---------
-    path : Path
-
-    Returns
-    -------
-    pandas.DataFrame
-
-    Raises
-    ------
-    UserError
-        If it is no such file.
+    Raises UserError: if it is no such file.
     """
     try:
         frame = pd.read_parquet(path)
@@ -214,15 +182,9 @@ def read_measurements(path):
 class MeasuredSplit:
     """A split and what is known of its recordings.
 
-    Attributes
-    ----------
-    manifest : pandas.DataFrame
-    measurements : pandas.DataFrame or None
-        As `measure_split` gives them.
-    table : pandas.DataFrame or None
-        Its table of predictions.
-    silence_logits : pandas.DataFrame or None
-        As `Silences.logits` gives them.
+    measurements: As `measure_split` gives them.
+    table: Its table of predictions.
+    silence_logits: As `Silences.logits` gives them.
     """
 
     manifest: pd.DataFrame
@@ -257,20 +219,13 @@ class MeasuredSplit:
         return frame.reindex(index=self.manifest["ID"], columns=names).to_numpy(float)
 
 
-def seen_splits(folder, names):
+def seen_splits(folder: Path, names: list[str]) -> dict[str, MeasuredSplit]:
     """The splits that an experiment's model has learned from.
 
-    Arguments
-    ---------
-    folder : Path
-        The experiment's.
-    names : list of str
-        Its labels.
+    folder: The experiment's.
+    names: Its labels.
 
-    Returns
-    -------
-    dict of str to MeasuredSplit
-        train and, if there was one, valid; without measurements if it has none.
+    Returns: train and, if there was one, valid; without measurements if it has none.
     """
     splits = {}
     for split in SEEN:
@@ -300,24 +255,20 @@ def _check_complete(frame, manifest, path):
         )
 
 
-def audit_evaluation(audited, names, label_ranges=None, seed=0):
+def audit_evaluation(
+    audited: dict[str, MeasuredSplit],
+    names: list[str],
+    label_ranges: list[list[float] | None] | None = None,
+    seed: int = 0,
+) -> dict:
     """Asks what tells the labels of splits but speech.
 
-    Arguments
-    ---------
-    audited : dict of str to MeasuredSplit
-        By split: whose recordings, together, are asked. All have measurements; logits
-        count where they are known.
-    names : list of str
-        The labels.
-    label_ranges : list of (list of float or None) or None
-        [low, high] of each label that is a score (see `labels.label_ranges`).
-    seed : int
+    audited: By split: whose recordings, together, are asked. All have measurements;
+        logits count where they are known.
+    names: The labels.
+    label_ranges: [low, high] of each label that is a score (see `labels.label_ranges`).
 
-    Returns
-    -------
-    dict
-        As `audit.audit_labels` gives it.
+    Returns: As `audit.audit_labels` gives it.
     """
     splits = list(audited.values())
     columns = ["subject", *names, *STRATA]
@@ -347,17 +298,10 @@ def _known(sources, logits):
     return None if all(of is None for of in sources) else np.concatenate(logits)
 
 
-def distinct(scored, seen):
-    """All splits by name; one that was seen may be named like one that is scored.
-
-    Arguments
-    ---------
-    scored, seen : dict of str to MeasuredSplit
-
-    Returns
-    -------
-    dict of str to MeasuredSplit
-    """
+def distinct(
+    scored: dict[str, MeasuredSplit], seen: dict[str, MeasuredSplit]
+) -> dict[str, MeasuredSplit]:
+    """All splits by name; one that was seen may be named like one that is scored."""
     renamed = {
         f"{name} of the experiment" if name in scored else name: split
         for name, split in seen.items()
@@ -365,21 +309,17 @@ def distinct(scored, seen):
     return {**scored, **renamed}
 
 
-def find_leakage(splits, names, label_ranges=None):
+def find_leakage(
+    splits: dict[str, MeasuredSplit],
+    names: list[str],
+    label_ranges: list[list[float] | None] | None = None,
+) -> dict:
     """What splits share.
 
-    Arguments
-    ---------
-    splits : dict of str to MeasuredSplit
-    names : list of str
-        The labels.
-    label_ranges : list of (list of float or None) or None
-        As for `audit_evaluation`.
+    names: The labels.
+    label_ranges: As for `audit_evaluation`.
 
-    Returns
-    -------
-    dict
-        As `audit.leakage` gives it.
+    Returns: As `audit.leakage` gives it.
     """
     return confound_audit.leakage(
         {name: split.manifest for name, split in splits.items()},

@@ -27,33 +27,26 @@ OPERATING_POINTS = Path("save") / "operating_points.json"
 
 
 def fit_operating_points(
-    validation, names, rule="youden", calibration="none", cross_fitted=None
-):
+    validation: pd.DataFrame | None,
+    names: list[str],
+    rule: str | dict = "youden",
+    calibration: str = "none",
+    cross_fitted: pd.DataFrame | None = None,
+) -> dict[str, dict]:
     """Fits the calibration and chooses the threshold of each label.
 
     The threshold is one on the calibrated probability.
 
-    Arguments
-    ---------
-    validation : pandas.DataFrame or None
-        Table of predictions of the validation split; None without one.
-    names : list of str
-        The labels; those of them that are scores have neither.
-    rule : str or dict
-        See `thresholds.choose_threshold`.
-    calibration : str
-        "none" or one of `calibration.KINDS`.
-    cross_fitted : pandas.DataFrame or None
-        Table of predictions of the training subjects, each made by a network that was
-        trained without them: for labels that validation has too few subjects of.
+    validation: Table of predictions of the validation split; None without one.
+    names: The labels; those of them that are scores have neither.
+    rule: See `thresholds.choose_threshold`.
+    calibration: "none" or one of `calibration.KINDS`.
+    cross_fitted: Table of predictions of the training subjects, each made by a network
+        that was trained without them: for labels that validation has too few subjects
+        of.
 
-    Returns
-    -------
-    dict of str to dict
-        As above.
+    Returns: As above.
 
-    Example
-    -------
     >>> table = pd.DataFrame({"uid": ["u", "v"], "subject": ["s", "t"], "label": "slow",
     ...     "target": [0.0, 1.0], "logit": [-1.0, 1.0], "probability": [0.27, 0.73],
     ...     "session": "", "split": "valid", "predicted": None})
@@ -105,20 +98,15 @@ def _calibrated(table, calibration):
     return apply_calibration(calibration, corrected_logits(table).to_numpy())
 
 
-def apply_operating_points(table, points):
+def apply_operating_points(
+    table: pd.DataFrame, points: dict[str, dict]
+) -> pd.DataFrame:
     """Calibrates the probabilities of a table and decides at the thresholds.
 
-    Arguments
-    ---------
-    table : pandas.DataFrame
-        A table of predictions, not calibrated yet.
-    points : dict of str to dict
-        As `fit_operating_points` gives them; other labels stay as they are.
+    table: A table of predictions, not calibrated yet.
+    points: As `fit_operating_points` gives them; other labels stay as they are.
 
-    Returns
-    -------
-    pandas.DataFrame
-        A copy, with `probability` and `predicted` in the place of the table's own.
+    Returns: A copy, with `probability` and `predicted` in the place of the table's own.
     """
     table = table.copy()
     predicted = table["predicted"].to_numpy(dtype=object, na_value=None)
@@ -134,25 +122,17 @@ def apply_operating_points(table, points):
     return table
 
 
-def without_own_choices(points, chosen_on, scored):
+def without_own_choices(
+    points: dict[str, dict], chosen_on: dict[str, set[str]], scored: set[str]
+) -> dict[str, dict]:
     """Operating points for subjects of whom some were those that chose them.
 
-    Arguments
-    ---------
-    points : dict of str to dict
-    chosen_on : dict of str to (set of str)
-        The subjects of each source of a threshold, as far as they are known.
-    scored : set of str
-        The subjects that are to be judged.
+    chosen_on: The subjects of each source of a threshold, as far as they are known.
+    scored: The subjects that are to be judged.
 
-    Returns
-    -------
-    dict of str to dict
-        Without the threshold, and the calibration, that would be judged by those that
-        they were chosen on; the reason says so.
+    Returns: Without the threshold, and the calibration, that would be judged by those
+        that they were chosen on; the reason says so.
 
-    Example
-    -------
     >>> point = {"threshold": {"value": 0.5, "source": "validation"}}
     >>> point["calibration"] = None
     >>> found = without_own_choices({"x": point}, {"validation": {"s1"}}, {"s1", "s2"})
@@ -181,22 +161,12 @@ def save_operating_points(points, folder):
     write_json(Path(folder) / OPERATING_POINTS, {"labels": points})
 
 
-def read_operating_points(folder):
+def read_operating_points(folder: Path) -> dict[str, dict]:
     """Those of an experiment; none, where its training has not come to its end.
 
-    Arguments
-    ---------
-    folder : Path
-        The experiment's.
+    folder: The experiment's.
 
-    Returns
-    -------
-    dict of str to dict
-
-    Raises
-    ------
-    UserError
-        If the file is damaged.
+    Raises UserError: if the file is damaged.
     """
     path = Path(folder) / OPERATING_POINTS
     if not path.is_file():

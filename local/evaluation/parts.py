@@ -3,11 +3,15 @@
 Each is made of an `evaluation.Scored`, and may fail without the others.
 """
 
+from pathlib import Path
+
+import numpy as np
 import pandas as pd
 
 from local.data import labels, raters
 from local.data.label_cells import CellCodes
 from local.data.predictions_table import rows_of_label, scores_in
+from local.data.pseudonyms import Pseudonyms
 from local.evaluation import baselines
 from local.evaluation.measurements import (
     MeasuredSplit,
@@ -80,27 +84,20 @@ def _why_not_measured(scored):
     return f"{NOT_MEASURED}: {failed}" if failed else NOT_MEASURED
 
 
-def baseline_features(path, training, scored, pseudonyms=None):
+def baseline_features(
+    path: Path,
+    training: pd.DataFrame,
+    scored: pd.DataFrame,
+    pseudonyms: Pseudonyms | None = None,
+) -> tuple[np.ndarray, ...]:
     """Embeddings of the recordings of two manifests, for a baseline.
 
-    Arguments
-    ---------
-    path : Path
-        Parquet as `extract_embeddings.py` writes it.
-    training, scored : pandas.DataFrame
-        Manifests of n_train and n recordings.
-    pseudonyms : pseudonyms.Pseudonyms, optional
-        By which the file may name recordings.
+    path: Parquet as `extract_embeddings.py` writes it.
+    training, scored: Manifests of n_train and n recordings.
+    pseudonyms: By which the file may name recordings.
 
-    Returns
-    -------
-    tuple of numpy.ndarray
-        [n_train, n_features] and [n, n_features].
-
-    Raises
-    ------
-    UserError
-        If it lacks any, or is called like another baseline.
+    Returns: [n_train, n_features] and [n, n_features].
+    Raises UserError: if it lacks any, or is called like another baseline.
     """
     if path.stem in baselines.DESCRIPTIONS:
         raise UserError(

@@ -25,25 +25,16 @@ PACKAGES = (
 )
 
 
-def provenance(argv, now=None):
+def provenance(argv: list[str], now: datetime.datetime | None = None) -> dict:
     """Describes how an evaluation was made.
 
-    Arguments
-    ---------
-    argv : list of str
-        The command line, the program first.
-    now : datetime.datetime, optional
-        With a time zone; the time of the call unless given.
+    argv: The command line, the program first.
+    now: With a time zone; the time of the call unless given.
 
-    Returns
-    -------
-    dict
-        "command", as it can be typed into a shell; "date" (ISO 8601 with the time zone,
-        to the second); "versions", of Python and of those of `PACKAGES` that are
+    Returns: "command", as it can be typed into a shell; "date" (ISO 8601 with the time
+        zone, to the second); "versions", of Python and of those of `PACKAGES` that are
         installed.
 
-    Example
-    -------
     >>> now = datetime.datetime(2026, 1, 31, 12, tzinfo=datetime.UTC)
     >>> made = provenance(["python", "evaluate.py", "--split_csv=my file.csv"], now)
     >>> made["command"], made["date"]

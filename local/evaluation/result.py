@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from local.data.labels import LabelType
 from local.evaluation.failures import Failures
 
 
@@ -13,18 +14,11 @@ from local.evaluation.failures import Failures
 class Excerpt:
     """A piece of a recording that a report shows as a spectrogram.
 
-    Attributes
-    ----------
-    row : int
-        Of predictions.csv, whose header is row 1: what names it in a report.
-    uid, label : str
-    target : float
-        0 or 1, of a score the rating.
-    prediction : float
-        The probability, of a score the predicted score.
-    waveform : numpy.ndarray [time]
-    sample_rate : int
-        Hz.
+    row: Of predictions.csv, whose header is row 1: what names it in a report.
+    target: 0 or 1, of a score the rating.
+    prediction: The probability, of a score the predicted score.
+    waveform: [time]
+    sample_rate: Hz.
     """
 
     row: int
@@ -40,59 +34,39 @@ class Excerpt:
 class EvaluationResult:
     """An evaluation and what it was made with.
 
-    Attributes
-    ----------
-    split : str
-        Name of the split that was scored.
-    table : pandas.DataFrame
-        Its table of predictions (see `local.data.predictions_table`), `predicted`
+    split: Name of the split that was scored.
+    table: Its table of predictions (see `local.data.predictions_table`), `predicted`
         filled where there is a threshold.
-    label_groups : list of list of str
-        The labels of each head.
-    types : dict of str to labels.LabelType
-        Of each label.
-    metrics : dict
-        The content of metrics.json.
-    audit : dict
-        The content of audit.json; with a "reason" where there was none.
-    manifests : dict of str to pandas.DataFrame
-        The manifest of each split that is known, the scored one among them; empty for
-        predictions of which only the table is known.
-    failed : list of dict
-        `uid` and `reason`, maybe `split`, of recordings that could not be used.
-    notes : list of str
-        What was left out and why, and what else a reader should know.
-    silences : dict of str to (list of Excerpt)
-        Of each label up to three recordings' silences, as the audit heard them.
-    errors : list of Excerpt
-        The recordings that are most wrong, the worst one first.
-    train_log : Path or None
-        SpeechBrain's train_log.txt, where a training belongs to this.
-    settings : dict
-        Plain values of the training yaml; empty for predictions from elsewhere.
-    provenance : dict
-        "command", "date" and "versions" (package → version) of this evaluation.
-    show_uids : bool
-        Whether recordings may be named; otherwise by row only.
-    failures : failures.Failures
-        The parts of the evaluation that failed; those of its report join them.
-    csv : dict or None
-        Which CSV was scored (see `scored_csv.describe`).
-    report : bool
-        Whether a report, a model card and figures are wanted.
+    label_groups: The labels of each head.
+    types: Of each label.
+    metrics: The content of metrics.json.
+    audit: The content of audit.json; with a "reason" where there was none.
+    manifests: The manifest of each split that is known, the scored one among them;
+        empty for predictions of which only the table is known.
+    failed: `uid` and `reason`, maybe `split`, of recordings that could not be used.
+    notes: What was left out and why, and what else a reader should know.
+    silences: Of each label up to three recordings' silences, as the audit heard them.
+    errors: The recordings that are most wrong, the worst one first.
+    train_log: SpeechBrain's train_log.txt, where a training belongs to this.
+    settings: Plain values of the training yaml; empty for predictions from elsewhere.
+    provenance: "command", "date" and "versions" (package → version) of this evaluation.
+    show_uids: Whether recordings may be named; otherwise by row only.
+    failures: The parts of the evaluation that failed; those of its report join them.
+    csv: Which CSV was scored (see `scored_csv.describe`).
+    report: Whether a report, a model card and figures are wanted.
     """
 
     split: str
     table: pd.DataFrame
-    label_groups: list
-    types: dict
+    label_groups: list[list[str]]
+    types: dict[str, LabelType]
     metrics: dict
     audit: dict
-    manifests: dict
-    failed: list
-    notes: list
-    silences: dict
-    errors: list
+    manifests: dict[str, pd.DataFrame]
+    failed: list[dict]
+    notes: list[str]
+    silences: dict[str, list[Excerpt]]
+    errors: list[Excerpt]
     train_log: Path | None
     settings: dict
     provenance: dict

@@ -5,6 +5,7 @@ from pathlib import Path, PurePosixPath
 
 from local.storage import gcs
 from local.storage.addresses import is_remote, joined, last_name
+from local.storage.inputs import Storage
 from local.utils.errors import UserError
 from local.utils.files import read_json
 from local.utils.number_format import printable
@@ -17,20 +18,13 @@ FILE = "scored_csv.json"
 RESULTS = ("metrics.json", f"{COMPLETE}/metrics.json", "predictions.csv")
 
 
-def describe(address, file):
+def describe(address: str, file: Path) -> dict:
     """What `FILE` says of a CSV.
 
-    Arguments
-    ---------
-    address : str
-    file : Path
-        It, or its local copy.
+    file: It, or its local copy.
 
-    Returns
-    -------
-    dict
-        "name", "sha256" of its content, and "address_sha256": two CSVs are the same if
-        they lie at the same place. The place itself is for nobody to read.
+    Returns: "name", "sha256" of its content, and "address_sha256": two CSVs are the
+        same if they lie at the same place. The place itself is for nobody to read.
     """
     if not is_remote(address) and Path(address).is_absolute():
         address = str(Path(address).resolve())
@@ -41,21 +35,13 @@ def describe(address, file):
     }
 
 
-def others_in(folder, csv, storage):
+def others_in(folder: str | Path, csv: dict, storage: Storage) -> str | None:
     """The name of the CSV that a folder's results are of, if it is another one.
 
-    Arguments
-    ---------
-    folder : str or Path
-        A local one, or one in a bucket.
-    csv : dict
-        As `describe` gives it.
-    storage : storage.Storage
+    folder: A local one, or one in a bucket.
+    csv: As `describe` gives it.
 
-    Returns
-    -------
-    str or None
-        None if there are no results, or those of the same CSV.
+    Returns: None if there are no results, or those of the same CSV.
     """
     for name in (FILE, f"{COMPLETE}/{FILE}", *RESULTS):
         try:
@@ -78,16 +64,10 @@ def _recorded(file):
         return {}
 
 
-def refuse_others(folder, csv, storage, key):
+def refuse_others(folder: str | Path, csv: dict, storage: Storage, key: str):
     """Raise UserError if a folder that is named holds results of another CSV.
 
-    Arguments
-    ---------
-    folder : str or Path
-    csv : dict
-    storage : storage.Storage
-    key : str
-        The yaml key that names the folder.
+    key: The yaml key that names the folder.
     """
     if other := others_in(folder, csv, storage):
         raise UserError(
@@ -96,24 +76,16 @@ def refuse_others(folder, csv, storage, key):
         )
 
 
-def folder_of(parent, address, csv, storage, debug=False):
+def folder_of(
+    parent: Path, address: str, csv: dict, storage: Storage, debug: bool = False
+) -> Path:
     """The folder for results of a CSV: of its name, unless that is another one's.
 
-    Arguments
-    ---------
-    parent : Path
-    address : str
-        The CSV's.
-    csv : dict
-    storage : storage.Storage
-    debug : bool
-        Whether they are results of `--debug`, which lie in a folder below.
+    address: The CSV's.
+    debug: Whether they are results of `--debug`, which lie in a folder below.
 
-    Returns
-    -------
-    Path
-        Of several CSVs of a name the second also has the name of the CSV's folder, and
-        so on.
+    Returns: Of several CSVs of a name the second also has the name of the CSV's folder,
+        and so on.
     """
     *folders, name = address.removeprefix("gs://").strip("/").split("/")
     for n in range(len(folders) + 1):

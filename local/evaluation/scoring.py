@@ -1,34 +1,33 @@
 """From a trained model to the table of its predictions, before any calibration."""
 
 import numpy as np
+import pandas as pd
 
 from local.data import dataset as dataio
 from local.data import labels, predictions_table
+from local.data.recordings import BucketRecordings, FolderRecordings
 from local.data.windows import split_long
 from local.model.front_end import RecordingFeatures
+from local.training.brain import ClinicalBrain
 
 
-def score_split(brain, hparams, manifest, recordings, split):
+def score_split(
+    brain: ClinicalBrain,
+    hparams: dict,
+    manifest: pd.DataFrame,
+    recordings: FolderRecordings | BucketRecordings,
+    split: str,
+) -> pd.DataFrame:
     """Score the recordings of a manifest with the best checkpoint.
 
-    Arguments
-    ---------
-    brain : ClinicalBrain
-    hparams : dict
-        Audio settings, `label_groups`, `positive_weights`, `label_ranges`,
+    hparams: Audio settings, `label_groups`, `positive_weights`, `label_ranges`,
         `max_duration`, `window_overlap`, `window_pooling`, `eval_batch_size`,
         `eval_batch_frames` and `num_workers`.
-    manifest : pandas.DataFrame
-    recordings : recordings.FolderRecordings or recordings.BucketRecordings
-        Where those of the manifest are read.
-    split : str
-        Name of the split, for the `split` column.
+    recordings: Where those of the manifest are read.
+    split: Name of the split, for the `split` column.
 
-    Returns
-    -------
-    pandas.DataFrame
-        A table of predictions (see `local.data.predictions_table`), of the recordings
-        that were scored: with `--debug` the first few.
+    Returns: A table of predictions (see `local.data.predictions_table`), of the
+        recordings that were scored: with `--debug` the first few.
     """
     names = labels.flatten(hparams["label_groups"])
     windows = split_long(manifest, hparams["max_duration"], hparams["window_overlap"])
@@ -57,18 +56,10 @@ def score_split(brain, hparams, manifest, recordings, split):
     )
 
 
-def scored_rows(manifest, table):
+def scored_rows(manifest: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
     """The rows of a manifest whose recordings were scored, in the order of the table.
 
-    Arguments
-    ---------
-    manifest : pandas.DataFrame
-    table : pandas.DataFrame
-        A table of predictions of some of its recordings.
-
-    Returns
-    -------
-    pandas.DataFrame
+    table: A table of predictions of some of its recordings.
     """
     rows = manifest.set_index("ID", drop=False).loc[table["uid"].unique()]
     return rows.reset_index(drop=True)

@@ -4,8 +4,11 @@ import numpy as np
 import pandas as pd
 
 from local.data import dataset as dataio
+from local.data.labels import LabelType
 from local.data.predictions_table import scores_in
+from local.data.recordings import BucketRecordings, FolderRecordings
 from local.evaluation.result import Excerpt
+from local.training.brain import ClinicalBrain
 
 #: How many a report shows.
 N_ERRORS = 10
@@ -17,27 +20,19 @@ N_SILENCES = 3
 LONGEST_S = 20.0
 
 
-def worst_errors(table, types, n=N_ERRORS):
+def worst_errors(
+    table: pd.DataFrame, types: dict[str, LabelType], n: int = N_ERRORS
+) -> pd.DataFrame:
     """The rows of a table of predictions that are most wrong.
 
     Wrong by the distance between target and probability, of a score by the error in
     parts of its range.
 
-    Arguments
-    ---------
-    table : pandas.DataFrame
-        A table of predictions, rows as in predictions.csv.
-    types : dict of str to labels.LabelType
-    n : int
+    table: A table of predictions, rows as in predictions.csv.
 
-    Returns
-    -------
-    pandas.DataFrame
-        Up to `n` of its rows, the worst first, with their `row` in predictions.csv,
-        whose header is row 1, and the `prediction`.
+    Returns: Up to `n` of its rows, the worst first, with their `row` in
+        predictions.csv, whose header is row 1, and the `prediction`.
 
-    Example
-    -------
     >>> import pandas as pd
     >>> from local.data.labels import LabelType
     >>> table = pd.DataFrame({"label": ["x", "x", "y"], "target": [1.0, 0.0, 3.0],
@@ -55,23 +50,19 @@ def worst_errors(table, types, n=N_ERRORS):
     return rows.loc[worst]
 
 
-def read_excerpts(rows, manifest, recordings, audio_settings):
+def read_excerpts(
+    rows: pd.DataFrame,
+    manifest: pd.DataFrame,
+    recordings: FolderRecordings | BucketRecordings,
+    audio_settings: dict,
+) -> list[Excerpt]:
     """The waveforms of some rows of a table of predictions.
 
-    Arguments
-    ---------
-    rows : pandas.DataFrame
-        As `worst_errors` gives them.
-    manifest : pandas.DataFrame
-        With these recordings.
-    recordings : recordings.FolderRecordings or recordings.BucketRecordings
-    audio_settings : dict
-        As for `dataio.build_dataset`.
+    rows: As `worst_errors` gives them.
+    manifest: With these recordings.
+    audio_settings: As for `dataio.build_dataset`.
 
-    Returns
-    -------
-    list of Excerpt
-        The first 20 s of each.
+    Returns: The first 20 s of each.
     """
     manifest = manifest[manifest["ID"].isin(set(rows["uid"]))]
     dataset = dataio.build_dataset(manifest, [], recordings, audio_settings, None)
@@ -99,23 +90,17 @@ class Silences:
 
     What `measurements.measure_split` takes as `on_silence`.
 
-    Arguments
-    ---------
-    table : pandas.DataFrame
-        The split's table of predictions, rows as in predictions.csv.
-    sample_rate : int
-        Hz.
-    brain : ClinicalBrain, optional
-        The trained model; for predictions from elsewhere there is none.
-
-    Attributes
-    ----------
-    excerpts : dict of str to (list of Excerpt)
-        Of each label up to three recordings' silences: of the highest target, the
-        first ones of the table. The prediction is that for the whole recording.
+    table: The split's table of predictions, rows as in predictions.csv.
+    sample_rate: Hz.
+    brain: The trained model; for predictions from elsewhere there is none.
+    excerpts (dict of str to (list of Excerpt)): Of each label up to three recordings'
+        silences: of the highest target, the first ones of the table. The prediction is
+        that for the whole recording.
     """
 
-    def __init__(self, table, sample_rate, brain=None):
+    def __init__(
+        self, table: pd.DataFrame, sample_rate: int, brain: ClinicalBrain | None = None
+    ):
         scores = table["label"].isin(scores_in(table))
         prediction = table["logit"].where(scores, table["probability"])
         rows = table.assign(row=np.arange(len(table)) + 2, prediction=prediction)

@@ -10,9 +10,12 @@ import logging
 import tempfile
 import time
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
+
+from local.model.own_ends import OwnEnds
 
 logger = logging.getLogger(__name__)
 
@@ -29,27 +32,23 @@ WORTH_EXPORT_S = 7200
 PROBE_FRAMES = (100, 233)
 
 
-def build_backend(name, embedding_model, own_ends, n_channels, device, duration_s):
+def build_backend(
+    name: str,
+    embedding_model: torch.nn.Module,
+    own_ends: OwnEnds,
+    n_channels: int,
+    device: torch.device,
+    duration_s: float,
+) -> Callable:
     """Make a backend, and PyTorch as it is where that can't be had.
 
-    Arguments
-    ---------
-    name : str
-        One of `settings.BACKENDS`. `auto` is `onnx` for much work on a CPU, else
+    name: One of `settings.BACKENDS`. `auto` is `onnx` for much work on a CPU, else
         `eager`.
-    embedding_model : torch.nn.Module
-        In evaluation mode, on the device.
-    own_ends : own_ends.OwnEnds
-    n_channels : int
-        Of the features.
-    device : torch.device
-    duration_s : float
-        Of all the recordings that are to come.
+    embedding_model: In evaluation mode, on the device.
+    n_channels: Of the features.
+    duration_s: Of all the recordings that are to come.
 
-    Returns
-    -------
-    callable
-        The same in all processes of torchrun.
+    Returns: The same in all processes of torchrun.
     """
     eager = Eager(embedding_model, own_ends)
     if name == "auto":
@@ -110,16 +109,12 @@ def _difference(backend, eager, features):
 class Eager:
     """PyTorch as it is.
 
-    Arguments
-    ---------
-    embedding_model : torch.nn.Module
-    own_ends : own_ends.OwnEnds
-        Its hooks.
+    own_ends: Its hooks.
     """
 
     name = "eager"
 
-    def __init__(self, embedding_model, own_ends):
+    def __init__(self, embedding_model: torch.nn.Module, own_ends: OwnEnds):
         self.embedding_model, self.own_ends = embedding_model, own_ends
 
     def __call__(self, features, n_frames):
@@ -133,17 +128,14 @@ class Eager:
 class Compiled(Eager):
     """`torch.compile`, for any number and length of recordings.
 
-    Arguments
-    ---------
-    embedding_model : torch.nn.Module
-    own_ends : own_ends.OwnEnds
-    probe : torch.Tensor
-        Features to start with, [batch, frame, channel].
+    probe: Features to start with, [batch, frame, channel].
     """
 
     name = "compile"
 
-    def __init__(self, embedding_model, own_ends, probe):
+    def __init__(
+        self, embedding_model: torch.nn.Module, own_ends: OwnEnds, probe: torch.Tensor
+    ):
         super().__init__(torch.compile(embedding_model, dynamic=True), own_ends)
         with torch.inference_mode():
             self.embedding_model(probe)
@@ -152,16 +144,12 @@ class Compiled(Eager):
 class Onnx:
     """ONNX Runtime, for one recording at a time.
 
-    Arguments
-    ---------
-    embedding_model : torch.nn.Module
-    probe : torch.Tensor
-        Features to trace it with, [1, frame, channel].
+    probe: Features to trace it with, [1, frame, channel].
     """
 
     name = "onnx"
 
-    def __init__(self, embedding_model, probe):
+    def __init__(self, embedding_model: torch.nn.Module, probe: torch.Tensor):
         import onnxruntime
 
         options = onnxruntime.SessionOptions()

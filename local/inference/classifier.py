@@ -4,6 +4,8 @@
 of an exported model. `interface.ClinicalClassifier` is the one to use here.
 """
 
+from pathlib import Path
+
 import numpy as np
 import torch
 from scipy.special import expit
@@ -29,17 +31,12 @@ class ClinicalClassifier(Pretrained):
     A recording's results don't depend on what it is batched with. Recordings that are
     longer than the experiment's `max_duration` are cut into windows, as in evaluation.
 
-    Arguments
-    ---------
-    *args, **kwargs
-        As for `speechbrain.inference.interfaces.Pretrained`; use `from_hparams`.
-
-    Attributes
-    ----------
-    labels : list of str
-    flagged : dict of str to list of str, or None
-        Labels that can be told without the speech, by the confound audit of the
-        training, with the reasons; None: there was no audit.
+    *args, **kwargs: As for `speechbrain.inference.interfaces.Pretrained`; use
+        `from_hparams`.
+    labels: list of str
+    flagged (dict of str to list of str, or None): Labels that can be told without the
+        speech, by the confound audit of the training, with the reasons; None: there was
+        no audit.
     """
 
     MODULES_NEEDED = (
@@ -88,53 +85,39 @@ class ClinicalClassifier(Pretrained):
 
     # What the model says
 
-    def classify_file(self, path, channel=None, start_s=None, end_s=None):
+    def classify_file(
+        self,
+        path: str | Path,
+        channel: int | None = None,
+        start_s: float | None = None,
+        end_s: float | None = None,
+    ) -> dict[str, dict]:
         """Classify one recording.
 
-        Arguments
-        ---------
-        path : str or Path
-            An audio file of any format that libsndfile or FFmpeg reads.
-        channel : int, optional
-            The only channel to use, from 0; otherwise all are mixed.
-        start_s, end_s : float, optional
-            A segment of it, in s.
+        path: An audio file of any format that libsndfile or FFmpeg reads.
+        channel: The only channel to use, from 0; otherwise all are mixed.
+        start_s, end_s: A segment of it, in s.
 
-        Returns
-        -------
-        dict of str to dict
-            By label: `logit`, the network's own output; `probability`, without a class
-            weight used in training, and calibrated if the experiment is; `threshold`
-            on it, and `predicted`, 0 or 1, both None where there is no threshold. Of a
-            label that is a score there is `score` (which is `logit`), and the others
-            are None.
-
-        Raises
-        ------
-        BadRecording
-            If the file can't be used; the message is the reason.
+        Returns: By label: `logit`, the network's own output; `probability`, without a
+            class weight used in training, and calibrated if the experiment is;
+            `threshold` on it, and `predicted`, 0 or 1, both None where there is no
+            threshold. Of a label that is a score there is `score` (which is `logit`),
+            and the others are None.
+        Raises BadRecording: if the file can't be used; the message is the reason.
         """
         windows = self._windows_of_file(path, channel, start_s, end_s)
         return self._decisions(self._pooled(windows, lambda of: of.logits))
 
-    def classify_batch(self, wavs, wav_lens=None):
+    def classify_batch(
+        self, wavs: torch.Tensor, wav_lens: torch.Tensor | None = None
+    ) -> list[dict]:
         """Classify waveforms.
 
-        Arguments
-        ---------
-        wavs : torch.Tensor
-            At the model's rate, [batch, time] or [time].
-        wav_lens : torch.Tensor, optional
-            Relative to the longest, [batch]; None: nothing is padded.
+        wavs: At the model's rate, [batch, time] or [time].
+        wav_lens: Relative to the longest, [batch]; None: nothing is padded.
 
-        Returns
-        -------
-        list of dict
-            As `classify_file` gives it, one per recording.
-
-        Raises
-        ------
-        BadRecording
+        Returns: As `classify_file` gives it, one per recording.
+        Raises BadRecording.
         """
         return [
             self._decisions(self._pooled(windows, lambda of: of.logits))
@@ -149,54 +132,39 @@ class ClinicalClassifier(Pretrained):
         channel=None,
         start_s=None,
         end_s=None,
-    ):
+    ) -> torch.Tensor:
         """The embedding of one recording.
 
-        Arguments
-        ---------
-        path, channel, start_s, end_s
-            As for `classify_file`.
-        kind, pooling_mode
-            As for `encode_batch`.
+        path, channel, start_s, end_s: As for `classify_file`.
+        kind, pooling_mode: As for `encode_batch`.
 
-        Returns
-        -------
-        torch.Tensor
-            [1, 1, size], as SpeechBrain's encoders have it.
-
-        Raises
-        ------
-        BadRecording
+        Returns: [1, 1, size], as SpeechBrain's encoders have it.
+        Raises BadRecording.
         """
         choose = self._embedding(kind, pooling_mode)
         windows = self._windows_of_file(path, channel, start_s, end_s)
         return torch.from_numpy(self._pooled(windows, choose)).view(1, 1, -1)
 
-    def encode_batch(self, wavs, wav_lens=None, kind="pt", pooling_mode=None):
+    def encode_batch(
+        self,
+        wavs: torch.Tensor,
+        wav_lens: torch.Tensor | None = None,
+        kind: str = "pt",
+        pooling_mode: str | None = None,
+    ) -> torch.Tensor:
         """Embeddings of waveforms.
 
-        Arguments
-        ---------
-        wavs : torch.Tensor
-            At the model's rate, [batch, time] or [time].
-        wav_lens : torch.Tensor, optional
-            Relative to the longest, [batch]; None: nothing is padded.
-        kind : str
-            `pt`: output of ECAPA-TDNN; `st`: after the shared dense layer; `ft`: output
-            of each head's first layer, before normalisation and activation.
-        pooling_mode : str, optional
-            `mean` or `sum` over the heads, for `ft`; the experiment's unless given.
+        wavs: At the model's rate, [batch, time] or [time].
+        wav_lens: Relative to the longest, [batch]; None: nothing is padded.
+        kind: `pt`: output of ECAPA-TDNN; `st`: after the shared dense layer; `ft`:
+            output of each head's first layer, before normalisation and activation.
+        pooling_mode: `mean` or `sum` over the heads, for `ft`; the experiment's unless
+            given.
 
-        Returns
-        -------
-        torch.Tensor
-            [batch, 1, size], as SpeechBrain's encoders have it, on the CPU.
-
-        Raises
-        ------
-        ValueError
-            For another kind or mode, or `st` of a model without a shared dense layer.
-        BadRecording
+        Returns: [batch, 1, size], as SpeechBrain's encoders have it, on the CPU.
+        Raises ValueError: for another kind or mode, or `st` of a model without a shared
+            dense layer.
+        Raises BadRecording.
         """
         choose = self._embedding(kind, pooling_mode)
         found = [
@@ -212,14 +180,9 @@ class ClinicalClassifier(Pretrained):
     def load_audio(self, path, channel=None, start_s=None, end_s=None):
         """A recording as the model wants it: mono, at its rate, float32 [time].
 
-        Arguments
-        ---------
-        path, channel, start_s, end_s
-            As for `classify_file`.
+        path, channel, start_s, end_s: As for `classify_file`.
 
-        Raises
-        ------
-        BadRecording
+        Raises BadRecording.
         """
         hparams = self.hparams
         samples, rate = decode(path, hparams.audio_backend, start_s, end_s)
@@ -229,18 +192,12 @@ class ClinicalClassifier(Pretrained):
     # From recordings to numbers
 
     @torch.inference_mode()
-    def outputs(self, waveforms):
+    def outputs(self, waveforms: list[torch.Tensor]) -> Outputs:
         """All outputs for recordings, none of which is cut into windows.
 
-        Arguments
-        ---------
-        waveforms : list of torch.Tensor
-            [time] each, at the model's rate.
+        waveforms: [time] each, at the model's rate.
 
-        Returns
-        -------
-        Outputs
-            On the CPU, with `hidden`.
+        Returns: On the CPU, with `hidden`.
         """
         crop = self.hparams.eval_crop
         features = [
@@ -352,24 +309,21 @@ class ClinicalClassifier(Pretrained):
             raise BadRecording(f"{name} is silent: every sample is {float(mono[0]):g}")
 
 
-def decisions(logits, labels, positive_weights, label_ranges, points):
+def decisions(
+    logits: np.ndarray,
+    labels: list[str],
+    positive_weights: list[float] | None,
+    label_ranges: list[list[float] | None] | None,
+    points: dict[str, dict],
+) -> dict[str, dict]:
     """What is made of all outputs of the network for a recording.
 
-    Arguments
-    ---------
-    logits : np.ndarray [label]
-    labels : list of str
-    positive_weights : list of float or None
-        See `decision`; None: there are none.
-    label_ranges : list of (list of float or None) or None
-        See `decision`; None: there are no scores.
-    points : dict of str to dict
-        Threshold and calibration of the labels that have them.
+    logits: [label]
+    positive_weights: See `decision`; None: there are none.
+    label_ranges: See `decision`; None: there are no scores.
+    points: Threshold and calibration of the labels that have them.
 
-    Returns
-    -------
-    dict of str to dict
-        By label, as `decision` gives it.
+    Returns: By label, as `decision` gives it.
     """
     weights = positive_weights or [1.0] * len(labels)
     ranges = label_ranges or [None] * len(labels)
@@ -380,27 +334,18 @@ def decisions(logits, labels, positive_weights, label_ranges, points):
     }
 
 
-def decision(logit, positive_weight, bounds, point):
+def decision(
+    logit: float, positive_weight: float, bounds: list[float] | None, point: dict | None
+) -> dict:
     """What is made of one output of the network.
 
-    Arguments
-    ---------
-    logit : float
-        The output; of a score the predicted score.
-    positive_weight : float
-        The weight that positives had in the loss; 1 for none.
-    bounds : list of float or None
-        Lowest and highest value of a score, None of any other label.
-    point : dict or None
-        The label's `threshold` and `calibration`, as `operating_points` has them.
+    logit: The output; of a score the predicted score.
+    positive_weight: The weight that positives had in the loss; 1 for none.
+    bounds: Lowest and highest value of a score, None of any other label.
+    point: The label's `threshold` and `calibration`, as `operating_points` has them.
 
-    Returns
-    -------
-    dict
-        `logit`, `probability`, `score`, `threshold`, `predicted`.
+    Returns: `logit`, `probability`, `score`, `threshold`, `predicted`.
 
-    Example
-    -------
     >>> decision(0.0, 1.0, None, None)["probability"]
     0.5
     >>> decision(37.5, 1.0, [0, 100], None)["score"]

@@ -2,12 +2,14 @@
 
 import dataclasses
 import hashlib
+from collections.abc import Mapping
 
 import pyarrow as pa
 import speechbrain
 import torch
 
-from local.model.heads import POOLING_MODES
+from local.model.heads import POOLING_MODES, Outputs
+from local.training.experiment import Experiment
 from local.utils.errors import UserError
 
 TYPES = ("pt", "ft", "st")
@@ -17,18 +19,11 @@ TYPES = ("pt", "ft", "st")
 class EmbeddingKind:
     """Which embedding, and how those of several heads become one.
 
-    Attributes
-    ----------
-    type : str
-        `pt`: output of ECAPA-TDNN; `st`: after the shared dense layer; `ft`: output
+    type: `pt`: output of ECAPA-TDNN; `st`: after the shared dense layer; `ft`: output
         of each head's first dense layer, before normalisation and activation.
-    pooling_mode : str
-        `mean` or `sum` over the heads; for `ft` only.
+    pooling_mode: `mean` or `sum` over the heads; for `ft` only.
 
-    Raises
-    ------
-    UserError
-        For another name.
+    Raises UserError: for another name.
     """
 
     type: str
@@ -42,34 +37,21 @@ class EmbeddingKind:
             if value not in known:
                 raise UserError(f"--{key} must be one of {known}, found {value!r}.")
 
-    def of(self, outputs):
+    def of(self, outputs: Outputs) -> torch.Tensor:
         """This embedding of a batch.
 
-        Arguments
-        ---------
-        outputs : models.Outputs
-            With `hidden`.
+        outputs: With `hidden`.
 
-        Returns
-        -------
-        torch.Tensor
-            [batch, size]
+        Returns: [batch, size]
         """
         if self.type != "ft":
             return getattr(outputs, self.type)
         return getattr(outputs.hidden, self.pooling_mode)(dim=1)
 
-    def size_in(self, modules):
+    def size_in(self, modules: Mapping) -> int:
         """How many numbers it has.
 
-        Arguments
-        ---------
-        modules : mapping
-            With `embedding_model`, `shared_dense` and `classifier`.
-
-        Returns
-        -------
-        int
+        modules: With `embedding_model`, `shared_dense` and `classifier`.
         """
         if self.type == "ft":
             return modules["classifier"].heads[0].dense.out_features
@@ -78,17 +60,10 @@ class EmbeddingKind:
         return modules["embedding_model"].fc.conv.out_channels
 
 
-def check_available(kind, modules):
+def check_available(kind: EmbeddingKind, modules: Mapping):
     """Refuse `st` of a model that has no shared dense layer.
 
-    Arguments
-    ---------
-    kind : EmbeddingKind
-    modules : mapping
-
-    Raises
-    ------
-    UserError
+    Raises UserError.
     """
     if kind.type == "st" and not modules["shared_dense"].enabled:
         raise UserError(
@@ -97,21 +72,14 @@ def check_available(kind, modules):
         )
 
 
-def describe(kind, experiment, backend, windowed):
+def describe(
+    kind: EmbeddingKind, experiment: Experiment, backend: str, windowed: dict
+) -> dict:
     """What the schema's metadata says of an embeddings file.
 
-    Arguments
-    ---------
-    kind : EmbeddingKind
-    experiment : experiment.Experiment
-    backend : str
-        What computed them.
-    windowed : dict
-        `rows`, from 0, of recordings that were cut into windows, and how they were.
-
-    Returns
-    -------
-    dict
+    backend: What computed them.
+    windowed: `rows`, from 0, of recordings that were cut into windows, and how they
+        were.
     """
     text = (experiment.folder / "hyperparams.yaml").read_bytes()
     return {

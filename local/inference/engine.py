@@ -11,6 +11,7 @@ import torch
 from local.inference.backends import build_backend
 from local.model.front_end import RecordingFeatures
 from local.model.heads import Outputs, unwrapped
+from local.training.brain import ClinicalBrain
 from local.utils.errors import RunError
 from local.utils.memory import keep_freed_memory
 
@@ -22,22 +23,15 @@ class Engine:
     thread each: a recording's many small steps don't keep two threads busy. The loader
     goes on meanwhile.
 
-    Arguments
-    ---------
-    brain : ClinicalBrain
-        With the weights loaded.
-    backend : str
-        One of `settings.BACKENDS`.
-    duration_s : float
-        Of all recordings that are to come: more work is worth more preparation.
-
-    Attributes
-    ----------
-    features : features.RecordingFeatures
-        What a loader's dataset computes.
+    brain: With the weights loaded.
+    backend: One of `settings.BACKENDS`.
+    duration_s: Of all recordings that are to come: more work is worth more preparation.
+    features (features.RecordingFeatures): What a loader's dataset computes.
     """
 
-    def __init__(self, brain, backend="eager", duration_s=0.0):
+    def __init__(
+        self, brain: ClinicalBrain, backend: str = "eager", duration_s: float = 0.0
+    ):
         keep_freed_memory()
         brain.modules.eval()
         self.brain = brain
@@ -63,21 +57,14 @@ class Engine:
                 duration_s,
             )
 
-    def run(self, dataset, loader_kwargs):
+    def run(self, dataset, loader_kwargs: dict):
         """Run the model over a dataset.
 
-        Arguments
-        ---------
-        dataset : DynamicItemDataset
-            With `id` and `features`.
-        loader_kwargs : dict
-            As `dataio.scoring_loader_kwargs` gives them.
+        dataset (DynamicItemDataset): With `id` and `features`.
+        loader_kwargs: As `dataio.scoring_loader_kwargs` gives them.
 
-        Yields
-        ------
-        ids : list of str
-        Outputs
-            On the CPU, in the order of the batches.
+        Yields ids: list of str
+        Yields Outputs: On the CPU, in the order of the batches.
         """
         loader = self.brain.make_dataloader(
             dataset, sb.Stage.TEST, ckpt_prefix=None, **loader_kwargs
@@ -110,19 +97,13 @@ class Engine:
         return batch.id, Outputs(*outputs)
 
 
-def refuse_not_finite(ids, values):
+def refuse_not_finite(ids: list[str], values: np.ndarray):
     """Refuse outputs that are no finite numbers.
 
-    Arguments
-    ---------
-    ids : list of str
-        Recordings, or windows of them.
-    values : np.ndarray [recording, size]
+    ids: Recordings, or windows of them.
+    values: [recording, size]
 
-    Raises
-    ------
-    RunError
-        Naming those that have such.
+    Raises RunError: naming those that have such.
     """
     finite = np.isfinite(values).all(axis=1)
     broken = [

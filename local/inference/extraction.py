@@ -8,13 +8,19 @@ import contextlib
 import hashlib
 import json
 import logging
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from local.data import dataset as dataio
-from local.inference.engine import refuse_not_finite
+from local.data.pseudonyms import Pseudonyms
+from local.data.recordings import BucketRecordings, FolderRecordings
+from local.data.windows import Windows
+from local.inference.embeddings import EmbeddingKind
+from local.inference.engine import Engine, refuse_not_finite
+from local.report.tables import Table
 from local.utils.errors import RunError
 from local.utils.files import atomic_write, remove_unfinished
 from local.utils.progress import progress
@@ -32,24 +38,24 @@ SMALLEST, LARGEST, N_PARTS = 4, 256, 16
 class Parts:
     """The parts of one embeddings file.
 
-    Arguments
-    ---------
-    output_file : Path
-        The parquet file that they become.
-    uids : list of str
-        Its rows.
-    size : int
-        Of an embedding.
-    metadata : dict
-        For its schema.
-    state : str
-        What the embeddings depend on beside `uids` and `metadata`: parts of another
+    output_file: The parquet file that they become.
+    uids: Its rows.
+    size: Of an embedding.
+    metadata: For its schema.
+    state: What the embeddings depend on beside `uids` and `metadata`: parts of another
         state are of no use.
-    pseudonyms : pseudonyms.Pseudonyms, optional
-        Of the uids, for what is written.
+    pseudonyms: Of the uids, for what is written.
     """
 
-    def __init__(self, output_file, uids, size, metadata, state, pseudonyms=None):
+    def __init__(
+        self,
+        output_file: Path,
+        uids: list[str],
+        size: int,
+        metadata: dict,
+        state: str,
+        pseudonyms: Pseudonyms | None = None,
+    ):
         self.output_file, self.uids, self.size = output_file, uids, size
         self.metadata, self.pseudonyms = metadata, pseudonyms
         self.folder = output_file.with_name(f"{output_file.name}.parts")
@@ -82,14 +88,10 @@ class Parts:
             number for number in range(len(self)) if not self._path(number).exists()
         ]
 
-    def write(self, number, embeddings):
+    def write(self, number: int, embeddings: dict[str, np.ndarray]):
         """Write a part.
 
-        Arguments
-        ---------
-        number : int
-        embeddings : dict of str to np.ndarray
-            float32 [size]; rows that are not in it get a null embedding.
+        embeddings: float32 [size]; rows that are not in it get a null embedding.
         """
         table = embeddings_table(self.rows(number), embeddings, self.size)
         if self.pseudonyms:
@@ -147,19 +149,12 @@ class Parts:
         return metadata.get(b"fingerprint") == self.fingerprint.encode()
 
 
-def embeddings_table(uids, embeddings, size):
+def embeddings_table(
+    uids: list[str], embeddings: dict[str, np.ndarray], size: int
+) -> Table:
     """A table of `uid` and `embedding`.
 
-    Arguments
-    ---------
-    uids : list of str
-    embeddings : dict of str to np.ndarray
-        float32 [size]; uids that are not in it get a null embedding.
-    size : int
-
-    Returns
-    -------
-    pyarrow.Table
+    embeddings: float32 [size]; uids that are not in it get a null embedding.
     """
     blank = np.zeros(size, dtype=np.float32)
     values = [embeddings.get(uid, blank) for uid in uids]
@@ -172,22 +167,21 @@ def embeddings_table(uids, embeddings, size):
     return pa.table({"uid": pa.array(uids, pa.string()), "embedding": column})
 
 
-def extract_parts(parts, engine, kind, windows, recordings, hparams, share=(0, 1)):
+def extract_parts(
+    parts: Parts,
+    engine: Engine,
+    kind: EmbeddingKind,
+    windows: Windows,
+    recordings: FolderRecordings | BucketRecordings,
+    hparams: dict,
+    share: tuple[int, int] = (0, 1),
+):
     """Compute the parts that are missing.
 
-    Arguments
-    ---------
-    parts : Parts
-    engine : engine.Engine
-    kind : embeddings.EmbeddingKind
-    windows : windows.Windows
-        Of the recordings that can be used.
-    recordings : recordings.FolderRecordings or recordings.BucketRecordings
-    hparams : dict
-        Audio settings, `eval_crop`, `window_pooling`, `eval_batch_size`,
+    windows: Of the recordings that can be used.
+    hparams: Audio settings, `eval_crop`, `window_pooling`, `eval_batch_size`,
         `eval_batch_frames`, `num_workers`, `seed`.
-    share : (int, int)
-        Which process this is, of how many.
+    share: Which process this is, of how many.
     """
     rank, n_processes = share
     own = [number for number in range(len(parts)) if number % n_processes == rank]

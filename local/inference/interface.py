@@ -18,7 +18,7 @@ from speechbrain.utils.run_opts import RunOptions
 from local.evaluation.flags import known_flags, read_audit
 from local.evaluation.operating_points import read_operating_points
 from local.inference import classifier
-from local.training.experiment import open_experiment
+from local.training.experiment import Experiment, open_experiment
 
 
 class ClinicalClassifier(classifier.ClinicalClassifier):
@@ -30,32 +30,23 @@ class ClinicalClassifier(classifier.ClinicalClassifier):
 
     @classmethod
     def from_hparams(
-        cls, source, hparams_file="hyperparams.yaml", trust_experiment=False, **kwargs
-    ):
+        cls,
+        source: str | Path,
+        hparams_file: str = "hyperparams.yaml",
+        trust_experiment: bool = False,
+        **kwargs,
+    ) -> "ClinicalClassifier":
         """Load a model.
 
-        Arguments
-        ---------
-        source : str or Path
-            What train.py called output_folder, here or ``gs://…``, or a folder that
+        source: What train.py called output_folder, here or ``gs://…``, or a folder that
             export.py wrote.
-        hparams_file : str
-            Of an exported folder, which runs its own custom.py: load only those of
-            people whose programs you would run.
-        trust_experiment : bool
-            Whether to open an experiment whatever Python its yaml names.
-        **kwargs
-            `run_opts`, as {"device": "cuda:0"}, and of an exported folder all that
-            SpeechBrain's `pretrained_from_hparams` takes.
+        hparams_file: Of an exported folder, which runs its own custom.py: load only
+            those of people whose programs you would run.
+        trust_experiment: Whether to open an experiment whatever Python its yaml names.
+        **kwargs: `run_opts`, as {"device": "cuda:0"}, and of an exported folder all
+            that SpeechBrain's `pretrained_from_hparams` takes.
 
-        Returns
-        -------
-        ClinicalClassifier
-
-        Raises
-        ------
-        UserError
-            If the source is an experiment that can't be used.
+        Raises UserError: if the source is an experiment that can't be used.
         """
         source = str(source)
         is_experiment = Path(source, "save").is_dir()
@@ -70,18 +61,10 @@ class ClinicalClassifier(classifier.ClinicalClassifier):
         return cls.of_experiment(experiment, run_opts=run_opts, **kwargs)
 
     @classmethod
-    def of_experiment(cls, experiment, **kwargs):
+    def of_experiment(cls, experiment: Experiment, **kwargs) -> "ClinicalClassifier":
         """The model of an experiment that is open already.
 
-        Arguments
-        ---------
-        experiment : experiment.Experiment
-        **kwargs
-            As for `speechbrain.inference.interfaces.Pretrained`.
-
-        Returns
-        -------
-        ClinicalClassifier
+        **kwargs: As for `speechbrain.inference.interfaces.Pretrained`.
         """
         points = read_operating_points(experiment.folder)
         flags = known_flags(read_audit(experiment.folder))

@@ -5,37 +5,35 @@ import pandas as pd
 
 from local.data import dataset as dataio
 from local.data.labels import flatten
+from local.data.recordings import FolderRecordings
 from local.data.windows import split_long
 from local.evaluation.flags import MARK, flag_notes, flagged, read_audit, why_not_notes
 from local.evaluation.operating_points import read_operating_points
 from local.inference.classifier import decisions
-from local.inference.engine import refuse_not_finite
+from local.inference.engine import Engine, refuse_not_finite
 from local.report.terminal import pipe_table
+from local.training.experiment import Experiment
 from local.utils.number_format import number, printable
 
 
-def predict_manifest(engine, experiment, manifest, recordings, hparams):
+def predict_manifest(
+    engine: Engine,
+    experiment: Experiment,
+    manifest: pd.DataFrame,
+    recordings: FolderRecordings,
+    hparams: dict,
+) -> dict:
     """Predict all labels of the recordings of a manifest.
 
-    Arguments
-    ---------
-    engine : engine.Engine
-        Of the experiment's brain.
-    experiment : experiment.Experiment
-    manifest : pandas.DataFrame
-        As `manifests.build_manifest` gives it.
-    recordings : recordings.FolderRecordings
-        Or anything like it.
-    hparams : dict
-        Of the experiment, for this run.
+    engine: Of the experiment's brain.
+    manifest: As `manifests.build_manifest` gives it.
+    recordings: Or anything like it.
+    hparams: Of the experiment, for this run.
 
-    Returns
-    -------
-    dict
-        {"experiment_folder", "checkpoint", "flagged": {label: [reason]}, "recordings":
-        [{"file", "duration_s", "n_windows", "labels": {label: {"logit", "probability",
-        "threshold", "predicted"}}}]}. Of a score there is "score" only; "threshold" and
-        "predicted" are None where training found no threshold.
+    Returns: {"experiment_folder", "checkpoint", "flagged": {label: [reason]},
+        "recordings": [{"file", "duration_s", "n_windows", "labels": {label: {"logit",
+        "probability", "threshold", "predicted"}}}]}. Of a score there is "score" only;
+        "threshold" and "predicted" are None where training found no threshold.
     """
     windows = split_long(manifest, hparams["max_duration"], hparams["window_overlap"])
     logits = _logits(engine, windows, recordings, hparams)
@@ -90,25 +88,15 @@ def _said(logits, hparams, points):
     }
 
 
-def format_predictions(predicted, audit):
+def format_predictions(predicted: dict, audit: dict) -> str:
     """A table to read: a row per file, a column per label.
 
     A star stands where a probability reaches its label's threshold, a mark at labels
     that the experiment's audit flags.
 
-    Arguments
-    ---------
-    predicted : dict
-        As `predict_manifest` gives it.
-    audit : dict
-        The experiment's.
+    predicted: As `predict_manifest` gives it.
+    audit: The experiment's.
 
-    Returns
-    -------
-    str
-
-    Example
-    -------
     >>> slow = {"logit": 1.0, "probability": 0.73, "threshold": 0.5, "predicted": 1}
     >>> one = {"file": "a.wav", "labels": {"slow": slow, "severity": {"score": 37.5}}}
     >>> flags = {"slow": {"status": "flagged", "reasons": ["The noise tells it."]}}
@@ -143,18 +131,12 @@ def _cell(entry):
     return number(entry["probability"]) + mark
 
 
-def predictions_csv(predicted):
+def predictions_csv(predicted: dict) -> pd.DataFrame:
     """A row per file and label.
 
-    Arguments
-    ---------
-    predicted : dict
-        As `predict_manifest` gives it.
+    predicted: As `predict_manifest` gives it.
 
-    Returns
-    -------
-    pandas.DataFrame
-        `file`, `label`, `logit`, `probability`, `threshold`, `predicted`, `score`.
+    Returns: `file`, `label`, `logit`, `probability`, `threshold`, `predicted`, `score`.
     """
     columns = ("logit", "probability", "threshold", "predicted", "score")
     return pd.DataFrame(

@@ -7,22 +7,16 @@ the range of labels that are scores is folded. Dropout is left out: it is for tr
 
 import torch
 
+from local.model.heads import ClassifierHeads, SharedDense
 
-def stack_heads(shared_dense, classifier):
+
+def stack_heads(
+    shared_dense: SharedDense, classifier: ClassifierHeads
+) -> list[tuple[torch.nn.Module, dict]]:
     """The layers of a stack, with their weights.
 
-    Arguments
-    ---------
-    shared_dense : models.SharedDense
-    classifier : models.ClassifierHeads
+    Returns: Layers of torch.nn, and the arguments that make one of their kind.
 
-    Returns
-    -------
-    list of (torch.nn.Module, dict)
-        Layers of torch.nn, and the arguments that make one of their kind.
-
-    Example
-    -------
     >>> from local.model.heads import ClassifierHeads, SharedDense
     >>> heads = ClassifierHeads(8, [["a", "b"], ["c"]], clf_bottleneck=5)
     >>> layers = stack_heads(SharedDense(8, 8, enabled=False), heads)
@@ -51,15 +45,10 @@ def stack_heads(shared_dense, classifier):
 class StackedHeads:
     """What the parts of a stack give, as `models.ClassifierHeads` does.
 
-    Arguments
-    ---------
-    stack : torch.nn.Sequential
-        Made by `stack_heads`.
-    n_heads : int
-    has_shared_dense : bool
+    stack (torch.nn.Sequential): Made by `stack_heads`.
     """
 
-    def __init__(self, stack, n_heads, has_shared_dense):
+    def __init__(self, stack, n_heads: int, has_shared_dense: bool):
         layers = list(stack)
         # after Flatten: the shared layer and its ReLU, if there are any
         n = 3 if has_shared_dense else 1

@@ -5,6 +5,7 @@ without the class weight used in training (see `aggregation.finite_logits`).
 """
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.optimize import brentq
 from scipy.special import expit, logit
 from statsmodels.discrete.discrete_model import Logit
@@ -38,25 +39,17 @@ NO_INTERVAL = "no interval is computed for calibration"
 SEPARATED = "the logits of the two classes do not overlap: no finite slope is the best"
 
 
-def calibration_metrics(targets, probabilities, seed):
+def calibration_metrics(
+    targets: ArrayLike, probabilities: ArrayLike, seed: int
+) -> dict:
     """Computes all numbers of one label's calibration over its rated recordings.
 
-    Arguments
-    ---------
-    targets : array-like [n]
-        0, 1, or NaN for "not rated".
-    probabilities : array-like [n]
-        0 to 1.
-    seed : int
+    targets: [n], 0, 1, or NaN for "not rated".
+    probabilities: [n], 0 to 1.
 
-    Returns
-    -------
-    dict
-        As metrics.json has it: "ece", "ece_if_calibrated", "calibration_intercept"
+    Returns: As metrics.json has it: "ece", "ece_if_calibrated", "calibration_intercept"
         and "calibration_slope", each a number, or None with a "…_reason" beside it.
 
-    Example
-    -------
     >>> found = calibration_metrics([0, 1], [0.2, 0.8], seed=1)
     >>> round(found["ece"], 6), found["calibration_slope"]
     (0.2, None)
@@ -84,27 +77,18 @@ def _measure(value, reason=None):
     return measure(value, reason=reason or NO_INTERVAL)
 
 
-def calibration_intercept(targets, logits):
+def calibration_intercept(targets: ArrayLike, logits: ArrayLike) -> dict:
     """Calibration in the large: what must be added to the logits on average.
 
     The intercept of a logistic regression with the logits as offset, by maximum
     likelihood; 0 is perfect, below 0 the probabilities are too high. Cox (1958),
     Biometrika 45:562-565; Van Calster and others (2019), BMC Medicine 17:230.
 
-    Arguments
-    ---------
-    targets : array-like [n]
-        0 or 1.
-    logits : array-like [n]
-        Finite ones.
+    targets: [n], 0 or 1.
+    logits: [n], Finite ones.
 
-    Returns
-    -------
-    dict
-        {"value", "low", "high", "reason"}, without an interval.
+    Returns: {"value", "low", "high", "reason"}, without an interval.
 
-    Example
-    -------
     >>> round(calibration_intercept([0, 0, 0, 1], [0.0] * 4)["value"], 6)  # log(1 / 3)
     -1.098612
     """
@@ -120,26 +104,17 @@ def calibration_intercept(targets, logits):
     return _measure(root)
 
 
-def calibration_slope(targets, logits):
+def calibration_slope(targets: ArrayLike, logits: ArrayLike) -> dict:
     """The slope of a logistic regression of the targets on the logits.
 
     By maximum likelihood, unpenalised; 1 is perfect, below 1 the probabilities are too
     extreme, as after overfitting. Sources as for `calibration_intercept`.
 
-    Arguments
-    ---------
-    targets : array-like [n]
-        0 or 1.
-    logits : array-like [n]
-        Finite ones.
+    targets: [n], 0 or 1.
+    logits: [n], Finite ones.
 
-    Returns
-    -------
-    dict
-        {"value", "low", "high", "reason"}, without an interval.
+    Returns: {"value", "low", "high", "reason"}, without an interval.
 
-    Example
-    -------
     >>> calibration_slope([0, 1], [0.0, 0.0])["reason"]
     'all logits are the same'
     """
@@ -191,7 +166,7 @@ def _bins(probabilities):
     return np.unique(places, return_inverse=True)[1]
 
 
-def ece(targets, probabilities):
+def ece(targets: ArrayLike, probabilities: ArrayLike) -> dict:
     """The expected calibration error.
 
     The mean over recordings of the distance between the mean probability and the share
@@ -200,20 +175,11 @@ def ece(targets, probabilities):
     Calibration Error Estimation, AISTATS, who find them less biased than equally wide
     ones. It is above 0 for a perfect model, too: see `ece_if_calibrated`.
 
-    Arguments
-    ---------
-    targets : array-like [n]
-        0 or 1.
-    probabilities : array-like [n]
-        0 to 1.
+    targets: [n], 0 or 1.
+    probabilities: [n], 0 to 1.
 
-    Returns
-    -------
-    dict
-        {"value", "low", "high", "reason"}, without an interval.
+    Returns: {"value", "low", "high", "reason"}, without an interval.
 
-    Example
-    -------
     >>> round(ece([0, 0, 1, 1], [0.3, 0.3, 0.9, 0.9])["value"], 6)
     0.2
     """
@@ -229,27 +195,19 @@ def _ece(errors, bins):
     return np.abs(np.bincount(bins, weights=errors)).sum() / len(errors)
 
 
-def ece_if_calibrated(probabilities, seed, n_draws=N_DRAWS):
+def ece_if_calibrated(
+    probabilities: ArrayLike, seed: int, n_draws: int = N_DRAWS
+) -> dict:
     """The mean expected calibration error of a model that is perfectly calibrated.
 
     By parametric bootstrap: targets are drawn from the probabilities themselves. An
     `ece` near it is no sign of bad calibration. Recordings are drawn one by one; those
     of one subject being alike would make it somewhat larger.
 
-    Arguments
-    ---------
-    probabilities : array-like [n]
-        0 to 1, those that `ece` was computed of.
-    seed : int
-    n_draws : int
+    probabilities: [n], 0 to 1, those that `ece` was computed of.
 
-    Returns
-    -------
-    dict
-        {"value", "low", "high", "reason"}, without an interval.
+    Returns: {"value", "low", "high", "reason"}, without an interval.
 
-    Example
-    -------
     >>> ece_if_calibrated([0.5], seed=1)["value"]  # 0 or 1, both 0.5 away
     0.5
     """
@@ -264,7 +222,9 @@ def ece_if_calibrated(probabilities, seed, n_draws=N_DRAWS):
     return _measure(np.mean(draws))
 
 
-def fit_calibration(targets, logits, subjects, kind):
+def fit_calibration(
+    targets: ArrayLike, logits: ArrayLike, subjects: ArrayLike, kind: str
+) -> dict:
     """Fits what makes probabilities of further recordings mean what they say.
 
     On validation data, by maximum likelihood, unpenalised. "temperature" multiplies
@@ -272,26 +232,16 @@ def fit_calibration(targets, logits, subjects, kind):
     Networks, ICML. "platt" also adds one: Platt (1999), Probabilistic Outputs for
     Support Vector Machines, without his change of the targets.
 
-    Arguments
-    ---------
-    targets : array-like [n]
-        0, 1, or NaN for "not rated".
-    logits : array-like [n]
-        Finite ones.
-    subjects : array-like [n] of str
-    kind : str
-        "temperature" or "platt".
+    targets: [n], 0, 1, or NaN for "not rated".
+    logits: [n], Finite ones.
+    subjects: [n] of str
+    kind: "temperature" or "platt".
 
-    Returns
-    -------
-    dict
-        {"kind", "slope", "intercept"}; slope and intercept are None, with a "reason",
-        where nothing can be fitted: fewer than 10 subjects with positives or with
-        negatives, classes without overlap, or a slope that is not above 0, which
+    Returns: {"kind", "slope", "intercept"}; slope and intercept are None, with a
+        "reason", where nothing can be fitted: fewer than 10 subjects with positives or
+        with negatives, classes without overlap, or a slope that is not above 0, which
         would turn the model round.
 
-    Example
-    -------
     >>> fit_calibration([0, 1], [-1.0, 1.0], ["a", "b"], "platt")["reason"]
     'fewer than 10 subjects have positives: 1; fewer than 10 subjects have negatives: 1'
     """
@@ -313,28 +263,16 @@ def fit_calibration(targets, logits, subjects, kind):
     return fitted | ({"reason": reason} if reason else {})
 
 
-def apply_calibration(parameters, logits):
+def apply_calibration(parameters: dict, logits) -> np.ndarray:
     """Probabilities of logits, calibrated.
 
-    Arguments
-    ---------
-    parameters : dict
-        What `fit_calibration` returned, with a slope.
-    logits : array-like of any shape
-        The same kind that was fitted: without the class weight used in training.
+    parameters: What `fit_calibration` returned, with a slope.
+    logits (array-like of any shape): The same kind that was fitted: without the class
+        weight used in training.
 
-    Returns
-    -------
-    numpy.ndarray
-        In the shape of `logits`.
+    Returns: In the shape of `logits`.
+    Raises ValueError: if nothing could be fitted.
 
-    Raises
-    ------
-    ValueError
-        If nothing could be fitted.
-
-    Example
-    -------
     >>> apply_calibration({"kind": "platt", "slope": 2.0, "intercept": -2.0}, [1.0])
     array([0.5])
     """
@@ -344,7 +282,9 @@ def apply_calibration(parameters, logits):
     return expit(parameters["slope"] * logits + parameters["intercept"])
 
 
-def calibration_curve(targets, probabilities, subjects):
+def calibration_curve(
+    targets: ArrayLike, probabilities: ArrayLike, subjects: ArrayLike
+) -> dict:
     """What a figure of calibration shows.
 
     Bins are those of `ece`. Their intervals are Wilson's, 95 %, with the number of
@@ -352,23 +292,14 @@ def calibration_curve(targets, probabilities, subjects):
     From 200 positives and 200 negatives on there is also a smooth curve, lowess with a
     span of 0.75; see Austin and Steyerberg (2014), Statistics in Medicine 33:517-535.
 
-    Arguments
-    ---------
-    targets : array-like [n]
-        0, 1, or NaN for "not rated".
-    probabilities : array-like [n]
-        0 to 1.
-    subjects : array-like [n] of str
+    targets: [n], 0, 1, or NaN for "not rated".
+    probabilities: [n], 0 to 1.
+    subjects: [n] of str
 
-    Returns
-    -------
-    dict
-        {"bins": [{"n", "n_subjects", "probability" (the mean), "observed" (the share of
-        positives), "low", "high"}, …], "curve": {"probability", "observed"} of lists}.
-        "curve" is None, with a "reason", where the recordings are too few.
+    Returns: {"bins": [{"n", "n_subjects", "probability" (the mean), "observed" (the
+        share of positives), "low", "high"}, …], "curve": {"probability", "observed"} of
+        lists}. "curve" is None, with a "reason", where the recordings are too few.
 
-    Example
-    -------
     >>> curve = calibration_curve([0, 1], [0.5, 0.5], ["a", "b"])
     >>> [(of["observed"], round(of["low"], 3)) for of in curve["bins"]]
     [(0.5, 0.095)]

@@ -7,6 +7,7 @@ with which each subject weighs the same are `measures.subject_weights`.
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 from scipy.special import expit, logit
 
 from local.data.predictions_table import COLUMNS, scores_in
@@ -23,7 +24,7 @@ def per_visit(table):
     return _aggregate(table, ["split", "subject", "session"])
 
 
-def per_subject(table):
+def per_subject(table: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, int]]:
     """Averages the predictions of each subject, label by label.
 
     Only recordings that are rated for the label count, as the target speaks of no
@@ -33,21 +34,13 @@ def per_subject(table):
     that of the recordings, of a score their mean; NaN where it is 0 in some and 1 in
     others.
 
-    Arguments
-    ---------
-    table : pandas.DataFrame
-        A table of predictions (see `local.data.predictions_table`).
+    table: A table of predictions (see `local.data.predictions_table`).
 
-    Returns
-    -------
-    table : pandas.DataFrame
-        A table of predictions with a row per split, subject and label. `uid` is that
-        of the subject's first recording, `session` is empty, and so is `predicted`.
-    n_varying : dict of str to int
-        Of each label how many subjects have both targets.
+    Returns table: A table of predictions with a row per split, subject and label. `uid`
+        is that of the subject's first recording, `session` is empty, and so is
+        `predicted`.
+    Returns n_varying: Of each label how many subjects have both targets.
 
-    Example
-    -------
     >>> table = pd.DataFrame({"uid": ["u", "v"], "subject": "s", "label": "slow",
     ...     "target": [0.0, 1.0], "logit": [0.0, 4.0], "probability": [0.5, 0.982],
     ...     "session": "", "split": "test", "predicted": [0, 1]})
@@ -87,7 +80,7 @@ def _aggregate(table, keys):
     return result[list(COLUMNS)], {name: int(n) for name, n in n_varying.items()}
 
 
-def corrected_logits(table):
+def corrected_logits(table: pd.DataFrame) -> pd.Series:
     """The logits that belong to the probabilities of a table: no class weight in them.
 
     A probability that is nearly 1 has lost its digits, and that of a confident network
@@ -95,15 +88,9 @@ def corrected_logits(table):
     the logits of a label to those of its probabilities; if there is such a line, as
     there need not be in predictions from elsewhere.
 
-    Arguments
-    ---------
-    table : pandas.DataFrame
-        A table of predictions.
+    table: A table of predictions.
 
-    Returns
-    -------
-    pandas.Series [n]
-        NaN for scores.
+    Returns: [n], NaN for scores.
     """
     corrected = pd.Series(np.nan, index=table.index)
     for label in set(table["label"]) - scores_in(table):
@@ -120,20 +107,13 @@ def corrected_logits(table):
     return corrected
 
 
-def finite_logits(probabilities):
+def finite_logits(probabilities: ArrayLike) -> np.ndarray:
     """Logits of probabilities, of which 0 and 1 count as 2e-16 away from that.
 
-    Arguments
-    ---------
-    probabilities : array-like [n]
-        0 to 1; NaN stays NaN.
+    probabilities: [n], 0 to 1; NaN stays NaN.
 
-    Returns
-    -------
-    numpy.ndarray [n]
+    Returns: [n]
 
-    Example
-    -------
     >>> finite_logits([0.0, 0.5, 1.0]).round(1).tolist()
     [-36.0, 0.0, 36.0]
     """

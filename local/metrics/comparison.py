@@ -5,7 +5,10 @@ Whether one method is better than another is a different question: it takes seve
 trained systems of each.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
+import pandas as pd
 from scipy.stats import rankdata, t
 
 from local.data.labels import why_one_class
@@ -30,7 +33,13 @@ TEXT = (
 )
 
 
-def compare(first, second, seed, names=("A", "B"), n_draws=N_DRAWS):
+def compare(
+    first: pd.DataFrame,
+    second: pd.DataFrame,
+    seed: int,
+    names: Sequence[str] = ("A", "B"),
+    n_draws: int = N_DRAWS,
+) -> dict:
     """Compares the AUROC of two systems, label by label and on average.
 
     The interval of a difference is from a bootstrap of subjects: both systems and all
@@ -47,31 +56,18 @@ def compare(first, second, seed, names=("A", "B"), n_draws=N_DRAWS):
     matters. Labels are corrected for by Holm's method; the mean over labels is one
     test of its own and not among them.
 
-    Arguments
-    ---------
-    first, second : pandas.DataFrame
-        Tables of predictions (see `local.data.predictions_table`) of the same
-        recordings, with the same targets of the labels that both have; rows in any
+    first, second: Tables of predictions (see `local.data.predictions_table`) of the
+        same recordings, with the same targets of the labels that both have; rows in any
         order.
-    seed : int
-    names : sequence of str
-        What the systems are called in the result; two different names.
-    n_draws : int
+    names: What the systems are called in the result; two different names.
 
-    Returns
-    -------
-    dict
-        {"systems", "text", "n_recordings", "n_subjects", "n_draws", "seed", "labels",
-        "macro", "left_out"}. A label has its counts, "auroc" (a number per system),
-        "difference" (the first less the second), "p", "p_holm" and
-        "n_draws_left_out"; the macro values are the mean over these labels. Those
-        that have no AUROC are left out, with the reason.
-
-    Raises
-    ------
-    UserError
-        If the tables do not match: names every recording and target; or if they have
-        no label in common.
+    Returns: {"systems", "text", "n_recordings", "n_subjects", "n_draws", "seed",
+        "labels", "macro", "left_out"}. A label has its counts, "auroc" (a number per
+        system), "difference" (the first less the second), "p", "p_holm" and
+        "n_draws_left_out"; the macro values are the mean over these labels. Those that
+        have no AUROC are left out, with the reason.
+    Raises UserError: if the tables do not match: names every recording and target; or
+        if they have no label in common.
     """
     first, second, unique = _common_labels(first, second, names)
     _refuse_mismatch(first, second, names)
@@ -164,16 +160,12 @@ def _rating(target):
     return "not rated" if np.isnan(target) else f"{target:g}"
 
 
-def _pairs(first, second):
+def _pairs(first, second) -> tuple[dict[str, tuple], dict[str, str]]:
     """What is compared for each label.
 
-    Returns
-    -------
-    pairs : dict of str to tuple
-        positive (bool [n]), ranks of both systems' outputs ([2, n]) and subjects ([n])
-        of the rated recordings.
-    left_out : dict of str to str
-        The other labels, and why.
+    Returns pairs: positive (bool [n]), ranks of both systems' outputs ([2, n]) and
+        subjects ([n]) of the rated recordings.
+    Returns left_out: The other labels, and why.
     """
     pairs, left_out = {}, {}
     labels = list(dict.fromkeys(first["label"]))

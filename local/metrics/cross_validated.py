@@ -45,48 +45,34 @@ class Rated(NamedTuple):
     subjects: np.ndarray  # of str
 
 
-def rated_rows(table, label):
-    """The rated recordings of a label in a table of predictions.
-
-    Arguments
-    ---------
-    table : pandas.DataFrame
-    label : str
-
-    Returns
-    -------
-    Rated
-    """
+def rated_rows(table: pd.DataFrame, label: str) -> Rated:
+    """The rated recordings of a label in a table of predictions."""
     rows = rows_of_label(table, label)
     rated = ~np.isnan(rows[0])
     return Rated(*(column[rated] for column in rows))
 
 
-def cross_validated_metrics(repeats, labels, thresholds=None):
+def cross_validated_metrics(
+    repeats: list[list[pd.DataFrame]],
+    labels: list[str],
+    thresholds: list[list[dict[str, float | None]]] | None = None,
+) -> dict:
     """Computes the metrics of a cross-validation.
 
     With repeats each value is the mean over them, but their intervals are as wide as
     those of one repeat: other folds show how much the draw of the folds matters, and
     bring no further subjects.
 
-    Arguments
-    ---------
-    repeats : list of (list of pandas.DataFrame)
-        For each repeat the table of predictions of each fold (see
+    repeats: For each repeat the table of predictions of each fold (see
         `local.data.predictions_table`), of the recordings that its network never met.
-    labels : list of str
-    thresholds : list of (list of (dict of str to (float or None))) or None
-        For each of these tables label → threshold on the probability: predicted is a
-        label whose probability is at least that.
+    thresholds: For each of these tables label → threshold on the probability: predicted
+        is a label whose probability is at least that.
 
-    Returns
-    -------
-    dict
-        {"n_folds", "n_repeats", "n_recordings", "n_subjects", "labels", "macro"}. A
-        label has its counts, "auroc" and "auprc", the threshold metrics, and
-        "left_out" and "without_threshold": the folds that are not in these, with
-        the reason. A score has the measures of scores. Folds and repeats are counted
-        from 1.
+    Returns: {"n_folds", "n_repeats", "n_recordings", "n_subjects", "labels", "macro"}.
+        A label has its counts, "auroc" and "auprc", the threshold metrics, and
+        "left_out" and "without_threshold": the folds that are not in these, with the
+        reason. A score has the measures of scores. Folds and repeats are counted from
+        1.
     """
     everything = pd.concat(repeats[0])
     scores = scores_in(everything)
@@ -131,17 +117,12 @@ def _counts(folds, is_score):
 class FoldAuroc(NamedTuple):
     """AUROC within folds and averaged, and what its variance needs.
 
-    Attributes
-    ----------
-    value : float or None
-        None if no fold has both classes.
-    influence : pandas.DataFrame [n_subjects, 2]
-        By subject, how far its positives and its negatives draw the value away from
-        its expectation.
-    n_positive, n_negative : int
-        Subjects with positives, and with negatives, in the folds that are used.
-    n_folds : int
-        Folds that are used: those with both classes.
+    value: None if no fold has both classes.
+    influence: [n_subjects, 2], By subject, how far its positives and its negatives draw
+        the value away from its expectation.
+    n_positive, n_negative: Subjects with positives, and with negatives, in the folds
+        that are used.
+    n_folds: Folds that are used: those with both classes.
     """
 
     value: float | None
@@ -166,7 +147,7 @@ class FoldAuroc(NamedTuple):
         return self.influence @ np.sqrt(subjects / (subjects - self.n_folds))
 
 
-def auroc_within_folds(folds):
+def auroc_within_folds(folds: list[Rated]) -> FoldAuroc:
     """Computes AUROC within each fold, its mean, and the influence of each subject.
 
     The influence curve of a fold's AUROC, for a positive recording the share of the
@@ -175,16 +156,6 @@ def auroc_within_folds(folds):
     of Statistics 9:1583-1607. A subject's recordings are summed before anything is
     squared. Ties count half.
 
-    Arguments
-    ---------
-    folds : list of Rated
-
-    Returns
-    -------
-    FoldAuroc
-
-    Example
-    -------
     >>> columns = [0, 1, 1], [0.2, 0.1, 0.7], ["ann", "bo", "cy"]
     >>> auroc_within_folds([Rated(*map(np.array, columns))]).value
     0.5
@@ -227,7 +198,7 @@ def _influence(positive, predictions):
     return value, influence
 
 
-def mean_auroc_interval(repeats):
+def mean_auroc_interval(repeats: list[FoldAuroc]) -> dict:
     """The mean of a cross-validation's AUROC over repeats, with its 95 % interval.
 
     On the logit scale, with Student's t and the degrees of freedom of the smaller
@@ -235,15 +206,8 @@ def mean_auroc_interval(repeats):
     mean of the repeats': never less than that of their mean, since the same subjects
     are in all of them.
 
-    Arguments
-    ---------
-    repeats : list of FoldAuroc
-
-    Returns
-    -------
-    dict
-        {"value", "low", "high"}, and "reason" where one of them is None. Where there
-        is no variance (all right, say) Wilson's interval, with the subjects as n.
+    Returns: {"value", "low", "high"}, and "reason" where one of them is None. Where
+        there is no variance (all right, say) Wilson's interval, with the subjects as n.
     """
     repeats = [of for of in repeats if of.value is not None]
     if not repeats:
@@ -300,7 +264,9 @@ def _ranking_metrics(folds, aurocs):
     return {"auroc": mean_auroc_interval(aurocs), "auprc": auprc, "left_out": left_out}
 
 
-def threshold_metrics(folds, thresholds):
+def threshold_metrics(
+    folds: list[list[Rated]], thresholds: list[list[float | None]]
+) -> dict:
     """Computes sensitivity and the like, from counts summed over folds.
 
     Sensitivity, specificity, PPV and NPV have Wilson's interval, with n the subjects
@@ -310,18 +276,11 @@ def threshold_metrics(folds, thresholds):
     function of one share, J of the true positives among all that are positive or
     predicted so, F1 = 2 J / (1 + J), and takes Wilson's interval over from J.
 
-    Arguments
-    ---------
-    folds : list of (list of Rated)
-        By repeat and fold.
-    thresholds : list of (list of (float or None))
-        Likewise; None where a fold has none, which leaves it out.
+    folds: By repeat and fold.
+    thresholds: Likewise; None where a fold has none, which leaves it out.
 
-    Returns
-    -------
-    dict
-        The measures `THRESHOLD_METRICS`, and "without_threshold": [{"repeat", "fold"}].
-        With repeats values are means over them, n the smallest.
+    Returns: The measures `THRESHOLD_METRICS`, and "without_threshold": [{"repeat",
+        "fold"}]. With repeats values are means over them, n the smallest.
     """
     without = [
         {"repeat": repeat, "fold": number}

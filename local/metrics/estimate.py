@@ -4,27 +4,22 @@ A number that can't be computed is None with a reason beside it, never a made-up
 All numbers are plain Python ones, as JSON wants them.
 """
 
+import numpy as np
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.proportion import proportion_confint
 
 
-def measure(value, bounds=(None, None), reason=None):
+def measure(
+    value: float | None,
+    bounds: tuple[float | None, float | None] = (None, None),
+    reason: str | None = None,
+) -> dict:
     """A value with its 95 % interval.
 
-    Arguments
-    ---------
-    value : float or None
-    bounds : (float or None, float or None)
-    reason : str, optional
-        Why one of these is None; left out where none is.
+    reason: Why one of these is None; left out where none is.
 
-    Returns
-    -------
-    dict
-        {"value", "low", "high"}, and maybe "reason".
+    Returns: {"value", "low", "high"}, and maybe "reason".
 
-    Example
-    -------
     >>> measure(0.5, (0.25, 0.75))
     {'value': 0.5, 'low': 0.25, 'high': 0.75}
     >>> measure(0.5, reason="too few subjects")
@@ -35,22 +30,14 @@ def measure(value, bounds=(None, None), reason=None):
     return entry | ({"reason": reason} if None in numbers else {})
 
 
-def wilson_interval(share, n):
+def wilson_interval(share: float, n: int) -> tuple[float, float]:
     """Wilson's 95 % interval of a share: it has a width where nothing varies.
 
-    Arguments
-    ---------
-    share : float
-    n : int
-        What it is a share of: here subjects, not recordings, since those of one
-        subject may all be right or wrong together.
+    n: What it is a share of: here subjects, not recordings, since those of one subject
+        may all be right or wrong together.
 
-    Returns
-    -------
-    low, high : float
+    Returns low, high.
 
-    Example
-    -------
     >>> [round(bound, 3) for bound in wilson_interval(1.0, 20)]
     [0.839, 1.0]
     """
@@ -59,22 +46,14 @@ def wilson_interval(share, n):
     return min(float(low), share), max(float(high), share)
 
 
-def subjects_by_class(targets, subjects):
+def subjects_by_class(targets: np.ndarray, subjects: np.ndarray) -> tuple[int, int]:
     """How many subjects have a positive recording, and how many a negative one.
 
-    Arguments
-    ---------
-    targets : numpy.ndarray [n]
-        0, 1, or NaN for "not rated".
-    subjects : numpy.ndarray [n] of str
+    targets: [n], 0, 1, or NaN for "not rated".
+    subjects: [n] of str
 
-    Returns
-    -------
-    n_positive, n_negative : int
-        Subjects who have both count in both.
+    Returns n_positive, n_negative: Subjects who have both count in both.
 
-    Example
-    -------
     >>> from numpy import array
     >>> subjects_by_class(array([0, 1, 1]), array(["a", "a", "b"]))
     (2, 1)
@@ -85,8 +64,6 @@ def subjects_by_class(targets, subjects):
 def too_few_subjects(n_positive, n_negative, at_least):
     """Why so many subjects of each class are too few; None if they are enough.
 
-    Example
-    -------
     >>> too_few_subjects(12, 3, at_least=10)
     'fewer than 10 subjects have negatives: 3'
     """
@@ -98,21 +75,13 @@ def too_few_subjects(n_positive, n_negative, at_least):
     return "; ".join(reasons) or None
 
 
-def with_holm(tests):
+def with_holm(tests: dict[str, dict]) -> dict[str, dict]:
     """Corrects the p-values of several tests by Holm's method.
 
-    Arguments
-    ---------
-    tests : dict of str to dict
-        Each has "p", None where nothing could be tested: these do not count.
+    tests: Each has "p", None where nothing could be tested: these do not count.
 
-    Returns
-    -------
-    dict of str to dict
-        With "p_holm" added.
+    Returns: With "p_holm" added.
 
-    Example
-    -------
     >>> found = with_holm({"x": {"p": 0.01}, "y": {"p": 0.04}, "z": {"p": None}})
     >>> [of["p_holm"] for of in found.values()]
     [0.02, 0.04, None]

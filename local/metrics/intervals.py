@@ -10,10 +10,12 @@ Results are dicts {"value", "low", "high"}, with "reason" where one of them is N
 and "n_undefined" where draws had to be left out.
 """
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.special import expit, logit
 from scipy.stats import t as student_t
 
@@ -52,7 +54,12 @@ SHARES = ("sensitivity", "specificity", "ppv", "npv", "f1")
 SEPARATIONS = ("auroc", "auprc", "balanced_accuracy")
 
 
-def auroc_interval(targets, scores, subjects, weights=None):
+def auroc_interval(
+    targets: ArrayLike,
+    scores: ArrayLike,
+    subjects: ArrayLike,
+    weights: ArrayLike | None = None,
+) -> dict:
     """Computes AUROC and its interval.
 
     The variance is that of Obuchowski (1997), Biometrics 53:567-578, for clustered
@@ -67,26 +74,15 @@ def auroc_interval(targets, scores, subjects, weights=None):
     there are subjects. With n subjects that is n / (n + 1.96²) to 1 at AUROC 1, and
     the mirror image at 0.
 
-    Arguments
-    ---------
-    targets : array-like [n]
-        0, 1, or NaN for "not rated".
-    scores : array-like [n]
-        Logits or probabilities: AUROC is the same for both.
-    subjects : array-like [n]
-        The subject of each recording.
-    weights : array-like [n], optional
-        How much each recording counts, above 0; 1 unless given. See
+    targets: [n], 0, 1, or NaN for "not rated".
+    scores: [n], Logits or probabilities: AUROC is the same for both.
+    subjects: [n], The subject of each recording.
+    weights: [n], How much each recording counts, above 0; 1 unless given. See
         `measures.subject_weights`.
 
-    Returns
-    -------
-    dict
-        {"value", "low", "high"}, and "reason" where fewer than 5 subjects have a
+    Returns: {"value", "low", "high"}, and "reason" where fewer than 5 subjects have a
         positive or a negative (no bounds), or there is one class only (no value).
 
-    Example
-    -------
     >>> scores = [1, 6, 2, 7, 3, 8, 4, 5, 9, 10]
     >>> interval = auroc_interval([0, 1] * 5, scores, list("abcdefghij"))
     >>> [round(interval[key], 2) for key in ("value", "low", "high")]
@@ -147,15 +143,15 @@ def _share_below(scores, of, others, weights):
 
 
 def bootstrap_intervals(
-    functions,
-    targets,
-    scores,
-    subjects,
-    seed,
-    two_classes=True,
-    weights=None,
-    n_draws=N_DRAWS,
-):
+    functions: dict[str, Callable],
+    targets: ArrayLike,
+    scores: ArrayLike,
+    subjects: ArrayLike,
+    seed: int,
+    two_classes: bool = True,
+    weights: ArrayLike | None = None,
+    n_draws: int = N_DRAWS,
+) -> dict[str, dict]:
     """Computes measures of one label and their percentile intervals.
 
     Subjects are drawn with replacement, with all their recordings; the draws are the
@@ -169,33 +165,18 @@ def bootstrap_intervals(
     those with a positive, of AUROC, average precision and balanced accuracy all. Other
     measures then have none.
 
-    Arguments
-    ---------
-    functions : dict of str to function
-        Measures by name, as in `local.metrics.measures`.
-    targets : array-like [n]
-        0 or 1, or ratings; NaN for "not rated".
-    scores : array-like [n]
-        Probabilities, or predicted ratings.
-    subjects : array-like [n]
-        The subject of each recording.
-    seed : int
-    two_classes : bool
-        False if the targets are ratings: all subjects are one stratum.
-    weights : array-like [n], optional
-        How much each recording counts, above 0; 1 unless given. See
+    functions: Measures by name, as in `local.metrics.measures`.
+    targets: [n], 0 or 1, or ratings; NaN for "not rated".
+    scores: [n], Probabilities, or predicted ratings.
+    subjects: [n], The subject of each recording.
+    two_classes: False if the targets are ratings: all subjects are one stratum.
+    weights: [n], How much each recording counts, above 0; 1 unless given. See
         `measures.subject_weights`.
-    n_draws : int
 
-    Returns
-    -------
-    dict of str to dict
-        {"value", "low", "high"} of each measure; "reason" where one of them is None;
-        "n_undefined", the draws in which the measure is undefined, where there are
-        any: the interval is that of the others.
+    Returns: {"value", "low", "high"} of each measure; "reason" where one of them is
+        None; "n_undefined", the draws in which the measure is undefined, where there
+        are any: the interval is that of the others.
 
-    Example
-    -------
     >>> from local.metrics.measures import mae
     >>> ratings, predictions, subjects = range(9), [1] * 9, list("abcdefghi")
     >>> found = bootstrap_intervals(
@@ -229,7 +210,9 @@ def bootstrap_intervals(
     return intervals
 
 
-def macro_intervals(labels, seed, n_draws=N_DRAWS):
+def macro_intervals(
+    labels: dict[str, dict], seed: int, n_draws: int = N_DRAWS
+) -> dict[str, dict]:
     """Computes means of measures over labels and their percentile intervals.
 
     Means are over the labels with two different targets; which labels these are does
@@ -241,22 +224,13 @@ def macro_intervals(labels, seed, n_draws=N_DRAWS):
     Where all draws give the same value, it is as in `bootstrap_intervals`, with as
     many answers as there are subjects.
 
-    Arguments
-    ---------
-    labels : dict of str to dict
-        Of each label the arguments of `bootstrap_intervals`: "functions" (of the same
-        names for all labels), "targets", "scores", "subjects", and maybe "weights".
-    seed : int
-    n_draws : int
+    labels: Of each label the arguments of `bootstrap_intervals`: "functions" (of the
+        same names for all labels), "targets", "scores", "subjects", and maybe
+        "weights".
 
-    Returns
-    -------
-    dict of str to dict
-        As of `bootstrap_intervals`; a mean is None with the reason where the measure of
-        a label is undefined, or no label has two different targets.
+    Returns: As of `bootstrap_intervals`; a mean is None with the reason where the
+        measure of a label is undefined, or no label has two different targets.
 
-    Example
-    -------
     >>> from local.metrics.measures import mae
     >>> label = {"functions": {"mae": mae}, "subjects": list("abcde")}
     >>> first = label | {"targets": [1, 2, 3, 4, 5], "scores": [1, 2, 3, 4, 9]}

@@ -20,29 +20,24 @@ nothing else that the measure could be computed from, its value is NaN;
 Memory: a few arrays of the size of `weights`. Pass many rows in blocks.
 """
 
+from collections.abc import Callable
 from functools import partial
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.special import entr
 
 #: A variance is taken for 0 below this share of what it is the small difference of.
 ROUNDING = 1e-12
 
 
-def subject_weights(subjects):
+def subject_weights(subjects: ArrayLike) -> np.ndarray:
     """The weights of recordings with which each subject weighs 1.
 
-    Arguments
-    ---------
-    subjects : array-like [n]
-        The subject of each recording.
+    subjects: [n], The subject of each recording.
 
-    Returns
-    -------
-    numpy.ndarray [n]
+    Returns: [n]
 
-    Example
-    -------
     >>> subject_weights(["a", "a", "b"]).tolist()
     [0.5, 0.5, 1.0]
     """
@@ -61,23 +56,18 @@ def _ratio(above, below):
     return np.divide(above, below, out=result, where=below > 0)
 
 
-def sorted_weights(values, weights, among=slice(None)):
+def sorted_weights(
+    values: np.ndarray, weights: np.ndarray, among: np.ndarray = slice(None)
+) -> tuple[np.ndarray, np.ndarray]:
     """Some of the values, ascending, and their weights.
 
-    Arguments
-    ---------
-    values : numpy.ndarray [n]
-    weights : numpy.ndarray [d, n]
-    among : numpy.ndarray [n] of bool, optional
-        Which ones; all unless given.
+    values: [n]
+    weights: [d, n]
+    among: [n] of bool, Which ones; all unless given.
 
-    Returns
-    -------
-    values : numpy.ndarray [m]
-    weights : numpy.ndarray [d, m]
+    Returns values: [m]
+    Returns weights: [d, m]
 
-    Example
-    -------
     >>> values, weights = sorted_weights(np.array([3, 1]), np.array([[0.5, 2.0]]))
     >>> values.tolist(), weights.tolist()
     ([1, 3], [[2.0, 0.5]])
@@ -88,22 +78,17 @@ def sorted_weights(values, weights, among=slice(None)):
     return values[places], np.take(weights, places, axis=1)
 
 
-def weight_below(places, values, weights):
+def weight_below(
+    places: np.ndarray, values: np.ndarray, weights: np.ndarray
+) -> np.ndarray:
     """The weight of the values below each place, and half of those equal to it.
 
-    Arguments
-    ---------
-    places : numpy.ndarray [k]
-    values : numpy.ndarray [m]
-        Ascending.
-    weights : numpy.ndarray [d, m]
+    places: [k]
+    values: [m], Ascending.
+    weights: [d, m]
 
-    Returns
-    -------
-    numpy.ndarray [d, k]
+    Returns: [d, k]
 
-    Example
-    -------
     >>> weight_below(np.array([2, 9]), np.array([1, 2, 3]), np.ones((1, 3))).tolist()
     [[1.5, 3.0]]
     """
@@ -127,8 +112,6 @@ def _sums_up_to(weights):
 def auroc(targets, scores, weights):
     """Area under the ROC curve: the share of pairs in the right order, ties half.
 
-    Example
-    -------
     >>> auroc(np.array([0, 1, 0]), np.array([0.1, 0.5, 0.5]), np.ones((1, 3))).tolist()
     [0.75]
     """
@@ -142,8 +125,6 @@ def auroc(targets, scores, weights):
 def auprc(targets, scores, weights):
     """Average precision: the mean over the positives of the precision at their score.
 
-    Example
-    -------
     >>> auprc(np.array([1, 0, 1]), np.array([0.9, 0.8, 0.7]), np.ones((1, 3))).round(4)
     array([0.8333])
     """
@@ -165,8 +146,6 @@ def log_loss(targets, probabilities, weights):
 
     Probabilities are kept off 0 and 1 by the precision of the numbers.
 
-    Example
-    -------
     >>> log_loss(np.array([1, 0]), np.array([0.5, 0.5]), np.ones((1, 2))).round(4)
     array([0.6931])
     """
@@ -194,8 +173,6 @@ def _log_losses(targets, probabilities):
 def brier(targets, probabilities, weights):
     """Mean squared difference of probability and target.
 
-    Example
-    -------
     >>> brier(np.array([1, 0]), np.array([0.5, 0.0]), np.ones((1, 2))).tolist()
     [0.125]
     """
@@ -228,8 +205,6 @@ def _share(some, among, weights):
 def sensitivity(targets, probabilities, weights, threshold):
     """Share of the positives that are predicted positive.
 
-    Example
-    -------
     >>> targets, probabilities = np.array([1, 1, 0]), np.array([0.7, 0.2, 0.7])
     >>> sensitivity(targets, probabilities, np.ones((1, 3)), threshold=0.7).tolist()
     [0.5]
@@ -272,8 +247,6 @@ def net_benefit(targets, probabilities, weights, threshold):
     false alarms one finding is worth: at 0.2 four; at 1 there is no such number.
     Vickers and Elkin (2006), Medical Decision Making 26:565-574.
 
-    Example
-    -------
     >>> targets, probabilities = np.array([1, 0, 0, 0]), np.array([0.9, 0.3, 0.1, 0.1])
     >>> net_benefit(targets, probabilities, np.ones((1, 4)), threshold=0.2).tolist()
     [0.1875]
@@ -287,8 +260,6 @@ def net_benefit_treat_all(prevalence, threshold):
 
     A model that has less than either should not decide anything.
 
-    Example
-    -------
     >>> round(net_benefit_treat_all(prevalence=0.25, threshold=0.2), 6)
     0.0625
     """
@@ -316,8 +287,6 @@ def pearson(ratings, predictions, weights):
 def spearman(ratings, predictions, weights):
     """Spearman's correlation: Pearson's of the ranks, ties with their mean rank.
 
-    Example
-    -------
     >>> spearman(np.array([1, 2, 3]), np.array([1, 8, 9]), np.ones((1, 3))).round(6)
     array([1.])
     """
@@ -344,8 +313,6 @@ def icc(ratings, predictions, weights):
     A prediction that is always two points too high agrees less. McGraw and Wong
     (1996), Psychological Methods 1:30-46, table 4.
 
-    Example
-    -------
     >>> icc(np.array([1, 2, 3]), np.array([1, 2, 3]), np.ones((1, 3))).round(6)
     array([1.])
     """
@@ -366,8 +333,6 @@ def quadratic_kappa(ratings, predictions, weights):
     Steps of a scale are taken to be whole numbers, equally far apart. Kappa is 1 -
     mean squared difference / that of independent ratings with the same frequencies.
 
-    Example
-    -------
     >>> ratings, predictions = np.array([0, 1, 2]), np.array([0.1, 0.9, 1.7])
     >>> quadratic_kappa(ratings, predictions, np.ones((1, 3))).round(6)
     array([1.])
@@ -418,21 +383,13 @@ SCORE_MEASURES = {"mae": mae, "pearson": pearson, "spearman": spearman, "icc": i
 ORDINAL_MEASURES = {**SCORE_MEASURES, "quadratic_kappa": quadratic_kappa}
 
 
-def threshold_measures(threshold):
+def threshold_measures(threshold: float) -> dict[str, Callable]:
     """The measures of decisions at a threshold.
 
-    Arguments
-    ---------
-    threshold : float
-        On the probability.
+    threshold: On the probability.
 
-    Returns
-    -------
-    dict of str to function
-        Of targets, probabilities and weights, as all measures.
+    Returns: Of targets, probabilities and weights, as all measures.
 
-    Example
-    -------
     >>> list(threshold_measures(0.5))[:4]
     ['sensitivity', 'specificity', 'ppv', 'npv']
     """

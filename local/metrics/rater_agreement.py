@@ -8,8 +8,11 @@ from itertools import combinations
 
 import krippendorff
 import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike
 from sklearn.metrics import cohen_kappa_score, roc_auc_score, roc_curve
 
+from local.data.labels import LabelType
 from local.data.raters import consensus, positive
 from local.metrics.estimate import measure
 from local.metrics.split_metrics import icc_agreement
@@ -28,7 +31,7 @@ PAIR_MEASURES = {"binary": "kappa", "ordinal": "weighted_kappa", "score": "icc"}
 NO_INTERVAL = "no interval is computed for raters"
 
 
-def agreement(ratings, label_type):
+def agreement(ratings: pd.DataFrame, label_type: LabelType) -> dict:
     """How far the raters of one label agree.
 
     Krippendorff's alpha is nominal for labels that are 0 or 1, ordinal for scales and
@@ -37,20 +40,11 @@ def agreement(ratings, label_type):
     ICC(A,1), on the recordings that both rated. Scales are taken as they were given,
     not as 0 and 1.
 
-    Arguments
-    ---------
-    ratings : pandas.DataFrame [n_recordings, n_raters]
-        Codes as given, NaN where not rated.
-    label_type : LabelType
+    ratings: [n_recordings, n_raters], Codes as given, NaN where not rated.
 
-    Returns
-    -------
-    dict
-        {"raters", "n" (recordings with two ratings or more), "alpha": {"value", …,
+    Returns: {"raters", "n" (recordings with two ratings or more), "alpha": {"value", …,
         "level"}, "pairs": [{"raters", "n", "measure", "value", …}, …]}.
 
-    Example
-    -------
     >>> from local.data.labels import LabelType
     >>> import pandas as pd
     >>> ratings = pd.DataFrame({"anna": [0, 1, 1, 0.0], "bo": [0, 1, 0, 1.0]})
@@ -120,7 +114,9 @@ def _pair_agreement(both, kind):
     return float(kappa), None
 
 
-def raters_on_roc(ratings, label_type, predictions):
+def raters_on_roc(
+    ratings: pd.DataFrame, label_type: LabelType, predictions: ArrayLike
+) -> list[dict]:
     """Each rater against the majority of the others, beside the model.
 
     The reference is what most of the other raters say (ties: none), so each rater has
@@ -128,18 +124,11 @@ def raters_on_roc(ratings, label_type, predictions):
     rated and that have this reference: a point above its ROC curve is a rater who does
     better than the model there.
 
-    Arguments
-    ---------
-    ratings : pandas.DataFrame [n_recordings, n_raters]
-        Codes as given, NaN where not rated.
-    label_type : LabelType
-    predictions : array-like [n_recordings]
-        The model's logits or probabilities; NaN for a recording without any.
+    ratings: [n_recordings, n_raters], Codes as given, NaN where not rated.
+    predictions: [n_recordings], The model's logits or probabilities; NaN for a
+        recording without any.
 
-    Returns
-    -------
-    list of dict
-        Per rater {"rater", "n", "n_positive", "sensitivity", "specificity",
+    Returns: Per rater {"rater", "n", "n_positive", "sensitivity", "specificity",
         "model_auroc", "model_sensitivity"}; the last is the model's largest sensitivity
         where its specificity is at least the rater's. Each is None with a reason where
         it can't be computed.

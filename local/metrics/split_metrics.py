@@ -8,6 +8,8 @@ import dataclasses
 from functools import partial
 
 import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike
 
 from local.data.labels import LabelType, flatten
 from local.data.predictions_table import rows_of_label, scores_in
@@ -57,8 +59,13 @@ WEIGHTING = (
 
 
 def evaluate_predictions(
-    table, label_groups, checkpoint, types=None, operating_points=None, seed=0
-):
+    table: pd.DataFrame,
+    label_groups: list[list[str]],
+    checkpoint: str | None,
+    types: dict[str, LabelType] | None = None,
+    operating_points: dict[str, dict] | None = None,
+    seed: int = 0,
+) -> dict:
     """Computes the content of metrics.json.
 
     The macro values are means over the labels that have both classes, the same
@@ -70,26 +77,16 @@ def evaluate_predictions(
     all have `predicted`, is judged by that, save for the net benefit, which needs the
     odds of a threshold.
 
-    Arguments
-    ---------
-    table : pandas.DataFrame
-        A table of predictions (see `local.data.predictions_table`), `probability`
+    table: A table of predictions (see `local.data.predictions_table`), `probability`
         calibrated.
-    label_groups : list of list of str
-        The labels of each head.
-    checkpoint : str or None
-        Name of the checkpoint that made the predictions.
-    types : dict of str to labels.LabelType, optional
-        Of each label. Which labels are scores the table itself says, if it has any
+    label_groups: The labels of each head.
+    checkpoint: Name of the checkpoint that made the predictions.
+    types: Of each label. Which labels are scores the table itself says, if it has any
         rows of them; without types the scores' ranges are not known.
-    operating_points : dict of str to dict, optional
-        {label: {"threshold": …, …}}, see `local.evaluation.operating_points`.
-    seed : int
+    operating_points: {label: {"threshold": …, …}}, see
+        `local.evaluation.operating_points`.
 
-    Returns
-    -------
-    dict
-        {"checkpoint", "n_recordings", "n_subjects", "labels", "macro", "heads",
+    Returns: {"checkpoint", "n_recordings", "n_subjects", "labels", "macro", "heads",
         "weighting", "subject_weighted", "per_subject"}, and "per_visit" where any
         recording has a session.
     """
@@ -122,16 +119,10 @@ def evaluate_predictions(
 class _Label:
     """The rated cases of one label: recordings, or visits, or subjects.
 
-    Attributes
-    ----------
-    targets, predictions, subjects : numpy.ndarray [n]
-    is_score : bool
-    type : LabelType or None
-    threshold : dict
-        As metrics.json has it; empty of a score.
-    decided_on : numpy.ndarray [n] or None
-        What decisions are made of, positive from `cut` on; None where there are none.
-    cut : float or None
+    targets, predictions, subjects: [n]
+    threshold: As metrics.json has it; empty of a score.
+    decided_on: [n], What decisions are made of, positive from `cut` on; None where
+        there are none.
     """
 
     targets: np.ndarray
@@ -456,7 +447,9 @@ def _head_metrics(table, group, scores):
     return {"labels": list(group), "top1_accuracy": accuracy, "n": n}
 
 
-def score_metrics(ratings, predictions, subjects):
+def score_metrics(
+    ratings: ArrayLike, predictions: ArrayLike, subjects: ArrayLike
+) -> dict:
     """Computes the measures of one score over its rated recordings, no intervals.
 
     The mean absolute error is in the score's own units. The correlations of Pearson
@@ -464,23 +457,13 @@ def score_metrics(ratings, predictions, subjects):
     (see `icc_agreement`), need three recordings and different ratings; the first two
     also different predictions. An ICC of predictions that are all the same is 0.
 
-    Arguments
-    ---------
-    ratings : array-like [n]
-        Any number, NaN for "not rated".
-    predictions : array-like [n]
-        In the units of the ratings.
-    subjects : array-like [n] of str
-        The subject of each recording.
+    ratings: [n], Any number, NaN for "not rated".
+    predictions: [n], In the units of the ratings.
+    subjects: [n] of str, The subject of each recording.
 
-    Returns
-    -------
-    dict
-        {"n", "n_subjects"} and of each measure {"value"}, which is None, with a
+    Returns: {"n", "n_subjects"} and of each measure {"value"}, which is None, with a
         "reason", where it can't be computed.
 
-    Example
-    -------
     >>> metrics = score_metrics([1, 2, 6], [2, 3, 7], ["a", "a", "b"])
     >>> metrics["mae"]["value"], round(metrics["pearson"]["value"], 6)
     (1.0, 1.0)
@@ -503,24 +486,16 @@ def score_metrics(ratings, predictions, subjects):
     return found
 
 
-def icc_agreement(ratings):
+def icc_agreement(ratings: ArrayLike) -> float:
     """The intraclass correlation ICC(A,1): how far single ratings agree.
 
     Of a two-way model, for absolute agreement: a rater who is always two points above
     the other one agrees less with him. McGraw and Wong (1996), Psychological Methods
     1:30-46, table 4; the same number as ICC(2,1) of Shrout and Fleiss (1979).
 
-    Arguments
-    ---------
-    ratings : array-like [n, k]
-        n recordings by k raters, both 2 or more, without gaps and not all the same.
+    ratings: [n, k], n recordings by k raters, both 2 or more, without gaps and not all
+        the same.
 
-    Returns
-    -------
-    float
-
-    Example
-    -------
     >>> icc_agreement([[1, 1], [2, 2], [3, 3]])
     1.0
     """

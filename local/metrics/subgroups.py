@@ -9,6 +9,7 @@ once.
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 
 from local.data.labels import NOT_RATED
 from local.metrics.estimate import (
@@ -30,29 +31,26 @@ N_PERMUTATIONS = 1000
 NOT_GIVEN = "not given"
 
 
-def subgroup_report(targets, logits, probabilities, subjects, groups, threshold, seed):
+def subgroup_report(
+    targets: ArrayLike,
+    logits: ArrayLike,
+    probabilities: ArrayLike,
+    subjects: ArrayLike,
+    groups: pd.DataFrame,
+    threshold: float | None,
+    seed: int,
+) -> dict:
     """Describes one label in the groups that each column makes.
 
-    Arguments
-    ---------
-    targets : array-like [n]
-        0, 1, or NaN for "not rated".
-    logits : array-like [n]
-        For AUROC; where one is NaN the probabilities are taken.
-    probabilities : array-like [n]
-        For sensitivity and specificity.
-    subjects : array-like [n] of str
-    groups : pandas.DataFrame [n rows]
-        A column each for sex, age, site, …; see `name_groups`.
-    threshold : float or None
-        On the probability, the same for all groups; None if there is none.
-    seed : int
+    targets: [n], 0, 1, or NaN for "not rated".
+    logits: [n], For AUROC; where one is NaN the probabilities are taken.
+    probabilities: [n], For sensitivity and specificity.
+    subjects: [n] of str
+    groups: [n rows], A column each for sex, age, site, …; see `name_groups`.
+    threshold: On the probability, the same for all groups; None if there is none.
 
-    Returns
-    -------
-    dict
-        {"threshold", "n_permutations", "columns": {column: …}}. A column has "groups",
-        a list of {"group", "n", "n_subjects", "n_positive_subjects",
+    Returns: {"threshold", "n_permutations", "columns": {column: …}}. A column has
+        "groups", a list of {"group", "n", "n_subjects", "n_positive_subjects",
         "n_negative_subjects", "auroc", "sensitivity", "specificity"}, and what
         `heterogeneity` finds with "p_holm", corrected over the columns by Holm's
         method. Intervals of shares are Wilson's with the number of subjects that have
@@ -86,26 +84,18 @@ def subgroup_report(targets, logits, probabilities, subjects, groups, threshold,
     }
 
 
-def name_groups(values, subjects):
+def name_groups(values: pd.Series, subjects: ArrayLike) -> pd.Categorical:
     """The group of each recording, by one column.
 
     Numeric columns with more than 6 different values are cut where a third and two
     thirds of the subjects are below, a subject who has several values counting with
     their median. What is missing is a group of its own.
 
-    Arguments
-    ---------
-    values : pandas.Series [n]
-        Text or numbers.
-    subjects : array-like [n] of str
+    values: [n], Text or numbers.
+    subjects: [n] of str
 
-    Returns
-    -------
-    pandas.Categorical [n]
-        The groups in the order of their values, those not given last.
+    Returns: [n], The groups in the order of their values, those not given last.
 
-    Example
-    -------
     >>> ages = pd.Series(["30", "41", "52", "63", "", "74", "85", "96"])
     >>> name_groups(ages, list("abcdefgh")).categories.tolist()
     ['up to 52', 'above 52, up to 74', 'above 74', 'not given']
@@ -182,7 +172,14 @@ def _entry(name, inside, positive, scores, subjects, predicted):
     }
 
 
-def heterogeneity(positive, scores, subjects, codes, n_groups, seed):
+def heterogeneity(
+    positive: np.ndarray,
+    scores: np.ndarray,
+    subjects: np.ndarray,
+    codes: np.ndarray,
+    n_groups: int,
+    seed: int,
+) -> dict:
     """Tests whether AUROC differs between groups.
 
     By permutation: if groups make no difference, subjects may exchange theirs. All
@@ -195,20 +192,13 @@ def heterogeneity(positive, scores, subjects, codes, n_groups, seed):
     permutation test it also notices other differences than the one it looks for, if
     they are large.
 
-    Arguments
-    ---------
-    positive : numpy.ndarray of bool, [n]
-    scores : numpy.ndarray [n]
-    subjects : numpy.ndarray [n] of str
-    codes : numpy.ndarray of int, [n]
-        The group of each recording from 0 on; those below 0 are left out.
-    n_groups : int
-    seed : int
+    positive: [n] of bool
+    scores: [n]
+    subjects: [n] of str
+    codes: [n] of int, The group of each recording from 0 on; those below 0 are left
+        out.
 
-    Returns
-    -------
-    dict
-        {"n_groups", "largest_gap", "largest_gap_by_chance", "p"}: the largest
+    Returns: {"n_groups", "largest_gap", "largest_gap_by_chance", "p"}: the largest
         difference between two groups' AUROCs, and its mean under permutation. The three
         are None, with a "reason", with fewer than two groups.
     """

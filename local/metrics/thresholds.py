@@ -5,6 +5,7 @@ subjects that a threshold is chosen on must not be among those that it is judged
 """
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from local.metrics.estimate import subjects_by_class, too_few_subjects
 from local.training.settings import check_sensitivity
@@ -13,7 +14,12 @@ from local.training.settings import check_sensitivity
 MIN_TO_CHOOSE = 10
 
 
-def choose_threshold(targets, probabilities, subjects, rule="youden"):
+def choose_threshold(
+    targets: ArrayLike,
+    probabilities: ArrayLike,
+    subjects: ArrayLike,
+    rule: str | dict = "youden",
+) -> dict:
     """Chooses the threshold of one label.
 
     "youden" makes sensitivity + specificity - 1 as large as possible: Youden (1950),
@@ -26,30 +32,16 @@ def choose_threshold(targets, probabilities, subjects, rule="youden"):
     is its neighbour. Where several such gaps are equally good, the widest one is.
     Recordings with equal probabilities are never parted.
 
-    Arguments
-    ---------
-    targets : array-like [n]
-        0, 1, or NaN for "not rated".
-    probabilities : array-like [n]
-        0 to 1.
-    subjects : array-like [n] of str
-    rule : str or dict
-        "youden" or {"sensitivity": share}, the share above 0 and at most 1.
+    targets: [n], 0, 1, or NaN for "not rated".
+    probabilities: [n], 0 to 1.
+    subjects: [n] of str
+    rule: "youden" or {"sensitivity": share}, the share above 0 and at most 1.
 
-    Returns
-    -------
-    dict
-        {"value", "rule", "n_positive_subjects"}. The value is None, with a "reason",
-        where fewer than 10 subjects have positives or fewer than 10 have negatives, and
-        where no threshold makes Youden's sum larger than 0.
+    Returns: {"value", "rule", "n_positive_subjects"}. The value is None, with a
+        "reason", where fewer than 10 subjects have positives or fewer than 10 have
+        negatives, and where no threshold makes Youden's sum larger than 0.
+    Raises UserError: if the rule is another one.
 
-    Raises
-    ------
-    UserError
-        If the rule is another one.
-
-    Example
-    -------
     >>> subjects = [f"s{i}" for i in range(20)]
     >>> choose_threshold([0, 1] * 10, [0.2, 0.6] * 10, subjects)
     {'value': 0.4, 'rule': 'youden', 'n_positive_subjects': 10}
@@ -69,25 +61,12 @@ def choose_threshold(targets, probabilities, subjects, rule="youden"):
     return chosen | ({"reason": reason} if reason else {})
 
 
-def threshold_rule(sensitivity):
+def threshold_rule(sensitivity: float | None) -> str | dict:
     """The rule that the yaml's `threshold_sensitivity` asks for.
 
-    Arguments
-    ---------
-    sensitivity : float or None
+    Returns: As for `choose_threshold`.
+    Raises UserError: if it is no share.
 
-    Returns
-    -------
-    str or dict
-        As for `choose_threshold`.
-
-    Raises
-    ------
-    UserError
-        If it is no share.
-
-    Example
-    -------
     >>> threshold_rule(None), threshold_rule(0.9)
     ('youden', {'sensitivity': 0.9})
     """
@@ -98,15 +77,12 @@ def threshold_rule(sensitivity):
 def _gaps(positives, negatives):
     """Where a threshold may lie, from the lowest gap to the highest.
 
-    Arguments
-    ---------
-    positives, negatives : [n_positive], [n_negative], their probabilities
+    positives, negatives: [n_positive], [n_negative], their probabilities
 
-    Returns
-    -------
-    low, high : [n_gaps], probabilities; a threshold is above low and at most high
-    hits, alarms : [n_gaps], positives and negatives at high or above
-    n : (int, int), n_positive and n_negative
+    Returns low, high: [n_gaps], probabilities; a threshold is above low and at most
+        high
+    Returns hits, alarms: [n_gaps], positives and negatives at high or above
+    Returns n: (int, int), n_positive and n_negative
     """
     high = np.unique(np.concatenate([positives, negatives]))
     low = np.concatenate([[0.0], high[:-1]])
@@ -133,29 +109,23 @@ def _best(low, high, hits, alarms, n, sensitivity):
     return float(middle if middle > low[best] else high[best])
 
 
-def threshold_with_fallback(validation, cross_fitted, rule="youden"):
+def threshold_with_fallback(
+    validation: tuple | None, cross_fitted: tuple | None, rule: str | dict = "youden"
+) -> dict:
     """Chooses the threshold of one label on the best data that have enough subjects.
 
     That is validation, or else the training subjects, each predicted by a model that
     was trained without them. A label that validation has enough subjects for is not
     chosen elsewhere if no threshold is any good there.
 
-    Arguments
-    ---------
-    validation, cross_fitted : tuple or None
-        (targets, probabilities, subjects), each [n], as for `choose_threshold`; None
-        where there are none.
-    rule : str or dict
+    validation, cross_fitted: (targets, probabilities, subjects), each [n], as for
+        `choose_threshold`; None where there are none.
 
-    Returns
-    -------
-    dict
-        {"value", "rule", "source", "n_positive_subjects"}: "source" is "validation",
-        "cross-fitted training" or None. Without a value there is a "reason".
-        "n_positive_subjects" are those of the source, without one of validation.
+    Returns: {"value", "rule", "source", "n_positive_subjects"}: "source" is
+        "validation", "cross-fitted training" or None. Without a value there is a
+        "reason". "n_positive_subjects" are those of the source, without one of
+        validation.
 
-    Example
-    -------
     >>> too_small = ([0, 1], [0.2, 0.6], ["a", "b"])
     >>> threshold_with_fallback(too_small, None)["reason"].split("; ")[-1]
     'cross-fitted training: there are no such predictions (cross_validate.py)'

@@ -18,10 +18,8 @@ def make_lean(embedding_model):
 
     Sums over thousands of frames overflow in fp16 and lose digits in bf16.
 
-    Arguments
-    ---------
-    embedding_model : speechbrain.lobes.models.ECAPA_TDNN.ECAPA_TDNN
-        Changed in place; its weights, their names and its class stay as they are.
+    embedding_model (speechbrain.lobes.models.ECAPA_TDNN.ECAPA_TDNN): Changed in place;
+        its weights, their names and its class stay as they are.
     """
     for module in embedding_model.modules():
         if isinstance(module, Conv1d) and module.kernel_size == 1:
@@ -32,21 +30,16 @@ def make_lean(embedding_model):
     )
 
 
-def attentive_statistics(pooling, x, lengths=None):
+def attentive_statistics(
+    pooling, x: torch.Tensor, lengths: torch.Tensor | None = None
+) -> torch.Tensor:
     """Attentive statistics pooling: Desplanques et al., ECAPA-TDNN, Interspeech 2020.
 
-    Arguments
-    ---------
-    pooling : speechbrain.lobes.models.ECAPA_TDNN.AttentiveStatisticsPooling
-    x : torch.Tensor
-        [batch, channel, frame]
-    lengths : torch.Tensor, optional
-        Relative, [batch]; all frames count unless given.
+    pooling: speechbrain.lobes.models.ECAPA_TDNN.AttentiveStatisticsPooling
+    x: [batch, channel, frame]
+    lengths: Relative, [batch]; all frames count unless given.
 
-    Returns
-    -------
-    torch.Tensor
-        Mean and standard deviation, [batch, 2 * channel, 1].
+    Returns: Mean and standard deviation, [batch, 2 * channel, 1].
     """
     n_frames = x.shape[-1]
     mask = None

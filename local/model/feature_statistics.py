@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from speechbrain.dataio.dataloader import make_dataloader
 
+from local.data.prepare import Preparation
 from local.model.front_end import frame_counts, raw_features
 from local.utils.errors import UserError
 from local.utils.files import read_json, write_json
@@ -21,13 +22,8 @@ FILE_NAME = "dataset_statistics.json"
 class DatasetStatistics:
     """Mean and standard deviation over all frames and channels of a split.
 
-    Attributes
-    ----------
-    dataset_mean, dataset_std : float
-        In units of the features.
-    n_recordings, n_frames : int
-    made_with : dict
-        The data and the front end that they are of, as `made_with` tells.
+    dataset_mean, dataset_std: In units of the features.
+    made_with: The data and the front end that they are of, as `made_with` tells.
     """
 
     dataset_mean: float
@@ -51,18 +47,10 @@ class DatasetStatistics:
             )
 
 
-def made_with(values, preparation):
+def made_with(values: dict, preparation: Preparation) -> dict:
     """What the statistics depend on.
 
-    Arguments
-    ---------
-    values : dict
-        Plain values of a training yaml.
-    preparation : prepare.Preparation
-
-    Returns
-    -------
-    dict
+    values: Plain values of a training yaml.
     """
     of_recordings = preparation.manifests["train"][["ID", "duration", "level_dbfs"]]
     text = of_recordings.to_csv(index=False, float_format="%.4g")
@@ -74,22 +62,11 @@ def made_with(values, preparation):
     }
 
 
-def saved_statistics(folder):
+def saved_statistics(folder: Path) -> DatasetStatistics | None:
     """The statistics that compute_statistics.py left in an output folder.
 
-    Arguments
-    ---------
-    folder : Path
-
-    Returns
-    -------
-    DatasetStatistics or None
-        None if there are none.
-
-    Raises
-    ------
-    UserError
-        If the file is damaged.
+    Returns: None if there are none.
+    Raises UserError: if the file is damaged.
     """
     path = Path(folder) / FILE_NAME
     if not path.exists():
@@ -111,28 +88,21 @@ def save_statistics(statistics, folder):
 
 
 @torch.inference_mode()
-def compute_statistics(front_end, dataset, loader_kwargs, description, device="cpu"):
+def compute_statistics(
+    front_end: torch.nn.Module,
+    dataset,
+    loader_kwargs: dict,
+    description: dict,
+    device: str = "cpu",
+) -> DatasetStatistics:
     """Mean and standard deviation over all recordings of a dataset.
 
-    Arguments
-    ---------
-    front_end : torch.nn.Module
-        Features before any normalisation.
-    dataset : DynamicItemDataset
-    loader_kwargs : dict
-    description : dict
-        What becomes `made_with`.
-    device : str
-        Where to compute.
+    front_end: Features before any normalisation.
+    dataset: DynamicItemDataset
+    description: What becomes `made_with`.
+    device: Where to compute.
 
-    Returns
-    -------
-    DatasetStatistics
-
-    Raises
-    ------
-    UserError
-        If all features are the same, so that the standard deviation is 0.
+    Raises UserError: if all features are the same, so that the standard deviation is 0.
     """
     n_frames, n_cells, total, squares = 0, 0, 0.0, 0.0
     loader = make_dataloader(dataset, **loader_kwargs)

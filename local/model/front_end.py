@@ -5,6 +5,7 @@ One whose frames are not in proportion to the samples has a method `frame_length
 """
 
 import copy
+from collections.abc import Mapping
 
 import torch
 import torchaudio.compliance.kaldi as kaldi
@@ -18,25 +19,14 @@ class KaldiFbank(torch.nn.Module):
     Hanning window of 25 ms, hop of 10 ms, no dither, no energy, HTK layout
     (`torchaudio.compliance.kaldi.fbank`).
 
-    Arguments
-    ---------
-    sample_rate : int
-        Hz.
-    n_mels : int
-        Number of mel filters.
-    target_length : int
-        Frames that all recordings are cut or padded to, with zeros at the end; 0
-        leaves them as they are.
-    mask_padding : bool
-        Whether padded frames count as padding, or as part of the recording.
+    sample_rate: Hz.
+    n_mels: Number of mel filters.
+    target_length: Frames that all recordings are cut or padded to, with zeros at the
+        end; 0 leaves them as they are.
+    mask_padding: Whether padded frames count as padding, or as part of the recording.
 
-    Raises
-    ------
-    ValueError
-        For a negative `target_length`.
+    Raises ValueError: for a negative `target_length`.
 
-    Example
-    -------
     >>> KaldiFbank(n_mels=40)(torch.randn(2, 16000)).shape
     torch.Size([2, 98, 40])
     >>> KaldiFbank(n_mels=40, target_length=1024)(torch.randn(2, 16000)).shape
@@ -47,7 +37,11 @@ class KaldiFbank(torch.nn.Module):
     WINDOW_S, HOP_S = 0.025, 0.010
 
     def __init__(
-        self, sample_rate=16000, n_mels=128, target_length=0, mask_padding=True
+        self,
+        sample_rate: int = 16000,
+        n_mels: int = 128,
+        target_length: int = 0,
+        mask_padding: bool = True,
     ):
         super().__init__()
         if target_length < 0:
@@ -58,18 +52,12 @@ class KaldiFbank(torch.nn.Module):
         self.mask_padding = mask_padding
 
     @fwd_default_precision(cast_inputs=torch.float32)
-    def forward(self, waveforms):
+    def forward(self, waveforms: torch.Tensor) -> torch.Tensor:
         """Compute features.
 
-        Arguments
-        ---------
-        waveforms : torch.Tensor
-            [batch, time]
+        waveforms: [batch, time]
 
-        Returns
-        -------
-        torch.Tensor
-            [batch, frame, mel]
+        Returns: [batch, frame, mel]
         """
         features = torch.stack([self._one(waveform) for waveform in waveforms])
         if not self.target_length:
@@ -77,20 +65,13 @@ class KaldiFbank(torch.nn.Module):
         missing = self.target_length - features.shape[1]
         return torch.nn.functional.pad(features, (0, 0, 0, missing))
 
-    def frame_lengths(self, lengths, n_samples):
+    def frame_lengths(self, lengths: torch.Tensor, n_samples: int) -> torch.Tensor:
         """Relative lengths of the features, as the function `frame_lengths` gives them.
 
-        Arguments
-        ---------
-        lengths : torch.Tensor
-            Relative lengths of the waveforms, [batch].
-        n_samples : int
-            Samples of the padded batch.
+        lengths: Relative lengths of the waveforms, [batch].
+        n_samples: Samples of the padded batch.
 
-        Returns
-        -------
-        torch.Tensor
-            Relative lengths of the features, [batch].
+        Returns: Relative lengths of the features, [batch].
         """
         if self.target_length and not self.mask_padding:
             return torch.ones_like(lengths)
@@ -119,20 +100,12 @@ class KaldiFbank(torch.nn.Module):
 class FeatureNormalization(torch.nn.Module):
     """Normalise features by each recording's own mean, or by one of the whole data set.
 
-    Arguments
-    ---------
-    dataset_mean, dataset_std : float or None
-        Both given: (x - dataset_mean) / (2 * dataset_std), for all recordings and
-        channels alike (Gong et al., AST, Interspeech 2021). Both None: every
-        channel's mean over the recording is taken off it.
+    dataset_mean, dataset_std: Both given: (x - dataset_mean) / (2 * dataset_std), for
+        all recordings and channels alike (Gong et al., AST, Interspeech 2021). Both
+        None: every channel's mean over the recording is taken off it.
 
-    Raises
-    ------
-    ValueError
-        If only one is given, or `dataset_std` is not above 0.
+    Raises ValueError: if only one is given, or `dataset_std` is not above 0.
 
-    Example
-    -------
     >>> features = torch.tensor([[[1.0, 5.0], [3.0, 5.0]]])
     >>> FeatureNormalization()(features, torch.ones(1)).tolist()
     [[[-1.0, 0.0], [1.0, 0.0]]]
@@ -140,7 +113,9 @@ class FeatureNormalization(torch.nn.Module):
     [[[0.0, 1.0], [0.5, 1.0]]]
     """
 
-    def __init__(self, dataset_mean=None, dataset_std=None):
+    def __init__(
+        self, dataset_mean: float | None = None, dataset_std: float | None = None
+    ):
         super().__init__()
         if (dataset_mean is None) != (dataset_std is None):
             raise ValueError(
@@ -153,20 +128,13 @@ class FeatureNormalization(torch.nn.Module):
         self.own_mean = InputNormalization(norm_type="sentence", std_norm=False)
 
     @fwd_default_precision(cast_inputs=torch.float32)
-    def forward(self, features, lengths):
+    def forward(self, features: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
         """Normalise a batch.
 
-        Arguments
-        ---------
-        features : torch.Tensor
-            [batch, frame, channel]
-        lengths : torch.Tensor
-            Relative, [batch].
+        features: [batch, frame, channel]
+        lengths: Relative, [batch].
 
-        Returns
-        -------
-        torch.Tensor
-            [batch, frame, channel]
+        Returns: [batch, frame, channel]
         """
         if self.dataset_mean is None:
             return self.own_mean(features, lengths)
@@ -179,38 +147,27 @@ class RecordingFeatures:
     In a batch some front ends would let recordings touch: a frame at a recording's end
     reaches into the padding, and the loudest frame of all may set the floor.
 
-    Arguments
-    ---------
-    modules : mapping
-        With `compute_features` and `mean_var_norm`; copied.
+    modules: With `compute_features` and `mean_var_norm`; copied.
 
-    Example
-    -------
     >>> norm = InputNormalization(norm_type="sentence", std_norm=False)
     >>> modules = {"compute_features": KaldiFbank(n_mels=40), "mean_var_norm": norm}
     >>> RecordingFeatures(modules)(torch.randn(16000)).shape
     torch.Size([98, 40])
     """
 
-    def __init__(self, modules):
+    def __init__(self, modules: Mapping):
         self.front_end, self.normalization = (
             copy.deepcopy(modules[name]).cpu().eval()
             for name in ("compute_features", "mean_var_norm")
         )
 
     @torch.no_grad()
-    def __call__(self, waveform):
+    def __call__(self, waveform: torch.Tensor) -> torch.Tensor:
         """Compute features.
 
-        Arguments
-        ---------
-        waveform : torch.Tensor
-            [time]
+        waveform: [time]
 
-        Returns
-        -------
-        torch.Tensor
-            float32 [frame, channel], without frames that are padding.
+        Returns: float32 [frame, channel], without frames that are padding.
         """
         features, lengths = raw_features(
             self.front_end, waveform.unsqueeze(0), torch.ones(1)
@@ -219,26 +176,17 @@ class RecordingFeatures:
         return features[0, : frame_counts(lengths, features.shape[1])]
 
 
-def frame_lengths(lengths, n_frames):
+def frame_lengths(lengths: torch.Tensor, n_frames: int) -> torch.Tensor:
     """Relative lengths that SpeechBrain's masks turn into the right frame counts.
 
     `length * n_frames` can round to one frame too many, which would unmask a padded
     frame; half a frame less can't.
 
-    Arguments
-    ---------
-    lengths : torch.Tensor
-        Relative lengths of the waveforms, [batch].
-    n_frames : int
-        Frames of the padded batch.
+    lengths: Relative lengths of the waveforms, [batch].
+    n_frames: Frames of the padded batch.
 
-    Returns
-    -------
-    torch.Tensor
-        Relative lengths of the features, [batch].
+    Returns: Relative lengths of the features, [batch].
 
-    Example
-    -------
     >>> frame_lengths(torch.tensor([1.0, 0.5]), n_frames=10) * 10
     tensor([9.5000, 4.5000])
     """
@@ -246,46 +194,30 @@ def frame_lengths(lengths, n_frames):
     return (frames - 0.5) / n_frames
 
 
-def frame_counts(lengths, n_frames):
+def frame_counts(lengths: torch.Tensor, n_frames: int) -> torch.Tensor:
     """Frames of each recording, from what `frame_lengths` gives.
 
-    Arguments
-    ---------
-    lengths : torch.Tensor
-        Relative lengths of the features, [batch].
-    n_frames : int
-        Frames of the padded batch.
+    lengths: Relative lengths of the features, [batch].
+    n_frames: Frames of the padded batch.
 
-    Returns
-    -------
-    torch.Tensor
-        int64 [batch]
+    Returns: int64 [batch]
 
-    Example
-    -------
     >>> frame_counts(frame_lengths(torch.tensor([1.0, 0.5]), 10), 10)
     tensor([10,  5])
     """
     return torch.ceil(lengths * n_frames).long()
 
 
-def raw_features(front_end, waveforms, lengths):
+def raw_features(
+    front_end: torch.nn.Module, waveforms: torch.Tensor, lengths: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Features of a batch before any normalisation.
 
-    Arguments
-    ---------
-    front_end : torch.nn.Module
-    waveforms : torch.Tensor
-        [batch, time]
-    lengths : torch.Tensor
-        Relative, [batch].
+    waveforms: [batch, time]
+    lengths: Relative, [batch].
 
-    Returns
-    -------
-    features : torch.Tensor
-        [batch, frame, channel]
-    lengths : torch.Tensor
-        Relative lengths of the features, [batch].
+    Returns features: [batch, frame, channel]
+    Returns lengths: Relative lengths of the features, [batch].
     """
     features = front_end(waveforms)
     if hasattr(front_end, "frame_lengths"):

@@ -8,10 +8,12 @@ import contextlib
 import dataclasses
 import functools
 import warnings
+from collections.abc import Mapping
 
 import torch
 
 from local.model.front_end import frame_counts, raw_features
+from local.model.own_ends import OwnEnds
 
 #: How the embeddings of several heads become one.
 POOLING_MODES = ("mean", "sum")
@@ -20,19 +22,13 @@ POOLING_MODES = ("mean", "sum")
 class SharedDense(torch.nn.Module):
     """An optional dense layer with ReLU between the embedding and all heads.
 
-    Arguments
-    ---------
-    input_size, output_size : int
-    enabled : bool
-        If not, the embedding passes unchanged and there are no weights.
+    enabled: If not, the embedding passes unchanged and there are no weights.
 
-    Example
-    -------
     >>> SharedDense(192, 768, enabled=True)(torch.randn(2, 192)).shape
     torch.Size([2, 768])
     """
 
-    def __init__(self, input_size, output_size, enabled):
+    def __init__(self, input_size: int, output_size: int, enabled: bool):
         super().__init__()
         self.enabled = enabled
         self.dense = torch.nn.Linear(input_size, output_size) if enabled else None
@@ -45,8 +41,6 @@ class SharedDense(torch.nn.Module):
 def head_input_size(lin_neurons, shared_dense, sd_bottleneck):
     """Size of what the heads read: the shared layer's output, else the embedding.
 
-    Example
-    -------
     >>> head_input_size(lin_neurons=192, shared_dense=False, sd_bottleneck=768)
     192
     """
@@ -56,22 +50,20 @@ def head_input_size(lin_neurons, shared_dense, sd_bottleneck):
 class Head(torch.nn.Module):
     """Classifier of one group of labels: two dense layers.
 
-    Arguments
-    ---------
-    input_size : int
-    clf_bottleneck : int
-        Size of the first layer's output.
-    n_labels : int
-    activation : str
-        Name of an activation in torch.nn, in any case (`relu`, `GELU`).
-    layernorm : bool
-        Whether the first layer's output is normalised.
-    final_dropout : float
-        Share of the activations dropped in training.
+    clf_bottleneck: Size of the first layer's output.
+    activation: Name of an activation in torch.nn, in any case (`relu`, `GELU`).
+    layernorm: Whether the first layer's output is normalised.
+    final_dropout: Share of the activations dropped in training.
     """
 
     def __init__(
-        self, input_size, clf_bottleneck, n_labels, activation, layernorm, final_dropout
+        self,
+        input_size: int,
+        clf_bottleneck: int,
+        n_labels: int,
+        activation: str,
+        layernorm: bool,
+        final_dropout: float,
     ):
         super().__init__()
         self.dense = torch.nn.Linear(input_size, clf_bottleneck)
@@ -87,25 +79,13 @@ class Head(torch.nn.Module):
         return self.outproj(self.dropout(self.activation(self.norm(hidden))))
 
 
-def activation_class(name):
+def activation_class(name: str) -> type:
     """The torch.nn activation of a name.
 
-    Arguments
-    ---------
-    name : str
+    Raises ValueError: for a name that torch.nn does not have, or of an activation that
+        needs arguments or changes the size, with those that do. `identity` is none at
+        all.
 
-    Returns
-    -------
-    type
-
-    Raises
-    ------
-    ValueError
-        For a name that torch.nn does not have, or of an activation that needs
-        arguments or changes the size, with those that do. `identity` is none at all.
-
-    Example
-    -------
     >>> activation_class("leakyrelu")
     <class 'torch.nn.modules.activation.LeakyReLU'>
     """
@@ -133,20 +113,12 @@ def _activations():
 class ClassifierHeads(torch.nn.Module):
     """One head per group of labels.
 
-    Arguments
-    ---------
-    input_size : int
-    label_groups : list of list of str
-        The labels of each head.
-    clf_bottleneck, activation, layernorm, final_dropout
-        As for `Head`.
-    label_ranges : list of (float, float) or None, optional
-        For each label that is a score the lowest and highest value of its scale: its
-        output is a share of this range, given back in the label's own units. None
-        leaves an output as it is, a logit.
+    label_groups: The labels of each head.
+    clf_bottleneck, activation, layernorm, final_dropout: As for `Head`.
+    label_ranges: For each label that is a score the lowest and highest value of its
+        scale: its output is a share of this range, given back in the label's own units.
+        None leaves an output as it is, a logit.
 
-    Example
-    -------
     >>> heads = ClassifierHeads(192, [["a", "b"], ["c"]])
     >>> heads(torch.randn(4, 192)).shape
     torch.Size([4, 3])
@@ -154,13 +126,13 @@ class ClassifierHeads(torch.nn.Module):
 
     def __init__(
         self,
-        input_size,
-        label_groups,
+        input_size: int,
+        label_groups: list[list[str]],
         clf_bottleneck=768,
         activation="relu",
         layernorm=False,
         final_dropout=0.3,
-        label_ranges=None,
+        label_ranges: list[tuple[float, float]] | None = None,
     ):
         super().__init__()
         if not label_groups:
@@ -203,16 +175,11 @@ class ClassifierHeads(torch.nn.Module):
 class Outputs:
     """What the model says of a batch.
 
-    Attributes
-    ----------
-    pt : torch.Tensor
-        Output of ECAPA-TDNN, [batch, lin_neurons].
-    st : torch.Tensor
-        Output of the shared dense layer (`pt` if there is none), [batch, size].
-    logits : torch.Tensor
-        [batch, label]
-    hidden : torch.Tensor or None
-        Output of each head's first layer, [batch, head, size], where that is asked for.
+    pt: Output of ECAPA-TDNN, [batch, lin_neurons].
+    st: Output of the shared dense layer (`pt` if there is none), [batch, size].
+    logits: [batch, label]
+    hidden: Output of each head's first layer, [batch, head, size], where that is asked
+        for.
     """
 
     pt: torch.Tensor
@@ -221,24 +188,17 @@ class Outputs:
     hidden: torch.Tensor | None = None
 
 
-def compute_features(modules, waveforms, lengths):
+def compute_features(
+    modules: Mapping, waveforms: torch.Tensor, lengths: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Normalised features of a batch.
 
-    Arguments
-    ---------
-    modules : mapping
-        With `compute_features` and `mean_var_norm`.
-    waveforms : torch.Tensor
-        [batch, time]
-    lengths : torch.Tensor
-        Relative, [batch].
+    modules: With `compute_features` and `mean_var_norm`.
+    waveforms: [batch, time]
+    lengths: Relative, [batch].
 
-    Returns
-    -------
-    features : torch.Tensor
-        [batch, frame, channel]
-    lengths : torch.Tensor
-        Relative lengths of the features, [batch].
+    Returns features: [batch, frame, channel]
+    Returns lengths: Relative lengths of the features, [batch].
     """
     features, lengths = raw_features(modules["compute_features"], waveforms, lengths)
     features = modules["mean_var_norm"](features, lengths)
@@ -249,44 +209,30 @@ def compute_features(modules, waveforms, lengths):
     return features.masked_fill(padding.unsqueeze(2), 0.0), lengths
 
 
-def classify(modules, features, lengths):
+def classify(
+    modules: Mapping, features: torch.Tensor, lengths: torch.Tensor | None
+) -> Outputs:
     """From features to logits, keeping what is on the way.
 
-    Arguments
-    ---------
-    modules : mapping
-        With `embedding_model`, `shared_dense` and `classifier`.
-    features : torch.Tensor
-        [batch, frame, channel]
-    lengths : torch.Tensor or None
-        Relative, [batch]; None where nothing is padded.
-
-    Returns
-    -------
-    Outputs
+    modules: With `embedding_model`, `shared_dense` and `classifier`.
+    features: [batch, frame, channel]
+    lengths: Relative, [batch]; None where nothing is padded.
     """
     pt = modules["embedding_model"](features, lengths).squeeze(1)
     st = modules["shared_dense"](pt)
     return Outputs(pt, st, modules["classifier"](st))
 
 
-def classify_recordings(modules, own_ends, features, n_frames):
+def classify_recordings(
+    modules: Mapping, own_ends: OwnEnds, features: torch.Tensor, n_frames: torch.Tensor
+) -> Outputs:
     """From features to logits, for each recording as if it were alone.
 
-    Arguments
-    ---------
-    modules : mapping
-        As for `classify`.
-    own_ends : own_ends.OwnEnds
-        Of its `embedding_model`.
-    features : torch.Tensor
-        [batch, frame, channel]; what lies behind a recording's end does not matter.
-    n_frames : torch.Tensor
-        Frames of each recording, int64 [batch].
-
-    Returns
-    -------
-    Outputs
+    modules: As for `classify`.
+    own_ends: Of its `embedding_model`.
+    features: [batch, frame, channel]; what lies behind a recording's end does not
+        matter.
+    n_frames: Frames of each recording, int64 [batch].
     """
     if bool((n_frames == features.shape[1]).all()):  # nothing is padded
         return classify(modules, features, None)

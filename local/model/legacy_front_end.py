@@ -21,31 +21,18 @@ class OriginalClip:
     up as 0, but for the last digits. To pad with 0 would change these digits, and by
     them the logits by more than 1e-5.
 
-    Arguments
-    ---------
-    clip_length : float
-        Length in s; 0 leaves recordings whole.
-    sample_rate : int
-        Hz.
+    clip_length: Length in s; 0 leaves recordings whole.
+    sample_rate: Hz.
+    epoch (int): Set before an epoch; every epoch is alike.
 
-    Attributes
-    ----------
-    epoch : int
-        Set before an epoch; every epoch is alike.
+    Raises ValueError: for a negative `clip_length`.
 
-    Raises
-    ------
-    ValueError
-        For a negative `clip_length`.
-
-    Example
-    -------
     >>> clip = OriginalClip(clip_length=0.5, sample_rate=8)
     >>> clip(torch.tensor([1.0, 3.0]), uid="a").tolist()
     [-1.0, 1.0, 0.0, 0.0]
     """
 
-    def __init__(self, clip_length, sample_rate):
+    def __init__(self, clip_length: float, sample_rate: int):
         if clip_length < 0:
             raise ValueError(f"clip_length must be 0 or more seconds: {clip_length}")
         self.n_samples = int(clip_length * sample_rate)  # rounded down there too
@@ -62,23 +49,14 @@ class OriginalClip:
 class OriginalFrontEnd(torch.nn.Module):
     """MFCC, or Kaldi-compatible filterbank energies.
 
-    Arguments
-    ---------
-    fbank : bool
-        False: `torchaudio.transforms.MFCC`, the hop half of the window. True:
+    fbank: False: `torchaudio.transforms.MFCC`, the hop half of the window. True:
         `features.KaldiFbank` with windows of 25 ms and a hop of 10 ms.
-    sample_rate : int
-        Hz.
-    n_mfcc : int
-        Number of coefficients, without `fbank`.
-    n_fft : int
-        Without `fbank` the window in samples; with it the number of frames that all
+    sample_rate: Hz.
+    n_mfcc: Number of coefficients, without `fbank`.
+    n_fft: Without `fbank` the window in samples; with it the number of frames that all
         recordings are cut or padded to, padding being part of the recording.
-    n_mels : int
-        Number of mel filters.
+    n_mels: Number of mel filters.
 
-    Example
-    -------
     >>> sizes = dict(sample_rate=16000, n_mfcc=80, n_fft=400, n_mels=128)
     >>> OriginalFrontEnd(fbank=False, **sizes)(torch.randn(2, 16000)).shape
     torch.Size([2, 81, 80])
@@ -86,7 +64,9 @@ class OriginalFrontEnd(torch.nn.Module):
     torch.Size([2, 400, 128])
     """
 
-    def __init__(self, fbank, sample_rate, n_mfcc, n_fft, n_mels):
+    def __init__(
+        self, fbank: bool, sample_rate: int, n_mfcc: int, n_fft: int, n_mels: int
+    ):
         super().__init__()
         self.fbank = fbank
         if fbank:
@@ -97,38 +77,25 @@ class OriginalFrontEnd(torch.nn.Module):
             self.front_end = _mfcc(sample_rate, n_mfcc, n_fft, n_mels)
 
     @fwd_default_precision(cast_inputs=torch.float32)
-    def forward(self, waveforms):
+    def forward(self, waveforms: torch.Tensor) -> torch.Tensor:
         """Compute features.
 
-        Arguments
-        ---------
-        waveforms : torch.Tensor
-            [batch, time]
+        waveforms: [batch, time]
 
-        Returns
-        -------
-        torch.Tensor
-            [batch, frame, channel]
+        Returns: [batch, frame, channel]
         """
         if self.fbank:
             return self.front_end(waveforms)
         # a channel axis, or the loudest recording would set the floor of them all
         return self.front_end(waveforms.unsqueeze(1)).squeeze(1).transpose(1, 2)
 
-    def frame_lengths(self, lengths, n_samples):
+    def frame_lengths(self, lengths: torch.Tensor, n_samples: int) -> torch.Tensor:
         """Relative lengths of the features.
 
-        Arguments
-        ---------
-        lengths : torch.Tensor
-            Relative lengths of the waveforms, [batch].
-        n_samples : int
-            Samples of the padded batch.
+        lengths: Relative lengths of the waveforms, [batch].
+        n_samples: Samples of the padded batch.
 
-        Returns
-        -------
-        torch.Tensor
-            Relative lengths of the features, [batch].
+        Returns: Relative lengths of the features, [batch].
         """
         if self.fbank:
             return self.front_end.frame_lengths(lengths, n_samples)
@@ -150,8 +117,6 @@ def _mfcc(sample_rate, n_mfcc, n_fft, n_mels):
 def n_features(fbank, n_mfcc, n_mels):
     """Channels of the features, which ECAPA-TDNN reads.
 
-    Example
-    -------
     >>> n_features(fbank=False, n_mfcc=80, n_mels=128)
     80
     """

@@ -12,17 +12,11 @@ class MaskedLoss(torch.nn.Module):
 
     SpeechBrain's own `bce_loss` and `mse_loss` mask by length and not by label.
 
-    Arguments
-    ---------
-    positive_weights : list of float or None
-        Weight of each label's positives; None weighs positives and negatives alike.
-        A score's is not used.
-    label_ranges : list of (list of float or None) or None
-        [low, high] of each label that is a score, None for the others; None alone:
-        there are no scores.
+    positive_weights: Weight of each label's positives; None weighs positives and
+        negatives alike. A score's is not used.
+    label_ranges: [low, high] of each label that is a score, None for the others; None
+        alone: there are no scores.
 
-    Example
-    -------
     >>> loss = MaskedLoss()
     >>> targets = torch.tensor([[1.0, float("nan")]])
     >>> round(loss(torch.zeros(1, 2), targets).item(), 4)  # log 2
@@ -32,7 +26,11 @@ class MaskedLoss(torch.nn.Module):
     0.09
     """
 
-    def __init__(self, positive_weights=None, label_ranges=None):
+    def __init__(
+        self,
+        positive_weights: list[float] | None = None,
+        label_ranges: list[list[float] | None] | None = None,
+    ):
         super().__init__()
         self.positive_weights = (
             None if positive_weights is None else torch.tensor(positive_weights)
@@ -44,21 +42,14 @@ class MaskedLoss(torch.nn.Module):
             else None
         )
 
-    def forward(self, logits, targets):
+    def forward(self, logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         """Compute the loss.
 
-        Arguments
-        ---------
-        logits : torch.Tensor
-            [batch, label]; of a score the predicted score.
-        targets : torch.Tensor
-            [batch, label], NaN where not rated. What is 0 or 1 may also lie between
-            (a mixture of two recordings).
+        logits: [batch, label]; of a score the predicted score.
+        targets: [batch, label], NaN where not rated. What is 0 or 1 may also lie
+            between (a mixture of two recordings).
 
-        Returns
-        -------
-        torch.Tensor
-            The mean over rated labels; 0 if there are none.
+        Returns: The mean over rated labels; 0 if there are none.
         """
         rated = ~targets.isnan()
         logits, targets = logits.float(), targets.float().nan_to_num(0.0)

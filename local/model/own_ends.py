@@ -17,15 +17,9 @@ from speechbrain.nnet.CNN import Conv1d
 class OwnEnds:
     """Hooks on the convolutions of an embedding model; its class and weights stay.
 
-    Arguments
-    ---------
-    embedding_model : speechbrain.lobes.models.ECAPA_TDNN.ECAPA_TDNN
-        Gets the hooks. They do nothing outside of `of`.
-
-    Attributes
-    ----------
-    margin : int
-        Frames that the widest convolution reaches to either side.
+    embedding_model (speechbrain.lobes.models.ECAPA_TDNN.ECAPA_TDNN): Gets the hooks.
+        They do nothing outside of `of`.
+    margin (int): Frames that the widest convolution reaches to either side.
     """
 
     def __init__(self, embedding_model):
@@ -40,25 +34,18 @@ class OwnEnds:
             convolution.register_forward_pre_hook(functools.partial(self._fill, reach))
 
     @contextlib.contextmanager
-    def of(self, features, n_frames):
+    def of(self, features: torch.Tensor, n_frames: torch.Tensor):
         """What the embedding model should be called with, while the hooks work.
 
         Not for several threads at a time.
 
-        Arguments
-        ---------
-        features : torch.Tensor
-            [batch, frame, channel]
-        n_frames : torch.Tensor
-            Frames of each recording, int64 [batch].
+        features: [batch, frame, channel]
+        n_frames: Frames of each recording, int64 [batch].
 
-        Yields
-        ------
-        features : torch.Tensor
-            With room for the mirror images, [batch, frame + margin, channel].
-        lengths : torch.Tensor
-            Relative, [batch]: half a frame short, since SpeechBrain's masks may
-            round a whole number to one frame too many.
+        Yields features: torch.Tensor: With room for the mirror images, [batch, frame +
+            margin, channel].
+        Yields lengths: torch.Tensor: Relative, [batch]: half a frame short, since
+            SpeechBrain's masks may round a whole number to one frame too many.
         """
         padded = torch.nn.functional.pad(features, (0, 0, 0, self.margin))
         self._n_frames = n_frames

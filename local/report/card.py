@@ -9,6 +9,7 @@ from pathlib import Path
 
 from local.data.labels import flatten
 from local.data.raters import rater_columns
+from local.evaluation.result import EvaluationResult
 from local.metrics import intervals, thresholds
 from local.report import checks, described, markdown, people, results, tripod
 from local.report.brief import brief
@@ -35,30 +36,19 @@ GROUP_MEASURES = {
 FURTHER_FACTORS = ("language", "accent", "ethnicity", "diagnosis", "severity")
 
 
-def write_model_card(evidence, path):
+def write_model_card(evidence: EvaluationResult, path: str | Path):
     """Writes the model card.
 
-    Arguments
-    ---------
-    evidence : result.EvaluationResult
-    path : str or Path
-        A file there before is replaced as a whole.
+    path: A file there before is replaced as a whole.
     """
     with atomic_write(path) as stream:
         stream.write(render_card(evidence))
 
 
-def render_card(evidence):
+def render_card(evidence: EvaluationResult) -> str:
     """Makes the model card.
 
-    Arguments
-    ---------
-    evidence : result.EvaluationResult
-
-    Returns
-    -------
-    str
-        Markdown.
+    Returns: Markdown.
     """
     template = markdown.environment(Path(__file__).parent).get_template(TEMPLATE)
     return template.render(

@@ -2,11 +2,12 @@
 
 import dataclasses
 import re
+from collections.abc import Collection
 
 import numpy as np
 import pandas as pd
 
-from local.data.labels import NOT_RATED
+from local.data.labels import NOT_RATED, LabelType
 from local.report.tables import Cell, Table
 from local.utils.number_format import DASH, counted, measured
 
@@ -53,24 +54,17 @@ OTHER_REASON = "another reason"
 USED = ["rated for one label or more", "not rated"]
 
 
-def table_one(manifests, labels, types):
+def table_one(
+    manifests: dict[str, pd.DataFrame], labels: list[str], types: dict[str, LabelType]
+) -> Table:
     """Describes subjects, recordings and ratings of each split.
 
-    Arguments
-    ---------
-    manifests : dict of str to pandas.DataFrame
-        Split → manifest, with `subject`, the labels and maybe `duration` (s), `sex`,
-        `age`, `device`, `site`, `task` and `session`.
-    labels : list of str
-    types : dict of str to labels.LabelType
+    manifests: Split → manifest, with `subject`, the labels and maybe `duration` (s),
+        `sex`, `age`, `device`, `site`, `task` and `session`.
 
-    Returns
-    -------
-    tables.Table
-        A column per split. What is in brackets, the name of the row says or a unit.
+    Returns: A column per split. What is in brackets, the name of the row says or a
+        unit.
 
-    Example
-    -------
     >>> manifest = pd.DataFrame({"subject": ["p", "p", "q"], "sex": ["f", "f", "m"]})
     >>> table = table_one({"test": manifest}, [], {})
     >>> [(row.name, row.cells[0].text) for row in table.rows[:2]]
@@ -265,46 +259,33 @@ def _with_subjects(frame, inside):
 class Inclusion:
     """From the recordings that are listed to those with a rating.
 
-    Attributes
-    ----------
-    table : tables.Table
-        A column per split; without rows where there is none.
-    notes : list of str
-        What else was left out, and what a reader should know.
+    table: A column per split; without rows where there is none.
+    notes: What else was left out, and what a reader should know.
     """
 
     table: Table
-    notes: list
+    notes: list[str]
 
 
 def inclusion_flow(
-    manifests, failed, notes, labels, split, unknown=(), show_uids=False
-):
+    manifests: dict[str, pd.DataFrame],
+    failed: list[dict],
+    notes: list[str],
+    labels: list[str],
+    split: str,
+    unknown: Collection[str] = (),
+    show_uids: bool = False,
+) -> Inclusion:
     """Counts recordings that were listed, could not be used, were used and rated.
 
     Behind them stands of how many subjects they are, where that is known of all.
 
-    Arguments
-    ---------
-    manifests : dict of str to pandas.DataFrame
-        Split → manifest, with `ID`, `subject` and the labels.
-    failed : list of dict
-        `uid`, `reason` and maybe `subject` and `split`.
-    notes : list of str
-    labels : list of str
-    split : str
-        Where recordings belong that `failed` names without their split.
-    unknown : collection of str
-        Splits of which it is not known what was left out.
-    show_uids : bool
-        Whether the notes may name recordings.
+    manifests: Split → manifest, with `ID`, `subject` and the labels.
+    failed: `uid`, `reason` and maybe `subject` and `split`.
+    split: Where recordings belong that `failed` names without their split.
+    unknown: Splits of which it is not known what was left out.
+    show_uids: Whether the notes may name recordings.
 
-    Returns
-    -------
-    Inclusion
-
-    Example
-    -------
     >>> manifest = pd.DataFrame({"ID": ["a", "b"], "subject": ["p", "q"],
     ...     "slow": [1.0, None]})
     >>> failed = [{"uid": "c", "reason": "waveform.wav is silent: every sample is 0"}]
@@ -371,8 +352,6 @@ def _of_subjects(fates):
 def _kind(reason):
     """What a reason why a recording can't be used is called.
 
-    Example
-    -------
     >>> _kind("x.wav is too short: expected at least 0.1 s, found 0.05 s (800 samples)")
     'too short'
     """
@@ -386,8 +365,6 @@ def _anonymous(note, uids, manifests):
 
     Those on recordings name a few of them: "r01, r02, r03 and 5 more: it is clipped".
 
-    Example
-    -------
     >>> _anonymous("r1, r2 and 5 more: it is clipped", {"r1", "r2"}, {})
     '7 recordings: it is clipped'
     """

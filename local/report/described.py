@@ -4,6 +4,7 @@ Every function takes the plain values of a training yaml and returns {name: text
 text is None where the settings say nothing of it.
 """
 
+from local.data.labels import LabelType
 from local.utils.number_format import counted, listed
 
 #: Transforms of the yaml: key of the share, what is done, key of the range, its unit.
@@ -64,8 +65,6 @@ def _switched(settings, key, on, off):
 def architecture(settings):
     """What the network is and how large.
 
-    Example
-    -------
     >>> architecture({"lin_neurons": 192})["Embedding"]
     '192 numbers per recording'
     """
@@ -132,16 +131,11 @@ def _normalisation(settings):
     return "each recording by its own mean" if settings else None
 
 
-def augmentation(settings):
+def augmentation(settings) -> list[str] | None:
     """What is changed at random in training; what is off is not told.
 
-    Returns
-    -------
-    list of str or None
-        None where nothing is known.
+    Returns: None where nothing is known.
 
-    Example
-    -------
     >>> augmentation({"gain": 0.5, "gain_range": [-12.0, 12.0], "codec": 0.0})
     ['level changed (-12 to 12 dB), in 50 % of the recordings']
     """
@@ -169,14 +163,10 @@ def _bounds(bounds, unit):
     return f" ({' to '.join(map(_value, both))} {unit})"
 
 
-def optimisation(settings, has_validation):
+def optimisation(settings: dict, has_validation: bool):
     """How the weights were found, and which of them were kept.
 
-    Arguments
-    ---------
-    settings : dict
-    has_validation : bool
-        Whether there was a validation split.
+    has_validation: Whether there was a validation split.
     """
     peak = _of(settings, "{} at the peak of a one-cycle schedule", "max_lr")
     rate = _of(settings, "{}", "lr")
@@ -217,23 +207,13 @@ def calibration(settings):
     return CALIBRATIONS.get(settings.get("calibration"))
 
 
-def label_definition(label, label_type, settings, n_raters):
+def label_definition(
+    label: str, label_type: LabelType, settings: dict, n_raters: int
+) -> str:
     """What a label's value means, as far as the settings say it.
 
-    Arguments
-    ---------
-    label : str
-    label_type : labels.LabelType
-    settings : dict
-    n_raters : int
-        With columns of their own; 0 where there are none.
+    n_raters: With columns of their own; 0 where there are none.
 
-    Returns
-    -------
-    str
-
-    Example
-    -------
     >>> from local.data.labels import LabelType
     >>> ordinal = LabelType("ordinal", (0.0, 4.0), 2.0)
     >>> label_definition("strained", ordinal, {"loss": "bce"}, 0)

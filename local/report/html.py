@@ -9,9 +9,10 @@ from pathlib import Path
 
 import jinja2
 
+from local.evaluation.result import EvaluationResult
 from local.report import checks, origin, people, results
 from local.report.brief import brief
-from local.report.figures import FIGURES
+from local.report.figures import FIGURES, Drawn
 from local.utils.number_format import counted
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -21,13 +22,8 @@ TEMPLATES = Path(__file__).parent / "templates"
 class Section:
     """A part of the page: what it is called and what fills its template.
 
-    Attributes
-    ----------
-    name : str
-        Of its template, its anchor, and the `section` of its figures.
-    title : str
-    build : function
-        Of an EvaluationResult: the variables of the template; None where there is
+    name: Of its template, its anchor, and the `section` of its figures.
+    build: Of an EvaluationResult: the variables of the template; None where there is
         nothing to say.
     """
 
@@ -62,18 +58,10 @@ SECTIONS = (
 )
 
 
-def render_html(evidence, drawn):
+def render_html(evidence: EvaluationResult, drawn: list[Drawn]) -> str:
     """Makes the page.
 
-    Arguments
-    ---------
-    evidence : result.EvaluationResult
-    drawn : list of figures.Drawn
-
-    Returns
-    -------
-    str
-        HTML that refers to nothing outside itself.
+    Returns: HTML that refers to nothing outside itself.
     """
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES),

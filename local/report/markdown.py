@@ -1,8 +1,11 @@
 """Markdown in which text of users is only text, whatever it holds."""
 
 import re
+from pathlib import Path
 
 import jinja2
+
+from local.report.tables import Table
 
 UNKNOWN = "unknown"
 
@@ -17,20 +20,11 @@ class Markdown(str):
     """Text that is Markdown already."""
 
 
-def escaped(content):
+def escaped(content) -> Markdown:
     """Makes Markdown that shows some content as it is, on one line.
 
-    Arguments
-    ---------
-    content : str, number or None
-        `Markdown` stays as it is; None is shown as unknown.
+    content (str, number or None): `Markdown` stays as it is; None is shown as unknown.
 
-    Returns
-    -------
-    Markdown
-
-    Example
-    -------
     >>> escaped("# a|b\\n*c*")
     '\\\\# a\\\\|b \\\\*c\\\\*'
     >>> escaped(None), escaped("1. FC"), escaped("0.5")
@@ -51,8 +45,6 @@ def _escape_start(found):
 def fenced(text):
     """A block of code that shows text of any number of lines as it is.
 
-    Example
-    -------
     >>> print(fenced("a ``` b"))
     ````text
     a ``` b
@@ -63,17 +55,8 @@ def fenced(text):
     return Markdown(f"{fence}text\n{text}\n{fence}")
 
 
-def pipe_table(table):
-    """A table with its caption above and its notes below.
-
-    Arguments
-    ---------
-    table : tables.Table
-
-    Returns
-    -------
-    Markdown
-    """
+def pipe_table(table: Table) -> Markdown:
+    """A table with its caption above and its notes below."""
     is_text = [
         all(row.cells[i].kind.startswith("word") for row in table.rows if row.cells)
         for i in range(len(table.columns) - 1)
@@ -105,19 +88,12 @@ def _cell(cell):
     return f"{text}{mark} {escaped(cell.detail)}".strip()
 
 
-def environment(folder):
+def environment(folder: Path) -> jinja2.Environment:
     """An environment for templates of Markdown.
 
     Every expression is escaped; what is Markdown already says so by its type.
 
-    Arguments
-    ---------
-    folder : Path
-        With the templates.
-
-    Returns
-    -------
-    jinja2.Environment
+    folder: With the templates.
     """
     made = jinja2.Environment(
         loader=jinja2.FileSystemLoader(folder),

@@ -135,8 +135,6 @@ def _probabilities(labels, macro):
 def rule_in_words(rule):
     """A rule of a threshold as a reader knows it.
 
-    Example
-    -------
     >>> rule_in_words("youden"), rule_in_words({"sensitivity": 0.9})
     ('largest sensitivity + specificity (Youden)', 'sensitivity of at least 0.9')
     """

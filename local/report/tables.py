@@ -12,15 +12,9 @@ from local.utils.number_format import DASH, counted, interval
 class Cell:
     """One cell of a table.
 
-    Attributes
-    ----------
-    text : str
-    detail : str
-        What may stand on a line of its own, as an interval.
-    mark : str
-        The letter of its note.
-    kind : str
-        "flagged" for what is shown in red, "word" for text rather than numbers.
+    detail: What may stand on a line of its own, as an interval.
+    mark: The letter of its note.
+    kind: "flagged" for what is shown in red, "word" for text rather than numbers.
     """
 
     text: str
@@ -40,21 +34,15 @@ class Row:
 class Table:
     """A table with a caption, whose gaps are explained in notes below it.
 
-    Arguments
-    ---------
-    caption : str
-    columns : list of str
-        The first one is that of the rows' names.
+    columns: The first one is that of the rows' names.
 
-    Example
-    -------
     >>> table = Table("Results", ["label", "AUROC"])
     >>> table.add("slow", table.entry({"value": None, "reason": "only one class"}))
     >>> table.rows[0].cells[0].text, table.notes
     ('–', {'only one class': 'a'})
     """
 
-    def __init__(self, caption, columns):
+    def __init__(self, caption: str, columns: list[str]):
         self.caption, self.columns = caption, list(columns)
         self.rows, self.notes = [], {}
 

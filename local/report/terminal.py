@@ -11,27 +11,21 @@ SCORE_COLUMNS = {
 }
 
 
-def format_results(metrics, references=None, audit=None):
+def format_results(
+    metrics: dict, references: dict[str, dict] | None = None, audit: dict | None = None
+) -> str:
     """Writes the main metrics as a table for the terminal or a Markdown page.
 
-    Arguments
-    ---------
-    metrics : dict
-        What `metrics.evaluate_predictions` returns.
-    references : dict of dict, optional
-        Further columns: {column name: {label: value, …, "macro": value}}, e.g. the
-        AUROC of a baseline. A missing value is shown as n/a.
-    audit : dict, optional
-        Content of the audit.json beside them: a mark stands at the AUROC of each label
-        that it flags, and at a mean over any of these.
+    metrics: What `metrics.evaluate_predictions` returns.
+    references: Further columns: {column name: {label: value, …, "macro": value}}, e.g.
+        the AUROC of a baseline. A missing value is shown as n/a.
+    audit: Content of the audit.json beside them: a mark stands at the AUROC of each
+        label that it flags, and at a mean over any of these.
 
-    Returns
-    -------
-    str
-        A table with a row per label and one for the mean, then one of the scores, each
-        where there are such labels; then one line per flagged label, on what is in two
-        splits, per label that a mean leaves out, per reason why there is no threshold,
-        and per head that has a top-1 accuracy.
+    Returns: A table with a row per label and one for the mean, then one of the scores,
+        each where there are such labels; then one line per flagged label, on what is in
+        two splits, per label that a mean leaves out, per reason why there is no
+        threshold, and per head that has a top-1 accuracy.
     """
     labels, macro = metrics["labels"], metrics["macro"]
     scores = {name: of for name, of in labels.items() if "mae" in of}
@@ -133,20 +127,13 @@ def pipe_table(rows):
 CROSS_VALIDATED = ("label", "n", "pos.", "AUROC", "AUPRC (prev.)", "sens.", "spec.")
 
 
-def format_cross_validation(result, audit):
+def format_cross_validation(result: dict, audit: dict) -> str:
     """Write the main metrics of a cross-validation as text.
 
-    Arguments
-    ---------
-    result : dict
-        What `collect_results` returns.
-    audit : dict
-        What the folds' audits say together (see `flags.audit_of_folds`).
+    result: What `collect_results` returns.
+    audit: What the folds' audits say together (see `flags.audit_of_folds`).
 
-    Returns
-    -------
-    str
-        A table with a row per label and one of their mean, one of the scores, what
+    Returns: A table with a row per label and one of their mean, one of the scores, what
         these are about, what the folds' audits flag, and what is left out.
     """
     scores = {name: of for name, of in result["labels"].items() if "mae" in of}
@@ -206,19 +193,13 @@ def _left_out_notes(name, of):
     return notes
 
 
-def format_comparison(comparison):
+def format_comparison(comparison: dict) -> str:
     """Writes a comparison as text, for the terminal or a Markdown page.
 
-    Arguments
-    ---------
-    comparison : dict
-        What `compare` returns.
+    comparison: What `compare` returns.
 
-    Returns
-    -------
-    str
-        What is compared, a table with a row per label and one of the mean, and a line
-        per interval that there is not and per label that is left out.
+    Returns: What is compared, a table with a row per label and one of the mean, and a
+        line per interval that there is not and per label that is left out.
     """
     first, second = comparison["systems"]
     rows = [

@@ -3,6 +3,7 @@
 Collins and others (2024), BMJ 385:e078378, https://doi.org/10.1136/bmj-2023-078378.
 """
 
+from local.evaluation.result import EvaluationResult
 from local.report import described
 from local.report.tables import Table, word
 from local.utils.number_format import counted, listed
@@ -69,17 +70,10 @@ ITEMS = {
 CLUSTERS = ("site", "device")
 
 
-def checklist(evidence):
+def checklist(evidence: EvaluationResult) -> Table:
     """The items of the checklist with what this experiment can answer.
 
-    Arguments
-    ---------
-    evidence : result.EvaluationResult
-
-    Returns
-    -------
-    tables.Table
-        Items that only the authors can answer say so.
+    Returns: Items that only the authors can answer say so.
     """
     answers = _on_evaluation(evidence) | _on_groups(evidence)
     if evidence.manifests:
@@ -96,8 +90,6 @@ def checklist(evidence):
 def authors(what):
     """What is left for the authors to say.
 
-    Example
-    -------
     >>> authors("dates")
     'To be filled in by the authors: dates.'
     """

@@ -9,6 +9,7 @@ from pathlib import Path
 from local.data.manifests import write_failed
 from local.data.predictions_table import write_predictions
 from local.evaluation import scored_csv
+from local.evaluation.result import EvaluationResult
 from local.report import figures
 from local.report.card import write_model_card
 from local.report.html import render_html
@@ -31,19 +32,12 @@ OUTPUTS = (
 )
 
 
-def write_results(result, output_folder):
+def write_results(result: EvaluationResult, output_folder: str | Path) -> dict:
     """Write an evaluation down.
 
-    Arguments
-    ---------
-    result : result.EvaluationResult
-    output_folder : str or Path
-        Gets what `OUTPUTS` lists.
+    output_folder: Gets what `OUTPUTS` lists.
 
-    Returns
-    -------
-    dict
-        The content of metrics.json.
+    Returns: The content of metrics.json.
     """
     with replaced_together(Path(output_folder), OUTPUTS) as folder:
         write_predictions(result.table, folder / "predictions.csv")
@@ -58,17 +52,13 @@ def write_results(result, output_folder):
     return metrics
 
 
-def write_report(result, output_folder):
+def write_report(result: EvaluationResult, output_folder: str | Path):
     """Write figures/*.png, report.html and model_card.md.
 
     Each file takes the place of an older one as a whole. What fails is not written; the
     result knows why.
 
-    Arguments
-    ---------
-    result : result.EvaluationResult
-    output_folder : str or Path
-        Made if it is not there.
+    output_folder: Made if it is not there.
     """
     folder = Path(output_folder)
     attempt = result.failures.attempt
@@ -80,18 +70,10 @@ def write_report(result, output_folder):
     attempt(MODEL_CARD, lambda: write_model_card(result, folder / MODEL_CARD))
 
 
-def report_results(result, output_folder):
+def report_results(result: EvaluationResult, output_folder: Path) -> dict:
     """Write an evaluation down, and log its main results.
 
-    Arguments
-    ---------
-    result : result.EvaluationResult
-    output_folder : Path
-
-    Returns
-    -------
-    dict
-        The content of metrics.json.
+    Returns: The content of metrics.json.
     """
     metrics = write_results(result, output_folder)
     made_by = metrics["checkpoint"] or "predictions from elsewhere"

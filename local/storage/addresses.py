@@ -11,27 +11,14 @@ from local.storage.gcs.addresses import Address, is_remote
 from local.utils.errors import UserError
 
 
-def absolute(address, key):
+def absolute(address: str | Path, key: str) -> str:
     """An address in the one form that is compared and saved.
 
-    Arguments
-    ---------
-    address : str or Path
-    key : str
-        The yaml key it came from, for the message.
+    key: The yaml key it came from, for the message.
 
-    Returns
-    -------
-    str
-        An absolute path, or ``gs://…`` without a slash at its end.
+    Returns: An absolute path, or ``gs://…`` without a slash at its end.
+    Raises UserError: for no address, or one of a bucket that is malformed.
 
-    Raises
-    ------
-    UserError
-        For no address, or one of a bucket that is malformed.
-
-    Example
-    -------
     >>> absolute("/data/corpus/", "corpus_folder")
     '/data/corpus'
     >>> absolute("gs://hospital/corpus/", "corpus_folder")
@@ -44,27 +31,15 @@ def absolute(address, key):
     return str(local_path(address, key))
 
 
-def several(given, key):
+def several(given, key: str) -> list[str]:
     """Addresses of what takes one path or a list of them.
 
-    Arguments
-    ---------
-    given : str, Path or list of these
-    key : str
-        The yaml key it came from, for the message.
+    given: str, Path or list of these
+    key: The yaml key it came from, for the message.
 
-    Returns
-    -------
-    list of str
-        As `absolute` gives them.
+    Returns: As `absolute` gives them.
+    Raises UserError: as `absolute`, and if one is there twice.
 
-    Raises
-    ------
-    UserError
-        As `absolute`, and if one is there twice.
-
-    Example
-    -------
     >>> several("/a.csv", "split_csv"), several(["/a.csv", "gs://ward/b.csv"], "…")
     (['/a.csv'], ['/a.csv', 'gs://ward/b.csv'])
     """
@@ -80,8 +55,6 @@ def several(given, key):
 def joined(address, name):
     """The address of what is called `name` below another.
 
-    Example
-    -------
     >>> joined("/data/corpus", "audio"), joined("gs://hospital/corpus", "audio")
     ('/data/corpus/audio', 'gs://hospital/corpus/audio')
     """
@@ -93,8 +66,6 @@ def joined(address, name):
 def parent(address):
     """The address of the folder that something lies in.
 
-    Example
-    -------
     >>> parent("/data/corpus/labels.txt"), parent("gs://hospital/labels.txt")
     ('/data/corpus', 'gs://hospital')
     """
@@ -107,8 +78,6 @@ def parent(address):
 def last_name(address):
     """What the file or folder at an address is called.
 
-    Example
-    -------
     >>> last_name("/data/aphasia"), last_name("gs://hospital")
     ('aphasia', 'hospital')
     """
@@ -118,23 +87,12 @@ def last_name(address):
     return Path(address).name
 
 
-def remote_folder(address, key):
+def remote_folder(address: str, key: str) -> Address:
     """The address of a folder in a bucket.
 
-    Arguments
-    ---------
-    address : str
-    key : str
-        The yaml key it came from, for the message.
+    key: The yaml key it came from, for the message.
 
-    Returns
-    -------
-    Address
-
-    Raises
-    ------
-    UserError
-        For a local path or a malformed address.
+    Raises UserError: for a local path or a malformed address.
     """
     if not is_remote(address):
         raise UserError(f"{key} must be gs://bucket/folder, found {address}.")
@@ -148,24 +106,13 @@ def _remote(address, key):
         raise UserError(f"{key}: {error}") from None
 
 
-def local_path(address, key):
+def local_path(address: str | Path, key: str) -> Path:
     """The absolute path of a file or folder that must be on disk.
 
-    Arguments
-    ---------
-    address : str or Path
-    key : str
-        The yaml key it came from, for the message.
+    key: The yaml key it came from, for the message.
 
-    Returns
-    -------
-    Path
-
-    Raises
-    ------
-    UserError
-        For no address, a bucket's or another one that is no path, or the home of a
-        user who is not there.
+    Raises UserError: for no address, a bucket's or another one that is no path, or the
+        home of a user who is not there.
     """
     if not address:
         raise UserError(f"{key} is empty: give --{key}=PATH.")
@@ -188,23 +135,12 @@ def local_path(address, key):
         ) from error
 
 
-def output_path(address, key):
+def output_path(address: str | Path, key: str) -> Path:
     """The absolute path of a folder to write to.
 
-    Arguments
-    ---------
-    address : str or Path
-    key : str
-        The yaml key it came from, for the message.
+    key: The yaml key it came from, for the message.
 
-    Returns
-    -------
-    Path
-
-    Raises
-    ------
-    UserError
-        If it is, or lies below, a file.
+    Raises UserError: if it is, or lies below, a file.
     """
     path = local_path(address, key)
     existing = next(part for part in (path, *path.parents) if part.exists())

@@ -1,6 +1,7 @@
 """Whether a folder is that of a trained experiment, by the names of its files."""
 
 import re
+from pathlib import Path
 
 from local.utils.errors import UserError
 
@@ -10,18 +11,12 @@ HPARAMS = "hyperparams.yaml"
 CHECKPOINT_NAME = re.compile(r"CKPT[\w+.,=-]*", re.ASCII)
 
 
-def check_experiment_files(folder, address):
+def check_experiment_files(folder: Path, address: str):
     """Refuse a folder that holds no trained experiment.
 
-    Arguments
-    ---------
-    folder : Path
-    address : str
-        What it is, or is a copy of.
+    address: What it is, or is a copy of.
 
-    Raises
-    ------
-    UserError
+    Raises UserError.
     """
     if not (folder / HPARAMS).is_file():
         raise UserError(

@@ -36,16 +36,10 @@ def look():
         sys.exit(2)
 
 
-def check_paths(argv):
+def check_paths(argv: list[str]):
     """Refuse local paths that are not there, all at once.
 
-    Arguments
-    ---------
-    argv : list of str
-
-    Raises
-    ------
-    UserError
+    Raises UserError.
     """
     problems = []
     for key, value in _given(argv):
@@ -85,8 +79,6 @@ def _is_there(address, is_folder):
 def _given(argv):
     """(key, value) of each option that has a value; of other arguments the key is None.
 
-    Example
-    -------
     >>> list(_given(["a.yaml", "--debug", "--seed", "1", "--split_csv=x=y.csv"]))
     [(None, 'a.yaml'), ('seed', '1'), ('split_csv', 'x=y.csv')]
     """

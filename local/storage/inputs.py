@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 
 from local.storage import gcs
@@ -29,22 +30,13 @@ N_LISTINGS = 3
 
 
 @contextlib.contextmanager
-def told_as(address, path):
+def told_as(address: str, path: Path):
     """Let messages about a local copy speak of what it is a copy of.
 
-    Arguments
-    ---------
-    address : str
-    path : Path
-        Its local copy.
+    path: Its local copy.
 
-    Raises
-    ------
-    UserError
-        As it comes, with the address for the path.
+    Raises UserError: as it comes, with the address for the path.
 
-    Example
-    -------
     >>> with told_as("gs://hospital/labels.txt", Path("/cache/labels.txt")):
     ...     raise UserError("/cache/labels.txt names no label.")
     Traceback (most recent call last):
@@ -60,12 +52,8 @@ def told_as(address, path):
 class Storage:
     """Reads inputs, from disk or from buckets.
 
-    Attributes
-    ----------
-    cache : gcs.Cache
-        Where a bucket's recordings are kept.
-    project : str or None
-        Google Cloud project.
+    cache: Where a bucket's recordings are kept.
+    project: Google Cloud project.
     """
 
     cache: gcs.Cache
@@ -75,35 +63,21 @@ class Storage:
     def of(cls, values):
         """As a yaml's `audio_cache`, `audio_cache_gb` and `gcs_project` say.
 
-        Raises
-        ------
-        UserError
-            If the cache is no local folder, or its limit no positive number.
+        Raises UserError: if the cache is no local folder, or its limit no positive
+            number.
         """
         folder = local_path(values.get("audio_cache") or DEFAULT_CACHE, "audio_cache")
         cache = gcs.Cache(folder, values.get("audio_cache_gb"))
         return cls(cache, values.get("gcs_project"))
 
-    def file(self, address, patient=True):
+    def file(self, address: str, patient: bool = True) -> Path:
         """A local copy of a file as it is now.
 
-        Arguments
-        ---------
-        address : str
-        patient : bool
-            Whether to wait long for a bucket that can't be reached.
+        patient: Whether to wait long for a bucket that can't be reached.
 
-        Returns
-        -------
-        Path
-            Also for a local file that is not there.
-
-        Raises
-        ------
-        gcs.Missing
-            If a bucket has no such object.
-        gcs.Denied, gcs.RemoteError
-            If it can't be read.
+        Returns: Also for a local file that is not there.
+        Raises Missing: if a bucket has no such object.
+        Raises Denied, RemoteError: if it can't be read.
         """
         if not is_remote(address):
             return Path(address)
@@ -115,24 +89,14 @@ class Storage:
         remote = gcs.stat(gcs.Address.parse(address), patience)
         return self._snapshot([remote]) / remote.name
 
-    def folder(self, address, wanted):
+    def folder(self, address: str, wanted: Callable) -> Path:
         """A local copy of a folder as it is now.
 
-        Arguments
-        ---------
-        address : str
-        wanted : callable
-            Takes a name below the folder, says whether that file is needed.
+        wanted: Takes a name below the folder, says whether that file is needed.
 
-        Returns
-        -------
-        Path
-            The folder itself if it is local; it, or files in it, may not be there.
-
-        Raises
-        ------
-        UserError, gcs.RemoteError
-            If it can't be read, or a wanted object's name can't be trusted.
+        Returns: The folder itself if it is local; it, or files in it, may not be there.
+        Raises UserError, RemoteError: if it can't be read, or a wanted object's name
+            can't be trusted.
         """
         if not is_remote(address):
             return Path(address)
@@ -151,17 +115,10 @@ class Storage:
                 if not left or not _was_replaced(error):
                     raise
 
-    def experiment(self, address):
+    def experiment(self, address: str) -> Path:
         """A local copy of what evaluation and export need of an experiment's folder.
 
-        Arguments
-        ---------
-        address : str
-
-        Returns
-        -------
-        Path
-            The folder itself if it is local.
+        Returns: The folder itself if it is local.
         """
         return self.folder(address, _is_of_experiment)
 

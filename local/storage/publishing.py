@@ -9,10 +9,11 @@ import dataclasses
 import fnmatch
 import logging
 import secrets
+from collections.abc import Iterable
 from pathlib import Path
 
 from local.storage.addresses import remote_folder
-from local.storage.gcs.addresses import Address
+from local.storage.gcs.addresses import Address, RemoteObject
 from local.storage.gcs.clients import client
 from local.storage.gcs.errors import Conflict, Missing, RemoteError
 from local.storage.gcs.listing import list_objects, stat
@@ -64,30 +65,18 @@ RESULTS = (
 TRAINING_DEADLINE_S = 60.0
 
 
-def destination(address, project, run_opts):
+def destination(address: str | None, project: str | None, run_opts) -> str | None:
     """Where results are copied to.
 
-    Arguments
-    ---------
-    address : str or None
-        The value of `upload_to`.
-    project : str or None
-        Google Cloud project.
-    run_opts : speechbrain.utils.run_opts.RunOptions
+    address: The value of `upload_to`.
+    project: Google Cloud project.
+    run_opts: speechbrain.utils.run_opts.RunOptions
 
-    Returns
-    -------
-    str or None
-        None for nowhere, also with `--debug`: the results of a few batches must not
-        replace those of a real run.
-
-    Raises
-    ------
-    UserError
-        If it is no address of a bucket, or can't be listed; `Denied` without
-        credentials or the right to.
-    RemoteError
-        If the bucket can't be reached.
+    Returns: None for nowhere, also with `--debug`: the results of a few batches must
+        not replace those of a real run.
+    Raises UserError: if it is no address of a bucket, or can't be listed; `Denied`
+        without credentials or the right to.
+    Raises RemoteError: if the bucket can't be reached.
     """
     if not address:
         return None
@@ -100,20 +89,14 @@ def destination(address, project, run_opts):
     return str(place)
 
 
-def check_no_experiment(address):
+def check_no_experiment(address: str | None):
     """Refuse the place of an experiment for the results of another command.
 
-    Arguments
-    ---------
-    address : str or None
-        As `destination` gives it.
+    address: As `destination` gives it.
 
-    Raises
-    ------
-    UserError
-        If an experiment is there; `Denied` and `Missing` if it can't be looked at.
-    RemoteError
-        If the bucket can't be reached.
+    Raises UserError: if an experiment is there; `Denied` and `Missing` if it can't be
+        looked at.
+    Raises RemoteError: if the bucket can't be reached.
     """
     if not address:
         return
@@ -133,20 +116,13 @@ class ExperimentPublication:
 
     Under a data-parallel launch only the main process may use it.
 
-    Arguments
-    ---------
-    folder : str or Path
-        The experiment's folder.
-    address : str
-        Its place, ``gs://bucket/folder``.
+    folder: The experiment's folder.
+    address: Its place, ``gs://bucket/folder``.
 
-    Raises
-    ------
-    UserError
-        If that is no address.
+    Raises UserError: if that is no address.
     """
 
-    def __init__(self, folder, address):
+    def __init__(self, folder: str | Path, address: str):
         self.folder, self.address = Path(folder), Address.parse(address)
         self._mirror = Mirror(self.folder, self.address)
         self._claim = None  # the generation by which the place is this process's
@@ -154,15 +130,10 @@ class ExperimentPublication:
     def begin(self):
         """Claim the place, before training.
 
-        Raises
-        ------
-        UserError
-            If the place holds another run's results or other files; `Denied` and
-            `Missing` if it can't be listed or written to.
-        RemoteError
-            If the bucket can't be reached.
-        OSError
-            If the folder can't be written to.
+        Raises UserError: if the place holds another run's results or other files;
+            `Denied` and `Missing` if it can't be listed or written to.
+        Raises RemoteError: if the bucket can't be reached.
+        Raises OSError: if the folder can't be written to.
         """
         if not (self.folder / CLAIM).exists():
             write_json(self.folder / CLAIM, {"run": secrets.token_hex(16)})
@@ -185,17 +156,14 @@ class ExperimentPublication:
             f"all of it to {self.folder} first."
         )
 
-    def update(self):
+    def update(self) -> list[str]:
         """Upload what has changed, in the middle of training.
 
         What fails is logged, and tried again by the next update. Training is not
         held up by a bucket that does not answer for longer than about
         `TRAINING_DEADLINE_S`.
 
-        Returns
-        -------
-        list of str
-            What could not be uploaded, and why.
+        Returns: What could not be uploaded, and why.
         """
         problems = self._upload(TRAINING_DEADLINE_S)
         if problems:
@@ -206,13 +174,10 @@ class ExperimentPublication:
             )
         return problems
 
-    def finish(self):
+    def finish(self) -> list[str]:
         """Upload what has changed, at the end, and say how that went.
 
-        Returns
-        -------
-        list of str
-            What could not be uploaded, and why.
+        Returns: What could not be uploaded, and why.
         """
         return _told(self._upload(float("inf")), self.address, self.folder)
 
@@ -239,15 +204,11 @@ class ExperimentPublication:
         except (UserError, RemoteError, OSError) as error:
             return [as_problem(error)]
 
-    def _stages(self, names, there):
+    def _stages(self, names: list[str], there: dict[str, RemoteObject]):
         """What to do in which order: no reader may meet half a checkpoint.
 
-        Arguments
-        ---------
-        names : list of str
-            Files of the folder.
-        there : dict of str to RemoteObject
-            What the bucket has.
+        names: Files of the folder.
+        there: What the bucket has.
         """
         marks = [name for name in names if _is(name, CHECKPOINT_MARKS)]
         weights = [name for name in names if _is(name, CHECKPOINT_FILES)]
@@ -272,23 +233,15 @@ def _is(name, *patterns):
     return any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
 
 
-def publish_files(folder, names, address):
+def publish_files(folder: str | Path, names: Iterable[str], address: str) -> list[str]:
     """Copy some files to a bucket, replacing what is there, and say how that went.
 
-    Arguments
-    ---------
-    folder : str or Path
-    names : iterable of str
-        Paths below the folder. One that is not there is deleted from the bucket: it
+    names: Paths below the folder. One that is not there is deleted from the bucket: it
         is of an earlier run. The last one vouches for the others: where any of them
         differs it is deleted first and uploaded last.
-    address : str
-        Where they go, ``gs://bucket/folder``.
+    address: Where they go, ``gs://bucket/folder``.
 
-    Returns
-    -------
-    list of str
-        What could not be uploaded, and why.
+    Returns: What could not be uploaded, and why.
     """
     *others, last = names
     try:

@@ -29,29 +29,19 @@ SELECTION = "selection"
 class Scores:
     """What the model said of every recording of a split.
 
-    Attributes
-    ----------
-    uids : list of str
-    logits : np.ndarray
-        [recording, label]
-    targets : np.ndarray
-        [recording, label], NaN where not rated.
+    logits: [recording, label]
+    targets: [recording, label], NaN where not rated.
     """
 
-    uids: list
+    uids: list[str]
     logits: np.ndarray
     targets: np.ndarray
 
 
 class SinceStep:
-    """What happened since the optimiser's last step, in case the next is skipped.
+    """What happened since the optimiser's last step, in case the next is skipped."""
 
-    Arguments
-    ---------
-    modules : torch.nn.Module
-    """
-
-    def __init__(self, modules):
+    def __init__(self, modules: torch.nn.Module):
         self.statistics = [
             statistic
             for module in modules.modules()
@@ -357,18 +347,12 @@ class ClinicalBrain(sb.Brain):
         targets = torch.cat([targets for _, _, targets in self.scores]).cpu().numpy()
         return Scores(uids, logits, targets)
 
-    def score(self, dataset, loader_kwargs):
+    def score(self, dataset, loader_kwargs: dict) -> Scores:
         """Score every recording of a dataset with the best checkpoint.
 
-        Arguments
-        ---------
-        dataset : DynamicItemDataset
-        loader_kwargs : dict
+        dataset: DynamicItemDataset
 
-        Returns
-        -------
-        Scores
-            In the order of the dataset.
+        Returns: In the order of the dataset.
         """
         self.evaluate(
             dataset, min_key=SELECTION, test_loader_kwargs=dict(loader_kwargs)
@@ -381,20 +365,14 @@ class ClinicalBrain(sb.Brain):
         )
 
     @torch.inference_mode()
-    def score_waveforms(self, waveforms):
+    def score_waveforms(self, waveforms: torch.Tensor) -> torch.Tensor:
         """Score waveforms of one length, with the weights as they are.
 
         Under torchrun a single process may call this.
 
-        Arguments
-        ---------
-        waveforms : torch.Tensor
-            [batch, time]
+        waveforms: [batch, time]
 
-        Returns
-        -------
-        torch.Tensor
-            Logits, float32 [batch, label], on the CPU.
+        Returns: Logits, float32 [batch, label], on the CPU.
         """
         modules = heads.unwrapped(self.modules)
         self.modules.eval()
@@ -412,14 +390,8 @@ class ClinicalBrain(sb.Brain):
     def load_best(self):
         """Load the best end-of-epoch checkpoint.
 
-        Returns
-        -------
-        speechbrain.utils.checkpoints.Checkpoint
-
-        Raises
-        ------
-        UserError
-            If there is none: untrained weights are never evaluated.
+        Returns speechbrain.utils.checkpoints.Checkpoint
+        Raises UserError: if there is none: untrained weights are never evaluated.
         """
         checkpoint = self.checkpointer.recover_if_possible(min_key=SELECTION)
         if checkpoint is None:

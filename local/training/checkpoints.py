@@ -68,10 +68,7 @@ class AtomicCheckpointer(sb_checkpoints.Checkpointer):
     def load_checkpoint(self, checkpoint):
         """Load a checkpoint; see the base class.
 
-        Raises
-        ------
-        UserError
-            If a file of it is damaged, or of another model.
+        Raises UserError: if a file of it is damaged, or of another model.
         """
         # with it torch.load would execute what a file says
         os.environ.pop("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", None)
@@ -92,10 +89,7 @@ class AtomicCheckpointer(sb_checkpoints.Checkpointer):
     def list_checkpoints(self):
         """The checkpoints that are there; see the base class.
 
-        Raises
-        ------
-        UserError
-            If one has no readable CKPT.yaml.
+        Raises UserError: if one has no readable CKPT.yaml.
         """
         try:
             for folder in self._list_checkpoint_dirs():
@@ -194,16 +188,10 @@ class EarlyStopping(EpochCounterWithStopper):
     SpeechBrain's own class forgets its best score on the way through a checkpoint:
     its hooks are not registered, so those of the plain counter are used.
 
-    Arguments
-    ---------
-    limit : int
-        Largest number of epochs.
-    limit_to_stop : int
-        Epochs without improvement after which to stop.
-    limit_warmup : int
-        Epochs before that is counted.
-    direction : str
-        `min` or `max` is better.
+    limit (int): Largest number of epochs.
+    limit_to_stop (int): Epochs without improvement after which to stop.
+    limit_warmup (int): Epochs before that is counted.
+    direction (str): `min` or `max` is better.
     """
 
     @mark_as_saver

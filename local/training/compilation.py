@@ -8,20 +8,13 @@ from speechbrain import Stage
 logger = logging.getLogger(__name__)
 
 
-def is_possible(device):
+def is_possible(device: str | torch.device) -> bool:
     """Whether `torch.compile` works here, found by compiling a little.
 
     It needs a C++ compiler on a CPU and Triton on a GPU, and looks for them only when
     the first batch is computed; found missing there, it would end the run.
 
-    Arguments
-    ---------
-    device : str or torch.device
-
-    Returns
-    -------
-    bool
-        If not, a warning says why.
+    Returns: If not, a warning says why.
     """
     try:
         torch.compile(_little)(torch.zeros(2, device=device))
@@ -48,8 +41,6 @@ def choose(stage):
     which would have to be compiled as well; and so the scores are the same that later
     commands give, which compile nothing.
 
-    Arguments
-    ---------
-    stage : speechbrain.Stage
+    stage: speechbrain.Stage
     """
     torch.compiler.set_stance("default" if stage == Stage.TRAIN else "force_eager")

@@ -21,6 +21,7 @@ from local.training.experiment import OF_THIS_MACHINE
 from local.training.pool import digest, read_pool
 from local.training.settings import check_numbers, check_values
 from local.utils import signals
+from local.utils.cli import Arguments
 from local.utils.errors import UserError
 from local.utils.files import atomic_write, read_json, remove_unfinished, write_json
 from local.utils.yaml_files import plain_values
@@ -47,16 +48,10 @@ REFUSED = {
 class FoldRun:
     """One network of a cross-validation.
 
-    Attributes
-    ----------
-    repeat, fold : int
-        From 1.
-    seed : int
-        Of the repeat's folds, and of the network.
-    folder : Path
-        Its experiment folder.
-    split_folder : Path
-        Its train.csv and test.csv.
+    repeat, fold: From 1.
+    seed: Of the repeat's folds, and of the network.
+    folder: Its experiment folder.
+    split_folder: Its train.csv and test.csv.
     """
 
     repeat: int
@@ -84,33 +79,24 @@ class FoldRun:
 class CrossValidation:
     """Everything that is settled before the first fold is run.
 
-    Attributes
-    ----------
-    folder : Path
-        Gets the folds' experiments and the results.
-    labels : list of str
-        In the order of the logits.
-    table : pandas.DataFrame
-        All recordings, every cell text.
-    folds : list of numpy.ndarray of int, [n_recordings]
-        For each repeat the fold of each recording, from 0.
-    options : list of str
-        What all folds have on their command line, after what the user gave.
-    seed : int
-    record : dict
-        What all this was made with.
-    notes : list of str
-        What a user should know.
+    folder: Gets the folds' experiments and the results.
+    labels: In the order of the logits.
+    table: All recordings, every cell text.
+    folds (list of numpy.ndarray of int, [n_recordings]): For each repeat the fold of
+        each recording, from 0.
+    options: What all folds have on their command line, after what the user gave.
+    record: What all this was made with.
+    notes: What a user should know.
     """
 
     folder: Path
-    labels: list
+    labels: list[str]
     table: pd.DataFrame
     folds: list
-    options: list
+    options: list[str]
     seed: int
     record: dict
-    notes: list
+    notes: list[str]
 
     @property
     def runs(self):
@@ -129,17 +115,8 @@ class CrossValidation:
             for repeat, of_repeat in enumerate(self.folds, start=1)
         ]
 
-    def command_line(self, run):
-        """The options of a fold's train.py, to stand after all others: the last count.
-
-        Arguments
-        ---------
-        run : FoldRun
-
-        Returns
-        -------
-        list of str
-        """
+    def command_line(self, run: FoldRun) -> list[str]:
+        """The options of a fold's train.py, to stand after all others."""
         return [
             *self.options,
             f"--seed={run.seed}",
@@ -148,21 +125,11 @@ class CrossValidation:
         ]
 
 
-def plan_cross_validation(arguments):
+def plan_cross_validation(arguments: Arguments) -> CrossValidation:
     """Read the recordings and draw the folds; nothing is written.
 
-    Arguments
-    ---------
-    arguments : cli.Arguments
-
-    Returns
-    -------
-    CrossValidation
-
-    Raises
-    ------
-    UserError
-        For wrong settings or CSVs, or an output folder that holds something else.
+    Raises UserError: for wrong settings or CSVs, or an output folder that holds
+        something else.
     """
     hparams_file = arguments.hparams_file
     values = plain_values(hparams_file, arguments.overrides)
@@ -247,19 +214,13 @@ def _settings(arguments, places):
     return json.loads(json.dumps(settings, default=str))
 
 
-def check_same(folder, record):
+def check_same(folder: Path, record: dict):
     """Refuse a folder of something else than this cross-validation.
 
-    Arguments
-    ---------
-    folder : Path
-    record : dict
-        {"settings", "inputs"}: what it is to be made with.
+    record: {"settings", "inputs"}: what it is to be made with.
 
-    Raises
-    ------
-    UserError
-        If it holds an experiment, or folds that were made with something else.
+    Raises UserError: if it holds an experiment, or folds that were made with something
+        else.
     """
     if not (folder / RECORD).exists():
         others = ("hyperparams.yaml", "predictions.csv", "metrics.json", "save")
@@ -296,13 +257,8 @@ def check_same(folder, record):
         )
 
 
-def write_plan(plan):
-    """Write what the cross-validation is made with, and the splits of its folds.
-
-    Arguments
-    ---------
-    plan : CrossValidation
-    """
+def write_plan(plan: CrossValidation):
+    """Write what the cross-validation is made with, and the splits of its folds."""
     write_json(plan.folder / RECORD, plan.record)
     for of_repeat, runs in zip(plan.folds, plan.runs, strict=True):
         for run in runs:
@@ -314,19 +270,12 @@ def write_plan(plan):
                     plan.table[rows].to_csv(stream, index=False)
 
 
-def run_fold(command, claim):
+def run_fold(command: list[str], claim) -> int:
     """Run a command to its end, which gets the signals that would stop this one.
 
-    Arguments
-    ---------
-    command : list of str
-    claim : file object
-        As `claims.claimed` gives it.
+    claim (file object): As `claims.claimed` gives it.
 
-    Returns
-    -------
-    int
-        Its exit status, as a shell tells it: 130 after SIGINT, 143 after SIGTERM.
+    Returns: Its exit status, as a shell tells it: 130 after SIGINT, 143 after SIGTERM.
     """
     # In a process group of its own: Ctrl-C would reach it twice, and the second one
     # interrupt what the first one made it do.

@@ -4,6 +4,8 @@ import dataclasses
 import datetime
 from pathlib import Path
 
+from speechbrain.utils.run_opts import RunOptions
+
 from local.storage.addresses import absolute, is_remote, joined
 from local.storage.experiment_files import HPARAMS, check_experiment_files
 from local.storage.gcs import Address
@@ -52,18 +54,11 @@ RUN_OPTIONS = Path("save") / "run_options.json"
 class Experiment:
     """A trained model and what it was trained with.
 
-    Attributes
-    ----------
-    address : str
-        Where it was found: a local path or ``gs://…``.
-    folder : Path
-        Where it can be read: there, or a copy of what evaluation needs of it.
-    hparams : dict
-        Objects and values of its hyperparams.yaml.
-    brain : ClinicalBrain
-        With the weights of the best checkpoint.
-    checkpoint : str
-        Name of that checkpoint's folder.
+    address: Where it was found: a local path or ``gs://…``.
+    folder: Where it can be read: there, or a copy of what evaluation needs of it.
+    hparams: Objects and values of its hyperparams.yaml.
+    brain: With the weights of the best checkpoint.
+    checkpoint: Name of that checkpoint's folder.
     """
 
     address: str
@@ -72,22 +67,12 @@ class Experiment:
     brain: ClinicalBrain
     checkpoint: str
 
-    def hparams_for(self, options):
+    def hparams_for(self, options: dict) -> dict:
         """Its hparams, with what a later run may choose anew.
 
-        Arguments
-        ---------
-        options : dict
-            Of evaluate.yaml or extract_embeddings.yaml; null keeps its own.
+        options: Of evaluate.yaml or extract_embeddings.yaml; null keeps its own.
 
-        Returns
-        -------
-        dict
-
-        Raises
-        ------
-        UserError
-            For a choice that is none.
+        Raises UserError: for a choice that is none.
         """
         chosen = {key: options[key] for key in FREE_LATER if options[key] is not None}
         if "data_folder" in chosen:
@@ -107,26 +92,15 @@ class Experiment:
         return Path("results", place.bucket, place.name).absolute()
 
 
-def open_experiment(options, run_opts):
+def open_experiment(options: dict, run_opts: RunOptions) -> Experiment:
     """Open an experiment folder that `train.py` left.
 
-    Arguments
-    ---------
-    options : dict
-        Of evaluate.yaml or extract_embeddings.yaml: `experiment_folder`, what
+    options: Of evaluate.yaml or extract_embeddings.yaml: `experiment_folder`, what
         `storage.Storage.of` reads and, if it is there, `trust_experiment`.
-    run_opts : speechbrain.utils.run_opts.RunOptions
 
-    Returns
-    -------
-    Experiment
-
-    Raises
-    ------
-    UserError
-        If it is no experiment folder, holds no checkpoint, or its checkpoint does
-        not fit its hyperparams.yaml; if that could run any program, and is not to be
-        trusted.
+    Raises UserError: if it is no experiment folder, holds no checkpoint, or its
+        checkpoint does not fit its hyperparams.yaml; if that could run any program, and
+        is not to be trusted.
     """
     address = absolute(options["experiment_folder"], "experiment_folder")
     folder = Storage.of(options).experiment(address)
@@ -163,30 +137,21 @@ def open_experiment(options, run_opts):
     return Experiment(address, folder, hparams, brain, checkpoint.path.name)
 
 
-def _check_choices(saved, options):
+def _check_choices(saved: dict, options: dict):
     """Refuse what a later run can't choose, before the model is built.
 
-    Arguments
-    ---------
-    saved : dict
-        Plain values of the experiment.
-    options : dict
-        As for `open_experiment`, with some of `FREE_LATER`.
+    saved: Plain values of the experiment.
+    options: As for `open_experiment`, with some of `FREE_LATER`.
     """
     keys = (*FREE_LATER, "sample_rate")
     chosen = {key: of for key, of in options.items() if of is not None}
     check_later({key: saved[key] for key in keys if key in saved} | chosen)
 
 
-def save_hparams(hparams_file, overrides, folder):
+def save_hparams(hparams_file: Path, overrides: dict, folder: Path):
     """Write hyperparams.yaml as SpeechBrain does, but whole or not at all.
 
-    Arguments
-    ---------
-    hparams_file : Path
-    overrides : dict
-    folder : Path
-        The experiment's.
+    folder: The experiment's.
     """
     text = resolved_yaml(hparams_file, overrides)
     with atomic_write(folder / "hyperparams.yaml") as file:
@@ -197,16 +162,10 @@ def save_hparams(hparams_file, overrides, folder):
         )
 
 
-def check_no_experiment(folder):
+def check_no_experiment(folder: Path):
     """Refuse an output folder that is an experiment's.
 
-    Arguments
-    ---------
-    folder : Path
-
-    Raises
-    ------
-    UserError
+    Raises UserError.
     """
     if (folder / "hyperparams.yaml").exists() or (folder / "save").exists():
         raise UserError(

@@ -2,11 +2,14 @@
 
 import logging
 import sys
+from pathlib import Path
 
 import torch
 from speechbrain.utils.distributed import get_rank
+from speechbrain.utils.run_opts import RunOptions
 
 from local.data import dataset, summary
+from local.data.prepare import Preparation
 from local.data.samplers import BucketedBatches, training_lengths
 from local.model.front_end import RecordingFeatures
 from local.training.brain import ClinicalBrain
@@ -18,14 +21,10 @@ from local.utils.memory import keep_freed_memory
 logger = logging.getLogger(__name__)
 
 
-def report_data(preparation, output_folder):
+def report_data(preparation: Preparation, output_folder: Path):
     """Print and save what the data are like (`check_only`).
 
-    Arguments
-    ---------
-    preparation : prepare.Preparation
-    output_folder : Path
-        Gets inventory.json.
+    output_folder: Gets inventory.json.
     """
     found = summary.take_inventory(preparation)
     print(summary.format_inventory(found))
@@ -33,33 +32,16 @@ def report_data(preparation, output_folder):
     print(f"\nSaved in {output_folder / 'inventory.json'}")
 
 
-def warn_of_contradictions(preparation):
-    """Name subjects who may be two people, on standard error: no log names anybody.
-
-    Arguments
-    ---------
-    preparation : prepare.Preparation
-    """
+def warn_of_contradictions(preparation: Preparation):
+    """Name subjects who may be two people, on standard error: no log names anybody."""
     for found in preparation.contradictions:
         print(f"warning: {found}", file=sys.stderr)
 
 
-def build_brain(hparams, run_opts):
+def build_brain(hparams: dict, run_opts: RunOptions) -> ClinicalBrain:
     """The Brain that the yaml describes, before any weight is trained.
 
-    Arguments
-    ---------
-    hparams : dict
-    run_opts : speechbrain.utils.run_opts.RunOptions
-
-    Returns
-    -------
-    ClinicalBrain
-
-    Raises
-    ------
-    UserError
-        If the device or the precision is not to be had.
+    Raises UserError: if the device or the precision is not to be had.
     """
     try:
         return ClinicalBrain(
@@ -73,16 +55,10 @@ def build_brain(hparams, run_opts):
         raise UserError(f"This configuration can't be run here: {error}") from error
 
 
-def fit(brain, hparams, preparation):
+def fit(brain: ClinicalBrain, hparams: dict, preparation: Preparation):
     """Train until the last epoch or until validation no longer improves.
 
     Without a validation split (`val_size: 0`) the last epoch's checkpoint counts.
-
-    Arguments
-    ---------
-    brain : ClinicalBrain
-    hparams : dict
-    preparation : prepare.Preparation
     """
     manifests, labels = preparation.manifests, preparation.labels
     valid = None

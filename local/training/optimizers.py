@@ -6,52 +6,35 @@ OPTIMIZERS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
 SCHEDULERS = ("none", "onecycle")
 
 
-def build_optimizer(parameters, name, lr, weight_decay):
+def build_optimizer(
+    parameters, name: str, lr: float, weight_decay: float
+) -> torch.optim.Optimizer:
     """An optimiser.
 
-    Arguments
-    ---------
-    parameters : iterable of torch.nn.Parameter
-    name : str
-        `adam` or `adamw`.
-    lr : float
-    weight_decay : float
+    parameters: iterable of torch.nn.Parameter
+    name: `adam` or `adamw`.
 
-    Returns
-    -------
-    torch.optim.Optimizer
-
-    Raises
-    ------
-    ValueError
-        For another name.
+    Raises ValueError: for another name.
     """
     if name not in OPTIMIZERS:
         raise ValueError(f"optimizer_name {name!r} is none of {', '.join(OPTIMIZERS)}")
     return OPTIMIZERS[name](parameters, lr=lr, weight_decay=weight_decay)
 
 
-def build_scheduler(optimizer, steps_per_epoch, name, max_lr, number_of_epochs):
+def build_scheduler(
+    optimizer: torch.optim.Optimizer,
+    steps_per_epoch: int,
+    name: str,
+    max_lr: float,
+    number_of_epochs: int,
+):
     """A learning-rate schedule that is stepped once per optimiser step.
 
-    Arguments
-    ---------
-    optimizer : torch.optim.Optimizer
-    steps_per_epoch : int
-    name : str
-        `none` or `onecycle` (Smith and Topin, arXiv 1708.07120).
-    max_lr : float
-        Peak of the one-cycle schedule.
-    number_of_epochs : int
+    name: `none` or `onecycle` (Smith and Topin, arXiv 1708.07120).
+    max_lr: Peak of the one-cycle schedule.
 
-    Returns
-    -------
-    torch.optim.lr_scheduler.LRScheduler or None
-
-    Raises
-    ------
-    ValueError
-        For another name.
+    Returns torch.optim.lr_scheduler.LRScheduler or None
+    Raises ValueError: for another name.
     """
     if name not in SCHEDULERS:
         raise ValueError(f"scheduler {name!r} is none of {', '.join(SCHEDULERS)}")

@@ -23,6 +23,7 @@ from local.training.settings import (
     check_window,
 )
 from local.utils import launch
+from local.utils.cli import Arguments
 from local.utils.errors import UserError
 from local.utils.files import read_json
 from local.utils.yaml_files import plain_values, saved_values
@@ -76,23 +77,14 @@ DERIVED = ("save_folder", "train_log", *FILLED)
 class TrainingPlan:
     """Everything that is settled before a model is built.
 
-    Attributes
-    ----------
-    overrides : dict
-        The command line's, completed by what preparation found.
-    values : dict
-        Plain values of the yaml under these overrides.
-    preparation : prepare.Preparation
-    cross_fitted : pandas.DataFrame or None
-        Predictions of the training subjects, for thresholds (`cross_fitted_csv`).
-    pseudonyms : pseudonyms.Pseudonyms or None
-        For all that results name.
-    upload_to : str or None
-        Where results are copied to.
-    run_options : dict
-        Run options that the weights depend on.
-    notes : list of str
-        What a user should know of all this.
+    overrides: The command line's, completed by what preparation found.
+    values: Plain values of the yaml under these overrides.
+    cross_fitted: Predictions of the training subjects, for thresholds
+        (`cross_fitted_csv`).
+    pseudonyms: For all that results name.
+    upload_to: Where results are copied to.
+    run_options: Run options that the weights depend on.
+    notes: What a user should know of all this.
     """
 
     overrides: dict
@@ -102,28 +94,17 @@ class TrainingPlan:
     pseudonyms: Pseudonyms | None
     upload_to: str | None
     run_options: dict
-    notes: list
+    notes: list[str]
 
 
-def plan_training(arguments, use_statistics=True):
+def plan_training(arguments: Arguments, use_statistics: bool = True) -> TrainingPlan:
     """Prepare the data and check the output folder; nothing is written.
 
-    Arguments
-    ---------
-    arguments : cli.Arguments
-    use_statistics : bool
-        Whether `dataset_mean` and `dataset_std` come from the output folder, where
-        they are null.
+    use_statistics: Whether `dataset_mean` and `dataset_std` come from the output
+        folder, where they are null.
 
-    Returns
-    -------
-    TrainingPlan
-
-    Raises
-    ------
-    UserError
-        For wrong settings or data, recordings that can't be used unless these are
-        to be skipped, or an output folder that holds another experiment.
+    Raises UserError: for wrong settings or data, recordings that can't be used unless
+        these are to be skipped, or an output folder that holds another experiment.
     """
     hparams_file, overrides, values = _settled(arguments)
     check_sensitivity(values["threshold_sensitivity"])
@@ -182,21 +163,11 @@ def plan_training(arguments, use_statistics=True):
     )
 
 
-def output_folder(arguments):
+def output_folder(arguments: Arguments) -> Path:
     """Where a training run writes; nothing is read but the yaml.
 
-    Arguments
-    ---------
-    arguments : cli.Arguments
-
-    Returns
-    -------
-    Path
-
-    Raises
-    ------
-    UserError
-        For values of a wrong kind, addresses that are none, or a file of that name.
+    Raises UserError: for values of a wrong kind, addresses that are none, or a file of
+        that name.
     """
     _, overrides, _ = _settled(arguments)
     return _written_to(Path(overrides["output_folder"]), arguments.run_opts)

@@ -27,39 +27,24 @@ POOLED = ("train.csv", "val.csv")
 class Pool:
     """All recordings that are divided into folds.
 
-    Attributes
-    ----------
-    table : pandas.DataFrame
-        Every cell text.
-    scaled_targets : pandas.DataFrame of float, [n_recordings, n_labels]
-        See `labels.scale_targets`.
-    digests : dict of str to str
-        Of each file that was read, and of whom it was read without.
-    notes : list of str
+    table: Every cell text.
+    scaled_targets: [n_recordings, n_labels] of float, See `labels.scale_targets`.
+    digests: Of each file that was read, and of whom it was read without.
     """
 
     table: pd.DataFrame
     scaled_targets: pd.DataFrame
-    digests: dict
-    notes: list
+    digests: dict[str, str]
+    notes: list[str]
 
 
-def read_pool(values):
+def read_pool(values: dict) -> Pool:
     """Read train.csv and, where there is one, val.csv, without excluded subjects.
 
-    Arguments
-    ---------
-    values : dict
-        Plain values of the training yaml, addresses as `corpus_addresses` gives them.
+    values: Plain values of the training yaml, addresses as `corpus_addresses` gives
+        them.
 
-    Returns
-    -------
-    Pool
-
-    Raises
-    ------
-    UserError
-        For everything wrong in labels.txt and the CSVs.
+    Raises UserError: for everything wrong in labels.txt and the CSVs.
     """
     storage, notes = Storage.of(values), []
     labels_file = storage.file(values["labels_file"])

@@ -10,6 +10,7 @@ or constructed before.
 import io
 import pydoc
 import re
+from pathlib import Path
 
 import ruamel.yaml
 import yaml
@@ -84,23 +85,15 @@ TUPLE = re.compile(r"\s*\(.*\)\s*", re.DOTALL)
 MAX_VALUES = 100_000
 
 
-def check_trusted(path, told_path, overrides):
+def check_trusted(path: Path, told_path: str, overrides: dict):
     """Refuse a hyperparams.yaml that may run what isn't listed here.
 
-    Arguments
-    ---------
-    path : Path
-        The file.
-    told_path : str
-        What it is a copy of, for messages.
-    overrides : dict
-        Of top-level keys, as for `config.load_hparams`; what is replaced by None is
-        not looked at, as nobody ever constructs it.
+    path: The file.
+    told_path: What it is a copy of, for messages.
+    overrides: Of top-level keys, as for `config.load_hparams`; what is replaced by None
+        is not looked at, as nobody ever constructs it.
 
-    Raises
-    ------
-    UserError
-        Naming all that is refused, or if it is no yaml or too large.
+    Raises UserError: naming all that is refused, or if it is no yaml or too large.
     """
     try:
         if file_size(path) > MAX_YAML_BYTES:
@@ -201,19 +194,14 @@ def _size(node, sizes):
     return sizes[id(node)]
 
 
-def _of_node(node, key, seen, is_plain=False, is_top=False):
+def _of_node(node, key: str, seen: set, is_plain: bool = False, is_top: bool = False):
     """Yield what is refused in a node below a top-level key.
 
-    Arguments
-    ---------
-    node : yaml.Node or ruamel.yaml.Node
-    key : str
-    seen : set
-        Of what was looked at, as an alias repeats it.
-    is_plain : bool
-        Whether it is an argument of a function that is called, or a mapping's key.
-    is_top : bool
-        Whether it is the top-level key's value itself.
+    node: yaml.Node or ruamel.yaml.Node
+    seen: Of what was looked at, as an alias repeats it.
+    is_plain: Whether it is an argument of a function that is called, or a mapping's
+        key.
+    is_top: Whether it is the top-level key's value itself.
     """
     if (id(node), key, is_plain) in seen:
         return

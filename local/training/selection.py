@@ -1,36 +1,27 @@
 """Which epoch is best: the AUROC on validation, and what checkpoints are kept by."""
 
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.metrics import roc_auc_score
 
 from local.data.labels import why_one_class
 from local.utils.errors import RunError
 
 
-def macro_auroc(targets, scores):
+def macro_auroc(
+    targets: ArrayLike, scores: ArrayLike
+) -> tuple[float | None, list[float] | None]:
     """Computes AUROC per label and its mean over the labels that have both classes.
 
-    Arguments
-    ---------
-    targets : array-like [n_recordings, n_labels]
-        0, 1, or NaN for "not rated"; scores are no such labels.
-    scores : array-like [n_recordings, n_labels]
-        Logits or probabilities: AUROC is the same for both.
+    targets: [n_recordings, n_labels], 0, 1, or NaN for "not rated"; scores are no such
+        labels.
+    scores: [n_recordings, n_labels], Logits or probabilities: AUROC is the same for
+        both.
 
-    Returns
-    -------
-    macro : float or None
-        None if no label has both classes.
-    per_label : list of float or None
-        None for a label with one class or none.
+    Returns macro: None if no label has both classes.
+    Returns per_label: None for a label with one class or none.
+    Raises RunError: if a score is not a finite number.
 
-    Raises
-    ------
-    local.utils.errors.RunError
-        If a score is not a finite number.
-
-    Example
-    -------
     >>> macro_auroc([[0, 1], [1, 1]], [[-2.0, 0.0], [3.0, 1.0]])
     (1.0, [1.0, None])
     """
@@ -56,26 +47,17 @@ def macro_auroc(targets, scores):
 BEST_CHECKPOINTS = ("loss", "macro_auroc")
 
 
-def selection_value(best_checkpoint, loss, macro_auroc):
+def selection_value(
+    best_checkpoint: str, loss: float, macro_auroc: float | None
+) -> float:
     """The number by which checkpoints are ranked, lower is better.
 
     1 − AUROC and not AUROC: SpeechBrain's stopper takes an equal value for better
     when it is told to maximise.
 
-    Arguments
-    ---------
-    best_checkpoint : str
-        One of `BEST_CHECKPOINTS`.
-    loss : float
-    macro_auroc : float or None
-        None, which no label of validation has both classes for, ranks last.
+    best_checkpoint: One of `BEST_CHECKPOINTS`.
+    macro_auroc: None, which no label of validation has both classes for, ranks last.
 
-    Returns
-    -------
-    float
-
-    Example
-    -------
     >>> selection_value("macro_auroc", loss=0.3, macro_auroc=0.75)
     0.25
     """

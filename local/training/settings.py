@@ -103,20 +103,13 @@ CHOICES = {
 }
 
 
-def check_values(values, defaults):
+def check_values(values: dict, defaults: dict):
     """Check the kind of every value, and the keys that take one of a few names.
 
-    Arguments
-    ---------
-    values : dict
-        Plain values of any of the yamls; null means that a key is not given.
-    defaults : dict
-        The yaml's own values, which show what kind is expected.
+    values: Plain values of any of the yamls; null means that a key is not given.
+    defaults: The yaml's own values, which show what kind is expected.
 
-    Raises
-    ------
-    UserError
-        Naming all that is wrong.
+    Raises UserError: naming all that is wrong.
     """
     problems = [
         f"{key} must be {_kind(default)}, as {default!r}; found {values[key]!r}"
@@ -158,18 +151,12 @@ def _kind(value):
     return kinds.get(type(value), "a number")
 
 
-def check_numbers(values):
+def check_numbers(values: dict):
     """Check ranges; what training reads at its shortest must do for the model.
 
-    Arguments
-    ---------
-    values : dict
-        Plain values of a training yaml.
+    values: Plain values of a training yaml.
 
-    Raises
-    ------
-    UserError
-        Naming all that is wrong.
+    Raises UserError: naming all that is wrong.
     """
     problems = _out_of_range(values)
     problems += [
@@ -194,16 +181,10 @@ def check_numbers(values):
     check_windows(values)
 
 
-def check_sensitivity(share):
+def check_sensitivity(share: float | None):
     """Refuse a `threshold_sensitivity` that is no share, null for Youden's rule.
 
-    Arguments
-    ---------
-    share : float or None
-
-    Raises
-    ------
-    UserError
+    Raises UserError.
     """
     is_number = isinstance(share, int | float) and not isinstance(share, bool)
     if share is not None and not (is_number and 0 < share <= 1):
@@ -213,18 +194,13 @@ def check_sensitivity(share):
         )
 
 
-def check_later(values):
+def check_later(values: dict):
     """Check what a later run may choose anew.
 
-    Arguments
-    ---------
-    values : dict
-        Some keys of a training yaml, `max_duration` and `window_overlap` among them.
+    values: Some keys of a training yaml, `max_duration` and `window_overlap` among
+        them.
 
-    Raises
-    ------
-    UserError
-        Naming all that is wrong.
+    Raises UserError: naming all that is wrong.
     """
     check_values(values, {})
     problems = _out_of_range(values)
@@ -277,17 +253,12 @@ def _too_short(values):
     return problems
 
 
-def check_window(values):
+def check_window(values: dict):
     """Check the window of the front end against the rate.
 
-    Arguments
-    ---------
-    values : dict
-        Plain values of a training yaml, `sample_rate` settled.
+    values: Plain values of a training yaml, `sample_rate` settled.
 
-    Raises
-    ------
-    UserError
+    Raises UserError.
     """
     rate = values["sample_rate"]
     if "n_fft" not in values or values.get("fbank"):

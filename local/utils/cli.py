@@ -13,6 +13,7 @@ import os
 import re
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import ruamel.yaml
@@ -58,14 +59,9 @@ EXPLAINED = {
 class Arguments:
     """What a command line said.
 
-    Attributes
-    ----------
-    hparams_file : Path
-        The hyperpyyaml file.
-    run_opts : speechbrain.utils.run_opts.RunOptions
-        SpeechBrain's own options (device, precision, debug, …).
-    overrides : dict
-        Values for keys of the yaml.
+    hparams_file: The hyperpyyaml file.
+    run_opts: SpeechBrain's own options (device, precision, debug, …).
+    overrides: Values for keys of the yaml.
     """
 
     hparams_file: Path
@@ -73,27 +69,16 @@ class Arguments:
     overrides: dict
 
 
-def parse_arguments(argv):
+def parse_arguments(argv: list[str]) -> Arguments:
     """Split a command line into yaml file, run options and overrides.
 
-    Arguments
-    ---------
-    argv : list of str
-        The command line without the program's name: one yaml file and any number
-        of ``--key=value`` or ``--key value``, each key an exact run option or an
-        exact top-level key of the yaml. Values keep every ``=`` they contain.
+    argv: The command line without the program's name: one yaml file and any number of
+        ``--key=value`` or ``--key value``, each key an exact run option or an exact
+        top-level key of the yaml. Values keep every ``=`` they contain.
 
-    Returns
-    -------
-    Arguments
+    Raises UserError: for a missing file, a key that is neither, or a value that is
+        missing.
 
-    Raises
-    ------
-    UserError
-        For a missing file, a key that is neither, or a value that is missing.
-
-    Example
-    -------
     >>> folder = getfixture("tmp_path")
     >>> hparams_file = folder / "train.yaml"
     >>> _ = hparams_file.write_text("seed: 1\\ncorpus_folder: null\\n")
@@ -218,9 +203,7 @@ def _run_options(hparams_file, run_arguments):
 def add_trust_option(parser):
     """Give an argument parser the option `--trust_experiment[=True|False]`.
 
-    Arguments
-    ---------
-    parser : argparse.ArgumentParser
+    parser: argparse.ArgumentParser
     """
     parser.add_argument(
         "--trust_experiment",
@@ -233,21 +216,10 @@ def add_trust_option(parser):
     )
 
 
-def top_level_keys(hparams_file):
+def top_level_keys(hparams_file: Path) -> list[str]:
     """Names of the top-level keys of a hyperpyyaml file, nothing constructed.
 
-    Arguments
-    ---------
-    hparams_file : Path
-
-    Returns
-    -------
-    list of str
-
-    Raises
-    ------
-    UserError
-        If the file is not yaml with keys.
+    Raises UserError: if the file is not yaml with keys.
     """
     try:
         node = ruamel.yaml.YAML().compose(read_text(hparams_file))
@@ -258,19 +230,14 @@ def top_level_keys(hparams_file):
     return [key.value for key, _ in node.value]
 
 
-def run(main, goes_on=False):
+def run(main: Callable, goes_on: bool = False):
     """Call a script's main function and leave with the contract's exit status.
 
-    Arguments
-    ---------
-    main : callable
-        Takes the list of arguments, returns None or an exit status.
-    goes_on : bool
-        Whether the same command goes on where a run was stopped; others begin again.
+    main: Takes the list of arguments, returns None or an exit status.
+    goes_on: Whether the same command goes on where a run was stopped; others begin
+        again.
 
-    Notes
-    -----
-    0: all done. 1: the run failed. 2: the input or configuration is wrong.
+    Exit status 0: all done. 1: the run failed. 2: the input or configuration is wrong.
     3: finished, but some recordings or parts of an evaluation failed. 130 and 143:
     stopped by the user or by SIGTERM. Status 1 and 2 come with one message on standard
     error; the traceback of an unexpected error is kept in a file that the message

@@ -6,23 +6,18 @@ sees one message, never a traceback.
 
 import tempfile
 import traceback
+from collections.abc import Sequence
 
-from local.utils.problems import lines
+from local.utils.problems import Problem, lines
 
 
 class UserError(Exception):
     """The input or the configuration is wrong (exit status 2).
 
-    Arguments
-    ---------
-    message : str
-        What was expected, what was found and what to do.
-    problems : sequence of (str or problems.Problem)
-        Every single problem, so that all can be mended at once; those of the same kind
-        are one line.
+    message: What was expected, what was found and what to do.
+    problems: Every single problem, so that all can be mended at once; those of the same
+        kind are one line.
 
-    Example
-    -------
     >>> print(UserError("2 uids are listed twice:", ["a (rows 2, 5)", "b (rows 3, 4)"]))
     2 uids are listed twice:
       - a (rows 2, 5)
@@ -32,7 +27,7 @@ class UserError(Exception):
     #: A message is read on a screen: past this many lines the rest is counted.
     MAX_LISTED = 50
 
-    def __init__(self, message, problems=()):
+    def __init__(self, message: str, problems: Sequence[str | Problem] = ()):
         self.problems = lines(problems)
         listed = [f"\n  - {problem}" for problem in self.problems[: self.MAX_LISTED]]
         if len(self.problems) > self.MAX_LISTED:
@@ -48,19 +43,11 @@ class BadRecording(Exception):
     """One recording can't be used; the message is the reason."""
 
 
-def told_by_worker(error):
+def told_by_worker(error) -> str:
     """The message itself, where a dataloader worker wrapped it into a traceback.
 
-    Arguments
-    ---------
-    error : Exception
+    error: Exception
 
-    Returns
-    -------
-    str
-
-    Example
-    -------
     >>> told_by_worker(RunError("Caught it\\nOriginal Traceback …\\nRunError: full"))
     'full'
     """
@@ -70,17 +57,12 @@ def told_by_worker(error):
     return text.strip().splitlines()[-1].partition(": ")[2]
 
 
-def keep_traceback(error):
+def keep_traceback(error) -> str:
     """Write an error's traceback to a file of its own, for a bug report.
 
-    Arguments
-    ---------
-    error : Exception
+    error: Exception
 
-    Returns
-    -------
-    str
-        The file, among those that the system deletes one day.
+    Returns: The file, among those that the system deletes one day.
     """
     with tempfile.NamedTemporaryFile(
         "w", prefix="traceback-", suffix=".txt", delete=False, encoding="utf-8"

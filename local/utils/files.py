@@ -27,7 +27,7 @@ UNFINISHED_FOLDER = ".unfinished"
 
 
 @contextmanager
-def atomic_write(path, mode="w", durable=True):
+def atomic_write(path: str | Path, mode: str = "w", durable: bool = True):
     """Opens a new file that takes the place of `path` once all of it is on disk.
 
     The content goes to a temporary file in the same folder, which is renamed at
@@ -35,30 +35,15 @@ def atomic_write(path, mode="w", durable=True):
     was. The folder is made if it is not there. Where `path` is a link, the link
     is replaced, not the file that it points to.
 
-    Arguments
-    ---------
-    path : str or pathlib.Path
-        The file to write.
-    mode : str
-        "w" for text (UTF-8, line ends as written) or "wb" for bytes.
-    durable : bool
-        Whether to wait for the disk first. If not, a power failure may leave half a
-        file: for what its reader checks and can make again.
+    path: The file to write.
+    mode: "w" for text (UTF-8, line ends as written) or "wb" for bytes.
+    durable: Whether to wait for the disk first. If not, a power failure may leave half
+        a file: for what its reader checks and can make again.
 
-    Yields
-    ------
-    file object
-        Open for writing.
+    Yields file object: Open for writing.
+    Raises ValueError: if `mode` is neither "w" nor "wb".
+    Raises OSError: if the file can't be written, e.g. because the disk is full.
 
-    Raises
-    ------
-    ValueError
-        If `mode` is neither "w" nor "wb".
-    OSError
-        If the file can't be written, e.g. because the disk is full.
-
-    Example
-    -------
     >>> folder = getfixture("tmp_path")
     >>> with atomic_write(folder / "note.txt") as stream:
     ...     _ = stream.write("done")
@@ -85,13 +70,10 @@ def atomic_write(path, mode="w", durable=True):
         raise
 
 
-def remove_unfinished(folder):
+def remove_unfinished(folder: str | Path):
     """Removes what a kill left of files that were being written.
 
-    Arguments
-    ---------
-    folder : str or pathlib.Path
-        Which nobody else writes to.
+    folder: Which nobody else writes to.
     """
     for path in Path(folder).glob(".*.tmp"):
         if UNFINISHED.fullmatch(path.name):
@@ -104,36 +86,24 @@ def is_hidden(path):
     macOS leaves ``._NAME`` beside files on drives of others; trash holds what somebody
     wanted gone.
 
-    Arguments
-    ---------
-    path : pathlib.PurePath
-        Below the folder that was named, which may be hidden itself.
+    path (pathlib.PurePath): Below the folder that was named, which may be hidden
+        itself.
 
-    Example
-    -------
     >>> [is_hidden(Path(of)) for of in (".Trash/a.wav", "b/._a.wav", "b/a.wav")]
     [True, True, False]
     """
     return any(part.startswith(".") or part == TRASH for part in path.parts)
 
 
-def write_json(path, data):
+def write_json(path: str | Path, data: dict | list):
     """Writes `data` as indented JSON, atomically, keys in the order they have.
 
-    Arguments
-    ---------
-    path : str or pathlib.Path
-        The file to write.
-    data : dict or list
-        Made of dict, list, str, bool, int, float and None.
+    path: The file to write.
+    data: Made of dict, list, str, bool, int, float and None.
 
-    Raises
-    ------
-    ValueError
-        If a number is NaN or infinite: JSON has no such thing, and a number that
-        could not be computed is written as null with a reason beside it.
-    TypeError
-        If something in `data` is of another type, e.g. a numpy number.
+    Raises ValueError: if a number is NaN or infinite: JSON has no such thing, and a
+        number that could not be computed is written as null with a reason beside it.
+    Raises TypeError: if something in `data` is of another type, e.g. a numpy number.
     """
     # Made before the file is opened: data that is no JSON touches nothing.
     text = json.dumps(data, indent=2, allow_nan=False, ensure_ascii=False)
@@ -141,23 +111,12 @@ def write_json(path, data):
         stream.write(text + "\n")
 
 
-def read_json(path):
+def read_json(path: Path):
     """Reads a JSON file, unless it is larger than any that this recipe writes.
 
-    Arguments
-    ---------
-    path : pathlib.Path
-
-    Returns
-    -------
-    dict, list, str, number, bool or None
-
-    Raises
-    ------
-    OSError
-        If it can't be read.
-    ValueError
-        If it is too large, nested too deeply, or no JSON in UTF-8.
+    Returns dict, list, str, number, bool or None
+    Raises OSError: if it can't be read.
+    Raises ValueError: if it is too large, nested too deeply, or no JSON in UTF-8.
     """
     if file_size(path) > MAX_JSON_BYTES:
         raise ValueError(f"it has more than {MAX_JSON_BYTES // 1_000_000} MB")
@@ -168,24 +127,16 @@ def read_json(path):
 
 
 @contextmanager
-def folder_beside(folder):
+def folder_beside(folder: str | Path):
     """Lends an empty folder beside another, to be filled and renamed to it.
 
     What was not renamed by the end of the block is removed, and so is what killed
     processes left of the same folder.
 
-    Arguments
-    ---------
-    folder : str or pathlib.Path
-        The folder to be made; its parent is made if it is not there.
+    folder: The folder to be made; its parent is made if it is not there.
 
-    Yields
-    ------
-    Path
-        On the same file system, of the same name, and readable like any other.
+    Yields Path: On the same file system, of the same name, and readable like any other.
 
-    Example
-    -------
     >>> folder = getfixture("tmp_path") / "corpus"
     >>> with folder_beside(folder) as partial:
     ...     _ = (partial / "labels.txt").write_text("slow rate")
@@ -232,26 +183,13 @@ def _locked(folder, options=0):
         yield is_locked
 
 
-def file_size(path):
+def file_size(path: Path) -> int:
     """The size of a file that can be read to its end.
 
-    Arguments
-    ---------
-    path : pathlib.Path
+    Returns: Bytes.
+    Raises OSError: if it is not there, can't be looked at, or is a folder, pipe or
+        device: reading these might never end.
 
-    Returns
-    -------
-    int
-        Bytes.
-
-    Raises
-    ------
-    OSError
-        If it is not there, can't be looked at, or is a folder, pipe or device:
-        reading these might never end.
-
-    Example
-    -------
     >>> file_size(Path("/dev/zero"))
     Traceback (most recent call last):
     OSError: [Errno 22] it is a device, not a file

@@ -9,21 +9,13 @@ import hashlib
 import torch
 
 
-def keyed_generator(*key):
+def keyed_generator(*key) -> torch.Generator:
     """A generator whose numbers depend on its key alone.
 
-    Arguments
-    ---------
-    *key : str or int
-        For example purpose, seed, epoch and uid.
+    *key (str or int): For example purpose, seed, epoch and uid.
 
-    Returns
-    -------
-    torch.Generator
-        On the CPU.
+    Returns: On the CPU.
 
-    Example
-    -------
     >>> draw = lambda *key: torch.rand(1, generator=keyed_generator(*key)).item()
     >>> draw("crop", 1, 2, "uid") == draw("crop", 1, 2, "uid")
     True
@@ -38,8 +30,6 @@ def keyed_generator(*key):
 def uniform(low, high, generator):
     """One number drawn uniformly from [low, high), as float.
 
-    Example
-    -------
     >>> 2 <= uniform(2, 3, keyed_generator("example")) < 3
     True
     """
@@ -49,8 +39,6 @@ def uniform(low, high, generator):
 def integer_below(n, generator):
     """One of 0, …, n - 1, each as likely as the others.
 
-    Example
-    -------
     >>> integer_below(3, keyed_generator("example")) in (0, 1, 2)
     True
     """

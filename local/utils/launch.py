@@ -11,24 +11,14 @@ LAUNCHED = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 BATCH_SYSTEMS = ("SLURM_PROCID", "JSM_NAMESPACE_RANK")
 
 
-def backend_option(run_arguments):
+def backend_option(run_arguments: list[str]) -> list[str]:
     """The run option that says how processes talk, unless it is given already.
 
-    Arguments
-    ---------
-    run_arguments : list of str
-        Run options as SpeechBrain's parser takes them.
+    run_arguments: Run options as SpeechBrain's parser takes them.
 
-    Returns
-    -------
-    list of str
-        gloo where torchrun has no GPU to give; else nothing.
-
-    Raises
-    ------
-    UserError
-        If the environment tells of several processes, but not all that they need, or
-        of more than there are GPUs.
+    Returns: gloo where torchrun has no GPU to give; else nothing.
+    Raises UserError: if the environment tells of several processes, but not all that
+        they need, or of more than there are GPUs.
     """
     if not _ranks():
         _check_alone()
@@ -50,13 +40,8 @@ def backend_option(run_arguments):
     return []
 
 
-def n_processes():
-    """Of how many processes this is one; asked once `backend_option` has checked that.
-
-    Returns
-    -------
-    int
-    """
+def n_processes() -> int:
+    """Of how many processes this is one, once `backend_option` has checked it."""
     return int(os.environ["WORLD_SIZE"]) if _ranks() else 1
 
 

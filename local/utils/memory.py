@@ -6,7 +6,7 @@ import ctypes
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4
 
 
-def keep_freed_memory():
+def keep_freed_memory() -> bool:
     """Let the process keep memory that it frees, for its next tensors.
 
     The C library gives every large tensor fresh pages and hands them back when it is
@@ -14,10 +14,7 @@ def keep_freed_memory():
     large, and thousands are made and freed in a training step: without this a step
     takes about a sixth longer on a CPU. No number changes.
 
-    Returns
-    -------
-    bool
-        Whether it could be set: by glibc only, thus on most Linux systems.
+    Returns: Whether it could be set: by glibc only, thus on most Linux systems.
     """
     try:
         mallopt = ctypes.CDLL(None).mallopt

@@ -6,8 +6,6 @@ DASH = "–"
 def number(value, digits=2):
     """A number with so many digits behind the point; more where it would be 0 or 1.
 
-    Example
-    -------
     >>> number(0.827), number(-0.05), number(0.9991), number(0.99999), number(1.0)
     ('0.83', '−0.05', '0.999', '>0.999', '1.00')
     """
@@ -21,8 +19,6 @@ def number(value, digits=2):
 def printable(name):
     """A name in one line, without what a terminal or a yaml would obey.
 
-    Example
-    -------
     >>> printable("a\\x1b[2J\\nb.wav")
     'a?[2J?b.wav'
     """
@@ -32,8 +28,6 @@ def printable(name):
 def measured(value):
     """A number of any size, with three digits that count.
 
-    Example
-    -------
     >>> measured(12.345), measured(0.01234), measured(12345.0)
     ('12.3', '0.0123', '12345')
     """
@@ -44,8 +38,6 @@ def measured(value):
 def three_digits(value):
     """A number of any size with exactly three digits, or all before the point.
 
-    Example
-    -------
     >>> [three_digits(value) for value in (1.2, 0.04, 1234.5, -100.0)]
     ['1.20', '0.0400', '1234', '−100']
     """
@@ -56,8 +48,6 @@ def three_digits(value):
 def interval(low, high, form=number):
     """Bounds in brackets, with words where a dash could be taken for a minus.
 
-    Example
-    -------
     >>> interval(0.71, 0.9), interval(-0.1, 0.2), interval(0.9, 0.9999)
     ('(0.71–0.90)', '(−0.10 to 0.20)', '(0.90 to >0.999)')
     """
@@ -69,8 +59,6 @@ def interval(low, high, form=number):
 def p_value(p):
     """A p value; those below a thousandth only as such.
 
-    Example
-    -------
     >>> p_value(0.0004), p_value(0.032), p_value(0.5)
     ('<0.001', '0.032', '0.50')
     """
@@ -82,8 +70,6 @@ def p_value(p):
 def listed(names):
     """Names in a sentence.
 
-    Example
-    -------
     >>> listed(["a"]), listed(["a", "b", "c"])
     ('a', 'a, b and c')
     """
@@ -96,8 +82,6 @@ def listed(names):
 def counted(n, noun, plural=None):
     """A number and its noun.
 
-    Example
-    -------
     >>> counted(1, "subject"), counted(1200, "subject"), counted(0, "entry", "entries")
     ('1 subject', '1,200 subjects', '0 entries')
     """

@@ -4,6 +4,7 @@ import dataclasses
 import json
 import re
 import shlex
+from collections.abc import Iterable
 
 from local.utils.number_format import counted
 
@@ -23,16 +24,10 @@ PLAIN = re.compile(
 class Place:
     """Where something is wrong.
 
-    Attributes
-    ----------
-    value : str or None
-        What is there; None where there is nothing to show.
-    file : str
-        Name of the file; "" where it is said already.
-    row : int or None
-        As a spreadsheet counts; None for the file as a whole.
-    note : str
-        What stands behind the value.
+    value: What is there; None where there is nothing to show.
+    file: Name of the file; "" where it is said already.
+    row: As a spreadsheet counts; None for the file as a whole.
+    note: What stands behind the value.
     """
 
     value: str | None
@@ -53,18 +48,10 @@ class Place:
 class Problem:
     """One thing that is wrong, in any number of places.
 
-    Attributes
-    ----------
-    noun : str
-        What is counted: cells and rows by their places, all else by its values.
-    what : str
-        What is wrong with it.
-    places : tuple of Place
-    advice : str
-        What to do.
+    noun: What is counted: cells and rows by their places, all else by its values.
+    what: What is wrong with it.
+    advice: What to do.
 
-    Example
-    -------
     >>> places = [Place("x", "train.csv", row) for row in (2, 5)]
     >>> print(Problem("cell", "in column 'start_s' with no number", places))
     2 cells in column 'start_s' with no number: 'x' (train.csv row 2, 5)
@@ -72,7 +59,7 @@ class Problem:
 
     noun: str
     what: str
-    places: tuple
+    places: tuple[Place, ...]
     advice: str = ""
 
     @property
@@ -126,17 +113,8 @@ def listed(values):
     return ", ".join([*shown, *["…"] * (len(values) > MAX_SHOWN)])
 
 
-def lines(problems):
-    """A line for each kind of problem, and one with all settings that mend several.
-
-    Arguments
-    ---------
-    problems : iterable of Problem or str
-
-    Returns
-    -------
-    list of str
-    """
+def lines(problems: Iterable[Problem | str]) -> list[str]:
+    """A line for each kind of problem, and one with all settings that mend several."""
     found = {}
     for problem in problems:
         kind = getattr(problem, "kind", problem)
@@ -154,8 +132,6 @@ def lines(problems):
 def merged(settings):
     """Several dicts of settings as one; their mappings and their lists are joined.
 
-    Example
-    -------
     >>> merged([{"a": {"x": {"b": [1]}}, "c": [9]}, {"a": {"x": {"b": [2]}}, "c": [8]}])
     {'a': {'x': {'b': [2]}}, 'c': [9, 8]}
     """
@@ -175,8 +151,6 @@ def merged(settings):
 def options(settings):
     """Settings as a command line has them, quoted for a shell.
 
-    Example
-    -------
     >>> print(options({"missing_values": [9, "NULL", "?"], "x": {"slow rate": [1.0]}}))
     --missing_values='[9, "NULL", "?"]' --x='{slow rate: [1]}'
     """
@@ -188,8 +162,6 @@ def options(settings):
 def flow(value):
     """A value as yaml on one line.
 
-    Example
-    -------
     >>> flow({"a: b": [1.0, None, "yes"]})
     '{"a: b": [1, null, "yes"]}'
     """

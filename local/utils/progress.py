@@ -24,26 +24,16 @@ N_LINES, PAUSE_S = 10, 1.0
 
 
 @contextlib.contextmanager
-def progress(total, title, unit, done=0, hidden=False):
+def progress(total: int, title: str, unit: str, done: int = 0, hidden: bool = False):
     """Shows how far a loop has come.
 
-    Arguments
-    ---------
-    total : int
-        How much there is to do.
-    title : str
-        What is done.
-    unit : str
-        Of what; "B" for bytes, which are told in kB, MB, …
-    done : int
-        What an earlier run has done of it.
-    hidden : bool
-        Whether nothing is to be shown, as in all processes of a run but the first.
+    total: How much there is to do.
+    title: What is done.
+    unit: Of what; "B" for bytes, which are told in kB, MB, …
+    done: What an earlier run has done of it.
+    hidden: Whether nothing is to be shown, as in all processes of a run but the first.
 
-    Yields
-    ------
-    callable
-        Takes how much was done since its last call, 1 unless given.
+    Yields callable: Takes how much was done since its last call, 1 unless given.
     """
     if hidden:
         yield lambda n=1: None

@@ -4,6 +4,7 @@ import contextlib
 import fcntl
 import logging
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 from local.utils.errors import UserError
@@ -21,33 +22,21 @@ WRITTEN_TO = (
 
 
 @contextlib.contextmanager
-def claimed(folder):
+def claimed(folder: Path):
     """Keep a folder for one run at a time.
 
     The claim is a lock of the operating system's: whatever ends the process ends it,
     SIGKILL included. Processes that decode recordings don't hold it, nor does it
     outlast the run that they belong to. What a killed run was writing is removed.
 
-    Arguments
-    ---------
-    folder : Path
-        Made if it is not there, and removed at the end if nothing was written to it.
+    folder: Made if it is not there, and removed at the end if nothing was written to
+        it.
 
-    Yields
-    ------
-    file object
-        A program that is started with its descriptor (`pass_fds`) keeps the claim
-        while it runs, even if what started it was killed.
+    Yields file object: A program that is started with its descriptor (`pass_fds`) keeps
+        the claim while it runs, even if what started it was killed.
+    Raises UserError: if another process has claimed it, or links in it lead out of it.
+    Raises OSError: if the folder can't be made or written to.
 
-    Raises
-    ------
-    UserError
-        If another process has claimed it, or links in it lead out of it.
-    OSError
-        If the folder can't be made or written to.
-
-    Example
-    -------
     >>> folder = getfixture("tmp_path") / "out"
     >>> with claimed(folder):
     ...     with claimed(folder):
@@ -87,18 +76,12 @@ def _locked(path):
             return
 
 
-def refuse_links(folder, names):
+def refuse_links(folder: Path, names: Iterable[str]):
     """Refuse links that lead out of a folder, where a run would write through them.
 
-    Arguments
-    ---------
-    folder : Path
-    names : iterable of str
-        Paths below it.
+    names: Paths below it.
 
-    Raises
-    ------
-    UserError
+    Raises UserError.
     """
     home = folder.resolve()
     links = [

@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Callable
 
 #: What stops a run.
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -32,13 +33,10 @@ SAID = (
 class Stopped(KeyboardInterrupt):
     """The run was asked to stop.
 
-    Arguments
-    ---------
-    number : int
-        The signal.
+    number: The signal.
     """
 
-    def __init__(self, number):
+    def __init__(self, number: int):
         self.number = number
         super().__init__(f"stopped by {signal.Signals(number).name}")
 
@@ -138,9 +136,7 @@ def worker_context():
     That is by fork on Linux up to Python 3.13, by a server that forks from 3.14 on, and
     by spawn elsewhere, unless `multiprocessing.set_start_method` says otherwise.
 
-    Returns
-    -------
-    multiprocessing.context.BaseContext
+    Returns multiprocessing.context.BaseContext
     """
     method = multiprocessing.get_start_method()
     if method == "forkserver":
@@ -148,22 +144,15 @@ def worker_context():
     return {"fork": _Fork, "spawn": _Spawn, "forkserver": _ForkServer}[method]()
 
 
-def asked():
-    """Whether this process was asked to stop, while that was deferred.
-
-    Returns
-    -------
-    bool
-    """
+def asked() -> bool:
+    """Whether this process was asked to stop, while that was deferred."""
     return _State.asked is not None
 
 
 def stop():
     """Stop here: this process, or another one of the same run, was asked to.
 
-    Raises
-    ------
-    Stopped
+    Raises Stopped.
     """
     raise Stopped(_State.asked or signal.SIGTERM)
 
@@ -174,10 +163,7 @@ def deferred():
 
     A second signal stops it at once.
 
-    Raises
-    ------
-    Stopped
-        At the end of the block, if the process was asked to.
+    Raises Stopped: At the end of the block, if the process was asked to.
     """
     _State.is_deferred = True
     try:
@@ -194,16 +180,12 @@ class Awaited:
     A process that decodes may hang, as on a network drive that is gone. Asked to stop
     while it waits for one, the run needn't wait any longer.
 
-    Arguments
-    ---------
-    loader : torch.utils.data.DataLoader
-    may_stop : callable
-        Tells whether a checkpoint may be saved before the next batch.
-    save : callable
-        Saves it.
+    loader: torch.utils.data.DataLoader
+    may_stop: Tells whether a checkpoint may be saved before the next batch.
+    save: Saves it.
     """
 
-    def __init__(self, loader, may_stop, save):
+    def __init__(self, loader, may_stop: Callable, save: Callable):
         self.loader, self.may_stop, self.save = loader, may_stop, save
 
     def __len__(self):

@@ -2,14 +2,13 @@
 
 import re
 import unicodedata
+from collections.abc import Iterable
 
 
 def composed(name):
     """A name in the Unicode form in which "é" is one character, for comparing.
 
-    Example
-    -------
-    >>> composed("e\u0301") == "\u00e9"
+    >>> composed("é") == "é"
     True
     """
     return unicodedata.normalize("NFC", name)
@@ -21,9 +20,7 @@ def alike(name):
     Case, spaces, Unicode form, characters that can't be seen; and what a spreadsheet
     makes of a number: ``007`` and ``7.0`` are ``7``.
 
-    Example
-    -------
-    >>> alike("S01") == alike("s1\u200b"), alike("007") == alike("7.0")
+    >>> alike("S01") == alike("s1​"), alike("007") == alike("7.0")
     (True, True)
     >>> alike("s1") == alike("s10")
     False
@@ -33,19 +30,9 @@ def alike(name):
     return re.sub(r"(?<!\d)0+(?=\d)", "", re.sub(r"(?<=\d)\.0+$", "", text))
 
 
-def among(names, others):
+def among(names: Iterable[str], others: Iterable[str]) -> set[str]:
     """Those of some names that are among others, in whatever spelling.
 
-    Arguments
-    ---------
-    names, others : iterable of str
-
-    Returns
-    -------
-    set of str
-
-    Example
-    -------
     >>> among(["s01", "s2"], ["S1", "s3"])
     {'s01'}
     """
@@ -53,20 +40,11 @@ def among(names, others):
     return {name for name in names if alike(name) in known}
 
 
-def first_spellings(names):
+def first_spellings(names: Iterable[str]) -> dict[str, str]:
     """The spelling in which each name was first seen.
 
-    Arguments
-    ---------
-    names : iterable of str
+    Returns: Every spelling → the first one of the same name.
 
-    Returns
-    -------
-    dict of str to str
-        Every spelling → the first one of the same name.
-
-    Example
-    -------
     >>> first_spellings(["s01", "S01", "s02"])
     {'s01': 's01', 'S01': 's01', 's02': 's02'}
     """

@@ -7,6 +7,7 @@ places. What a kill interrupts after that is finished by the next run.
 
 import contextlib
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 from local.utils.errors import UserError
@@ -20,30 +21,17 @@ MOVES = "moves.json"
 
 
 @contextlib.contextmanager
-def replaced_together(folder, names):
+def replaced_together(folder: str | Path, names: Sequence[str]):
     """Lends an empty folder whose files take the places of others at the end.
 
-    Arguments
-    ---------
-    folder : str or pathlib.Path
-        Made if it is not there.
-    names : sequence of str
-        Paths below it. Files that the block does not write are removed: they would be
-        an earlier run's. The last one vouches for the others: while they are moved it
-        is not there.
+    folder: Made if it is not there.
+    names: Paths below it. Files that the block does not write are removed: they would
+        be an earlier run's. The last one vouches for the others: while they are moved
+        it is not there.
 
-    Yields
-    ------
-    Path
-        The folder to write to.
+    Yields Path: The folder to write to.
+    Raises OSError: if something can't be written; then everything stays as it was.
 
-    Raises
-    ------
-    OSError
-        If something can't be written; then everything stays as it was.
-
-    Example
-    -------
     >>> folder = getfixture("tmp_path")
     >>> _ = (folder / "old.txt").write_text("of an earlier run")
     >>> with replaced_together(folder, ["old.txt", "new.txt"]) as staged:
@@ -67,14 +55,10 @@ def replaced_together(folder, names):
     finish(folder, names)
 
 
-def finish(folder, names):
+def finish(folder: str | Path, names: Sequence[str]):
     """Move files to their places that are complete, if a kill has left any.
 
-    Arguments
-    ---------
-    folder : str or pathlib.Path
-    names : sequence of str
-        Paths below it: no others are touched, whatever a folder from elsewhere says.
+    names: Paths below it: no others are touched, whatever a folder from elsewhere says.
     """
     complete = Path(folder) / COMPLETE
     if not (complete / MOVES).exists():

@@ -25,13 +25,8 @@ class _Output(io.FileIO):
             return len(data)
 
 
-def lead_nowhere(descriptor):
-    """Let a descriptor of this process, open or not, take anything and keep nothing.
-
-    Arguments
-    ---------
-    descriptor : int
-    """
+def lead_nowhere(descriptor: int):
+    """Let a descriptor of this process, open or not, take anything and keep nothing."""
     nowhere = os.open(os.devnull, os.O_RDWR)
     if nowhere != descriptor:
         os.dup2(nowhere, descriptor)
@@ -68,10 +63,7 @@ def secure():
 def flush():
     """Write what standard output has still to write.
 
-    Returns
-    -------
-    OSError or None
-        Why it can't be written; nothing is tried again then.
+    Returns OSError or None: Why it can't be written; nothing is tried again then.
     """
     try:
         sys.stdout.flush()

@@ -20,24 +20,13 @@ DELIMITERS = (",", ";", "\t")
 TOLD = re.compile(r'"?sep=([^\w\s"]|\t| )"?[^\S\n]*\n', re.IGNORECASE)
 
 
-def read_text(path):
+def read_text(path: Path) -> str:
     """Read a text file in UTF-8, or in UTF-16 if a byte order mark says so.
 
-    Arguments
-    ---------
-    path : Path
-
-    Returns
-    -------
-    str
-        Without the byte order mark; line ends as they are.
-
-    Raises
-    ------
-    FileNotFoundError
-        If it is not there: what that means is for the caller to say.
-    UserError
-        If it can't be read, is too large, in another encoding or no text.
+    Returns: Without the byte order mark; line ends as they are.
+    Raises FileNotFoundError: if it is not there: what that means is for the caller to
+        say.
+    Raises UserError: if it can't be read, is too large, in another encoding or no text.
     """
     path = Path(path)
     try:
@@ -70,30 +59,17 @@ def read_text(path):
     return text
 
 
-def read_cells(path, column):
+def read_cells(path: Path, column: str) -> list[list[str]]:
     """Read a CSV file: cells between commas, semicolons or tabs, "quoted" or not.
 
-    Arguments
-    ---------
-    path : Path
-    column : str
-        A column that the header must have: what makes it one stands between the cells.
+    column: A column that the header must have: what makes it one stands between the
+        cells.
 
-    Returns
-    -------
-    list of list of str
-        The header and the rows, each with as many cells as it has. Blank rows are
+    Returns: The header and the rows, each with as many cells as it has. Blank rows are
         left out, and spaces around a cell: "s01 " is no other subject than "s01".
+    Raises FileNotFoundError: if it is not there.
+    Raises UserError: as `read_text`, if it is empty, or if a quote is never closed.
 
-    Raises
-    ------
-    FileNotFoundError
-        If it is not there.
-    UserError
-        As `read_text`, if it is empty, or if a quote is never closed.
-
-    Example
-    -------
     >>> file = getfixture("tmp_path") / "train.csv"
     >>> _ = file.write_text('uid;note\\nr1; "1,5"\\nr2;"a\\nb;c"\\n')
     >>> read_cells(file, "uid")
@@ -102,15 +78,9 @@ def read_cells(path, column):
     return [cells for _, cells in read_rows(path, column)]
 
 
-def read_rows(path, column):
+def read_rows(path, column) -> list[tuple[int, list[str]]]:
     """As `read_cells`, each row with its number as a spreadsheet counts.
 
-    Returns
-    -------
-    list of (int, list of str)
-
-    Example
-    -------
     >>> file = getfixture("tmp_path") / "train.csv"
     >>> _ = file.write_text('sep=;\\nuid;note\\n\\nr1;1,5\\n')
     >>> read_rows(file, "uid")

@@ -30,41 +30,25 @@ def settle():
         os.environ.setdefault("OMP_NUM_THREADS", str(n_usable()))
 
 
-def n_cores():
-    """How many cores this process may run on.
-
-    Returns
-    -------
-    int
-    """
+def n_cores() -> int:
+    """How many cores this process may run on."""
     if hasattr(os, "sched_getaffinity"):  # not on macOS
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
-def n_usable():
-    """How many cores this process may run on and keep busy, whole ones.
-
-    Returns
-    -------
-    int
-    """
+def n_usable() -> int:
+    """How many cores this process may run on and keep busy, whole ones."""
     limit = cpu_limit() or n_cores()
     return max(1, min(n_cores(), int(limit)))
 
 
-def cpu_limit(own_cgroups=OWN_CGROUPS, cgroups=CGROUPS):
+def cpu_limit(own_cgroups: Path = OWN_CGROUPS, cgroups: Path = CGROUPS) -> float | None:
     """How many cores' time the control groups of this process let it have.
 
-    Arguments
-    ---------
-    own_cgroups, cgroups : Path
-        As the system has them.
+    own_cgroups, cgroups: As the system has them.
 
-    Returns
-    -------
-    float or None
-        The least that any of them says; None without a limit.
+    Returns: The least that any of them says; None without a limit.
     """
     try:
         lines = own_cgroups.read_text().splitlines()

@@ -4,6 +4,7 @@ import copy
 import functools
 import io
 import traceback
+from pathlib import Path
 
 import ruamel.yaml
 from hyperpyyaml import load_hyperpyyaml, resolve_references
@@ -19,31 +20,18 @@ MAX_YAML_BYTES = 1_000_000
 _resolved = {}
 
 
-def plain_values(hparams_file, overrides=None):
+def plain_values(hparams_file: Path, overrides: dict | None = None) -> dict:
     """Values of a hyperpyyaml file, references resolved and nothing constructed.
 
     Preparation runs on these, before any model exists: what it finds (label names,
     class weights) then becomes part of the yaml that is loaded for good.
 
-    Arguments
-    ---------
-    hparams_file : Path
-    overrides : dict, optional
-        Values that replace those of top-level keys.
+    overrides: Values that replace those of top-level keys.
 
-    Returns
-    -------
-    dict
-        Plain values; objects (``!new:`` and the like) are the dicts, lists or
+    Returns: Plain values; objects (``!new:`` and the like) are the dicts, lists or
         strings of their arguments.
+    Raises UserError: for a placeholder without a value or a reference to no key.
 
-    Raises
-    ------
-    UserError
-        For a placeholder without a value or a reference to no key.
-
-    Example
-    -------
     >>> file = getfixture("tmp_path") / "a.yaml"
     >>> _ = file.write_text("a: 1\\nb: !ref <a> + 1\\nc: !new:torch.nn.ReLU\\n")
     >>> plain_values(file, {"a": 2})
@@ -52,25 +40,14 @@ def plain_values(hparams_file, overrides=None):
     return copy.deepcopy(_parsed(resolved_yaml(hparams_file, overrides)))
 
 
-def saved_values(path):
+def saved_values(path: Path) -> dict:
     """Values of a hyperparams.yaml that training saved; nothing is run or included.
 
     Its references are resolved, so they are not looked at: resolving can run what a
     file from elsewhere names.
 
-    Arguments
-    ---------
-    path : Path
-
-    Returns
-    -------
-    dict
-        As `plain_values` gives them.
-
-    Raises
-    ------
-    UserError
-        If it is no such file.
+    Returns: As `plain_values` gives them.
+    Raises UserError: if it is no such file.
     """
     try:
         if file_size(path) > MAX_YAML_BYTES:
@@ -115,24 +92,12 @@ def _untagged(constructor, _suffix, node):
 _PlainConstructor.add_multi_constructor("", _untagged)
 
 
-def parse_value(text):
+def parse_value(text: str):
     """A value as it would stand in a yaml (1.2: ``1e-4`` is a number).
 
-    Arguments
-    ---------
-    text : str
+    Returns number, bool, None, str, list or dict
+    Raises YAMLError: if the text is not yaml.
 
-    Returns
-    -------
-    number, bool, None, str, list or dict
-
-    Raises
-    ------
-    ruamel.yaml.YAMLError
-        If the text is not yaml.
-
-    Example
-    -------
     >>> parse_value("1e-4"), parse_value("[sex,age]"), parse_value("null")
     (0.0001, ['sex', 'age'], None)
     """
@@ -142,8 +107,6 @@ def parse_value(text):
 def parse_paths(text):
     """A path as it is, or a list of them as it would stand in a yaml.
 
-    Example
-    -------
     >>> parse_paths("2024.csv"), parse_paths("[a.csv, 2024, 'b, c.csv']")
     ('2024.csv', ['a.csv', '2024', 'b, c.csv'])
     """
@@ -152,22 +115,10 @@ def parse_paths(text):
     return ruamel.yaml.YAML(typ="base", pure=True).load(text)  # numbers stay text
 
 
-def resolved_yaml(hparams_file, overrides=None):
+def resolved_yaml(hparams_file: Path, overrides: dict | None = None) -> str:
     """Text of a hyperpyyaml file with overrides put in and references resolved.
 
-    Arguments
-    ---------
-    hparams_file : Path
-    overrides : dict, optional
-
-    Returns
-    -------
-    str
-
-    Raises
-    ------
-    UserError
-        For a placeholder without a value or a reference to no key.
+    Raises UserError: for a placeholder without a value or a reference to no key.
     """
     text = read_text(hparams_file)
     key = str(hparams_file), text, repr(overrides)
@@ -182,23 +133,11 @@ def resolved_yaml(hparams_file, overrides=None):
     return _resolved[key]
 
 
-def load_hparams(hparams_file, overrides=None):
+def load_hparams(hparams_file: Path, overrides: dict | None = None) -> dict:
     """Construct everything that a hyperpyyaml file declares.
 
-    Arguments
-    ---------
-    hparams_file : Path
-    overrides : dict, optional
-
-    Returns
-    -------
-    dict
-        Key → value or object.
-
-    Raises
-    ------
-    UserError
-        For a name that can't be found or a value that its class refuses.
+    Returns: Key → value or object.
+    Raises UserError: for a name that can't be found or a value that its class refuses.
     """
     text = resolved_yaml(hparams_file, overrides)
     try:

@@ -12,32 +12,23 @@ from local.utils.spelling import alike
 class Person:
     """Whose consent is withdrawn, and what their recordings are called.
 
-    Attributes
-    ----------
-    subjects : set of str
-        As they are spelt; `learn` adds other spellings, as of `excluded_subjects.txt`.
-    pseudonyms : pseudonyms.Pseudonyms or None
-        By which results may name them.
-    uids, recordings : set of str
-        Their recordings, and the folders of these below a data folder.
+    subjects: As they are spelt; `learn` adds other spellings, as of
+        `excluded_subjects.txt`.
+    pseudonyms: By which results may name them.
+    uids, recordings: Their recordings, and the folders of these below a data folder.
     """
 
-    subjects: set
+    subjects: set[str]
     pseudonyms: Pseudonyms | None = None
-    uids: set = dataclasses.field(default_factory=set)
-    recordings: set = dataclasses.field(default_factory=set)
+    uids: set[str] = dataclasses.field(default_factory=set)
+    recordings: set[str] = dataclasses.field(default_factory=set)
 
-    def has(self, table):
+    def has(self, table: pd.DataFrame) -> pd.Series:
         """Which rows of a table are theirs.
 
-        Arguments
-        ---------
-        table : pandas.DataFrame
-            With `subject`, or `uid` or `ID`; the subject decides where there is one.
+        table: With `subject`, or `uid` or `ID`; the subject decides where there is one.
 
-        Returns
-        -------
-        pandas.Series of bool
+        Returns: of bool
         """
         column = uid_column(table.columns)
         theirs = pd.Series(False, index=table.index)

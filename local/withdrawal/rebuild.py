@@ -33,11 +33,12 @@ from local.evaluation.operating_points import read_operating_points, without_own
 from local.evaluation.scoring import scored_rows
 from local.report.writing import OUTPUTS, write_results
 from local.storage.inputs import Storage
-from local.training.experiment import MANIFESTS, open_experiment
+from local.training.experiment import MANIFESTS, Experiment, open_experiment
 from local.utils.errors import BadRecording, RunError, UserError
 from local.utils.files import read_json
 from local.utils.staging import finish
 from local.utils.yaml_files import saved_values
+from local.withdrawal.data_subject import Person
 
 #: How a rebuilding ends.
 WHOLE = "rebuilt"
@@ -54,17 +55,8 @@ INCOMPLETE = (REMOVED, IN_PART)
 FAILURES = (UserError, RunError, BadRecording, OSError)
 
 
-def opened(folder):
-    """The experiment in a folder; None if it can't be opened, of which a line is told.
-
-    Arguments
-    ---------
-    folder : Path
-
-    Returns
-    -------
-    Experiment or None
-    """
+def opened(folder: Path) -> Experiment | None:
+    """The experiment in a folder; None, and a line on why, if it can't be opened."""
     try:
         run_opts = RunOptions.from_dictionary({"device": "cpu"})
         return open_experiment({"experiment_folder": folder}, run_opts)
@@ -73,21 +65,13 @@ def opened(folder):
         return None
 
 
-def rebuild(folder, experiment, person):
+def rebuild(folder: Path, experiment: Experiment | None, person: Person) -> str:
     """Evaluate the predictions of a folder again, without a person's recordings.
 
-    Arguments
-    ---------
-    folder : Path
-        With a predictions.csv, and whatever evaluation wrote beside it.
-    experiment : Experiment or None
-        Whose network made the predictions; None where that can't be opened.
-    person : person.Person
+    folder: With a predictions.csv, and whatever evaluation wrote beside it.
+    experiment: Whose network made the predictions; None where that can't be opened.
 
-    Returns
-    -------
-    str
-        One of `WHOLE`, `WITHOUT_AUDIO`, `PREDICTIONS_ONLY`, `EMPTY`, `REMOVED` and
+    Returns: One of `WHOLE`, `WITHOUT_AUDIO`, `PREDICTIONS_ONLY`, `EMPTY`, `REMOVED` and
         `IN_PART`.
     """
     old = _Old.read(folder, person)

@@ -14,6 +14,7 @@ from local.training.experiment import MANIFESTS
 from local.utils.files import remove_unfinished, write_json
 from local.utils.staging import BEGUN, COMPLETE, finish
 from local.utils.yaml_files import saved_values
+from local.withdrawal.data_subject import Person
 from local.withdrawal.rebuild import opened, rebuild
 from local.withdrawal.withdraw import (
     RESULTS,
@@ -42,14 +43,9 @@ class Trained:
 
 
 class ResultFolder:
-    """A folder of results: an experiment, a cross-validation, or an evaluation.
+    """A folder of results: an experiment, a cross-validation, or an evaluation."""
 
-    Arguments
-    ---------
-    folder : Path
-    """
-
-    def __init__(self, folder):
+    def __init__(self, folder: Path):
         self.folder = folder
         files = sorted(folder.rglob("hyperparams.yaml"))
         self.experiments = [file.parent for file in files]
@@ -117,18 +113,10 @@ class ResultFolder:
             )
         return [sorted(of, key=lambda run: run.fold) for _, of in sorted(found.items())]
 
-    def clean(self, person, dry_run):
+    def clean(self, person: Person, dry_run: bool) -> dict[str, int | str]:
         """Remove a person, memory last.
 
-        Arguments
-        ---------
-        person : Person
-        dry_run : bool
-
-        Returns
-        -------
-        dict of str to (int or str)
-            By file the number of rows, by evaluation how it was rebuilt.
+        Returns: By file the number of rows, by evaluation how it was rebuilt.
         """
         done, held = {}, self.holds(person)
         experiments = {None: None}

@@ -18,24 +18,13 @@ from local.withdrawal.result_folders import Trained
 MARK = ".withdrawing"
 
 
-def stopped(folders, subjects):
+def stopped(folders: list[Path], subjects: set[str]) -> list[Trained] | None:
     """What a withdrawal of just these subjects had found before it was stopped.
 
-    Arguments
-    ---------
-    folders : list of Path
-        Experiments.
-    subjects : set of str
+    folders: Experiments.
 
-    Returns
-    -------
-    list of result_folders.Trained or None
-        None where no such withdrawal was stopped.
-
-    Raises
-    ------
-    UserError
-        If a mark is damaged.
+    Returns: None where no such withdrawal was stopped.
+    Raises UserError: if a mark is damaged.
     """
     marks = [_read(folder / MARK) for folder in folders if (folder / MARK).exists()]
     ours = [mark for mark in marks if mark["subjects"] == _digest(subjects)]
@@ -45,15 +34,8 @@ def stopped(folders, subjects):
 
 
 @contextlib.contextmanager
-def under_way(folders, subjects, trained):
-    """Mark experiments until all is done; what ends it before leaves the marks.
-
-    Arguments
-    ---------
-    folders : list of Path
-    subjects : set of str
-    trained : list of result_folders.Trained
-    """
+def under_way(folders: list[Path], subjects: set[str], trained: list[Trained]):
+    """Mark experiments until all is done; what ends it before leaves the marks."""
     found = [[str(one.checkpoint), one.how] for one in trained]
     for folder in folders:
         write_json(folder / MARK, {"subjects": _digest(subjects), "trained": found})

@@ -8,6 +8,7 @@ withdrawal that was killed can be run again, and knows whom to look for.
 import json
 import re
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 
 import pandas as pd
@@ -26,7 +27,7 @@ from local.training.cross_validation import RECORD
 from local.utils import files
 from local.utils.errors import UserError
 from local.utils.files import atomic_write, is_hidden
-from local.withdrawal.data_subject import uid_column
+from local.withdrawal.data_subject import Person, uid_column
 
 #: What an evaluation leaves in its folder.
 RESULTS = ("predictions.csv", "failed.csv")
@@ -38,19 +39,12 @@ SHORTEST_NAME = 3
 # Finding them
 
 
-def check_folders(folders, embeddings, caches):
+def check_folders(folders: list[Path], embeddings: list[Path], caches: list[Path]):
     """Refuse what is not what it is given as, all at once.
 
-    Arguments
-    ---------
-    folders : list of Path
-        Experiments, cross-validations, or folders that evaluate.py wrote.
-    embeddings : list of Path
-    caches : list of Path
+    folders: Experiments, cross-validations, or folders that evaluate.py wrote.
 
-    Raises
-    ------
-    UserError
+    Raises UserError.
     """
     marks = ("hyperparams.yaml", RECORD, *RESULTS)
     problems = [
@@ -76,11 +70,8 @@ def check_folders(folders, embeddings, caches):
 def tables_of(folder):
     """All CSV files below a folder that name recordings or subjects.
 
-    Yields
-    ------
-    Path
-    pandas.DataFrame
-        Every cell text.
+    Yields Path
+    Yields pandas.DataFrame: Every cell text.
     """
     for file in sorted(folder.rglob("*.csv")):
         try:
@@ -91,37 +82,18 @@ def tables_of(folder):
             yield file, table
 
 
-def learn_corpus(person, folder, storage):
+def learn_corpus(person: Person, folder: str, storage: Storage) -> int:
     """Learn from the CSVs of a corpus; how many recordings are theirs.
 
-    Arguments
-    ---------
-    person : Person
-    folder : str
-        The corpus, here or in a bucket.
-    storage : storage.Storage
-
-    Returns
-    -------
-    int
+    folder: The corpus, here or in a bucket.
     """
     local = storage.folder(joined(folder, "splits"), corpus.is_csv)
     tables = (table for _, table in corpus.csv_tables(local))
     return sum(person.learn(table) for table in tables if table is not None)
 
 
-def learn_experiment(person, folder):
-    """Learn from all that an experiment keeps; how many rows are theirs.
-
-    Arguments
-    ---------
-    person : Person
-    folder : Path
-
-    Returns
-    -------
-    int
-    """
+def learn_experiment(person: Person, folder: Path) -> int:
+    """Learn from all that an experiment keeps; how many rows are theirs."""
     found = sum(person.learn(table) for _, table in tables_of(folder))
     for record in folder.rglob("preparation.json"):
         failed = read_json(record).get("failed", [])
@@ -130,22 +102,19 @@ def learn_experiment(person, folder):
     return found
 
 
-def check_readable(person, folders, embeddings, corpus_folder=None):
+def check_readable(
+    person: Person,
+    folders: list[Path],
+    embeddings: list[Path],
+    corpus_folder: str | None = None,
+):
     """Refuse results whose pseudonyms can't be tied to anybody.
 
     What ties them is removed in the end: a wrong key would be found out too late.
 
-    Arguments
-    ---------
-    person : Person
-    folders : list of Path
-    embeddings : list of Path
-    corpus_folder : str, optional
-        A corpus, if it is on disk its CSVs tell names as well.
+    corpus_folder: A corpus, if it is on disk its CSVs tell names as well.
 
-    Raises
-    ------
-    UserError
+    Raises UserError.
     """
     shown = _shown_names(folders, embeddings)
     hidden = {file: names for file, names in shown.items() if are_pseudonyms(names)}
@@ -208,20 +177,12 @@ def read_cells(path):
 # Files without them
 
 
-def exclude(folder, subjects, dry_run):
+def exclude(folder: str, subjects: set[str], dry_run: bool) -> list[str]:
     """Add subjects to a corpus's list of those that are never read.
 
-    Arguments
-    ---------
-    folder : str
-        A corpus on disk.
-    subjects : set of str
-    dry_run : bool
+    folder: A corpus on disk.
 
-    Returns
-    -------
-    list of str
-        Those that were not in it.
+    Returns: Those that were not in it.
     """
     path = Path(folder) / corpus.EXCLUDED
     new = sorted(subjects - corpus.excluded_subjects(path))
@@ -290,19 +251,10 @@ def _parts_of(file):
     return file.with_name(f"{file.name}.parts")
 
 
-def clean_embeddings(file, person, dry_run):
+def clean_embeddings(file: Path, person: Person, dry_run: bool) -> dict[str, int]:
     """Remove a person from an embeddings file and all that lies beside it.
 
-    Arguments
-    ---------
-    file : Path
-    person : Person
-    dry_run : bool
-
-    Returns
-    -------
-    dict of str to int
-        Rows that were removed, by file.
+    Returns: Rows that were removed, by file.
     """
     if not dry_run:  # what a kill has left
         files.remove_unfinished(_parts_of(file))
@@ -348,23 +300,15 @@ def clean_decoded_cache(folder, person, dry_run):
     return len(kept)
 
 
-def clean_audio_cache(folder, person, data_folders, dry_run):
+def clean_audio_cache(
+    folder: Path, person: Person, data_folders: Iterable[str], dry_run: bool
+) -> int:
     """Forget the copies of a person's recordings; of how many there were any.
 
     Copies of CSVs and experiments, which may name them, are all removed: what is
     needed is fetched again.
 
-    Arguments
-    ---------
-    folder : Path
-    person : Person
-    data_folders : iterable of str
-        Those in buckets.
-    dry_run : bool
-
-    Returns
-    -------
-    int
+    data_folders: Those in buckets.
     """
     cache = Cache(folder)
     places = [

@@ -11,6 +11,7 @@ import argparse
 import re
 import shutil
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import soundfile
@@ -65,25 +66,14 @@ def main(arguments=None):
     return 0
 
 
-def read_source(source):
+def read_source(source: Path) -> tuple[list[dict], dict]:
     """Finds the recordings, and says which files are none.
 
-    Arguments
-    ---------
-    source : Path
-        The dataset's repository, or its folder `recordings`.
+    source: The dataset's repository, or its folder `recordings`.
 
-    Returns
-    -------
-    rows : list of dict
-        One row of a split's CSV per recording.
-    audio_files : dict
-        uid -> Path
-
-    Raises
-    ------
-    UserError
-        If there are none.
+    Returns rows: One row of a split's CSV per recording.
+    Returns audio_files: uid -> Path
+    Raises UserError: if there are none.
     """
     folder = source / "recordings" if (source / "recordings").is_dir() else source
     if not folder.is_dir():
@@ -113,25 +103,16 @@ def read_source(source):
     return rows, {path.stem: path for _, path in found}
 
 
-def split_by_speaker(rows, test_subjects, val_subjects=()):
+def split_by_speaker(
+    rows: list[dict], test_subjects: Sequence[str], val_subjects: Sequence[str] = ()
+) -> dict:
     """Puts each speaker's recordings into one split.
 
-    Arguments
-    ---------
-    rows : list of dict
-        From `read_source`.
-    test_subjects, val_subjects : sequence of str
-        Speakers; all others are for training.
+    rows: From `read_source`.
+    test_subjects, val_subjects: Speakers; all others are for training.
 
-    Returns
-    -------
-    splits : dict
-        "train", "test" and, with `val_subjects`, "val" -> rows.
-
-    Raises
-    ------
-    UserError
-        If a speaker is unknown or in two splits, or a split is empty.
+    Returns splits: "train", "test" and, with `val_subjects`, "val" -> rows.
+    Raises UserError: if a speaker is unknown or in two splits, or a split is empty.
     """
     speakers = sorted({row["subject"] for row in rows})
     found = f"the source has {', '.join(speakers)}"
@@ -159,17 +140,12 @@ def split_by_speaker(rows, test_subjects, val_subjects=()):
     return splits
 
 
-def write_corpus(folder, splits, audio_files):
+def write_corpus(folder: Path, splits: dict, audio_files: dict):
     """Writes audio, metadata, splits and labels.
 
-    Arguments
-    ---------
-    folder : Path
-        The corpus folder, empty.
-    splits : dict
-        From `split_by_speaker`.
-    audio_files : dict
-        uid -> Path
+    folder: The corpus folder, empty.
+    splits: From `split_by_speaker`.
+    audio_files: uid -> Path
     """
     problems = []
     for uid, path in audio_files.items():

@@ -157,13 +157,10 @@ def run_folder(folder, name, seed):
     return folder / name.replace(", ", "_").replace(" ", "_") / str(seed)
 
 
-def results(folder, name, seeds):
+def results(folder, name, seeds) -> dict[int, dict[str, float]]:
     """AUROC of the test split, of the seeds that are there.
 
-    Returns
-    -------
-    dict of int to dict of str to float
-        Seed → label, or "macro" → AUROC, NaN where there is none.
+    Returns: Seed → label, or "macro" → AUROC, NaN where there is none.
     """
     found = {}
     for seed in seeds:
@@ -179,17 +176,10 @@ def results(folder, name, seeds):
     return found
 
 
-def format_table(table):
+def format_table(table: dict[str, dict]) -> str:
     """A Markdown table: mean over seeds, standard deviation, difference from none.
 
-    Arguments
-    ---------
-    table : dict of str to dict
-        Name of the run → what `results` gives.
-
-    Returns
-    -------
-    str
+    table: Name of the run → what `results` gives.
     """
     table = {name: by_seed for name, by_seed in table.items() if by_seed}
     if not table:

@@ -4,6 +4,7 @@ Nothing here is told the labels: a channel is drawn first and applied last.
 """
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import av
 import numpy as np
@@ -51,20 +52,12 @@ CODECS = {
 class Channel:
     """How one recording is made.
 
-    Arguments
-    ---------
-    encoding : str
-        WAV, FLAC, MP3 or M4A.
-    sample_rate_hz, n_channels : int
-        Of the file.
-    subtype : str
-        libsndfile's sample format of WAV and FLAC.
-    snr_db, level_db : float
-        Speech over noise, and speech under full scale.
-    noise_slope : float
-        Of ``NOISE_SLOPES``.
-    balance_db : float
-        How much louder the second channel is.
+    encoding (str): WAV, FLAC, MP3 or M4A.
+    sample_rate_hz, n_channels (int): Of the file.
+    subtype (str): libsndfile's sample format of WAV and FLAC.
+    snr_db, level_db (float): Speech over noise, and speech under full scale.
+    noise_slope (float): Of ``NOISE_SLOPES``.
+    balance_db (float): How much louder the second channel is.
     """
 
     encoding: str
@@ -87,19 +80,11 @@ def draw_device(rng):
     return str(rng.choice(list(DEVICE_SHARES), p=list(DEVICE_SHARES.values())))
 
 
-def draw_channel(site, device, rng):
+def draw_channel(site: str, device: str, rng: np.random.Generator) -> Channel:
     """Draw how a device makes one recording.
 
-    Arguments
-    ---------
-    site, device : str
-        Keys of ``SITE_NOISE_DB`` and ``DEVICES``.
-    rng : numpy.random.Generator
-        Where the draws come from.
-
-    Returns
-    -------
-    Channel
+    site, device: Keys of ``SITE_NOISE_DB`` and ``DEVICES``.
+    rng: Where the draws come from.
     """
     encodings, rates, counts = DEVICES[device]
     encoding = str(rng.choice(encodings))
@@ -116,20 +101,13 @@ def draw_channel(site, device, rng):
     )
 
 
-def tie_noise(channel, severity):
+def tie_noise(channel: Channel, severity: float) -> Channel:
     """Tie the noise floor to a severity: affected speech is noisy, other clean.
 
-    Arguments
-    ---------
-    channel : Channel
-        As drawn.
-    severity : float
-        From 0 to 4; from 2 on the recording gets the noisy part of the range.
+    channel: As drawn.
+    severity: From 0 to 4; from 2 on the recording gets the noisy part of the range.
 
-    Returns
-    -------
-    Channel
-        With another ``snr_db``, all else the same.
+    Returns: With another ``snr_db``, all else the same.
     """
     low, high = SNR_RANGE_DB
     width = 0.3 * (high - low)
@@ -138,22 +116,16 @@ def tie_noise(channel, severity):
     return replace(channel, snr_db=base + place * width)
 
 
-def apply_channel(samples, channel, rng):
+def apply_channel(
+    samples: np.ndarray, channel: Channel, rng: np.random.Generator
+) -> np.ndarray:
     """Send clean speech through a room and a device.
 
-    Arguments
-    ---------
-    samples : np.ndarray
-        Mono, [time], at the synthesiser's rate.
-    channel : Channel
-        What happens.
-    rng : numpy.random.Generator
-        Where the noise comes from.
+    samples: Mono, [time], at the synthesiser's rate.
+    channel: What happens.
+    rng: Where the noise comes from.
 
-    Returns
-    -------
-    np.ndarray
-        [time, channel] at the channel's rate, within ±1.
+    Returns: [time, channel] at the channel's rate, within ±1.
     """
     rate = channel.sample_rate_hz
     factor = np.gcd(rate, SAMPLE_RATE)
@@ -189,17 +161,12 @@ def _noise(n_samples, slope, rng):
     return noise / np.sqrt(np.mean(noise**2))
 
 
-def write_audio(path, recording, channel):
+def write_audio(path: Path, recording: np.ndarray, channel: Channel):
     """Encode a recording.
 
-    Arguments
-    ---------
-    path : pathlib.Path
-        File to write; its suffix is the encoding in lower case.
-    recording : np.ndarray
-        [time, channel], within ±1.
-    channel : Channel
-        Encoding, rate and sample format.
+    path: File to write; its suffix is the encoding in lower case.
+    recording: [time, channel], within ±1.
+    channel: Encoding, rate and sample format.
     """
     if channel.encoding in CODECS:
         _write_lossy(path, recording, channel)

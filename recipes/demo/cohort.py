@@ -58,19 +58,13 @@ SESSION_SD, RECORDING_SD = 0.3, 0.45
 class Subject:
     """One simulated speaker.
 
-    Arguments
-    ---------
-    name, split, sex : str
-        Identity, the split all recordings go to, and the voice's sex.
-    age : int
-        Years; without any effect on the speech.
-    voice, accent : str
-        eSpeak's voice variant and language.
-    pitch, pitch_range, formant_shift : float
-        Factors on what the voice does by itself.
-    tendency : dict
-        Mean severity of each label but the two rates, and ``rate``: below 0 for
-        slow, above 0 for rapid.
+    name, split, sex (str): Identity, the split all recordings go to, and the voice's
+        sex.
+    age (int): Years; without any effect on the speech.
+    voice, accent (str): eSpeak's voice variant and language.
+    pitch, pitch_range, formant_shift (float): Factors on what the voice does by itself.
+    tendency (dict): Mean severity of each label but the two rates, and ``rate``: below
+        0 for slow, above 0 for rapid.
     """
 
     name: str
@@ -85,23 +79,14 @@ class Subject:
     tendency: dict = field(repr=False)
 
 
-def draw_cohort(n_subjects, rng):
+def draw_cohort(n_subjects: int, rng: np.random.Generator) -> list[Subject]:
     """Draw the subjects of all splits.
 
-    Arguments
-    ---------
-    n_subjects : int
-        How many in all, at least 6.
-    rng : numpy.random.Generator
-        Where the draws come from.
+    n_subjects: How many in all, at least 6.
+    rng: Where the draws come from.
 
-    Returns
-    -------
-    list of Subject
-        Grouped by split: train, val, test.
+    Returns: Grouped by split: train, val, test.
 
-    Example
-    -------
     >>> subjects = draw_cohort(12, np.random.default_rng(0))
     >>> [subject.split for subject in subjects].count("test")
     3
@@ -154,22 +139,16 @@ def _draw_tendencies(n_subjects, rng):
     return tendencies
 
 
-def draw_severities(subject, n_recordings, n_sessions, rng):
+def draw_severities(
+    subject: Subject, n_recordings: int, n_sessions: int, rng: np.random.Generator
+) -> list[dict]:
     """Draw how severe each label is in each of a subject's recordings.
 
-    Arguments
-    ---------
-    subject : Subject
-        Whose tendencies the severities scatter around.
-    n_recordings, n_sessions : int
-        Recordings are divided over the sessions in order.
-    rng : numpy.random.Generator
-        Where the draws come from.
+    subject: Whose tendencies the severities scatter around.
+    n_recordings, n_sessions: Recordings are divided over the sessions in order.
+    rng: Where the draws come from.
 
-    Returns
-    -------
-    list of dict
-        For each recording, label -> severity from 0 to 4.
+    Returns: For each recording, label -> severity from 0 to 4.
     """
     traits = list(subject.tendency)
     session_shift = rng.normal(0, SESSION_SD, (n_sessions, len(traits)))

@@ -5,6 +5,7 @@ unchanged (to rounding), so the processing itself leaves no trace to learn from.
 The rate is eSpeak's own (`recipes.demo.synthesis.words_per_minute`).
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -31,7 +32,9 @@ def _rms(samples):
 # --- strained: the source -------------------------------------------------------
 
 
-def press_voice(samples, pulses, severity, rng):
+def press_voice(
+    samples: np.ndarray, pulses: np.ndarray, severity: float, rng: np.random.Generator
+) -> np.ndarray:
     """Make the voice pressed and creaky.
 
     The signal is cut at the glottal pulses into overlapping periods, which are put
@@ -40,21 +43,12 @@ def press_voice(samples, pulses, severity, rng):
     frequencies (flatter tilt). That is a texture in time; a constant change of
     spectrum would vanish when a network subtracts the recording's mean.
 
-    Arguments
-    ---------
-    samples : np.ndarray
-        Mono, [time], at ``SAMPLE_RATE``.
-    pulses : np.ndarray
-        Sample numbers of the glottal pulses.
-    severity : float
-        From 0 to 4.
-    rng : numpy.random.Generator
-        Where the episodes and irregularities come from.
+    samples: Mono, [time], at ``SAMPLE_RATE``.
+    pulses: Sample numbers of the glottal pulses.
+    severity: From 0 to 4.
+    rng: Where the episodes and irregularities come from.
 
-    Returns
-    -------
-    np.ndarray
-        As long as the input.
+    Returns: As long as the input.
     """
     amount = severity / MAX_SEVERITY
     gains, shifts = _irregular_pulses(pulses, amount, rng)
@@ -111,23 +105,16 @@ def _irregular_pulses(pulses, amount, rng):
 # --- distortions: the articulation ----------------------------------------------
 
 
-def distort(utterance, severity, rng):
+def distort(utterance, severity: float, rng: np.random.Generator):
     """Articulate imprecisely, all the time: lower sibilants, stops that do not
     close, vowels close to the middle one.
 
-    Arguments
-    ---------
-    utterance : Utterance
-        Speech with its phonemes.
-    severity : float
-        From 0 to 4.
-    rng : numpy.random.Generator
-        Where the friction comes from.
+    utterance (Utterance): Speech with its phonemes.
+    severity: From 0 to 4.
+    rng: Where the friction comes from.
 
-    Returns
-    -------
-    Utterance
-        With the same timing. Outside sibilants, stops and vowels nothing changes.
+    Returns Utterance: With the same timing. Outside sibilants, stops and vowels nothing
+        changes.
     """
     amount = severity / MAX_SEVERITY
     samples = centralise_vowels(utterance, 0.9 * amount)
@@ -149,20 +136,13 @@ def distort(utterance, severity, rng):
     return replace(utterance, samples=samples)
 
 
-def lower_friction(noise, factor):
+def lower_friction(noise: np.ndarray, factor: float) -> np.ndarray:
     """Lower the spectrum of a stretch of friction by playing its middle slower.
 
-    Arguments
-    ---------
-    noise : np.ndarray
-        [time].
-    factor : float
-        On all frequencies; 1 changes nothing.
+    noise: [time].
+    factor: On all frequencies; 1 changes nothing.
 
-    Returns
-    -------
-    np.ndarray
-        As long and as loud as the input.
+    Returns: As long and as loud as the input.
     """
     n = len(noise)
     if n < 32:
@@ -174,27 +154,20 @@ def lower_friction(noise, factor):
     return fade * slower + (1 - fade) * noise
 
 
-def centralise_vowels(utterance, amount, order=20, frame_s=0.03):
+def centralise_vowels(
+    utterance, amount: float, order: int = 20, frame_s: float = 0.03
+) -> np.ndarray:
     """Draw the formants of all vowels towards the speaker's mean ones.
 
     Frames are filtered by their own inverse predictor and by one whose line
     spectral frequencies lie nearer to the mean of all vowels.
 
-    Arguments
-    ---------
-    utterance : Utterance
-        Speech with its phonemes.
-    amount : float
-        From 0 (unchanged) to 1 (all vowels alike).
-    order : int
-        Of the linear prediction, even.
-    frame_s : float
-        Length of a frame in seconds; frames overlap by half.
+    utterance (Utterance): Speech with its phonemes.
+    amount: From 0 (unchanged) to 1 (all vowels alike).
+    order: Of the linear prediction, even.
+    frame_s: Length of a frame in seconds; frames overlap by half.
 
-    Returns
-    -------
-    np.ndarray
-        Samples, as many as the utterance has.
+    Returns: Samples, as many as the utterance has.
     """
     length = 2 * (_seconds(frame_s) // 2)
     hop, tail = length // 2, _seconds(0.02)
@@ -273,25 +246,16 @@ def _from_lines(lines):
 # --- irregular articulatory breakdowns: the timing -------------------------------
 
 
-def break_down(utterance, severity, rng):
+def break_down(utterance, severity: float, rng: np.random.Generator):
     """Let the articulation break down now and then: 1 to 4 short random spans are
     stretched or squeezed and blurred, the rest is left alone.
 
-    Arguments
-    ---------
-    utterance : Utterance
-        Speech with its phonemes, pauses included.
-    severity : float
-        From 0 to 4: how many spans, and how much happens in each.
-    rng : numpy.random.Generator
-        Where the spans lie and which way each goes.
+    utterance (Utterance): Speech with its phonemes, pauses included.
+    severity: From 0 to 4: how many spans, and how much happens in each.
+    rng: Where the spans lie and which way each goes.
 
-    Returns
-    -------
-    samples : np.ndarray
-        Longer or shorter than the input by what the spans gained or lost.
-    spans : list of (start_s, end_s)
-        Where in the input; empty at low severity.
+    Returns samples: Longer or shorter than the input by what the spans gained or lost.
+    Returns spans: list of (start_s, end_s): Where in the input; empty at low severity.
     """
     # A breakdown is heard or it is not: severity is more in how many than in how deep.
     n_spans = min(4, int(severity + 0.15))
@@ -333,22 +297,17 @@ def _draw_spans(phonemes, n_spans, rng):
     return sorted(spans)
 
 
-def stretch(samples, factor, frame_s=0.03, search_s=0.006):
+def stretch(
+    samples: np.ndarray, factor: float, frame_s: float = 0.03, search_s: float = 0.006
+) -> np.ndarray:
     """Change the duration and keep the pitch (waveform-similarity overlap-add).
 
-    Arguments
-    ---------
-    samples : np.ndarray
-        [time].
-    factor : float
-        On the duration; above 1 is longer.
-    frame_s, search_s : float
-        Length of a frame, and how far it may move to fit the last one, in seconds.
+    samples: [time].
+    factor: On the duration; above 1 is longer.
+    frame_s, search_s: Length of a frame, and how far it may move to fit the last one,
+        in seconds.
 
-    Returns
-    -------
-    np.ndarray
-        About ``factor`` times as long.
+    Returns: About ``factor`` times as long.
     """
     length = 2 * (_seconds(frame_s) // 2)
     hop, search = length // 2, _seconds(search_s)
@@ -369,21 +328,14 @@ def stretch(samples, factor, frame_s=0.03, search_s=0.006):
     return out[hop : hop + n_out]
 
 
-def blur(samples, amount):
+def blur(samples: np.ndarray, amount: float) -> np.ndarray:
     """Smear the spectrum over time and frequency and weaken it, as when the
     articulators miss their targets.
 
-    Arguments
-    ---------
-    samples : np.ndarray
-        [time].
-    amount : float
-        From 0 (unchanged) to 1.
+    samples: [time].
+    amount: From 0 (unchanged) to 1.
 
-    Returns
-    -------
-    np.ndarray
-        As long as the input, faded into it at both ends.
+    Returns: As long as the input, faded into it at both ends.
     """
     _, _, spectrum = signal.stft(samples, SAMPLE_RATE, nperseg=512, noverlap=384)
     level = np.log(np.abs(spectrum) + 1e-6)
@@ -400,23 +352,15 @@ def blur(samples, amount):
 # --- pauses: drawn on their own, no label ------------------------------------------
 
 
-def insert_pauses(utterance, pauses_s, rng):
+def insert_pauses(utterance, pauses_s: Sequence[float], rng: np.random.Generator):
     """Put silences between words.
 
-    Arguments
-    ---------
-    utterance : Utterance
-        Speech with its words and phonemes.
-    pauses_s : sequence of float
-        Duration of each pause in seconds; those for which no word boundary is left
-        are dropped.
-    rng : numpy.random.Generator
-        Which boundaries.
+    utterance (Utterance): Speech with its words and phonemes.
+    pauses_s: Duration of each pause in seconds; those for which no word boundary is
+        left are dropped.
+    rng: Which boundaries.
 
-    Returns
-    -------
-    Utterance
-        With words and phonemes where they now are.
+    Returns Utterance: With words and phonemes where they now are.
     """
     words = utterance.words
     n_pauses = min(len(pauses_s), len(words) - 1)

@@ -8,24 +8,15 @@ FRAME_S = 0.02
 MIN_PAUSE_S = 0.15
 
 
-def measure_pauses(samples, rate):
+def measure_pauses(samples: np.ndarray, rate: int) -> dict:
     """Measure duration and pauses of a recording, noise and all.
 
-    Arguments
-    ---------
-    samples : np.ndarray
-        Mono, [time].
-    rate : int
-        Samples per second.
+    samples: Mono, [time].
+    rate: Samples per second.
 
-    Returns
-    -------
-    dict
-        ``duration_s``, ``pause_share`` (of the time from first to last speech) and
+    Returns: ``duration_s``, ``pause_share`` (of the time from first to last speech) and
         ``n_pauses``.
 
-    Example
-    -------
     >>> tone = np.sin(np.arange(8000) * 0.3)
     >>> recording = np.concatenate([tone, np.zeros(4000), tone])
     >>> measure_pauses(recording, 8000)

@@ -129,17 +129,12 @@ def is_finished(folder, settings):
     )
 
 
-def make_corpus(folder, settings, n_jobs):
+def make_corpus(folder: Path, settings: dict, n_jobs: int):
     """Make the corpus in a folder beside its own and rename that when it is whole.
 
-    Arguments
-    ---------
-    folder : pathlib.Path
-        The corpus, which does not exist yet or is empty.
-    settings : dict
-        seed, n_subjects, n_recordings, confound.
-    n_jobs : int
-        How many processes synthesise at the same time.
+    folder: The corpus, which does not exist yet or is empty.
+    settings: seed, n_subjects, n_recordings, confound.
+    n_jobs: How many processes synthesise at the same time.
     """
     with folder_beside(folder) as partial:
         subjects, rows = synthesise(partial / "audio", settings, n_jobs)

@@ -43,22 +43,15 @@ def draw_panel(rng):
     return Panel(tuple(dict(zip(LABELS, row, strict=True)) for row in bias))
 
 
-def rate(severities, panel, rng):
+def rate(severities: dict, panel: Panel, rng: np.random.Generator) -> dict:
     """Let the raters judge one recording.
 
-    Arguments
-    ---------
-    severities : dict
-        Label -> latent severity from 0 to 4.
-    panel : Panel
-        The raters.
-    rng : numpy.random.Generator
-        Where noise and missing ratings come from.
+    severities: Label -> latent severity from 0 to 4.
+    panel: The raters.
+    rng: Where noise and missing ratings come from.
 
-    Returns
-    -------
-    dict
-        ``label`` -> 0, 1 or "" (the majority) and ``label@rater1`` … -> 0, 1 or "".
+    Returns: ``label`` -> 0, 1 or "" (the majority) and ``label@rater1`` … -> 0, 1 or
+        "".
     """
     row = {}
     for label in LABELS:
@@ -78,8 +71,6 @@ def rate(severities, panel, rng):
 def majority(votes):
     """What most raters said; not rated when they are split or nobody voted.
 
-    Example
-    -------
     >>> majority([1, 0, 1]), majority(["", 1, 0]), majority(["", "", ""])
     (1, '', '')
     """

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
@@ -25,24 +26,17 @@ DURATION_RANGE_S, PAUSE_RANGE_S, EDGE_RANGE_S = (2.0, 4.0), (0.18, 0.5), (0.65, 
 MAX_PAUSES, MIN_SPEECH_S = 3, 1.5
 
 
-def perform(subject, severities, rng):
+def perform(
+    subject, severities: dict, rng: np.random.Generator
+) -> tuple[np.ndarray, str]:
     """Let a subject say something, with every manipulation at its severity.
 
-    Arguments
-    ---------
-    subject : recipes.demo.cohort.Subject
-        Who speaks.
-    severities : dict
-        Label -> severity from 0 to 4.
-    rng : numpy.random.Generator
-        Everything drawn comes from here, in an order that no severity changes.
+    subject (recipes.demo.cohort.Subject): Who speaks.
+    severities: Label -> severity from 0 to 4.
+    rng: Everything drawn comes from here, in an order that no severity changes.
 
-    Returns
-    -------
-    samples : np.ndarray
-        Clean mono speech, [time], at ``SAMPLE_RATE``.
-    text : str
-        What was said.
+    Returns samples: Clean mono speech, [time], at ``SAMPLE_RATE``.
+    Returns text: What was said.
     """
     text_rng, strain_rng, distort_rng, pause_rng, break_rng = rng.spawn(5)
     duration_s = rng.uniform(*DURATION_RANGE_S)
@@ -68,24 +62,15 @@ def perform(subject, severities, rng):
     return np.pad(samples, (before, after)), spoken.text
 
 
-def record_subject(subject, panel, settings, audio_folder):
+def record_subject(subject, panel, settings: dict, audio_folder: Path) -> list[dict]:
     """Make and write all recordings of a subject.
 
-    Arguments
-    ---------
-    subject : recipes.demo.cohort.Subject
-        Who speaks.
-    panel : recipes.demo.raters.Panel
-        Who rates.
-    settings : dict
-        ``seed``, ``n_recordings`` and ``confound`` (a label or None).
-    audio_folder : pathlib.Path
-        Gets one folder per recording.
+    subject (recipes.demo.cohort.Subject): Who speaks.
+    panel (recipes.demo.raters.Panel): Who rates.
+    settings: ``seed``, ``n_recordings`` and ``confound`` (a label or None).
+    audio_folder: Gets one folder per recording.
 
-    Returns
-    -------
-    list of dict
-        One row per recording: the columns of the split's CSV, and ``severities``,
+    Returns: One row per recording: the columns of the split's CSV, and ``severities``,
         ``duration_s``, ``pause_share``, ``n_pauses``.
     """
     # One stream per purpose, and all channels before any speech: what a recording
@@ -126,18 +111,12 @@ def record_subject(subject, panel, settings, audio_folder):
     return rows
 
 
-def record_block(block):
+def record_block(block: tuple) -> list[dict]:
     """Make the recordings of a block of subjects: the work of one fresh process.
 
-    Arguments
-    ---------
-    block : tuple
-        A list of subjects, then the other arguments of `record_subject`.
+    block: A list of subjects, then the other arguments of `record_subject`.
 
-    Returns
-    -------
-    list of dict
-        The rows of all of them, in order.
+    Returns: The rows of all of them, in order.
     """
     subjects, *arguments = block
     rows = []

@@ -4,6 +4,8 @@ The baseline is what duration and pauses alone can tell. The ceiling is what the
 latent severity itself reaches: the raters' disagreement keeps it below 1.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
@@ -13,19 +15,13 @@ from sklearn.preprocessing import StandardScaler
 from recipes.demo.cohort import LABELS
 
 
-def reference(splits):
+def reference(splits: dict) -> dict:
     """What the test split allows (ceiling) and what is trivial (baseline).
 
-    Arguments
-    ---------
-    splits : dict
-        Split -> list of rows, as `recipes.demo.record.record_subject` makes them.
+    splits: Split -> list of rows, as `recipes.demo.record.record_subject` makes them.
 
-    Returns
-    -------
-    dict
-        ``{"labels": {label: {"ceiling", "baseline"}}, "macro": {…}}``; what can't be
-        computed is None.
+    Returns: ``{"labels": {label: {"ceiling", "baseline"}}, "macro": {…}}``; what can't
+        be computed is None.
     """
     labels = {}
     for label in LABELS:
@@ -42,24 +38,16 @@ def reference(splits):
     return {"labels": labels, "macro": macro}
 
 
-def ceiling_auroc(severities, targets):
+def ceiling_auroc(severities: Sequence[float], targets) -> float | None:
     """AUROC of the latent severity against the label: the raters' disagreement is
     what keeps it below 1, so no network can be expected to do better.
 
-    Arguments
-    ---------
-    severities : sequence of float
-        Latent severity of each recording.
-    targets : sequence of 0, 1 or ""
-        Label of each recording; unrated ones are left out.
+    severities: Latent severity of each recording.
+    targets (sequence of 0, 1 or ""): Label of each recording; unrated ones are left
+        out.
 
-    Returns
-    -------
-    float or None
-        None if only one class was rated.
+    Returns: None if only one class was rated.
 
-    Example
-    -------
     >>> ceiling_auroc([0.1, 3.0, 2.0, 0.5], [0, 1, 1, ""])
     1.0
     """
@@ -70,20 +58,13 @@ def ceiling_auroc(severities, targets):
     return float(roc_auc_score(truth, scores))
 
 
-def baseline_auroc(train, test, label):
+def baseline_auroc(train: list[dict], test: list[dict], label: str) -> float | None:
     """AUROC on test of a logistic regression on duration and pauses.
 
-    Arguments
-    ---------
-    train, test : list of dict
-        Rows with ``duration_s``, ``pause_share``, ``n_pauses`` and the labels.
-    label : str
-        Which label; rows where it is "" are left out.
+    train, test: Rows with ``duration_s``, ``pause_share``, ``n_pauses`` and the labels.
+    label: Which label; rows where it is "" are left out.
 
-    Returns
-    -------
-    float or None
-        None if train or test has one class only.
+    Returns: None if train or test has one class only.
     """
 
     def arrays(rows):

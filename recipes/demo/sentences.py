@@ -5,6 +5,8 @@ a sentence of the test split can't occur in training. The words are rich in
 sibilants and stops, where imprecise articulation shows.
 """
 
+import numpy as np
+
 NAMES = {
     "train": (
         *("Patrick", "Susan", "Doctor Baker", "the tax inspector", "Captain Stokes"),
@@ -34,25 +36,15 @@ PLACES = (
 )
 
 
-def draw_words(split, n_words, rng):
+def draw_words(split: str, n_words: int, rng: np.random.Generator) -> list[str]:
     """Draw running text of at least so many words.
 
-    Arguments
-    ---------
-    split : str
-        train, val or test: whose names may begin a sentence.
-    n_words : int
-        How many words are needed at least.
-    rng : numpy.random.Generator
-        Where the draws come from.
+    split: train, val or test: whose names may begin a sentence.
+    n_words: How many words are needed at least.
+    rng: Where the draws come from.
 
-    Returns
-    -------
-    list of str
-        Words of whole sentences.
+    Returns: Words of whole sentences.
 
-    Example
-    -------
     >>> import numpy as np
     >>> len(draw_words("test", 12, np.random.default_rng(0))) >= 12
     True

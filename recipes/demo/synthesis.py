@@ -42,14 +42,10 @@ class Interval:
 class Utterance:
     """Clean speech and its transcription in time.
 
-    Arguments
-    ---------
-    samples : np.ndarray
-        Mono, [time], at ``SAMPLE_RATE``.
-    text : str
-        What eSpeak was asked to say.
-    words, phonemes : tuple of Interval
-        In order, without the gaps between them; eSpeak may join two words.
+    samples (np.ndarray): Mono, [time], at ``SAMPLE_RATE``.
+    text (str): What eSpeak was asked to say.
+    words, phonemes (tuple of Interval): In order, without the gaps between them; eSpeak
+        may join two words.
     """
 
     samples: np.ndarray
@@ -61,8 +57,6 @@ class Utterance:
 def words_per_minute(severities):
     """How fast eSpeak is asked to speak: equal steps of severity are equal ratios.
 
-    Example
-    -------
     >>> words_per_minute({"slow rate": 0, "rapid rate": 4})
     320.0
     >>> words_per_minute({"slow rate": 4, "rapid rate": 0})
@@ -73,24 +67,14 @@ def words_per_minute(severities):
     return round(NORMAL_WPM * slowed * (FASTEST_WPM / NORMAL_WPM) ** rapid, 6)
 
 
-def speak(subject, words, wpm, natural=True):
+def speak(subject, words: list[str], wpm: float, natural: bool = True) -> Utterance:
     """Synthesise one utterance without the silence around it.
 
-    Arguments
-    ---------
-    subject : recipes.demo.cohort.Subject
-        Voice, accent, pitch and formants.
-    words : list of str
-        What to say.
-    wpm : float
-        Words per minute asked of eSpeak.
-    natural : bool
-        Whether to move the formants; it takes most of the time and leaves the
+    subject (recipes.demo.cohort.Subject): Voice, accent, pitch and formants.
+    words: What to say.
+    wpm: Words per minute asked of eSpeak.
+    natural: Whether to move the formants; it takes most of the time and leaves the
         timing alone.
-
-    Returns
-    -------
-    Utterance
     """
     synthesizer = call("Create SpeechSynthesizer", subject.accent, subject.voice)
     call(
@@ -127,24 +111,16 @@ def _read_tiers(grid):
     return tiers
 
 
-def speak_for(subject, speech_s, wpm, rng):
+def speak_for(
+    subject, speech_s: float, wpm: float, rng: np.random.Generator
+) -> Utterance:
     """Say as many words as fit a duration: the text follows the duration, never the
     other way round, so that a recording's length does not tell its rate.
 
-    Arguments
-    ---------
-    subject : recipes.demo.cohort.Subject
-        Who speaks.
-    speech_s : float
-        Seconds to fill.
-    wpm : float
-        Words per minute asked of eSpeak.
-    rng : numpy.random.Generator
-        Where the text is drawn from.
-
-    Returns
-    -------
-    Utterance
+    subject (recipes.demo.cohort.Subject): Who speaks.
+    speech_s: Seconds to fill.
+    wpm: Words per minute asked of eSpeak.
+    rng: Where the text is drawn from.
     """
     # eSpeak says short words faster than asked: 1.6 times is always enough.
     words = draw_words(subject.split, int(speech_s * wpm / 60 * 1.6) + 2, rng)
@@ -154,18 +130,12 @@ def speak_for(subject, speech_s, wpm, rng):
     return speak(subject, words[:n_words], wpm)
 
 
-def find_pulses(samples):
+def find_pulses(samples: np.ndarray) -> np.ndarray:
     """Find the glottal pulses of clean speech.
 
-    Arguments
-    ---------
-    samples : np.ndarray
-        Mono, [time], at ``SAMPLE_RATE``.
+    samples: Mono, [time], at ``SAMPLE_RATE``.
 
-    Returns
-    -------
-    np.ndarray
-        Sample numbers, increasing.
+    Returns: Sample numbers, increasing.
     """
     sound = parselmouth.Sound(samples, SAMPLE_RATE)
     pulses = call(sound, "To PointProcess (periodic, cc)", *PITCH_RANGE_HZ)

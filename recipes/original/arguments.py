@@ -69,23 +69,14 @@ CARRIED = {
 }
 
 
-def model_values(args, given):
+def model_values(args: dict, given) -> tuple[dict, list[str]]:
     """What shapes the model and its input, for the keys of our yaml.
 
-    Arguments
-    ---------
-    args : dict
-    given : argparse.Namespace
+    given: argparse.Namespace
 
-    Returns
-    -------
-    values : dict
-    notes : list of str
-
-    Raises
-    ------
-    UserError
-        Naming all that is missing, and all that can't be.
+    Returns values.
+    Returns notes.
+    Raises UserError: naming all that is missing, and all that can't be.
     """
     needed = {
         flag: test for flag, test in NEEDED.items() if not _is_switched_off(flag, args)
@@ -144,20 +135,11 @@ def _sample_rate(resample_rate, given):
     return resample_rate or given.sample_rate
 
 
-def carried_values(args, defaults, notes):
+def carried_values(args: dict, defaults: dict, notes: list[str]) -> dict:
     """What doesn't shape the model, as far as our yaml can say it.
 
-    Arguments
-    ---------
-    args : dict
-    defaults : dict
-        Values of train_original.yaml.
-    notes : list of str
-        Gets what is not carried over.
-
-    Returns
-    -------
-    dict
+    defaults: Values of train_original.yaml.
+    notes: Gets what is not carried over.
     """
     values = {}
     for flag, key in CARRIED.items():
@@ -180,26 +162,16 @@ def carried_values(args, defaults, notes):
     return values
 
 
-def label_groups(args, given, sizes, notes):
+def label_groups(
+    args: dict, given, sizes: list[int], notes: list[str]
+) -> list[list[str]]:
     """The labels of each head: from a file, the arguments, or made up.
 
-    Arguments
-    ---------
-    args : dict
-    given : argparse.Namespace
-    sizes : list of int
-        Number of labels of each head in the weights.
-    notes : list of str
-        Gets where they are from.
+    given: argparse.Namespace
+    sizes: Number of labels of each head in the weights.
+    notes: Gets where they are from.
 
-    Returns
-    -------
-    list of list of str
-
-    Raises
-    ------
-    UserError
-        If they don't match the weights, or can't be names of columns.
+    Raises UserError: if they don't match the weights, or can't be names of columns.
     """
     groups, source = _named_labels(args, given, sizes)
     if groups is None:

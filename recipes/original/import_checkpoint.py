@@ -19,6 +19,7 @@ import sys
 from pathlib import Path
 
 import ruamel.yaml
+import torch
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
@@ -57,19 +58,14 @@ HPARAMS_FILE = ROOT / "hparams" / "train_original.yaml"
 class Import:
     """An original model, understood.
 
-    Attributes
-    ----------
-    overrides : dict
-        Values for the keys of train_original.yaml.
-    weights : dict of str to dict
-        Module → its state dict.
-    notes : list of str
-        What a user should know.
+    overrides: Values for the keys of train_original.yaml.
+    weights: Module → its state dict.
+    notes: What a user should know.
     """
 
     overrides: dict
-    weights: dict
-    notes: list
+    weights: dict[str, dict]
+    notes: list[str]
 
 
 def main(argv):
@@ -122,25 +118,14 @@ def _mapping(text):
     return value
 
 
-def understand(args, state, given):
+def understand(args: dict, state: dict[str, torch.Tensor], given) -> Import:
     """From both files to values of our yaml and weights of our modules.
 
-    Arguments
-    ---------
-    args : dict
-        Attribute → value of the original's Namespace.
-    state : dict of str to torch.Tensor
-    given : argparse.Namespace
-        Of this script.
+    args: Attribute → value of the original's Namespace.
+    given (argparse.Namespace): Of this script.
 
-    Returns
-    -------
-    Import
-
-    Raises
-    ------
-    UserError
-        For arguments that are missing or wrong, and weights that don't match them.
+    Raises UserError: for arguments that are missing or wrong, and weights that don't
+        match them.
     """
     defaults = plain_values(HPARAMS_FILE)
     values, notes = model_values(args, given)
@@ -175,21 +160,13 @@ def understand(args, state, given):
 # The folder
 
 
-def write_experiment(folder, final, imported):
+def write_experiment(folder: Path, final: Path, imported: Import):
     """Write hyperparams.yaml and the checkpoint.
 
-    Arguments
-    ---------
-    folder : Path
-        Where to write.
-    final : Path
-        Where it will be.
-    imported : Import
+    folder: Where to write.
+    final: Where it will be.
 
-    Raises
-    ------
-    UserError
-        If the model can't be built from these values.
+    Raises UserError: if the model can't be built from these values.
     """
     overrides = {**imported.overrides, "output_folder": str(final)}
     with _quiet():

@@ -8,6 +8,7 @@ import io
 import pathlib
 import pickle
 import pickletools
+from pathlib import Path
 
 from local.utils.errors import UserError
 
@@ -60,23 +61,12 @@ def _path_text(kind, parts):
     return str(kind(*parts))
 
 
-def read_args(file):
+def read_args(file: Path) -> dict:
     """Read the Namespace that the original saved as args.pkl.
 
-    Arguments
-    ---------
-    file : Path
-
-    Returns
-    -------
-    dict
-        Attribute → value.
-
-    Raises
-    ------
-    UserError
-        If the file is missing, too large, no pickle, truncated, holds anything else
-        than plain values and paths, or no Namespace.
+    Returns: Attribute → value.
+    Raises UserError: if the file is missing, too large, no pickle, truncated, holds
+        anything else than plain values and paths, or no Namespace.
     """
     if not file.is_file():
         raise UserError(f"args should be the original's args.pkl: there is no {file}")

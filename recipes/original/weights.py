@@ -2,6 +2,7 @@
 
 import re
 import warnings
+from pathlib import Path
 
 import torch
 from speechbrain.lobes.models.ECAPA_TDNN import ECAPA_TDNN
@@ -20,22 +21,11 @@ HEAD_KEY = re.compile(r"heads\.(\d+)\.(.+)")
 OUTPUT_KEY = re.compile(r"classifiers\.(\d+)\.head\.outproj\.weight")
 
 
-def read_state_dict(file):
+def read_state_dict(file: Path) -> dict[str, torch.Tensor]:
     """Read the weights that the original saved, and nothing but tensors.
 
-    Arguments
-    ---------
-    file : Path
-
-    Returns
-    -------
-    dict of str to torch.Tensor
-
-    Raises
-    ------
-    UserError
-        If the file is missing or damaged, holds anything else, or numbers that are
-        not finite.
+    Raises UserError: if the file is missing or damaged, holds anything else, or numbers
+        that are not finite.
     """
     if not file.is_file():
         raise UserError(f"model should be the original's *_mdl.pt: there is no {file}")
@@ -78,21 +68,15 @@ def _is_plain_tensor(value):
     )
 
 
-def compare(state, values, sizes):
+def compare(
+    state: dict[str, torch.Tensor], values: dict, sizes: list[int]
+) -> list[str]:
     """Hold the weights against what the arguments say they should be.
 
-    Arguments
-    ---------
-    state : dict of str to torch.Tensor
-    values : dict
-        What the arguments say, for the keys of train_original.yaml.
-    sizes : list of int
-        Number of labels of each head.
+    values: What the arguments say, for the keys of train_original.yaml.
+    sizes: Number of labels of each head.
 
-    Returns
-    -------
-    list of str
-        What disagrees: sizes, and missing, unexpected and wrongly shaped keys.
+    Returns: What disagrees: sizes, and missing, unexpected and wrongly shaped keys.
     """
     expected = expected_shapes(values, sizes)
     found = {key: tuple(value.shape) for key, value in state.items()}
@@ -120,19 +104,11 @@ def compare(state, values, sizes):
     return problems
 
 
-def expected_shapes(values, sizes):
+def expected_shapes(values: dict, sizes: list[int]) -> dict[str, tuple[int, ...]]:
     """Shape of every weight, under the original's names.
 
-    Arguments
-    ---------
-    values : dict
-        As for `compare`.
-    sizes : list of int
-        Number of labels of each head.
-
-    Returns
-    -------
-    dict of str to tuple of int
+    values: As for `compare`.
+    sizes: Number of labels of each head.
     """
     size = heads.head_input_size(
         values["lin_neurons"], values["shared_dense"], values["sd_bottleneck"]
@@ -163,8 +139,6 @@ def expected_shapes(values, sizes):
 def original_key(module, key):
     """Our name of a weight → the original's.
 
-    Example
-    -------
     >>> original_key("classifier", "heads.0.dense.bias")
     'classifiers.0.head.dense.bias'
     >>> original_key("embedding_model", "fc.conv.bias")
@@ -173,18 +147,12 @@ def original_key(module, key):
     return PREFIXES[module] + HEAD_KEY.sub(r"\1.head.\2", key)
 
 
-def own_weights(state):
+def own_weights(state: dict[str, torch.Tensor]) -> dict[str, dict]:
     """The weights under our own names.
 
-    Arguments
-    ---------
-    state : dict of str to torch.Tensor
-        With the keys of `expected_shapes`.
+    state: With the keys of `expected_shapes`.
 
-    Returns
-    -------
-    dict of str to dict
-        Module → its state dict.
+    Returns: Module → its state dict.
     """
     weights = {name: {} for name in PREFIXES}
     for key, weight in state.items():
@@ -196,20 +164,13 @@ def own_weights(state):
     return weights
 
 
-def sizes_in_weights(found, values):
+def sizes_in_weights(found: dict[str, tuple[int, ...]], values: dict) -> dict:
     """What the shapes of the weights say of the arguments.
 
-    Arguments
-    ---------
-    found : dict of str to tuple of int
-        Shape of every weight.
-    values : dict
-        As for `compare`.
+    found: Shape of every weight.
+    values: As for `compare`.
 
-    Returns
-    -------
-    dict
-        For the keys of train_original.yaml, as far as the weights tell.
+    Returns: For the keys of train_original.yaml, as far as the weights tell.
     """
     told = {
         "n_mels" if values["fbank"] else "n_mfcc": (
@@ -233,21 +194,10 @@ def sizes_in_weights(found, values):
     }
 
 
-def head_sizes(state):
+def head_sizes(state: dict[str, torch.Tensor]) -> list[int]:
     """Number of labels of each head.
 
-    Arguments
-    ---------
-    state : dict of str to torch.Tensor
-
-    Returns
-    -------
-    list of int
-
-    Raises
-    ------
-    UserError
-        If there is no head.
+    Raises UserError: if there is no head.
     """
     sizes = {
         int(match[1]): len(weight)

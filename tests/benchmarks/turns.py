@@ -11,6 +11,8 @@ import resource
 import statistics
 import time
 import unittest.mock
+from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -19,19 +21,12 @@ import soundfile
 RATE = 44100  # Hz
 
 
-def make_recordings(folder, n_recordings):
+def make_recordings(folder: Path, n_recordings: int) -> pd.DataFrame:
     """Noise with the rhythm of syllables, log-normal lengths; their manifest.
 
-    Arguments
-    ---------
-    folder : Path
-        Gets a folder per recording.
-    n_recordings : int
+    folder: Gets a folder per recording.
 
-    Returns
-    -------
-    pandas.DataFrame
-        As `dataio.build_dataset` takes it: 1 to 15 s, 4 s on average.
+    Returns: As `dataio.build_dataset` takes it: 1 to 15 s, 4 s on average.
     """
     generator, rows = np.random.default_rng(1), []
     for i in range(n_recordings):
@@ -47,22 +42,18 @@ def make_recordings(folder, n_recordings):
     return pd.DataFrame(rows).assign(start_s="", end_s="", channel="")
 
 
-def take_turns(ways, n_rounds, environments=None):
+def take_turns(
+    ways: dict[str, Callable],
+    n_rounds: int,
+    environments: dict[str, dict] | None = None,
+) -> dict[str, list[float]]:
     """Run ways in turns, each in a process of its own, and print how long each took.
 
-    Arguments
-    ---------
-    ways : dict of str to callable
-        Each is called once in its process and gives what is called in every round,
+    ways: Each is called once in its process and gives what is called in every round,
         with the round's number; picklable. The first round warms up.
-    n_rounds : int
-    environments : dict of str to dict, optional
-        What the environment of a way's process has beside what it has here.
+    environments: What the environment of a way's process has beside what it has here.
 
-    Returns
-    -------
-    dict of str to list of float
-        Seconds of each round.
+    Returns: Seconds of each round.
     """
     pipes = {}
     for name, way in ways.items():

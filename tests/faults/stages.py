@@ -40,17 +40,12 @@ EXPECTED = {
 class Stage:
     """One command.
 
-    Attributes
-    ----------
-    command : tuple of str
-        With {corpus}, {experiment} and {output} to be filled in.
-    earlier : tuple of str or None
-        A command whose results are there before, and are to be replaced.
-    replaces : bool
-        Whether it can be run again when it has come to its end.
+    command: With {corpus}, {experiment} and {output} to be filled in.
+    earlier: A command whose results are there before, and are to be replaced.
+    replaces: Whether it can be run again when it has come to its end.
     """
 
-    command: tuple
+    command: tuple[str, ...]
     earlier: tuple | None = None
     replaces: bool = True
 
@@ -93,16 +88,9 @@ STAGES = {
 
 
 class Place:
-    """A folder in which a stage runs, is disturbed, and is started again.
+    """A folder in which a stage runs, is disturbed, and is started again."""
 
-    Arguments
-    ---------
-    folder : Path
-    stage : Stage
-    corpus, experiment : Path
-    """
-
-    def __init__(self, folder, stage, corpus, experiment):
+    def __init__(self, folder: Path, stage: Stage, corpus: Path, experiment: Path):
         self.folder, self.stage = folder, stage
         self.output = folder / "output"
         self.names = {

@@ -64,13 +64,10 @@ ARGS = {
 class Original(torch.nn.Module):
     """The original's model and front end, as its pages describe it.
 
-    Arguments
-    ---------
-    args : dict
-        As ARGS.
+    args: As ARGS.
     """
 
-    def __init__(self, args):
+    def __init__(self, args: dict):
         super().__init__()
         self.args = args
         size = args["lin_neurons"]

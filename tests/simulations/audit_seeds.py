@@ -49,20 +49,13 @@ def main():
         print_table(corpus, results)
 
 
-def audit_corpus(seed, options):
+def audit_corpus(seed: int, options: tuple[str, ...]) -> dict:
     """Make a small demo corpus and audit all of its recordings.
 
-    Arguments
-    ---------
-    seed : int
-        Of the corpus and of the audit.
-    options : tuple of str
-        Of recipes/demo/prepare.py.
+    seed: Of the corpus and of the audit.
+    options: Of recipes/demo/prepare.py.
 
-    Returns
-    -------
-    dict
-        As `local.evaluation.confound_audit.audit_labels` gives it.
+    Returns: As `local.evaluation.confound_audit.audit_labels` gives it.
     """
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
@@ -75,12 +68,10 @@ def audit_corpus(seed, options):
     return audit_labels(manifest, features, LABELS, seed=seed)
 
 
-def measure_corpus(folder):
+def measure_corpus(folder) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Measure all recordings of a corpus for the audit.
 
-    Returns
-    -------
-    manifest, features : pandas.DataFrame [n rows]
+    Returns manifest, features: [n rows]
     """
     tables = [pd.read_csv(path) for path in sorted((folder / "splits").glob("*.csv"))]
     manifest = pd.concat(tables, ignore_index=True)
@@ -93,15 +84,11 @@ def measure_corpus(folder):
     return manifest, pd.DataFrame(rows)
 
 
-def print_table(corpus, results):
+def print_table(corpus: str, results: list[dict]):
     """Print what the audits of the corpora of one kind found, a row per label.
 
-    Arguments
-    ---------
-    corpus : str
-        The kind.
-    results : list of dict
-        What `audit_corpus` gives, per seed.
+    corpus: The kind.
+    results: What `audit_corpus` gives, per seed.
     """
     n_any = sum(any(is_flagged(found[n]) for n in LABELS) for found in results)
     print(f"\n{corpus}: a label is flagged in {n_any} of {len(results)} corpora\n")

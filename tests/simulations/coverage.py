@@ -5,6 +5,8 @@
 Prints the tables of docs/intervals.md within ten minutes on one core.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 from scipy.stats import norm
 
@@ -21,23 +23,20 @@ REPETITIONS = 4000
 BOOTSTRAP_REPETITIONS, BOOTSTRAP_DRAWS = 500, 400
 
 
-def simulated(generator, n_subjects, truth, varying, share):
+def simulated(
+    generator: np.random.Generator,
+    n_subjects: int,
+    truth: float,
+    varying: bool,
+    share: float,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Draw a study: normal scores, correlated within the subject.
 
-    Arguments
-    ---------
-    generator : numpy.random.Generator
-    n_subjects : int
-    truth : float
-        AUROC of two recordings of different subjects.
-    varying : bool
-        Whether each recording has a label of its own, or each subject.
-    share : float
-        Of positives: the chance of each recording, or that many of the subjects.
+    truth: AUROC of two recordings of different subjects.
+    varying: Whether each recording has a label of its own, or each subject.
+    share: Of positives: the chance of each recording, or that many of the subjects.
 
-    Returns
-    -------
-    targets, scores, subjects : numpy.ndarray [n_subjects * N_RECORDINGS]
+    Returns targets, scores, subjects: [n_subjects * N_RECORDINGS]
     """
     subjects = np.repeat(np.arange(n_subjects), N_RECORDINGS)
     if varying:
@@ -63,23 +62,22 @@ def percentile_interval(targets, scores, subjects):
     return found["auroc"]
 
 
-def coverage(interval_of, n_subjects, truth, varying, share, repetitions, seed=1):
+def coverage(
+    interval_of: Callable,
+    n_subjects,
+    truth,
+    varying,
+    share,
+    repetitions: int,
+    seed: int = 1,
+) -> dict:
     """Simulate studies and compare their intervals with the truth.
 
-    Arguments
-    ---------
-    interval_of : function
-        Of targets, scores and subjects.
-    n_subjects, truth, varying, share
-        As of `simulated`.
-    repetitions : int
-    seed : int
+    interval_of: Of targets, scores and subjects.
+    n_subjects, truth, varying, share: As of `simulated`.
 
-    Returns
-    -------
-    dict
-        The shares of intervals that hold the truth ("holds"), are too low ("below")
-        or too high ("above"), and their median width ("width").
+    Returns: The shares of intervals that hold the truth ("holds"), are too low
+        ("below") or too high ("above"), and their median width ("width").
     """
     generator = np.random.default_rng(seed)
     bounds = []

@@ -1,8 +1,10 @@
 """What the audit wants to know of a recording, in one pass over its waveform."""
 
 import hashlib
+from collections.abc import Mapping
 
 import numpy as np
+import torch
 from scipy.signal import welch
 
 from local.evaluation.confound_audit import silence
@@ -19,26 +21,20 @@ BANDWIDTH_DB = 70.0
 WINDOW_S = 0.032
 
 
-def extract(waveform, sample_rate, row):
+def extract(
+    waveform: torch.Tensor, sample_rate: int, row: Mapping
+) -> tuple[dict, torch.Tensor | None]:
     """Measures a recording for the audit.
 
-    Arguments
-    ---------
-    waveform : torch.Tensor [time]
-        Mono, float32, at the model's rate.
-    sample_rate : int
-        The model's rate in Hz.
-    row : mapping
-        The recording's row of a manifest, with `level_dbfs`, `sample_rate`, `format`,
+    waveform: [time], Mono, float32, at the model's rate.
+    sample_rate: The model's rate in Hz.
+    row: The recording's row of a manifest, with `level_dbfs`, `sample_rate`, `format`,
         `codec` and `channels`, all of the file.
 
-    Returns
-    -------
-    features : dict
-        Numbers, text, or None where there is no silence; the names' first part is the
-        probe they are for (`capture_`, `silence_`, `behaviour_`); `audio_sha256`.
-    silence : torch.Tensor [time] or None
-        1.0 s in which nobody speaks (see `silence.find_silence`).
+    Returns features: Numbers, text, or None where there is no silence; the names' first
+        part is the probe they are for (`capture_`, `silence_`, `behaviour_`);
+        `audio_sha256`.
+    Returns silence: [time], 1.0 s in which nobody speaks (see `silence.find_silence`).
     """
     samples = waveform.numpy()
     speech = silence.find_speech(waveform, sample_rate)
@@ -58,25 +54,17 @@ def extract(waveform, sample_rate, row):
     return features, found
 
 
-def noise_floor_dbfs(samples, sample_rate):
+def noise_floor_dbfs(samples: np.ndarray, sample_rate: int) -> float:
     """The level of a recording's quietest moments.
 
     The 5th percentile of the levels of frames of 25 ms. In a recording without a pause
     these are the quietest moments of the speech.
 
-    Arguments
-    ---------
-    samples : np.ndarray [time]
-    sample_rate : int
-        Hz.
+    samples: [time]
+    sample_rate: Hz.
 
-    Returns
-    -------
-    float
-        In dB of full scale, -100 at the least.
+    Returns: In dB of full scale, -100 at the least.
 
-    Example
-    -------
     >>> round(noise_floor_dbfs(np.full(8000, 0.1), 8000), 6)
     -20.0
     """
@@ -87,26 +75,18 @@ def noise_floor_dbfs(samples, sample_rate):
     return float(10 * np.log10(max(power, 10 ** (FLOOR_DBFS / 10))))
 
 
-def bandwidth_hz(samples, sample_rate):
+def bandwidth_hz(samples: np.ndarray, sample_rate: int) -> float:
     """The highest frequency of which a recording has anything.
 
     That is, whose long-term power density is less than 70 dB below the highest one. A
     roll-off of so many percent of the energy would measure the speech: its power falls
     with frequency, and sooner in a soft or pressed voice.
 
-    Arguments
-    ---------
-    samples : np.ndarray [time]
-    sample_rate : int
-        Hz.
+    samples: [time]
+    sample_rate: Hz.
 
-    Returns
-    -------
-    float
-        Hz, in steps of 31 Hz.
+    Returns: Hz, in steps of 31 Hz.
 
-    Example
-    -------
     >>> tone = np.sin(2 * np.pi * 1000 * np.arange(8000) / 8000)
     >>> 1000 <= bandwidth_hz(tone, 8000) < 1200
     True
@@ -119,23 +99,14 @@ def bandwidth_hz(samples, sample_rate):
     return float(frequencies[heard].max(initial=0.0))
 
 
-def audio_hash(samples):
+def audio_hash(samples: np.ndarray) -> str:
     """The SHA-256 of a waveform as 16-bit samples.
 
     The same recording in two files has one hash if both were decoded to the same
     samples, as WAV and FLAC are; a lossy copy has another.
 
-    Arguments
-    ---------
-    samples : np.ndarray [time]
-        From -1 to 1.
+    samples: [time], From -1 to 1.
 
-    Returns
-    -------
-    str
-
-    Example
-    -------
     >>> audio_hash(np.zeros(1)) == hashlib.sha256(bytes([0, 0])).hexdigest()
     True
     """

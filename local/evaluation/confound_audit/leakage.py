@@ -1,38 +1,34 @@
 """What is in two splits, and how common labels are in each."""
 
+from collections.abc import Sequence
+
 import pandas as pd
 
 from local.data.labels import score_labels
 from local.utils.spelling import alike
 
 
-def leakage(manifests, hashes, names, label_ranges=None):
+def leakage(
+    manifests: dict[str, pd.DataFrame],
+    hashes: dict[str, Sequence[str]],
+    names: list[str],
+    label_ranges: list[list[float] | None] | None = None,
+) -> dict:
     """Finds subjects and audio that are in two splits, and label shares by split.
 
-    Arguments
-    ---------
-    manifests : dict of str to pandas.DataFrame
-        By split, with `ID`, `subject` and the labels (0, 1, NaN).
-    hashes : dict of str to (sequence of str)
-        By split, `audio_sha256` of each row of its manifest (see `capture.audio_hash`);
-        None or NaN of recordings that were not measured.
-    names : list of str
-        The labels.
-    label_ranges : list of (list of float or None) or None
-        [low, high] of each label that is a score (see `labels.label_ranges`): they
-        have no shares.
+    manifests: By split, with `ID`, `subject` and the labels (0, 1, NaN).
+    hashes: By split, `audio_sha256` of each row of its manifest (see
+        `capture.audio_hash`); None or NaN of recordings that were not measured.
+    names: The labels.
+    label_ranges: [low, high] of each label that is a score (see `labels.label_ranges`):
+        they have no shares.
 
-    Returns
-    -------
-    dict
-        "shared_subjects": list of str; "shared_audio": list of {"splits", "uids"}, one
-        for each waveform, with "shared_audio_reason" if not all were compared;
+    Returns: "shared_subjects": list of str; "shared_audio": list of {"splits", "uids"},
+        one for each waveform, with "shared_audio_reason" if not all were compared;
         "measured": {split: {"n_recordings", "n_measured", "n_subjects",
         "n_subjects_measured"}}; "label_shares": {split: {label: {"n", "n_positive",
         "share"}}}, the share None, with a reason, if no recording is rated.
 
-    Example
-    -------
     >>> one = pd.DataFrame({"ID": ["r1"], "subject": ["p1"], "x": [1.0]})
     >>> two = pd.DataFrame({"ID": ["r2"], "subject": ["p1"], "x": [0.0]})
     >>> found = leakage({"train": one, "test": two}, {"train": "a", "test": "b"}, ["x"])
@@ -75,21 +71,13 @@ def leakage(manifests, hashes, names, label_ranges=None):
     return found
 
 
-def not_measured(measured):
+def not_measured(measured: dict) -> str:
     """Which splits were measured in part, or not at all.
 
-    Arguments
-    ---------
-    measured : dict
-        As audit.json has it.
+    measured: As audit.json has it.
 
-    Returns
-    -------
-    str
-        Nothing where all were.
+    Returns: Nothing where all were.
 
-    Example
-    -------
     >>> not_measured({"train": {"n_recordings": 9000, "n_measured": 5000}})
     '5,000 of 9,000 recordings of train were measured'
     """

@@ -6,6 +6,7 @@ that nothing is compared between the scores of two models.
 
 import math
 from collections import Counter
+from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
@@ -27,21 +28,13 @@ MIN_IN_CATEGORY = 5
 ENOUGH_EXTREME = 20
 
 
-def design_matrix(features):
+def design_matrix(features: pd.DataFrame) -> np.ndarray:
     """Makes numbers of features: standardised ones, and one-hot of text.
 
-    Arguments
-    ---------
-    features : pandas.DataFrame [n rows]
-        Columns of numbers and of text; no gaps.
+    features: [n rows], Columns of numbers and of text; no gaps.
 
-    Returns
-    -------
-    np.ndarray [n, n_features]
-        Without columns that are the same in all rows.
+    Returns: [n, n_features], Without columns that are the same in all rows.
 
-    Example
-    -------
     >>> table = pd.DataFrame({"x": [1.0, 3.0] * 5, "y": ["a", "b"] * 5, "z": 7.0})
     >>> design_matrix(table)[:2].tolist()
     [[-1.0, 1.0, 0.0], [1.0, 0.0, 1.0]]
@@ -61,21 +54,17 @@ def design_matrix(features):
     return np.concatenate(columns, axis=1) if columns else np.empty((len(features), 0))
 
 
-def out_of_fold_scores(features, targets, folds):
+def out_of_fold_scores(
+    features: np.ndarray, targets: np.ndarray, folds: np.ndarray
+) -> np.ndarray:
     """Scores each recording by a probe that was fitted to the other folds.
 
-    Arguments
-    ---------
-    features : np.ndarray [n, n_features]
-    targets : np.ndarray [n]
-        0 or 1.
-    folds : np.ndarray [n] of int
+    features: [n, n_features]
+    targets: [n], 0 or 1.
+    folds: [n] of int
 
-    Returns
-    -------
-    np.ndarray [n]
-        Logits; of different folds they can't be compared. 0 where the other folds
-        have one class.
+    Returns: [n], Logits; of different folds they can't be compared. 0 where the other
+        folds have one class.
     """
     scores = np.zeros(len(targets))
     for fold in np.unique(folds):
@@ -86,24 +75,18 @@ def out_of_fold_scores(features, targets, folds):
     return scores
 
 
-def fit_logistic(features, targets):
+def fit_logistic(features: np.ndarray, targets: np.ndarray) -> np.ndarray:
     """Fits a logistic regression on the features that vary.
 
     By L-BFGS, as scikit-learn does with C = 0.1 (a test compares them), without its
     checks of the input, which take longer than the fit: a permutation test fits
     thousands.
 
-    Arguments
-    ---------
-    features : np.ndarray [n, n_features]
-        Of the size of 1.
-    targets : np.ndarray [n]
-        0 or 1, both there.
+    features: [n, n_features], Of the size of 1.
+    targets: [n], 0 or 1, both there.
 
-    Returns
-    -------
-    np.ndarray [1 + n_features]
-        The intercept, which has no penalty, and the weights; 0 of what does not vary.
+    Returns: [1 + n_features], The intercept, which has no penalty, and the weights; 0
+        of what does not vary.
     """
     varying = np.flatnonzero(np.ptp(features, axis=0))
     design = np.column_stack([np.ones(len(features)), features[:, varying]])
@@ -124,23 +107,14 @@ def fit_logistic(features, targets):
     return weights
 
 
-def auroc(targets, scores):
+def auroc(targets: np.ndarray, scores: np.ndarray) -> float:
     """The share of pairs of a positive and a negative that are in order.
 
     Ties count half. scikit-learn's takes twenty times as long for so few.
 
-    Arguments
-    ---------
-    targets : np.ndarray [n]
-        0 or 1, both there.
-    scores : np.ndarray [n]
+    targets: [n], 0 or 1, both there.
+    scores: [n]
 
-    Returns
-    -------
-    float
-
-    Example
-    -------
     >>> auroc(np.array([0, 1, 1]), np.array([1.0, 1.0, 2.0]))
     0.75
     """
@@ -151,19 +125,13 @@ def auroc(targets, scores):
     return float(wins / n_pairs)
 
 
-def fold_auroc(targets, scores, folds):
+def fold_auroc(
+    targets: np.ndarray, scores: np.ndarray, folds: np.ndarray
+) -> float | None:
     """The mean of the AUROCs of the folds that have both classes; None without one.
 
-    Arguments
-    ---------
-    targets, scores, folds : np.ndarray [n]
+    targets, scores, folds: [n]
 
-    Returns
-    -------
-    float or None
-
-    Example
-    -------
     >>> targets, folds = np.array([0, 1, 0, 1]), np.array([0, 0, 1, 1])
     >>> fold_auroc(targets, np.array([1, 2, 9, 8]), folds)
     0.5
@@ -176,22 +144,16 @@ def fold_auroc(targets, scores, folds):
     return float(np.mean(values)) if values else None
 
 
-def auroc_within(targets, scores, strata):
+def auroc_within(
+    targets: np.ndarray, scores: np.ndarray, strata: np.ndarray
+) -> float | None:
     """The AUROC over pairs of recordings from the same stratum only.
 
-    Arguments
-    ---------
-    targets, scores : np.ndarray [n]
-    strata : np.ndarray [n]
-        For example the device of each recording.
+    targets, scores: [n]
+    strata: [n], For example the device of each recording.
 
-    Returns
-    -------
-    float or None
-        None if no stratum has both classes.
+    Returns: None if no stratum has both classes.
 
-    Example
-    -------
     >>> targets, devices = np.array([0, 1, 0, 1]), np.array(list("aabb"))
     >>> auroc_within(targets, np.array([1, 2, 9, 8]), devices)
     0.5
@@ -207,26 +169,17 @@ def auroc_within(targets, scores, strata):
     return float(wins / pairs) if pairs else None
 
 
-def permute_subjects(rows_of, generator):
+def permute_subjects(rows_of, generator: np.random.Generator) -> np.ndarray:
     """Draws for each recording one of another subject, all of one from the same.
 
     The first recording of a subject gets the first of the other, the second the
     second, and so on, from the first again where the other has fewer. So what the
     recordings of a subject share stays shared, and what changes in their order too.
 
-    Arguments
-    ---------
-    rows_of : list of np.ndarray of int
-        The rows of each subject.
-    generator : numpy.random.Generator
+    rows_of (list of np.ndarray of int): The rows of each subject.
 
-    Returns
-    -------
-    np.ndarray [n] of int
-        Rows.
+    Returns: [n] of int, Rows.
 
-    Example
-    -------
     >>> rows_of = [np.array([0, 1]), np.array([2])]
     >>> sorted({tuple(permute_subjects(rows_of, np.random.default_rng(i)).tolist())
     ...         for i in range(9)})
@@ -238,19 +191,11 @@ def permute_subjects(rows_of, generator):
     return drawn
 
 
-def count_arrangements(targets, subjects):
+def count_arrangements(targets: np.ndarray, subjects: np.ndarray) -> int:
     """In how many different ways the subjects' targets can be given to them.
 
-    Arguments
-    ---------
-    targets, subjects : np.ndarray [n]
+    targets, subjects: [n]
 
-    Returns
-    -------
-    int
-
-    Example
-    -------
     >>> count_arrangements(np.array([0, 0, 1, 1]), np.array(list("abcd")))
     6
     """
@@ -261,7 +206,9 @@ def count_arrangements(targets, subjects):
     )
 
 
-def permutation_p(statistic, subjects, n_permutations, seed):
+def permutation_p(
+    statistic: Callable, subjects: np.ndarray, n_permutations: int, seed: int
+) -> float:
     """How often chance alone is as far from 0.5 as what was observed.
 
     The features or scores of whole subjects are exchanged, while targets and folds
@@ -269,19 +216,11 @@ def permutation_p(statistic, subjects, n_permutations, seed):
     nothing within a subject is exchanged, a few subjects with many recordings count
     as few. It is exact if subjects have as many recordings each.
 
-    Arguments
-    ---------
-    statistic : callable
-        Takes the rows [n] whose features the recordings get; gives an AUROC.
-    subjects : np.ndarray [n]
-    n_permutations : int
-        Fewer if the result is clear: at 20 draws that are as extreme.
-    seed : int
+    statistic: Takes the rows [n] whose features the recordings get; gives an AUROC.
+    subjects: [n]
+    n_permutations: Fewer if the result is clear: at 20 draws that are as extreme.
 
-    Returns
-    -------
-    float
-        Two-sided.
+    Returns: Two-sided.
     """
     rows_of = [np.flatnonzero(subjects == name) for name in np.unique(subjects)]
     observed = abs(statistic(np.arange(len(subjects))) - 0.5)

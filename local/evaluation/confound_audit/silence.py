@@ -43,21 +43,15 @@ def _detector():
         return silero_vad.load_silero_vad(), silero_vad.get_speech_timestamps
 
 
-def find_speech(waveform, sample_rate):
+def find_speech(waveform: torch.Tensor, sample_rate: int) -> list[tuple[float, float]]:
     """Finds where somebody speaks.
 
     By silero-vad (https://github.com/snakers4/silero-vad).
 
-    Arguments
-    ---------
-    waveform : torch.Tensor [time]
-    sample_rate : int
-        Hz.
+    waveform: [time]
+    sample_rate: Hz.
 
-    Returns
-    -------
-    list of (float, float)
-        Begin and end in s, in order.
+    Returns: Begin and end in s, in order.
     """
     model, timestamps = _detector()
     with torch.inference_mode():
@@ -71,21 +65,13 @@ def find_speech(waveform, sample_rate):
     return [(p["start"] / DETECTOR_RATE, p["end"] / DETECTOR_RATE) for p in found]
 
 
-def pause_share(speech):
+def pause_share(speech: list[tuple[float, float]]) -> float | None:
     """The share of the time from the first to the last speech that is none.
 
-    Arguments
-    ---------
-    speech : list of (float, float)
-        As `find_speech` gives it.
+    speech: As `find_speech` gives it.
 
-    Returns
-    -------
-    float or None
-        None without speech.
+    Returns: None without speech.
 
-    Example
-    -------
     >>> pause_share([(1.0, 2.0), (3.0, 5.0)])
     0.25
     """
@@ -95,26 +81,21 @@ def pause_share(speech):
     return 1 - spoken_s / (speech[-1][1] - speech[0][0])
 
 
-def find_silence(waveform, sample_rate, speech):
+def find_silence(
+    waveform: torch.Tensor, sample_rate: int, speech: list[tuple[float, float]]
+) -> torch.Tensor | None:
     """Takes exactly 1.0 s of a recording in which nobody speaks.
 
     At least 200 ms from speech, and without digital zeros, which are a device's gate
     or a codec's padding and no sound. The longest stretches come first, cross-faded
     over 10 ms at equal power, so that no click tells how many there were.
 
-    Arguments
-    ---------
-    waveform : torch.Tensor [time]
-    sample_rate : int
-        Hz.
-    speech : list of (float, float)
-        As `find_speech` gives it.
+    waveform: [time]
+    sample_rate: Hz.
+    speech: As `find_speech` gives it.
 
-    Returns
-    -------
-    torch.Tensor [sample_rate] or None
-        None where there is not as much, or less than 0.25 s of speech: what the
-        detector did not hear may be speech all the same.
+    Returns: [sample_rate], None where there is not as much, or less than 0.25 s of
+        speech: what the detector did not hear may be speech all the same.
     """
     if sum(end - begin for begin, end in speech) < MIN_SPEECH_FOUND_S:
         return None
@@ -158,20 +139,14 @@ def _join(stretches, sample_rate):
     return joined[:length].clone() if len(joined) >= length else None
 
 
-def silence_features(waveform, sample_rate):
+def silence_features(waveform: torch.Tensor | None, sample_rate: int) -> dict:
     """What a silence sounds like: mean and deviation of 20 log-mel energies.
 
-    Arguments
-    ---------
-    waveform : torch.Tensor [time] or None
-        As `find_silence` gives it.
-    sample_rate : int
-        Hz.
+    waveform: [time], As `find_silence` gives it.
+    sample_rate: Hz.
 
-    Returns
-    -------
-    dict
-        `silence_mean_00` … and `silence_sd_00` … in dB; None where there is no silence.
+    Returns: `silence_mean_00` … and `silence_sd_00` … in dB; None where there is no
+        silence.
     """
     names = [
         f"silence_{kind}_{i:02d}" for kind in ("mean", "sd") for i in range(N_MELS)

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 from statsmodels.stats.multitest import multipletests
 
 from local.data.folds import draw_folds
@@ -39,41 +40,32 @@ ON_A_SCALE = "the label is a score: the audit is of labels that are 0 or 1"
 
 
 def audit_labels(
-    manifest,
-    features,
-    names,
+    manifest: pd.DataFrame,
+    features: pd.DataFrame,
+    names: list[str],
     *,
-    label_ranges=None,
-    logits=None,
-    silence_logits=None,
-    seed=0,
-):
+    label_ranges: list[list[float] | None] | None = None,
+    logits: ArrayLike | None = None,
+    silence_logits: ArrayLike | None = None,
+    seed: int = 0,
+) -> dict:
     """Asks for each label whether it can be told from anything but the speech.
 
-    Arguments
-    ---------
-    manifest : pandas.DataFrame [n rows]
-        With `subject`, the labels (0, 1, NaN), and maybe `device` and `site`.
-    features : pandas.DataFrame [n rows]
-        What `capture.extract` found in the same recordings; NaN in those that were not
-        measured.
-    names : list of str
-        The labels.
-    label_ranges : list of (list of float or None) or None
-        [low, high] of each label that is a score (see `labels.label_ranges`).
-    logits : array-like [n, n_labels] or None
-        The trained model's for the whole recordings: shown within devices and sites.
-    silence_logits : array-like [n, n_labels] or None
-        The trained model's for the silences; NaN where there is none.
-    seed : int
+    manifest: [n rows], With `subject`, the labels (0, 1, NaN), and maybe `device` and
+        `site`.
+    features: [n rows], What `capture.extract` found in the same recordings; NaN in
+        those that were not measured.
+    names: The labels.
+    label_ranges: [low, high] of each label that is a score (see `labels.label_ranges`).
+    logits: [n, n_labels], The trained model's for the whole recordings: shown within
+        devices and sites.
+    silence_logits: [n, n_labels], The trained model's for the silences; NaN where there
+        is none.
 
-    Returns
-    -------
-    dict
-        As audit.json has it under "labels". Each measure has "value", "low", "high",
-        "reason", "status" (None: shown only), "p" and "p_holm" (None: not tested) and
-        "within": {column: AUROC over pairs of recordings of the same device or site};
-        "auroc" is that of the model, the same way.
+    Returns: As audit.json has it under "labels". Each measure has "value", "low",
+        "high", "reason", "status" (None: shown only), "p" and "p_holm" (None: not
+        tested) and "within": {column: AUROC over pairs of recordings of the same device
+        or site}; "auroc" is that of the model, the same way.
     """
     scores = score_labels(names, label_ranges)
     probed = {
@@ -107,26 +99,21 @@ def _column(logits, i):
     return None if logits is None else pd.Series(np.asarray(logits, dtype=float)[:, i])
 
 
-def _examine(manifest, name, source, seed, reason=None):
+def _examine(
+    manifest: pd.DataFrame, name: str, source, seed: int, reason: str | None = None
+) -> tuple[dict, dict | None]:
     """How well a source tells a label, and what is to be permuted to test that.
 
-    Arguments
-    ---------
-    manifest : pandas.DataFrame [n rows]
-    name : str
-        The label.
-    source : pandas.DataFrame [n rows], pandas.Series [n] or None
-        Features for a probe, or a model's logits.
-    seed : int
-        Of the folds.
-    reason : str or None
-        Why there is nothing to do.
+    manifest: [n rows]
+    name: The label.
+    source (pandas.DataFrame [n rows], pandas.Series [n] or None): Features for a probe,
+        or a model's logits.
+    seed: Of the folds.
+    reason: Why there is nothing to do.
 
-    Returns
-    -------
-    measure : dict
-    statistic : dict or None
-        The arguments of `probes.permutation_p`, and the number of "arrangements".
+    Returns measure.
+    Returns statistic: The arguments of `probes.permutation_p`, and the number of
+        "arrangements".
     """
     if reason is None and source is None:
         reason = "no outputs of a trained model were given"
@@ -198,13 +185,10 @@ def _why_not(targets, subjects):
     return None
 
 
-def _within(manifest, targets, scores, folds):
+def _within(manifest, targets, scores, folds) -> dict:
     """The AUROC within each of the columns that may stand for equipment.
 
-    Returns
-    -------
-    dict
-        {column: float or None}, of the columns there are, with two values or more.
+    Returns: {column: float or None}, of the columns there are, with two values or more.
     """
     found = {}
     for column in STRATA:
@@ -255,20 +239,13 @@ def _status(measure):
     return "flagged" if measure["p_holm"] < ALPHA else "inconclusive"
 
 
-def _verdict(measures, n_silent, n_rated):
+def _verdict(measures: dict, n_silent: int, n_rated: int) -> dict:
     """The status of a label and the reasons for it.
 
-    Arguments
-    ---------
-    measures : dict
-        The label's.
-    n_silent, n_rated : int
-        Rated recordings with enough silence, and all.
+    measures: The label's.
+    n_silent, n_rated: Rated recordings with enough silence, and all.
 
-    Returns
-    -------
-    dict
-        "status" and "reasons", sentences.
+    Returns: "status" and "reasons", sentences.
     """
     found = {name: measures[name]["status"] for name in TESTED}
     status = next(

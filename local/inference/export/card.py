@@ -1,10 +1,12 @@
 """The model card of an exported model."""
 
 import re
+from pathlib import Path
 
 from local.data.labels import flatten
 from local.report import described
 from local.report.card import COMMAND_IS
+from local.training.experiment import Experiment
 from local.utils.files import atomic_write
 from local.utils.yaml_files import plain_values
 
@@ -31,14 +33,8 @@ decision about a person. Embeddings can identify a speaker: treat them like reco
 """
 
 
-def write_card(experiment, path):
-    """Write the experiment's own card, or a short one where it has none.
-
-    Arguments
-    ---------
-    experiment : experiment.Experiment
-    path : Path
-    """
+def write_card(experiment: Experiment, path: Path):
+    """Write the experiment's own card, or a short one where it has none."""
     own = experiment.folder / CARD  # that evaluation left
     text = own.read_text("utf-8") if own.is_file() else _short_card(experiment)
     text = _COMMAND.sub("The command is in the experiment's own card.\n", text)

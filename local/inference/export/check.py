@@ -31,26 +31,14 @@ BATCHES_S = (
 )
 
 
-def check_folder(folder, model, is_stock):
+def check_folder(folder: Path, model, is_stock: bool) -> float:
     """Load an exported folder in a process without this recipe, and compare.
 
-    Arguments
-    ---------
-    folder : Path
-    model : interface.ClinicalClassifier
-        Of the experiment, on the CPU.
-    is_stock : bool
-        Whether SpeechBrain's EncoderClassifier is to load it as well.
+    model (interface.ClinicalClassifier): Of the experiment, on the CPU.
+    is_stock: Whether SpeechBrain's EncoderClassifier is to load it as well.
 
-    Returns
-    -------
-    float
-        The largest relative difference.
-
-    Raises
-    ------
-    RunError
-        If it can't be loaded or differs by more than 1e-4.
+    Returns: The largest relative difference.
+    Raises RunError: if it can't be loaded or differs by more than 1e-4.
     """
     waveforms = [_noise(length_s, i, model) for i, length_s in enumerate(PROBES_S)]
     found = _probed(folder, waveforms, is_stock)
@@ -72,25 +60,13 @@ def check_folder(folder, model, is_stock):
     return max(differences.values())
 
 
-def check_onnx(path, model, output_names):
+def check_onnx(path: Path, model, output_names: list[str]) -> float:
     """Compare model.onnx with PyTorch, recording by recording, in several shapes.
 
-    Arguments
-    ---------
-    path : Path
-    model : interface.ClinicalClassifier
-        Of the experiment, on the CPU.
-    output_names : list of str
+    model (interface.ClinicalClassifier): Of the experiment, on the CPU.
 
-    Returns
-    -------
-    float
-        The largest relative difference.
-
-    Raises
-    ------
-    RunError
-        If one is above 1e-4.
+    Returns: The largest relative difference.
+    Raises RunError: if one is above 1e-4.
     """
     import onnxruntime
 
@@ -115,22 +91,16 @@ def check_onnx(path, model, output_names):
     return max(differences.values())
 
 
-def padded_batch(waveforms, n_more=1000):
+def padded_batch(
+    waveforms: list[torch.Tensor], n_more: int = 1000
+) -> tuple[np.ndarray, np.ndarray]:
     """A batch for model.onnx, in whose padding there is noise, which must not count.
 
-    Arguments
-    ---------
-    waveforms : list of torch.Tensor
-        [time] each.
-    n_more : int
-        Samples of padding behind the longest.
+    waveforms: [time] each.
+    n_more: Samples of padding behind the longest.
 
-    Returns
-    -------
-    waveforms : numpy.ndarray
-        float32 [batch, time]
-    lengths : numpy.ndarray
-        Samples, int64 [batch].
+    Returns waveforms: float32 [batch, time]
+    Returns lengths: Samples, int64 [batch].
     """
     lengths = np.array([len(waveform) for waveform in waveforms])
     generator = np.random.default_rng(1)

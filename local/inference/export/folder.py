@@ -20,6 +20,7 @@ from local.inference.export.yaml_text import ModelNodes, yaml_text
 from local.inference.interface import ClinicalClassifier
 from local.inference.stacked_heads import stack_heads
 from local.storage.addresses import is_remote
+from local.training.experiment import Experiment
 from local.utils.errors import RunError, UserError
 from local.utils.files import folder_beside, write_json
 from local.utils.number_format import printable
@@ -45,20 +46,13 @@ PACKAGES = (
 )
 
 
-def export(experiment, output_folder):
+def export(experiment: Experiment, output_folder: Path):
     """Write an experiment's model to a folder that is complete or not there at all.
 
-    Arguments
-    ---------
-    experiment : experiment.Experiment
-        On the CPU.
-    output_folder : Path
-        Not there, or empty.
+    experiment: On the CPU.
+    output_folder: Not there, or empty.
 
-    Raises
-    ------
-    RunError
-        If what was written does not give what the experiment gives.
+    Raises RunError: if what was written does not give what the experiment gives.
     """
     model = ClinicalClassifier.of_experiment(experiment, run_opts={"device": "cpu"})
     nodes = ModelNodes(experiment.folder / "hyperparams.yaml")
@@ -82,20 +76,12 @@ class _EncodedLabel(str):
         return super().__repr__().replace("=>", r"=\x3e")
 
 
-def write_folder(folder, experiment, model, nodes):
+def write_folder(
+    folder: Path, experiment: Experiment, model: ClinicalClassifier, nodes: ModelNodes
+) -> list[dict]:
     """Write all but model.onnx and README.md.
 
-    Arguments
-    ---------
-    folder : Path
-    experiment : experiment.Experiment
-    model : interface.ClinicalClassifier
-    nodes : yaml_text.ModelNodes
-
-    Returns
-    -------
-    list of dict
-        What labels.json says of each label.
+    Returns: What labels.json says of each label.
     """
     hparams, modules = experiment.hparams, experiment.brain.modules
     layers = stack_heads(modules["shared_dense"], modules["classifier"])
@@ -136,22 +122,16 @@ def save_weights(module, path):
     torch.save({k: v.cpu() for k, v in module.state_dict().items()}, path)
 
 
-def describe_labels(hparams, points, flags):
+def describe_labels(
+    hparams: dict, points: dict[str, dict], flags: dict[str, list[str]] | None
+) -> list[dict]:
     """What labels.json says: all that makes a decision of a logit.
 
-    Arguments
-    ---------
-    hparams : dict
-        Of the experiment.
-    points : dict of str to dict
-        Its operating points.
-    flags : dict of str to list of str, or None
-        Labels that its audit flags; None: there was no audit.
+    hparams: Of the experiment.
+    points: Its operating points.
+    flags: Labels that its audit flags; None: there was no audit.
 
-    Returns
-    -------
-    list of dict
-        In the order of the logits.
+    Returns: In the order of the logits.
     """
     names = flatten(hparams["label_groups"])
     heads = [i for i, group in enumerate(hparams["label_groups"]) for _ in group]
@@ -174,21 +154,14 @@ def describe_labels(hparams, points, flags):
     ]
 
 
-def write_and_check_onnx(path, experiment, model, labels):
+def write_and_check_onnx(
+    path: Path, experiment: Experiment, model: ClinicalClassifier, labels: list[dict]
+):
     """Write model.onnx and compare it; a front end may have none, which is told.
 
-    Arguments
-    ---------
-    path : Path
-    experiment : experiment.Experiment
-    model : interface.ClinicalClassifier
-    labels : list of dict
-        As `describe_labels` gives them.
+    labels: As `describe_labels` gives them.
 
-    Raises
-    ------
-    RunError
-        If it can't be made, or gives something else than PyTorch.
+    Raises RunError: if it can't be made, or gives something else than PyTorch.
     """
     hparams = experiment.hparams
     try:
@@ -218,18 +191,12 @@ def write_and_check_onnx(path, experiment, model, labels):
     logger.info("model.onnx differs by at most %.1e", difference)
 
 
-def check_output_folder(folder, address):
+def check_output_folder(folder: Path, address: str):
     """Refuse a folder that holds something, or lies among an experiment's checkpoints.
 
-    Arguments
-    ---------
-    folder : Path
-    address : str
-        The experiment's.
+    address: The experiment's.
 
-    Raises
-    ------
-    UserError
+    Raises UserError.
     """
     if folder.is_symlink() or folder.is_mount():
         raise UserError(  # nothing can take its place

@@ -6,6 +6,8 @@ whole batch: the modules here compute the same numbers from padded waveforms and
 recordings' lengths.
 """
 
+from collections.abc import Callable
+
 import torch
 import torchaudio.compliance.kaldi as kaldi
 from speechbrain.lobes.features import Fbank
@@ -21,25 +23,15 @@ class NoOnnx(Exception):
     """This model can't become an ONNX file; the message is the reason."""
 
 
-def padded_front_end(front_end):
+def padded_front_end(front_end: torch.nn.Module) -> torch.nn.Module:
     """The module that computes what a front end does, for padded batches.
 
-    Arguments
-    ---------
-    front_end : torch.nn.Module
-        Of the yaml.
+    front_end: Of the yaml.
 
-    Returns
-    -------
-    torch.nn.Module
-        waveforms [batch, time], 0 behind each recording's end, and lengths in
+    Returns: waveforms [batch, time], 0 behind each recording's end, and lengths in
         samples, int64 [batch] → features [batch, frame, channel] and frames of each
         recording, int64 [batch].
-
-    Raises
-    ------
-    NoOnnx
-        For a front end that there is no such module of.
+    Raises NoOnnx: for a front end that there is no such module of.
     """
     if isinstance(front_end, Fbank) and not (front_end.deltas or front_end.context):
         return PaddedFbank(front_end)
@@ -55,22 +47,13 @@ def padded_front_end(front_end):
     )
 
 
-def padded_crop(crop):
+def padded_crop(crop: Callable | None) -> torch.nn.Module | None:
     """The module that cuts what is cut of a recording outside training.
 
-    Arguments
-    ---------
-    crop : callable or None
-        The yaml's `eval_crop`.
+    crop: The yaml's `eval_crop`.
 
-    Returns
-    -------
-    torch.nn.Module or None
-        waveforms [batch, time] and lengths, int64 [batch] → the same.
-
-    Raises
-    ------
-    NoOnnx
+    Returns: waveforms [batch, time] and lengths, int64 [batch] → the same.
+    Raises NoOnnx.
     """
     if crop is None:
         return None
@@ -89,15 +72,11 @@ class PowerSpectrum(torch.nn.Module):
 
     ONNX Runtime's own STFT of 400 samples is off by up to 0.06 dB; this is not.
 
-    Arguments
-    ---------
-    window : torch.Tensor
-        Its weights, no longer than `n_fft`.
-    n_fft, hop : int
-        Samples.
+    window: Its weights, no longer than `n_fft`.
+    n_fft, hop: Samples.
     """
 
-    def __init__(self, window, n_fft, hop):
+    def __init__(self, window: torch.Tensor, n_fft: int, hop: int):
         super().__init__()
         self.n_fft, self.hop = n_fft, hop
         missing = n_fft - len(window)  # in the middle, as in torch.stft

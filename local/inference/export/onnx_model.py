@@ -2,6 +2,8 @@
 
 import copy
 import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
 
 import torch
 from speechbrain.nnet.CNN import Conv1d
@@ -23,27 +25,16 @@ TRACED_S = (1.0, 1.3)
 class OnnxModel(torch.nn.Module):
     """The whole model as one graph over padded waveforms.
 
-    Arguments
-    ---------
-    modules : mapping
-        With `compute_features`, `mean_var_norm`, `embedding_model`, `shared_dense` and
-        `classifier`, in evaluation mode and on the CPU; copied.
-    crop : callable or None
-        The yaml's `eval_crop`.
-    has_st : bool
-        Whether there is a shared dense layer.
+    modules: With `compute_features`, `mean_var_norm`, `embedding_model`, `shared_dense`
+        and `classifier`, in evaluation mode and on the CPU; copied.
+    crop: The yaml's `eval_crop`.
+    has_st: Whether there is a shared dense layer.
+    output_names: list of str
 
-    Attributes
-    ----------
-    output_names : list of str
-
-    Raises
-    ------
-    NoOnnx
-        For a front end or a crop that has no counterpart.
+    Raises NoOnnx: for a front end or a crop that has no counterpart.
     """
 
-    def __init__(self, modules, crop, has_st):
+    def __init__(self, modules: Mapping, crop: Callable | None, has_st: bool):
         super().__init__()
         modules = {name: copy.deepcopy(of).eval() for name, of in modules.items()}
         self.crop = padded_crop(crop)
@@ -65,21 +56,16 @@ class OnnxModel(torch.nn.Module):
                 reaches.append(module.dilation * (module.kernel_size - 1) // 2)
         self.margin = max(reaches)
 
-    def forward(self, waveforms, lengths):
+    def forward(
+        self, waveforms: torch.Tensor, lengths: torch.Tensor
+    ) -> tuple[torch.Tensor, ...]:
         """Run the model.
 
-        Arguments
-        ---------
-        waveforms : torch.Tensor
-            [batch, time]
-        lengths : torch.Tensor
-            Samples of each recording, int64 [batch].
+        waveforms: [batch, time]
+        lengths: Samples of each recording, int64 [batch].
 
-        Returns
-        -------
-        tuple of torch.Tensor
-            As `output_names` has them: logits [batch, label], pt and st [batch, size],
-            ft [batch, head, size].
+        Returns: As `output_names` has them: logits [batch, label], pt and st [batch,
+            size], ft [batch, head, size].
         """
         # chosen, not multiplied: there may be NaN behind an end
         inside = before_end(waveforms.shape[1], lengths)
@@ -112,17 +98,12 @@ class OnnxModel(torch.nn.Module):
         return (values.gather(2, places),)
 
 
-def write_onnx(model, sample_rate, path, metadata):
+def write_onnx(model: OnnxModel, sample_rate: int, path: Path, metadata):
     """Write model.onnx.
 
-    Arguments
-    ---------
-    model : OnnxModel
-    sample_rate : int
-        Hz.
-    path : Path
-    metadata : dict of str to (str or JSON-like)
-        Of the file: what a user of it should know.
+    sample_rate: Hz.
+    metadata (dict of str to (str or JSON-like)): Of the file: what a user of it should
+        know.
     """
     import onnx
 

@@ -104,24 +104,17 @@ Of every recording the model sees what `eval_crop` in `hyperparams.yaml` leaves 
 """
 
 
-def readme_text(hparams, is_stock, has_onnx, flags):
+def readme_text(
+    hparams: dict, is_stock: bool, has_onnx: bool, flags: dict[str, list[str]] | None
+) -> str:
     """Make the text.
 
-    Arguments
-    ---------
-    hparams : dict
-        Of the experiment.
-    is_stock : bool
-        Whether SpeechBrain's EncoderClassifier loads the folder.
-    has_onnx : bool
-        Whether there is a model.onnx.
-    flags : dict of str to list of str, or None
-        Labels that the confound audit flags, and why; None: there was no audit.
+    hparams: Of the experiment.
+    is_stock: Whether SpeechBrain's EncoderClassifier loads the folder.
+    has_onnx: Whether there is a model.onnx.
+    flags: Labels that the confound audit flags, and why; None: there was no audit.
 
-    Returns
-    -------
-    str
-        Markdown.
+    Returns: Markdown.
     """
     rate, has_st = hparams["sample_rate"], hparams["shared_dense"]
     onnx = ONNX.format(

@@ -30,21 +30,16 @@ Licence: Apache-2.0.
 class Source:
     """A module's source, taken apart.
 
-    Attributes
-    ----------
-    name : str
-    lines : list of str
-    definitions : dict of str to ast.stmt
-        Functions, classes and constants, in their order.
-    imports : dict of str to (str or None, str, str or None)
-        Name → the module that it is imported from (None for `import x`), its name
+    definitions (dict of str to ast.stmt): Functions, classes and constants, in their
+        order.
+    imports: Name → the module that it is imported from (None for `import x`), its name
         there, and what it is renamed to.
     """
 
     name: str
-    lines: list
+    lines: list[str]
     definitions: dict
-    imports: dict
+    imports: dict[str, tuple[str | None, str, str | None]]
 
     def text(self, name):
         """A definition with its decorators and the comment above it."""
@@ -56,26 +51,14 @@ class Source:
         return "\n".join(self.lines[first : node.end_lineno])
 
 
-def standalone_source(wanted):
+def standalone_source(wanted: list[tuple[str, str]]) -> str:
     """Source of one module with some classes of this recipe.
 
-    Arguments
-    ---------
-    wanted : list of (str, str)
-        Module and name of each.
+    wanted: Module and name of each.
 
-    Returns
-    -------
-    str
+    Raises ValueError: for what can't be put into one file: two definitions of one name,
+        a module of the recipe used as a whole, or a name that is changed by its import.
 
-    Raises
-    ------
-    ValueError
-        For what can't be put into one file: two definitions of one name, a module of
-        the recipe used as a whole, or a name that is changed by its import.
-
-    Example
-    -------
     >>> text = standalone_source([("local.utils.errors", "BadRecording")])
     >>> [line for line in text.splitlines() if line.startswith("class")]
     ['class BadRecording(Exception):']

@@ -3,8 +3,10 @@
 import io
 import json
 import textwrap
+from pathlib import Path
 
 import ruamel.yaml
+import torch
 
 from local.utils.errors import UserError
 from local.utils.yaml_files import resolved_yaml
@@ -74,23 +76,14 @@ pretrainer: !new:speechbrain.utils.parameter_transfer.Pretrainer
 class ModelNodes:
     """The entries of a training yaml that an exported model is built from.
 
-    Arguments
-    ---------
-    hparams_file : Path
-        hyperparams.yaml of an experiment.
+    hparams_file: hyperparams.yaml of an experiment.
+    own_classes (list of (str, str)): Module and name of what they need of this recipe;
+        none: stock classes suffice.
 
-    Attributes
-    ----------
-    own_classes : list of (str, str)
-        Module and name of what they need of this recipe; none: stock classes suffice.
-
-    Raises
-    ------
-    UserError
-        If they need something that is neither stock nor of this recipe.
+    Raises UserError: if they need something that is neither stock nor of this recipe.
     """
 
-    def __init__(self, hparams_file):
+    def __init__(self, hparams_file: Path):
         yaml = ruamel.yaml.YAML(typ="safe", pure=True)
         root = yaml.compose(io.StringIO(resolved_yaml(hparams_file)))
         top = {key.value: node for key, node in root.value}
@@ -137,24 +130,19 @@ class ModelNodes:
             self._move(child)
 
 
-def yaml_text(nodes, hparams, layers, loadables, origin):
+def yaml_text(
+    nodes: ModelNodes,
+    hparams: dict,
+    layers: list[tuple[torch.nn.Module, dict]],
+    loadables: list[str],
+    origin: str,
+) -> str:
     """Text of the exported hyperparams.yaml.
 
-    Arguments
-    ---------
-    nodes : ModelNodes
-    hparams : dict
-        Of the experiment, with its `operating_points` and what is `flagged`.
-    layers : list of (torch.nn.Module, dict)
-        Of the classifier.
-    loadables : list of str
-        Keys of what has a file of weights.
-    origin : str
-        Where it comes from.
-
-    Returns
-    -------
-    str
+    hparams: Of the experiment, with its `operating_points` and what is `flagged`.
+    layers: Of the classifier.
+    loadables: Keys of what has a file of weights.
+    origin: Where it comes from.
     """
     plain = (
         *("sample_rate", "audio_backend", "mono", "min_duration", "max_duration"),

@@ -10,6 +10,7 @@ import dataclasses
 import functools
 from pathlib import Path
 
+from local.evaluation.result import EvaluationResult
 from local.report.figures.audit import draw_audit
 from local.report.figures.calibration import draw_calibration
 from local.report.figures.curves import draw_pr, draw_roc, roc_figure
@@ -61,18 +62,11 @@ NAMES = tuple(FIGURES)
 class Drawn:
     """A figure that is a file.
 
-    Attributes
-    ----------
-    name : str
-        One of `NAMES`.
-    path : Path
-        The PNG file.
-    title : str
-    alt : str
-        What is seen, with its numbers, for a reader who can't see it.
-    section : str
-        Of a report: headline, discrimination, calibration, decisions, subgroups, audit,
-        raters, training or errors.
+    name: One of `NAMES`.
+    path: The PNG file.
+    alt: What is seen, with its numbers, for a reader who can't see it.
+    section: Of a report: headline, discrimination, calibration, decisions, subgroups,
+        audit, raters, training or errors.
     """
 
     name: str
@@ -82,22 +76,15 @@ class Drawn:
     section: str
 
 
-def draw_figures(evidence, folder):
+def draw_figures(evidence: EvaluationResult, folder: str | Path) -> list[Drawn]:
     """Draws all figures of an evaluation for which there is something to show.
 
     One that fails is not there; the evidence knows why.
 
-    Arguments
-    ---------
-    evidence : result.EvaluationResult
-    folder : str or Path
-        Gets ``<name>.png`` of each; one from before that has nothing to show any more
-        is removed.
+    folder: Gets ``<name>.png`` of each; one from before that has nothing to show any
+        more is removed.
 
-    Returns
-    -------
-    list of Drawn
-        In the order of `NAMES`.
+    Returns: In the order of `NAMES`.
     """
     drawn = []
     for name in FIGURES:

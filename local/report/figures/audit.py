@@ -5,6 +5,7 @@ from matplotlib.patches import Patch
 
 from local.data.labels import flatten
 from local.evaluation.confound_audit.verdict import LARGE
+from local.evaluation.result import EvaluationResult
 from local.report.figures.drawing import (
     COLOURS,
     LINE,
@@ -38,18 +39,10 @@ STATUSES = {
 }
 
 
-def draw_audit(evidence):
+def draw_audit(evidence: EvaluationResult) -> Sketch | None:
     """What each label can be told from without the speech, by AUROC.
 
     Grey is so far from 0.5 that a label is flagged if it is no chance.
-
-    Arguments
-    ---------
-    evidence : result.EvaluationResult
-
-    Returns
-    -------
-    drawing.Sketch or None
     """
     audited = {
         label: of

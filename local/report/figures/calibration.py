@@ -3,6 +3,7 @@
 import numpy as np
 
 from local.data.predictions_table import rows_of_label
+from local.evaluation.result import EvaluationResult
 from local.metrics.calibration import calibration_curve
 from local.report.figures.drawing import (
     COLOURS,
@@ -18,20 +19,12 @@ from local.utils.number_format import number
 N_BARS = 20
 
 
-def draw_calibration(evidence):
+def draw_calibration(evidence: EvaluationResult) -> Sketch | None:
     """Observed shares of positives against probabilities.
 
     Points are the bins of `calibration.calibration_curve` with their intervals, the
     line is its flexible curve, where there is one. Below is how often each probability
     was given.
-
-    Arguments
-    ---------
-    evidence : result.EvaluationResult
-
-    Returns
-    -------
-    drawing.Sketch or None
     """
     labels = rated_labels(evidence)
     if not labels:

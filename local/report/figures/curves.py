@@ -1,6 +1,10 @@
 """ROC and precision-recall curves, one panel per head."""
 
+from pathlib import Path
+
 import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from sklearn.metrics import (
     average_precision_score,
@@ -10,6 +14,7 @@ from sklearn.metrics import (
 )
 
 from local.data.predictions_table import rows_of_label, scores_in
+from local.evaluation.result import EvaluationResult
 from local.report.figures.drawing import (
     COLOURS,
     LINE,
@@ -42,17 +47,8 @@ POINT = {
 }
 
 
-def draw_roc(evidence):
-    """The ROC curves of the labels that are 0 or 1, with their operating points.
-
-    Arguments
-    ---------
-    evidence : result.EvaluationResult
-
-    Returns
-    -------
-    drawing.Sketch or None
-    """
+def draw_roc(evidence: EvaluationResult) -> Sketch | None:
+    """The ROC curves of the labels that are 0 or 1, with their operating points."""
     labels = rated_labels(evidence)
     if not labels:
         return None
@@ -70,17 +66,8 @@ def draw_roc(evidence):
     return Sketch(figure, "ROC curves", alt)
 
 
-def draw_pr(evidence):
-    """The precision-recall curves, each with its prevalence as a dashed line.
-
-    Arguments
-    ---------
-    evidence : result.EvaluationResult
-
-    Returns
-    -------
-    drawing.Sketch or None
-    """
+def draw_pr(evidence: EvaluationResult) -> Sketch | None:
+    """The precision-recall curves, each with its prevalence as a dashed line."""
     labels = rated_labels(evidence)
     if not labels:
         return None
@@ -111,26 +98,20 @@ def draw_pr(evidence):
     return Sketch(figure, "Precision and recall", alt)
 
 
-def roc_figure(table, label_groups, path):
+def roc_figure(
+    table: pd.DataFrame, label_groups: list[list[str]], path: str | Path
+) -> Figure | None:
     """Draws the ROC curves of the labels that are 0 or 1, one panel per head.
 
     The legend gives each label's AUROC and how many recordings are positive and
     negative; a label that has one class is listed as not computable. Scores have no
     such curve: a head of scores only has no panel.
 
-    Arguments
-    ---------
-    table : pandas.DataFrame
-        A table of predictions (see `local.data.predictions_table`).
-    label_groups : list of list of str
-        The labels of each head.
-    path : str or pathlib.Path
-        The PNG file to write.
+    table: A table of predictions (see `local.data.predictions_table`).
+    label_groups: The labels of each head.
+    path: The PNG file to write.
 
-    Returns
-    -------
-    matplotlib.figure.Figure or None
-        None, and no file, where all labels are scores.
+    Returns: None, and no file, where all labels are scores.
     """
     figure = _roc(table, label_groups, {})
     if figure is not None:

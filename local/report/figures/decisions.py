@@ -7,6 +7,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from sklearn.metrics import confusion_matrix
 
 from local.data.predictions_table import rows_of_label
+from local.evaluation.result import EvaluationResult
 from local.report.figures.drawing import (
     COLOURS,
     Sketch,
@@ -25,19 +26,11 @@ POSITIVE, NEGATIVE = COLOURS[1], COLOURS[5]
 THRESHOLD = {"color": "black", "linestyle": "--"}
 
 
-def draw_score_distributions(evidence):
+def draw_score_distributions(evidence: EvaluationResult) -> Sketch | None:
     """How many positive and negative recordings have which probability.
 
     Bars of positive recordings go up, those of negative ones down; the dashed line is
     the threshold.
-
-    Arguments
-    ---------
-    evidence : result.EvaluationResult
-
-    Returns
-    -------
-    drawing.Sketch or None
     """
     labels = rated_labels(evidence)
     if not labels:
@@ -98,17 +91,8 @@ def _distribution(panel, positive, negative, threshold):
     panel.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{abs(y):.0f}"))
 
 
-def draw_confusion(evidence):
-    """Decisions against ratings of each label that has a threshold, in recordings.
-
-    Arguments
-    ---------
-    evidence : result.EvaluationResult
-
-    Returns
-    -------
-    drawing.Sketch or None
-    """
+def draw_confusion(evidence: EvaluationResult) -> Sketch | None:
+    """Decisions against ratings of each label that has a threshold, in recordings."""
     counts = {label: _counts(evidence.table, label) for label in rated_labels(evidence)}
     counts = {label: of for label, of in counts.items() if of.any()}
     if not counts:

@@ -49,12 +49,7 @@ LINE = 0.19
 class Sketch:
     """A figure that is drawn, and what is to be said of it.
 
-    Attributes
-    ----------
-    figure : matplotlib.figure.Figure
-    title : str
-    alt : str
-        What is seen, with its numbers, for a reader who can't see it.
+    alt: What is seen, with its numbers, for a reader who can't see it.
     """
 
     figure: Figure
@@ -62,22 +57,15 @@ class Sketch:
     alt: str
 
 
-def panel_grid(n, height, **options):
+def panel_grid(n: int, height: float, **options):
     """Makes a figure of panels that wrap, at most two in a row.
 
-    Arguments
-    ---------
-    n : int
-        Panels, one at least.
-    height : float
-        Of a row of panels, in inches.
-    **options
-        For `Figure.subplots`.
+    n: Panels, one at least.
+    height: Of a row of panels, in inches.
+    **options: For `Figure.subplots`.
 
-    Returns
-    -------
-    figure : matplotlib.figure.Figure
-    panels : list of matplotlib.axes.Axes
+    Returns figure.
+    Returns panels: list of matplotlib.axes.Axes
     """
     n_columns = min(n, 2)
     n_rows = -(-n // n_columns)
@@ -94,8 +82,6 @@ def shown(text, width=28):
 
     What stands between two "$" is mathematics otherwise.
 
-    Example
-    -------
     >>> print(shown("slow $rate of speech", width=12))
     slow \\$rate
     of speech
@@ -103,15 +89,12 @@ def shown(text, width=28):
     return textwrap.fill(text, width).replace("$", r"\$")
 
 
-def legend_below(figure, handles=None):
+def legend_below(figure: Figure, handles=None):
     """A legend for all panels below them, where it hides nothing.
 
-    Arguments
-    ---------
-    figure : matplotlib.figure.Figure
-        With constrained layout.
-    handles : list of matplotlib.artist.Artist, optional
-        What it explains. Default: all that has a name, each name once.
+    figure: With constrained layout.
+    handles (list of matplotlib.artist.Artist, optional): What it explains. Default: all
+        that has a name, each name once.
     """
     if handles is None:
         named = {}
@@ -160,8 +143,6 @@ def value_of(entries, name):
 def with_interval(entry):
     """An entry in words.
 
-    Example
-    -------
     >>> with_interval({"value": 0.9, "low": 0.8, "high": 0.95})
     '0.90 (0.80–0.95)'
     >>> with_interval({"value": 0.9, "low": None, "high": None, "reason": "too few"})

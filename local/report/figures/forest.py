@@ -6,6 +6,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from local.evaluation.baselines import PREVALENCE
+from local.evaluation.result import EvaluationResult
 from local.report.figures.drawing import (
     COLOURS,
     LINE,
@@ -24,17 +25,8 @@ from local.report.figures.rows import draw_point, lowest, rows_axis
 from local.utils.number_format import counted, number
 
 
-def draw_forest(evidence):
-    """AUROC of each label and their mean, with intervals, beside the baselines.
-
-    Arguments
-    ---------
-    evidence : result.EvaluationResult
-
-    Returns
-    -------
-    drawing.Sketch or None
-    """
+def draw_forest(evidence: EvaluationResult) -> Sketch | None:
+    """AUROC of each label and their mean, with intervals, beside the baselines."""
     labels = rated_labels(evidence)
     if not labels:
         return None

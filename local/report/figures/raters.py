@@ -10,6 +10,7 @@ from local.data.label_cells import CellCodes
 from local.data.labels import flatten
 from local.data.predictions_table import rows_of_label
 from local.data.raters import consensus, read_ratings
+from local.evaluation.result import EvaluationResult
 from local.report.figures.drawing import (
     COLOURS,
     LINE,
@@ -23,19 +24,11 @@ from local.report.figures.drawing import (
 from local.utils.number_format import number
 
 
-def draw_raters(evidence):
+def draw_raters(evidence: EvaluationResult) -> Sketch | None:
     """Each rater as a point, and the ROC curve of the model on the same reference.
 
     The reference is what most of the other raters say, so each rater has a curve of
     the model of their own: a rater above it does better than the model there.
-
-    Arguments
-    ---------
-    evidence : result.EvaluationResult
-
-    Returns
-    -------
-    drawing.Sketch or None
     """
     points = {
         label: drawn

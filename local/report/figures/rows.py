@@ -20,18 +20,19 @@ def rows_axis(panel, names, lowest):
     panel.set_axisbelow(True)
 
 
-def draw_point(panel, place, entry, marker="o", colour=COLOURS[0], hollow=True):
+def draw_point(
+    panel,
+    place: float,
+    entry: dict,
+    marker: str = "o",
+    colour: str = COLOURS[0],
+    hollow: bool = True,
+):
     """A value and its interval; words where there is no value.
 
-    Arguments
-    ---------
-    panel : matplotlib.axes.Axes
-    place : float
-        The row.
-    entry : dict
-    marker, colour : str
-    hollow : bool
-        Whether a value without an interval is drawn as an outline.
+    panel: matplotlib.axes.Axes
+    place: The row.
+    hollow: Whether a value without an interval is drawn as an outline.
     """
     if entry["value"] is None:
         draw_words(panel, place, "not computable")

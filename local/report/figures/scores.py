@@ -1,25 +1,21 @@
 """Rated against predicted scores."""
 
+from pathlib import Path
+
 import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from local.data.labels import flatten
 from local.data.predictions_table import rows_of_label, scores_in
+from local.evaluation.result import EvaluationResult
 from local.metrics.split_metrics import score_metrics
 from local.report.figures.drawing import COLOURS, Sketch, panel_grid, save, shown
 
 
-def draw_scores(evidence):
-    """Ratings against predictions of the labels that are scores.
-
-    Arguments
-    ---------
-    evidence : result.EvaluationResult
-
-    Returns
-    -------
-    drawing.Sketch or None
-    """
+def draw_scores(evidence: EvaluationResult) -> Sketch | None:
+    """Ratings against predictions of the labels that are scores."""
     found = scores_in(evidence.table)
     labels = [name for name in flatten(evidence.label_groups) if name in found]
     if not labels:
@@ -32,25 +28,19 @@ def draw_scores(evidence):
     return Sketch(figure, "Rated and predicted scores", alt)
 
 
-def scores_figure(table, labels, path):
+def scores_figure(
+    table: pd.DataFrame, labels: list[str], path: str | Path
+) -> Figure | None:
     """Draws ratings against predictions, one panel per score.
 
     A point is a recording; on the grey line rating and prediction are the same. The
     title gives the mean absolute error and the intraclass correlation.
 
-    Arguments
-    ---------
-    table : pandas.DataFrame
-        A table of predictions (see `local.data.predictions_table`).
-    labels : list of str
-        The labels that are scores.
-    path : str or pathlib.Path
-        The PNG file to write.
+    table: A table of predictions (see `local.data.predictions_table`).
+    labels: The labels that are scores.
+    path: The PNG file to write.
 
-    Returns
-    -------
-    matplotlib.figure.Figure or None
-        None, and no file, where there are no scores.
+    Returns: None, and no file, where there are no scores.
     """
     if not labels:
         return None

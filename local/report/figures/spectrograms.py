@@ -6,6 +6,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from scipy.signal import spectrogram
 
+from local.evaluation.result import EvaluationResult
 from local.report.figures.drawing import SMALL, WIDTH, Sketch, panel_grid, shown
 from local.utils.number_format import counted, measured, number
 
@@ -25,18 +26,10 @@ GREYS = colormaps["gray_r"].resampled(16)
 N_COLUMNS = 3
 
 
-def draw_silences(evidence):
+def draw_silences(evidence: EvaluationResult) -> Sketch | None:
     """What the audit took for silence, up to three recordings of each label.
 
     All have the same scale of loudness, so that noise floors can be compared.
-
-    Arguments
-    ---------
-    evidence : result.EvaluationResult
-
-    Returns
-    -------
-    drawing.Sketch or None
     """
     silences = {label: of for label, of in evidence.silences.items() if of}
     if not silences:
@@ -72,17 +65,8 @@ def draw_silences(evidence):
     return Sketch(figure, "What the audit took for silence", alt)
 
 
-def draw_errors(evidence):
-    """The recordings that are most wrong.
-
-    Arguments
-    ---------
-    evidence : result.EvaluationResult
-
-    Returns
-    -------
-    drawing.Sketch or None
-    """
+def draw_errors(evidence: EvaluationResult) -> Sketch | None:
+    """The recordings that are most wrong."""
     if not evidence.errors:
         return None
     captions = [

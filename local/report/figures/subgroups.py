@@ -1,5 +1,6 @@
 """AUROC in groups of subjects."""
 
+from local.evaluation.result import EvaluationResult
 from local.report.figures.drawing import (
     LINE,
     Sketch,
@@ -13,17 +14,8 @@ from local.report.figures.rows import draw_point, draw_words, lowest, rows_axis
 from local.utils.number_format import p_value
 
 
-def draw_subgroups(evidence):
-    """AUROC of each label in the groups of subjects, with intervals.
-
-    Arguments
-    ---------
-    evidence : result.EvaluationResult
-
-    Returns
-    -------
-    drawing.Sketch or None
-    """
+def draw_subgroups(evidence: EvaluationResult) -> Sketch | None:
+    """AUROC of each label in the groups of subjects, with intervals."""
     reports = evidence.metrics.get("subgroups") or {}
     reports = {
         label: reports[label]["columns"]

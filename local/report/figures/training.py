@@ -9,6 +9,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from local.evaluation.result import EvaluationResult
 from local.report.figures.drawing import (
     COLOURS,
     LINE_STYLES,
@@ -21,17 +22,8 @@ from local.utils.errors import UserError
 from local.utils.number_format import measured, number
 
 
-def draw_training_curves(evidence):
-    """The curves of the training that the evaluated model comes from.
-
-    Arguments
-    ---------
-    evidence : result.EvaluationResult
-
-    Returns
-    -------
-    drawing.Sketch or None
-    """
+def draw_training_curves(evidence: EvaluationResult) -> Sketch | None:
+    """The curves of the training that the evaluated model comes from."""
     if evidence.train_log is None:
         return None
     epochs = read_train_log(evidence.train_log)
@@ -59,28 +51,18 @@ def _alt(epochs, best_by):
     return f"{'; '.join(said)}."
 
 
-def read_train_log(path):
+def read_train_log(path: str | Path) -> pd.DataFrame:
     """Reads the epochs that SpeechBrain's FileTrainLogger has written.
 
     A line is `epoch: 3, lr: 3.00e-04 - train loss: 6.1e-01 - valid loss: 5.9e-01,
     valid macro_auroc: 7.1e-01`; other lines (the test's) are left out.
 
-    Arguments
-    ---------
-    path : str or pathlib.Path
-        train_log.txt of an experiment.
+    path: train_log.txt of an experiment.
 
-    Returns
-    -------
-    pandas.DataFrame [epochs]
-        Columns epoch (int), train_loss, valid_loss and macro_auroc (float, NaN
-        where the line has none), in the order of epochs. An epoch that was run
-        again after a resumption has the numbers of the last time.
-
-    Raises
-    ------
-    local.utils.errors.UserError
-        If the file can't be read.
+    Returns: [epochs], Columns epoch (int), train_loss, valid_loss and macro_auroc
+        (float, NaN where the line has none), in the order of epochs. An epoch that was
+        run again after a resumption has the numbers of the last time.
+    Raises UserError: if the file can't be read.
     """
     try:
         lines = Path(path).read_text(encoding="utf-8", errors="replace").splitlines()
@@ -113,32 +95,21 @@ def _value(line, key):
         return math.nan
 
 
-def training_curves_figure(train_log, path, best_by="loss"):
+def training_curves_figure(
+    train_log: str | Path, path: str | Path, best_by: str = "loss"
+) -> Figure:
     """Draws the losses and the validation's macro AUROC over the epochs.
 
     The best epoch is marked: the first one, where the log has several that are
     equal. The log rounds its numbers, so the checkpoint kept may be another of them.
 
-    Arguments
-    ---------
-    train_log : str or pathlib.Path
-        train_log.txt of an experiment.
-    path : str or pathlib.Path
-        The PNG file to write.
-    best_by : str
-        What makes an epoch the best one, as in the yaml's `best_checkpoint`:
+    train_log: train_log.txt of an experiment.
+    path: The PNG file to write.
+    best_by: What makes an epoch the best one, as in the yaml's `best_checkpoint`:
         "loss" (the lowest of the validation) or "macro_auroc" (the highest).
 
-    Returns
-    -------
-    matplotlib.figure.Figure
-
-    Raises
-    ------
-    ValueError
-        If `best_by` is something else.
-    local.utils.errors.UserError
-        If the log can't be read.
+    Raises ValueError: if `best_by` is something else.
+    Raises UserError: if the log can't be read.
     """
     if best_by not in ("loss", "macro_auroc"):
         raise ValueError(f"best_by must be loss or macro_auroc, not {best_by!r}")

@@ -4,6 +4,7 @@ import dataclasses
 import datetime
 import re
 import unicodedata
+from pathlib import Path
 
 from local.utils.errors import UserError
 
@@ -11,48 +12,27 @@ from local.utils.errors import UserError
 MAX_NAME_BYTES, MAX_SEGMENT_BYTES = 1024, 255
 
 
-def is_remote(text):
+def is_remote(text: str | Path) -> bool:
     """Whether an address leads to a bucket.
 
-    Arguments
-    ---------
-    text : str or Path
-        Also one whose slashes `pathlib` has merged, so that it is not taken for a
+    text: Also one whose slashes `pathlib` has merged, so that it is not taken for a
         local folder.
 
-    Returns
-    -------
-    bool
-
-    Example
-    -------
     >>> is_remote("gs://hospital/corpus"), is_remote("/data/corpus")
     (True, False)
     """
     return re.match("gs:/", str(text), re.IGNORECASE) is not None
 
 
-def check_name(name):
+def check_name(name: str) -> str:
     """Refuse an object's name that can't be trusted as a path below a folder.
 
-    Arguments
-    ---------
-    name : str
-        From a bucket, a CSV or a user.
+    name: From a bucket, a CSV or a user.
 
-    Returns
-    -------
-    str
-        The same name.
+    Returns: The same name.
+    Raises UserError: if it is empty, absolute or too long, leads upwards, or has
+        backslashes, control characters or line separators in it.
 
-    Raises
-    ------
-    UserError
-        If it is empty, absolute or too long, leads upwards, or has backslashes,
-        control characters or line separators in it.
-
-    Example
-    -------
     >>> check_name("audio/s01/waveform.wav")
     'audio/s01/waveform.wav'
     >>> check_name("audio/../../.ssh/config")
@@ -90,14 +70,8 @@ def _problem_of_name(name):
 class Address:
     """A bucket, or an object or folder in it.
 
-    Attributes
-    ----------
-    bucket : str
-    name : str
-        Without a slash at its end; empty for the bucket itself.
+    name: Without a slash at its end; empty for the bucket itself.
 
-    Example
-    -------
     >>> corpus = Address.parse("gs://hospital/corpus/")
     >>> str(corpus), str(corpus / "audio/" / "s01")
     ('gs://hospital/corpus', 'gs://hospital/corpus/audio/s01')
@@ -107,22 +81,12 @@ class Address:
     name: str = ""
 
     @classmethod
-    def parse(cls, text):
+    def parse(cls, text: str) -> "Address":
         """Read ``gs://bucket/prefix``.
 
-        Arguments
-        ---------
-        text : str
-            With or without a slash at its end.
+        text: With or without a slash at its end.
 
-        Returns
-        -------
-        Address
-
-        Raises
-        ------
-        UserError
-            If it has another form, or a name that `check_name` refuses.
+        Raises UserError: if it has another form, or a name that `check_name` refuses.
         """
         match = re.fullmatch(r"gs://([^/]*)(?:/(.*))?", str(text), re.DOTALL)
         # https://cloud.google.com/storage/docs/buckets#naming
@@ -151,21 +115,12 @@ class Address:
 class RemoteObject:
     """One generation of an object.
 
-    Attributes
-    ----------
-    bucket : str
-    name : str
-        As the bucket has it: not yet checked, see `below`.
-    generation : int
-        Changes with every write of the object.
-    size : int
-        Bytes, as stored.
-    crc32c : str
-        Checksum of the bytes as stored, base64.
-    updated : datetime.datetime or None
-    encoding : str or None
-        "gzip" if the stored bytes are compressed in transport only
-        (``gcloud storage cp --gzip-local``): `download` unpacks them.
+    name: As the bucket has it: not yet checked, see `below`.
+    generation: Changes with every write of the object.
+    size: Bytes, as stored.
+    crc32c: Checksum of the bytes as stored, base64.
+    encoding: "gzip" if the stored bytes are compressed in transport only (``gcloud
+        storage cp --gzip-local``): `download` unpacks them.
     """
 
     bucket: str
@@ -194,25 +149,12 @@ class RemoteObject:
         """Where it lies, for messages and for `stat`."""
         return Address(self.bucket, self.name)
 
-    def below(self, folder):
+    def below(self, folder: Address) -> str:
         """Its name as a path below a folder of the bucket.
 
-        Arguments
-        ---------
-        folder : Address
+        Returns: Safe to be joined to a local folder.
+        Raises UserError: if the name is none that can be trusted as a path.
 
-        Returns
-        -------
-        str
-            Safe to be joined to a local folder.
-
-        Raises
-        ------
-        UserError
-            If the name is none that can be trusted as a path.
-
-        Example
-        -------
         >>> wave = RemoteObject("hospital", "corpus/audio/s01/a.wav", 1, 0, "AAAAAA==")
         >>> wave.below(Address("hospital", "corpus"))
         'audio/s01/a.wav'

@@ -24,9 +24,10 @@ import os
 import secrets
 import shutil
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
-from local.storage.gcs.addresses import Address, check_name
+from local.storage.gcs.addresses import Address, RemoteObject, check_name
 from local.storage.gcs.downloads import download
 from local.storage.gcs.errors import RemoteError
 from local.storage.gcs.parallel import download_many
@@ -69,28 +70,16 @@ class Cache:
     Holds no open file and no connection: it may be pickled and used after a fork, and
     any number of processes may use one folder at the same time.
 
-    Arguments
-    ---------
-    folder : str or Path
-        Made on first use, for this user only: recordings of patients go there.
-    limit_gb : float, optional
-        Most that it may hold, in units of 10**9 bytes, what is just being downloaded
-        included; objects that were not used for longest are deleted to make room.
-        Those of encoding "gzip" take what they unpack to, which nobody knows before:
-        with them there may be more for a while.
+    folder: Made on first use, for this user only: recordings of patients go there.
+    limit_gb: Most that it may hold, in units of 10**9 bytes, what is just being
+        downloaded included; objects that were not used for longest are deleted to make
+        room. Those of encoding "gzip" take what they unpack to, which nobody knows
+        before: with them there may be more for a while.
+    folder: Path
+    limit_bytes: int or None
 
-    Attributes
-    ----------
-    folder : Path
-    limit_bytes : int or None
+    Raises UserError: if the limit is no positive number.
 
-    Raises
-    ------
-    UserError
-        If the limit is no positive number.
-
-    Example
-    -------
     >>> from local.storage.gcs.addresses import RemoteObject
     >>> cache = Cache(getfixture("tmp_path"), limit_gb=0.5)
     >>> cache.limit_bytes
@@ -102,7 +91,7 @@ class Cache:
     False
     """
 
-    def __init__(self, folder, limit_gb=None):
+    def __init__(self, folder: str | Path, limit_gb: float | None = None):
         self.folder = Path(folder)
         is_number = isinstance(limit_gb, int | float) and limit_gb is not True
         if limit_gb is not None and not (is_number and 0 < limit_gb <= MAX_LIMIT_GB):
@@ -112,24 +101,13 @@ class Cache:
             )
         self.limit_bytes = None if limit_gb is None else round(limit_gb * 10**9)
 
-    def path(self, remote):
+    def path(self, remote: RemoteObject) -> Path:
         """Where the copy of an object is, or will be.
 
-        Arguments
-        ---------
-        remote : RemoteObject
-
-        Returns
-        -------
-        Path
-            With the object's own last part, so that a suffix stays one. The rest of
-            its name is only there as a digest: it may be long, differ from another's
+        Returns: With the object's own last part, so that a suffix stays one. The rest
+            of its name is only there as a digest: it may be long, differ from another's
             by case only, or hold the name of a patient.
-
-        Raises
-        ------
-        UserError
-            If the name is none that can be trusted as a path.
+        Raises UserError: if the name is none that can be trusted as a path.
         """
         parent, _, name = check_name(remote.name).rpartition("/")
         folder = self._copies(Address(remote.bucket, parent))
@@ -140,13 +118,10 @@ class Cache:
         digest = hashlib.sha256(folder.name.encode()).hexdigest()[:32]
         return self.folder / "objects" / folder.bucket / digest
 
-    def forget(self, folder):
+    def forget(self, folder: Address):
         """Delete every copy, of any generation, of the objects of a folder.
 
-        Arguments
-        ---------
-        folder : Address
-            Of the objects right in it, not of folders below.
+        folder: Of the objects right in it, not of folders below.
         """
         shutil.rmtree(self._copies(folder), ignore_errors=True)
 
@@ -159,41 +134,27 @@ class Cache:
         with self._locked():
             self._in_flight()
 
-    def holds(self, remote):
+    def holds(self, remote: RemoteObject) -> bool:
         """Whether an object's copy is there.
 
-        Arguments
-        ---------
-        remote : RemoteObject
-
-        Returns
-        -------
-        bool
-            It may be deleted at any time by somebody who needs room: who opens a file
-            must be ready to `fetch` it again. Once open, it can be read to its end.
+        Returns: It may be deleted at any time by somebody who needs room: who opens a
+            file must be ready to `fetch` it again. Once open, it can be read to its
+            end.
         """
         return _is_copy(self.path(remote), remote)
 
-    def fetch(self, remotes, progress=False):
+    def fetch(self, remotes: Iterable[RemoteObject], progress: bool = False):
         """Download the objects that are not there; mark all as used now.
 
-        Arguments
-        ---------
-        remotes : iterable of RemoteObject
-            None of them is deleted to make room for another, but other processes may
-            delete them, least recently used first, see `holds`.
-        progress : bool
-            Show a bar where somebody watches.
+        remotes: None of them is deleted to make room for another, but other processes
+            may delete them, least recently used first, see `holds`.
+        progress: Show a bar where somebody watches.
 
-        Raises
-        ------
-        UserError
-            If all of them together are larger than the limit; if the folder can't be
-            written.
-        UserError, RemoteError
-            If objects can't be downloaded, see `download_many`.
-        OSError
-            If a file can't be written, e.g. because the disk is full.
+        Raises UserError: if all of them together are larger than the limit; if the
+            folder can't be written.
+        Raises UserError, RemoteError: if objects can't be downloaded, see
+            `download_many`.
+        Raises OSError: if a file can't be written, e.g. because the disk is full.
         """
         pairs = {remote: self.path(remote) for remote in remotes}
         self._check_size(pairs)
@@ -329,17 +290,10 @@ def _used_now(path, remote):
     return _is_copy(path, remote)
 
 
-def private_folder(folder):
+def private_folder(folder: Path):
     """Make the cache's folder, for this user only, unless it is there.
 
-    Arguments
-    ---------
-    folder : Path
-
-    Raises
-    ------
-    UserError
-        If it is no folder that can be written.
+    Raises UserError: if it is no folder that can be written.
     """
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)

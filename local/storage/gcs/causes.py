@@ -26,20 +26,11 @@ PASSING_ERRORS = (
 )
 
 
-def is_passing(error):
+def is_passing(error) -> bool:
     """Whether the same request may succeed a little later.
 
-    Arguments
-    ---------
-    error : Exception
-        Of the client library or of what it is built on.
+    error (Exception): Of the client library or of what it is built on.
 
-    Returns
-    -------
-    bool
-
-    Example
-    -------
     >>> is_passing(ConnectionResetError()), is_passing(PermissionError())
     (True, False)
     """

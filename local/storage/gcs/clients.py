@@ -27,30 +27,19 @@ def _after_fork():
 os.register_at_fork(after_in_child=_after_fork)
 
 
-def client(project=None):
+def client(project: str | None = None):
     """The client of this process, made on first use.
 
     A child made by fork gets one of its own: two processes on one connection would
     read each other's answers. The parent's is not touched there.
 
-    Arguments
-    ---------
-    project : str, optional
-        Google Cloud project; remembered for the next call, also in children. Reading
-        and writing objects works without one.
+    project: Google Cloud project; remembered for the next call, also in children.
+        Reading and writing objects works without one.
 
-    Returns
-    -------
-    google.cloud.storage.Client
-        With the application default credentials, or anonymous with
-        ``STORAGE_EMULATOR_HOST``.
-
-    Raises
-    ------
-    Denied
-        If there are no credentials.
-    UserError
-        If ``STORAGE_EMULATOR_HOST`` has no scheme.
+    Returns google.cloud.storage.Client: With the application default credentials, or
+        anonymous with ``STORAGE_EMULATOR_HOST``.
+    Raises Denied: if there are no credentials.
+    Raises UserError: if ``STORAGE_EMULATOR_HOST`` has no scheme.
     """
     with explained("Google Cloud Storage", GET):
         return shared_client(project)

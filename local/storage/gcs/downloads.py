@@ -3,9 +3,11 @@
 import contextlib
 import logging
 import threading
+from pathlib import Path
 
 from google.api_core import exceptions as api_exceptions
 
+from local.storage.gcs.addresses import RemoteObject
 from local.storage.gcs.clients import shared_client
 from local.storage.gcs.errors import GET, Changed, Missing, RemoteError, explained
 from local.storage.gcs.listing import stat
@@ -19,35 +21,26 @@ logger = logging.getLogger(__name__)
 PROGRESS_BYTES = 2**20
 
 
-def download(remote, path, patience=None, stop=None):
+def download(
+    remote: RemoteObject, path: str | Path, patience: Patience | None = None, stop=None
+):
     """Copy one generation of an object to a file, whole or not at all.
 
     The bytes go to a temporary file beside it (see `local.utils.files.atomic_write`)
     that is renamed once size and crc32c agree with the listing. After a broken
     connection the rest is fetched, not all of it again.
 
-    Arguments
-    ---------
-    remote : RemoteObject
-        From `list_objects` or `stat`. One of encoding "gzip" is unpacked; its file
+    remote: From `list_objects` or `stat`. One of encoding "gzip" is unpacked; its file
         is then larger than `remote.size`.
-    path : str or Path
-        The file; folders are made. The caller has checked the name, see
+    path: The file; folders are made. The caller has checked the name, see
         `RemoteObject.below`.
-    patience : Patience, optional
-    stop : threading.Event, optional
-        Once it is set, the download ends with an error.
+    stop (threading.Event, optional): Once it is set, the download ends with an error.
 
-    Raises
-    ------
-    Denied, Missing
-        401 or 403; the object is gone.
-    Changed
-        If another generation has taken its place.
-    RemoteError
-        If the bucket can't be reached, or wrong bytes arrive again and again.
-    OSError
-        If the file can't be written.
+    Raises Denied, Missing: 401 or 403; the object is gone.
+    Raises Changed: if another generation has taken its place.
+    Raises RemoteError: if the bucket can't be reached, or wrong bytes arrive again and
+        again.
+    Raises OSError: if the file can't be written.
     """
     patience = patience or Patience.from_environment()
     try:

@@ -5,12 +5,14 @@ Each holds one message that says what to do, and nothing secret.
 
 import contextlib
 import re
+from collections.abc import Sequence
 
 import requests
 from google.api_core import exceptions as api_exceptions
 from google.auth import exceptions as auth_exceptions
 from google.cloud.storage.exceptions import InvalidResponse
 
+from local.storage.gcs.addresses import Address
 from local.storage.gcs.causes import PASSING_ERRORS, in_words, status_of
 from local.utils.errors import RunError, UserError
 
@@ -28,15 +30,11 @@ LOGIN = "`gcloud auth application-default login`"
 class RemoteError(RunError):
     """The bucket can't be reached, or keeps failing (exit status 1).
 
-    Arguments
-    ---------
-    message : str
-        What failed and what to do.
-    problems : sequence of str
-        Every single problem of this kind.
+    message: What failed and what to do.
+    problems: Every single problem of this kind.
     """
 
-    def __init__(self, message, problems=()):
+    def __init__(self, message: str, problems: Sequence[str] = ()):
         super().__init__(str(UserError(message, problems)))
 
 
@@ -61,15 +59,11 @@ class Missing(UserError):
 
 
 @contextlib.contextmanager
-def explained(address, needed):
+def explained(address: Address | str, needed: tuple[str, str]):
     """Turn google's exceptions into ours, which hold nothing secret.
 
-    Arguments
-    ---------
-    address : Address or str
-        What the request is about.
-    needed : (str, str)
-        The right that it needs and a role that contains it.
+    address: What the request is about.
+    needed: The right that it needs and a role that contains it.
     """
     # "from None": the text of what is left out here is not for logs either
     try:

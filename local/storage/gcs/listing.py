@@ -1,6 +1,6 @@
 """What there is in a bucket: a folder's objects, or one object as it is now."""
 
-from local.storage.gcs.addresses import RemoteObject
+from local.storage.gcs.addresses import Address, RemoteObject
 from local.storage.gcs.clients import shared_client
 from local.storage.gcs.errors import GET, LIST, explained
 from local.storage.gcs.patience import Patience, retry
@@ -9,27 +9,17 @@ from local.storage.gcs.patience import Patience, retry
 FIELDS = "items(name,generation,size,crc32c,updated,contentEncoding),nextPageToken"
 
 
-def list_objects(address, patience=None):
+def list_objects(
+    address: Address, patience: Patience | None = None
+) -> list[RemoteObject]:
     """Everything below a folder of a bucket, by one request per 1000 objects.
 
-    Arguments
-    ---------
-    address : Address
-        A folder or a bucket: ``gs://b/audio`` does not list ``gs://b/audio2/x``.
-    patience : Patience, optional
+    address: A folder or a bucket: ``gs://b/audio`` does not list ``gs://b/audio2/x``.
 
-    Returns
-    -------
-    list of RemoteObject
-        In the order of their names; empty if nothing is there. Objects that only
+    Returns: In the order of their names; empty if nothing is there. Objects that only
         stand for a folder (made by the web console) are left out.
-
-    Raises
-    ------
-    Denied, Missing
-        401 or 403; no such bucket.
-    RemoteError
-        If the bucket can't be reached.
+    Raises Denied, Missing: 401 or 403; no such bucket.
+    Raises RemoteError: if the bucket can't be reached.
     """
     patience = patience or Patience.from_environment()
     with explained(address, LIST):
@@ -43,24 +33,11 @@ def list_objects(address, patience=None):
         return [RemoteObject.of(blob) for blob in blobs if not blob.name.endswith("/")]
 
 
-def stat(address, patience=None):
+def stat(address: Address, patience: Patience | None = None) -> RemoteObject:
     """One object as it is now.
 
-    Arguments
-    ---------
-    address : Address
-    patience : Patience, optional
-
-    Returns
-    -------
-    RemoteObject
-
-    Raises
-    ------
-    Denied, Missing
-        401 or 403; no such object.
-    RemoteError
-        If the bucket can't be reached.
+    Raises Denied, Missing: 401 or 403; no such object.
+    Raises RemoteError: if the bucket can't be reached.
     """
     patience = patience or Patience.from_environment()
     with explained(address, GET):

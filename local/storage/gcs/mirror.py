@@ -4,10 +4,12 @@ import concurrent.futures
 import contextlib
 import os
 import threading
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from google.api_core import exceptions as api_exceptions
 
+from local.storage.gcs.addresses import Address, RemoteObject
 from local.storage.gcs.clients import shared_client
 from local.storage.gcs.errors import (
     Conflict,
@@ -35,41 +37,26 @@ class Mirror:
     It replaces and deletes only what it has found at its first look or written
     itself: whatever somebody else writes meanwhile stays, and is a `Conflict`.
 
-    Arguments
-    ---------
-    folder : str or Path
-    address : Address
-        Where the folder's files go, each under its own name.
-
-    Attributes
-    ----------
-    there : dict of str to RemoteObject
-        What the last look has found, by name below `address`.
+    address: Where the folder's files go, each under its own name.
+    there (dict of str to RemoteObject): What the last look has found, by name below
+        `address`.
     """
 
-    def __init__(self, folder, address):
+    def __init__(self, folder: str | Path, address: Address):
         self.folder, self.address, self.there = Path(folder), address, {}
         self._generations = None  # of what may be replaced, by name
         self._unsure = set()  # names whose last write may yet have arrived
 
-    def look(self, names=None, patience=None):
+    def look(
+        self, names: Iterable[str] | None = None, patience: Patience | None = None
+    ) -> dict[str, RemoteObject]:
         """Ask the bucket what it has. Needed once before anything is written.
 
-        Arguments
-        ---------
-        names : iterable of str, optional
-            Ask for these only, one by one; else everything is listed.
-        patience : Patience, optional
+        names: Ask for these only, one by one; else everything is listed.
 
-        Returns
-        -------
-        dict of str to RemoteObject
-            `there`.
-
-        Raises
-        ------
-        UserError, RemoteError
-            As `list_objects` and `stat` do; a name that is not there is no error.
+        Returns: `there`.
+        Raises UserError, RemoteError: as `list_objects` and `stat` do; a name that is
+            not there is no error.
         """
         if names is None:
             prefix = f"{self.address.name}/".lstrip("/")
@@ -99,26 +86,14 @@ class Mirror:
         with path.open("rb") as file:
             return measure(file) == (remote.size, remote.crc32c)
 
-    def upload(self, name, patience=None):
+    def upload(self, name: str, patience: Patience | None = None) -> int:
         """Copy one file, whatever is there.
 
-        Arguments
-        ---------
-        name : str
-            Its path below the folder.
-        patience : Patience, optional
+        name: Its path below the folder.
 
-        Returns
-        -------
-        int
-            The new generation.
-
-        Raises
-        ------
-        Conflict
-            If somebody else has written, or deleted, the object.
-        UserError, RemoteError, OSError
-            As `upload` does.
+        Returns: The new generation.
+        Raises Conflict: if somebody else has written, or deleted, the object.
+        Raises UserError, RemoteError, OSError: as `upload` does.
         """
         with self._in_doubt_if_it_fails(name):
             known = self._generations.get(name, 0)
@@ -149,20 +124,17 @@ class Mirror:
             self._unsure.add(name)
             raise
 
-    def run(self, stages, patience=None):
+    def run(
+        self,
+        stages: Iterable[tuple[Callable, Iterable[str]]],
+        patience: Patience | None = None,
+    ) -> list[str]:
         """Go through stages one after another, up to the first with a failure.
 
-        Arguments
-        ---------
-        stages : iterable of (callable, iterable of str)
-            `upload_changed` or `delete`, and the names to call it for, several at a
+        stages: `upload_changed` or `delete`, and the names to call it for, several at a
             time.
-        patience : Patience, optional
 
-        Returns
-        -------
-        list of str
-            What failed, a message for each file. Once the bucket could not be
+        Returns: What failed, a message for each file. Once the bucket could not be
             reached up to the deadline, the rest is not tried, only counted.
         """
         for work, names in stages:
@@ -194,19 +166,11 @@ def _try_all(work, names, patience):
     return [*problems, f"{n_left} more were not tried"] if n_left else problems
 
 
-def as_problem(error):
+def as_problem(error) -> str:
     """The text of an exception as one of several that are listed.
 
-    Arguments
-    ---------
-    error : Exception
+    error: Exception
 
-    Returns
-    -------
-    str
-
-    Example
-    -------
     >>> as_problem(FileNotFoundError(2, "No such file or directory", "metrics.json"))
     'metrics.json: No such file or directory'
     """
@@ -227,31 +191,18 @@ def _delete(address, generation, patience):
         )
 
 
-def regular_files(folder, prefix=""):
+def regular_files(folder: str | Path, prefix: str = ""):
     """Names of all files below a folder that a reader may take for results.
 
     Hidden files and folders (temporary ones are), links and everything else that is
     no regular file are left out. No link is followed.
 
-    Arguments
-    ---------
-    folder : str or Path
-    prefix : str
-        Put before each name.
+    prefix: Put before each name.
 
-    Yields
-    ------
-    str
-        Path below the folder, with / between its parts.
+    Yields str: Path below the folder, with / between its parts.
+    Raises OSError: if a folder can't be read: a list that is too short would look like
+        files that were deleted.
 
-    Raises
-    ------
-    OSError
-        If a folder can't be read: a list that is too short would look like files
-        that were deleted.
-
-    Example
-    -------
     >>> folder = getfixture("tmp_path")
     >>> (folder / "figures").mkdir()
     >>> for name in ("figures/roc.png", "figures/.0a1b.tmp", "metrics.json"):

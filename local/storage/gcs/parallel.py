@@ -3,7 +3,10 @@
 import concurrent.futures
 import functools
 import threading
+from collections.abc import Callable, Iterable
+from pathlib import Path
 
+from local.storage.gcs.addresses import RemoteObject
 from local.storage.gcs.clients import N_CONNECTIONS
 from local.storage.gcs.downloads import download
 from local.storage.gcs.errors import Denied, RemoteError, Unreachable
@@ -16,33 +19,26 @@ N_THREADS = 32
 
 
 def download_many(
-    pairs, progress=True, n_threads=N_THREADS, patience=None, fetch=download
+    pairs: Iterable[tuple[RemoteObject, str | Path]],
+    progress: bool = True,
+    n_threads: int = N_THREADS,
+    patience: Patience | None = None,
+    fetch: Callable = download,
 ):
     """Download objects in parallel.
 
-    Arguments
-    ---------
-    pairs : iterable of (RemoteObject, str or Path)
-        What to download, and to which file.
-    progress : bool
-        Show how far it has come.
-    n_threads : int
-        How many at a time.
-    patience : Patience, optional
-        For each of them.
-    fetch : callable
-        Downloads one object; takes the arguments of `download`.
+    pairs: What to download, and to which file.
+    progress: Show how far it has come.
+    n_threads: How many at a time.
+    patience: For each of them.
+    fetch: Downloads one object; takes the arguments of `download`.
 
-    Raises
-    ------
-    UserError, RemoteError
-        After all others were downloaded: all failures in one message, a UserError
-        if every one is (access denied, gone). Its `failures` is a dict of
-        RemoteObject to its own error. Once access was denied, or the bucket could
-        not be reached up to the deadline, objects not yet begun are not tried; they
-        are no failures, and counted in the message.
-    OSError
-        At once, if a file can't be written.
+    Raises UserError, RemoteError: After all others were downloaded: all failures in one
+        message, a UserError if every one is (access denied, gone). Its `failures` is a
+        dict of RemoteObject to its own error. Once access was denied, or the bucket
+        could not be reached up to the deadline, objects not yet begun are not tried;
+        they are no failures, and counted in the message.
+    Raises OSError: At once, if a file can't be written.
     """
     # Not transfer_manager.download_many: it opens the file under its final name and
     # leaves a half one there after most errors, checks nothing after a resumed

@@ -31,12 +31,9 @@ N_ATTEMPTS = 3
 class Patience:
     """How long a request is waited for and how often it is made again.
 
-    Attributes
-    ----------
-    timeout_s, deadline_s, first_delay_s, longest_delay_s : float
-        As the constants of this module of the same name say.
-    n_attempts : int
-        How often an object is fetched or sent whose bytes arrive wrong.
+    timeout_s, deadline_s, first_delay_s, longest_delay_s: As the constants of this
+        module of the same name say.
+    n_attempts: How often an object is fetched or sent whose bytes arrive wrong.
     """
 
     timeout_s: float = TIMEOUT_S
@@ -49,10 +46,7 @@ class Patience:
     def from_environment(cls):
         """The constants, or what ``GCS_TIMEOUT_S``, ``GCS_DEADLINE_S``, … say.
 
-        Raises
-        ------
-        UserError
-            If a value is no positive number.
+        Raises UserError: if a value is no positive number.
         """
         given = {}
         for field in dataclasses.fields(cls):

@@ -5,8 +5,10 @@ import hashlib
 import json
 import os
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
+from local.storage.gcs.addresses import Address, RemoteObject
 from local.storage.gcs.cache import private_folder
 from local.storage.gcs.parallel import download_many
 from local.utils.files import folder_beside
@@ -16,32 +18,22 @@ from local.utils.files import folder_beside
 UNUSED_S, LEFT_OVER_S = 30 * 86400, 86400
 
 
-def snapshot(cache_folder, folder, remotes):
+def snapshot(
+    cache_folder: str | Path, folder: Address, remotes: Iterable[RemoteObject]
+) -> Path:
     """A local folder with objects of certain generations, whole or not at all.
 
-    Arguments
-    ---------
-    cache_folder : str or Path
-        Made if it is not there, for this user only.
-    folder : Address
-        What the paths in the snapshot are relative to.
-    remotes : iterable of RemoteObject
-        Below that folder, see `list_objects`.
+    cache_folder: Made if it is not there, for this user only.
+    folder: What the paths in the snapshot are relative to.
+    remotes: Below that folder, see `list_objects`.
 
-    Returns
-    -------
-    Path
-        The same one for the same objects and generations, also for other processes:
-        nobody may write there. If it was there already, nothing is downloaded.
-
-    Raises
-    ------
-    UserError
-        If the cache's folder can't be written, or a name can't be trusted as a path.
-    UserError, RemoteError
-        If objects can't be downloaded, see `download_many`.
-    OSError
-        If a file can't be written.
+    Returns: The same one for the same objects and generations, also for other
+        processes: nobody may write there. If it was there already, nothing is
+        downloaded.
+    Raises UserError: if the cache's folder can't be written, or a name can't be trusted
+        as a path.
+    Raises UserError, RemoteError: if objects can't be downloaded, see `download_many`.
+    Raises OSError: if a file can't be written.
     """
     remotes = list(remotes)
     names = {remote: remote.below(folder) for remote in remotes}

@@ -7,6 +7,7 @@ from pathlib import Path
 import google_crc32c
 from google.api_core import exceptions as api_exceptions
 
+from local.storage.gcs.addresses import Address
 from local.storage.gcs.clients import shared_client
 from local.storage.gcs.errors import CREATE, Missing, RemoteError, explained
 from local.storage.gcs.listing import loaded_blob, stat
@@ -20,37 +21,28 @@ PIECE_BYTES = 8 * 2**20
 AMBIGUOUS_STATUSES = (400, 404, 410, 412)
 
 
-def upload(path, address, if_generation_match=None, patience=None):
+def upload(
+    path: str | Path,
+    address: Address,
+    if_generation_match: int | None = None,
+    patience: Patience | None = None,
+) -> int:
     """Copy a file to a bucket.
 
     The server is told the crc32c and takes nothing else. The object carries a random
     mark in its metadata: if the answer to a request is lost and the next one finds
     the object there, the mark tells whether it is this upload's own.
 
-    Arguments
-    ---------
-    path : str or Path
-    address : Address
-    if_generation_match : int, optional
-        The generation to be replaced; 0: there must be none. Unless given, it is
-        asked for first, so that a write by somebody else meanwhile is noticed.
-    patience : Patience, optional
+    if_generation_match: The generation to be replaced; 0: there must be none. Unless
+        given, it is asked for first, so that a write by somebody else meanwhile is
+        noticed.
 
-    Returns
-    -------
-    int
-        The new generation.
-
-    Raises
-    ------
-    Conflict
-        If the bucket holds another generation than the one to be replaced.
-    Denied, Missing
-        401 or 403; no such bucket.
-    RemoteError
-        If the bucket can't be reached, or wrong bytes arrive again and again.
-    OSError
-        If the file can't be read.
+    Returns: The new generation.
+    Raises Conflict: if the bucket holds another generation than the one to be replaced.
+    Raises Denied, Missing: 401 or 403; no such bucket.
+    Raises RemoteError: if the bucket can't be reached, or wrong bytes arrive again and
+        again.
+    Raises OSError: if the file can't be read.
     """
     patience = patience or Patience.from_environment()
     if if_generation_match is None:
