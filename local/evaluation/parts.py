@@ -20,6 +20,7 @@ from local.evaluation.measurements import (
     find_leakage,
 )
 from local.evaluation.worst_errors import read_excerpts, worst_errors
+from local.metrics import rater_agreement
 from local.metrics.subgroups import subgroup_report
 from local.utils.errors import UserError
 
@@ -150,8 +151,10 @@ def among_raters(scored, table):
         _, predictions, _ = rows_of_label(table, name)
         predictions = pd.Series(predictions, index=uids).reindex(scored.manifest["ID"])
         found[name] = {
-            "agreement": raters.agreement(of_label, scored.types[name]),
-            "on_roc": raters.raters_on_roc(of_label, scored.types[name], predictions),
+            "agreement": rater_agreement.agreement(of_label, scored.types[name]),
+            "on_roc": rater_agreement.raters_on_roc(
+                of_label, scored.types[name], predictions
+            ),
         }
     return found
 

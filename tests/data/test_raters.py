@@ -10,6 +10,7 @@ import pytest
 from local.data import raters
 from local.data.label_cells import CellCodes
 from local.data.labels import LabelType
+from local.metrics import rater_agreement
 from local.utils.problems import lines
 
 NAN = np.nan
@@ -144,7 +145,7 @@ OBSERVERS = ratings(
     [(BINARY, "nominal", 0.743), (SCALE, "ordinal", 0.815), (SCORE, "interval", 0.849)],
 )
 def test_published_alpha(label_type, level, alpha):
-    found = raters.agreement(OBSERVERS, label_type)
+    found = rater_agreement.agreement(OBSERVERS, label_type)
     assert found["n"] == 11
     assert found["alpha"]["level"] == level
     assert found["alpha"]["value"] == pytest.approx(alpha, abs=5e-4)
@@ -155,12 +156,14 @@ def test_alpha_of_scores_is_the_package_s():
     given = generator.normal(size=(30, 1)) + generator.normal(size=(30, 4))
     given = pd.DataFrame(np.where(generator.random((30, 4)) < 0.3, NAN, given))
     expected = krippendorff.alpha(given.T.to_numpy(), level_of_measurement="interval")
-    assert raters.agreement(given, SCORE)["alpha"]["value"] == pytest.approx(expected)
+    assert rater_agreement.agreement(given, SCORE)["alpha"]["value"] == pytest.approx(
+        expected
+    )
 
 
 def test_kappa_by_hand():
     given = ratings(a=[1, 1, 1, 0, 0, 0, 1], b=[1, 1, 0, 0, 0, 0, NAN])
-    pair = raters.agreement(given, BINARY)["pairs"][0]
+    pair = rater_agreement.agreement(given, BINARY)["pairs"][0]
     assert pair["raters"] == ["a", "b"] and pair["measure"] == "kappa"
     assert pair["n"] == 6
     # observed 5/6; by chance 1/2 · 1/3 + 1/2 · 2/3 = 1/2
@@ -169,7 +172,7 @@ def test_kappa_by_hand():
 
 def test_weighted_kappa_counts_places_that_nobody_used():
     a, b = np.array([0, 0, 3, 4, 4]), np.array([0, 3, 3, 4, 0])
-    pair = raters.agreement(ratings(a=a, b=b), SCALE)["pairs"][0]
+    pair = rater_agreement.agreement(ratings(a=a, b=b), SCALE)["pairs"][0]
     # quadratic weights: mean squared difference by that of all 25 combinations
     apart = np.mean((a - b) ** 2) / np.mean((a[:, None] - b) ** 2)
     assert pair["value"] == pytest.approx(1 - apart)
@@ -180,8 +183,8 @@ def test_half_steps_are_places_of_the_scale():
     # 0, 0.5, 1, 2 as of a dementia rating are four places
     steps, whole = [0, 0.5, 1, 2, 0.5], [0, 1, 2, 3, 1]
     other_steps, other_whole = [0, 1, 1, 2, 2], [0, 2, 2, 3, 3]
-    half = raters.agreement(ratings(a=steps, b=other_steps), SCALE)
-    full = raters.agreement(ratings(a=whole, b=other_whole), SCALE)
+    half = rater_agreement.agreement(ratings(a=steps, b=other_steps), SCALE)
+    full = rater_agreement.agreement(ratings(a=whole, b=other_whole), SCALE)
     assert half["pairs"][0]["value"] == pytest.approx(full["pairs"][0]["value"])
 
 
@@ -190,20 +193,20 @@ def test_icc_of_scores():
     given = ratings(a=[2, 1, 4, 1, 5, 2], b=[6, 2, 7, 5, 6, 4])
     rows, columns, error = 4.95, 18.75, 0.95
     total = rows + error + 2 / 6 * (columns - error)
-    pair = raters.agreement(given, SCORE)["pairs"][0]
+    pair = rater_agreement.agreement(given, SCORE)["pairs"][0]
     assert pair["measure"] == "icc"
     assert pair["value"] == pytest.approx((rows - error) / total)
 
 
 def test_what_can_not_be_computed_says_why():
     given = ratings(a=[1, 1, 1, NAN], b=[1, 1, 1, NAN], c=[1, 0, NAN, 1], d=[NAN] * 4)
-    found = raters.agreement(given, BINARY)
+    found = rater_agreement.agreement(given, BINARY)
     reasons = {tuple(p["raters"]): (p["value"], p["reason"]) for p in found["pairs"]}
     assert reasons["a", "b"] == (None, "all ratings of the 3 recordings are the same")
     assert reasons["a", "c"][1].startswith("fewer than 3 recordings are rated by both")
     assert reasons["a", "d"] == (None, "no common recording")
     assert found["alpha"]["value"] is not None
-    alone = raters.agreement(ratings(a=[1, 0]), BINARY)
+    alone = rater_agreement.agreement(ratings(a=[1, 0]), BINARY)
     assert alone["pairs"] == [] and alone["alpha"]["value"] is None
     json.dumps([found, alone], allow_nan=False)
 
@@ -218,7 +221,7 @@ def test_a_rater_and_the_model_by_hand():
         c=[1, 1, 0, 0, NAN, 1, 0, 0],
     )
     predictions = [0.9, 0.4, 0.6, 0.3, 0.5, 0.1, 0.2, NAN]
-    point = raters.raters_on_roc(given, BINARY, predictions)[0]
+    point = rater_agreement.raters_on_roc(given, BINARY, predictions)[0]
     # b and c: 1 1 0 0 0; then a did not rate, b and c differ, there is no prediction
     assert (point["rater"], point["n"], point["n_positive"]) == ("a", 5, 2)
     assert point["sensitivity"]["value"] == 1 / 2
@@ -232,7 +235,7 @@ def test_a_rater_and_the_model_by_hand():
 
 def test_ties_are_not_split_for_the_model():
     given = ratings(a=[1, 0, 0, 0], b=[1, 0, 0, 0])
-    point = raters.raters_on_roc(given, BINARY, [0.5, 0.5, 0.1, 0.2])[0]
+    point = rater_agreement.raters_on_roc(given, BINARY, [0.5, 0.5, 0.1, 0.2])[0]
     assert point["specificity"]["value"] == 1
     assert point["model_sensitivity"]["value"] == 0
 
@@ -240,7 +243,7 @@ def test_ties_are_not_split_for_the_model():
 def test_scales_beside_the_model_are_positive_from_the_threshold():
     for label_type in (SCALE, LabelType("ordinal", (0.0, 4.0), 2.0, is_score=True)):
         given = ratings(a=[4, 1, 0], b=[2, 2, 1])
-        point = raters.raters_on_roc(given, label_type, [3.0, 2.0, 1.0])[0]
+        point = rater_agreement.raters_on_roc(given, label_type, [3.0, 2.0, 1.0])[0]
         assert point["n_positive"] == 2
         assert point["sensitivity"]["value"] == 1 / 2
         assert point["specificity"]["value"] == 1
@@ -248,7 +251,7 @@ def test_scales_beside_the_model_are_positive_from_the_threshold():
 
 def test_no_point_says_why():
     def reasons(given, label_type=BINARY):
-        point = raters.raters_on_roc(given, label_type, [0.1, 0.2])[0]
+        point = rater_agreement.raters_on_roc(given, label_type, [0.1, 0.2])[0]
         return {k: v["reason"] for k, v in point.items() if isinstance(v, dict)}
 
     assert set(reasons(ratings(a=[1, 0])).values()) == {

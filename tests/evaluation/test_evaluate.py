@@ -37,8 +37,8 @@ PARTS = {
     "subgroups": "local.evaluation.parts.subgroup_report",
     "raters": "local.metrics.rater_agreement.agreement",
     "errors": "local.evaluation.parts.read_excerpts",
-    "leakage": "local.evaluation.measurements.audit.leakage",
-    "audit": "local.evaluation.measurements.audit.audit_labels",
+    "leakage": "local.evaluation.measurements.confound_audit.leakage",
+    "audit": "local.evaluation.measurements.confound_audit.audit_labels",
 }
 
 

@@ -13,7 +13,7 @@ from local.utils.run_lock import CLAIM, claimed
 
 HOLDER = """
 import pathlib, sys, time
-from local.claims import claimed
+from local.utils.run_lock import claimed
 with claimed(pathlib.Path(sys.argv[1])):
     print("claimed", flush=True)
     time.sleep(60)
@@ -22,7 +22,7 @@ with claimed(pathlib.Path(sys.argv[1])):
 #: As a dataloader's workers are: forked, and alive for a while after their parent.
 FORKER = """
 import os, pathlib, sys, time
-from local.claims import claimed
+from local.utils.run_lock import claimed
 with claimed(pathlib.Path(sys.argv[1])):
     if os.fork() == 0:
         print("claimed", flush=True)
@@ -115,8 +115,8 @@ def test_whoever_waited_for_a_removed_file_does_not_hold_it(tmp_path):
     """A hundred claims one after the other, by two processes at once."""
     script = """
 import pathlib, sys
-from local.claims import claimed
-from local.errors import UserError
+from local.utils.run_lock import claimed
+from local.utils.errors import UserError
 folder, held = pathlib.Path(sys.argv[1]), 0
 while held < 100:
     try:

@@ -16,11 +16,11 @@ from running import failed, run_script, succeeded, train
 from local.data.decoded_cache import DecodedCache
 from local.data.predictions_table import read_predictions, write_predictions
 from local.data.pseudonyms import Pseudonyms
-from local.evaluation import evaluate
 from local.evaluation.fold_results import collect_results
 from local.evaluation.operating_points import read_operating_points
 from local.inference.extraction import embeddings_table
 from local.metrics import split_metrics
+from local.report import writing
 from local.storage.gcs import Address, Cache, RemoteObject
 from local.utils.errors import UserError
 from local.withdrawal import rebuild
@@ -527,7 +527,7 @@ def test_a_report_that_can_not_be_rebuilt_is_removed(tmp_path, monkeypatch):
     def fails(*_):
         raise OSError("No space left on device")
 
-    monkeypatch.setattr(evaluate, "write_report", fails)
+    monkeypatch.setattr(writing, "write_report", fails)
     write_predictions(predicted(["ann", "bob"], "test"), tmp_path / "predictions.csv")
     (tmp_path / "report.html").write_text("bob")
     (tmp_path / "metrics.json").write_text("{}")
