@@ -77,6 +77,13 @@ def test_the_readme_is_short():
     assert len(README.splitlines()) <= 250
 
 
+def test_the_options_without_a_gpu_are_those_of_the_demo():
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    options = makefile.split("DEMO_OPTIONS := ")[1].split("\n\n")[0]
+    without_gpu = section(README, "## Your own data").split("Append to the command:")[1]
+    assert re.findall(r"--\S+", options) == re.findall(r"--\S+", without_gpu)
+
+
 def test_the_map_names_all_rooms_in_their_order():
     map_rows = rows(section(README, "## Where the code is"))
     assert [row[0] for row in map_rows] == [f"`{room}/`" for room in ROOMS]
