@@ -1,4 +1,4 @@
-"""The recipe's modules; README.md tells what each is for."""
+"""The recipe's twelve rooms; README.md says what each is for."""
 
 from local.utils import threads
 

@@ -138,12 +138,13 @@ case("joined recordings", ("2 recordings joined in one file",))(with_bytes(WAV +
 case("header never completed", ("a header that was never completed",))(
     with_bytes(changed(WAV, 40, "<I", 0))
 )
-case("header tells of more", "truncated: expected 2.00 s")(
+case("header states more than there is", "truncated: expected 2.00 s")(
     with_bytes(changed(WAV, 40, "<I", 32000))
 )
-case("header tells of less", "tells of 8000 bytes of samples, 0.50 s, and 8000 more")(
-    with_bytes(changed(WAV, 40, "<I", 8000))
-)
+case(
+    "header states less than there is",
+    "tells of 8000 bytes of samples, 0.50 s, and 8000 more",
+)(with_bytes(changed(WAV, 40, "<I", 8000)))
 case("header's rate is impossible", "has 3 Hz (expected 1000 to 768000)")(
     with_bytes(changed(WAV, 24, "<I", 3))
 )

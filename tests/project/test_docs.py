@@ -1,4 +1,4 @@
-"""The pages of docs/ and the tables of README.md say what is so."""
+"""README.md, the pages of docs/ and of recipes/ agree with the code."""
 
 import re
 import sys
@@ -10,11 +10,24 @@ import torch
 
 from local.utils.cli import top_level_keys
 from local.utils.yaml_files import load_hparams
+from tests.project.test_rooms import ROOMS
 from tests.project.test_yaml import SMALL
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 PAGE = (ROOT / "docs" / "adding_a_transform.md").read_text(encoding="utf-8")
+ORIGINAL = (ROOT / "recipes" / "original" / "README.md").read_text(encoding="utf-8")
+
+
+def section(page, heading):
+    """The text of a page below a heading, up to the next one of its level."""
+    return page.split(f"\n{heading}\n")[1].split(f"\n{heading.split()[0]} ")[0]
+
+
+def rows(text):
+    """The rows of the only table of a text, as lists of cells."""
+    lines = [line for line in text.splitlines() if line.startswith("|")][2:]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
 
 
 def blocks(language):
@@ -57,14 +70,44 @@ def test_the_transform_of_the_page_refuses_a_wrong_range(example):
         example.Polarity(0.5, [1.1, 0.9])
 
 
+# README.md
+
+
+def test_the_readme_is_short():
+    assert len(README.splitlines()) <= 250
+
+
+def test_the_options_without_a_gpu_are_those_of_the_demo():
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    options = makefile.split("DEMO_OPTIONS := ")[1].split("\n\n")[0]
+    without_gpu = section(README, "## Your own data").split("Append to the command:")[1]
+    assert re.findall(r"--\S+", options) == re.findall(r"--\S+", without_gpu)
+
+
+def test_the_map_names_all_rooms_in_their_order():
+    map_rows = rows(section(README, "## Where the code is"))
+    assert [row[0] for row in map_rows] == [f"`{room}/`" for room in ROOMS]
+
+
+def test_the_table_of_commands_names_all_scripts():
+    table = section(README, "## The commands")
+    assert {row[0].strip("`") for row in rows(table)} == {
+        path.name for path in ROOT.glob("*.py")
+    }
+
+
+def test_every_key_of_the_readme_is_one_of_train_yaml():
+    keys = set(re.findall(r"`(\w+)`", section(README, "## What the yaml sets")))
+    assert len(keys) > 60
+    assert keys <= set(top_level_keys(ROOT / "hparams" / "train.yaml"))
+
+
 # The table of the original's options
 
 
 def table_rows():
-    """Rows of the table "from the original", as (option, where, yaml names)."""
-    section = README.split("### From the original script")[1].split("\n## ")[0]
-    lines = [line for line in section.splitlines() if line.startswith("|")][2:]
-    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    """Rows of the table of options, as [option, key, yamls, remark]."""
+    return rows(section(ORIGINAL, "## Options"))
 
 
 #: Every option of the original project.
