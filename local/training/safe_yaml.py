@@ -18,7 +18,7 @@ from hyperpyyaml import resolve_references
 
 from local.utils.errors import UserError
 from local.utils.files import file_size
-from local.utils.yaml_files import MAX_YAML_BYTES
+from local.utils.yaml_files import MAX_YAML_BYTES, base_of
 
 #: Classes that may be constructed (`!new:`).
 CLASSES = frozenset(
@@ -31,6 +31,7 @@ CLASSES = frozenset(
         "local.model.front_end.KaldiFbank",
         "local.model.losses.MaskedLoss",
         "local.augment.mixup.Mixup",
+        "local.augment.waveform.WhiteNoise",
         "local.model.heads.ClassifierHeads",
         "local.model.heads.SharedDense",
         "local.model.legacy_front_end.OriginalClip",
@@ -132,6 +133,8 @@ def check_trusted(path: Path, told_path: str, overrides: dict):
 def _problems(text, ignored):
     """What is refused in a yaml's text, as either parser sees it."""
     problems = []
+    if base := base_of(text):
+        problems.append(f"base: {base}, another file")
     ruamel_parser = ruamel.yaml.YAML(typ="rt", pure=True)
     for compose in (ruamel_parser.compose, yaml.compose):
         node = compose(io.StringIO(text))

@@ -23,9 +23,8 @@ from speechbrain.utils.run_opts import HELP_TEXTS, RunOptions
 
 from local.utils import launch, signals, streams
 from local.utils.errors import RunError, UserError, keep_traceback, told_by_worker
-from local.utils.text_io import read_text
 from local.utils.usage import usage
-from local.utils.yaml_files import parse_paths, parse_value
+from local.utils.yaml_files import parse_paths, parse_value, yaml_text
 
 OK, RUN_FAILED, BAD_INPUT, INCOMPLETE = 0, 1, 2, 3
 
@@ -222,7 +221,7 @@ def top_level_keys(hparams_file: Path) -> list[str]:
     Raises UserError: if the file is not yaml with keys.
     """
     try:
-        node = ruamel.yaml.YAML().compose(read_text(hparams_file))
+        node = ruamel.yaml.YAML().compose(yaml_text(hparams_file))
     except ruamel.yaml.YAMLError as error:
         raise UserError(f"{hparams_file} is not a yaml file: {error}") from error
     if not isinstance(node, ruamel.yaml.MappingNode):

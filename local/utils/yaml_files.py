@@ -1,8 +1,11 @@
 """Hyperpyyaml files: their plain values, and the objects that they declare."""
 
 import copy
+import dataclasses
 import functools
 import io
+import itertools
+import re
 import traceback
 from pathlib import Path
 
@@ -12,6 +15,12 @@ from hyperpyyaml import load_hyperpyyaml, resolve_references
 from local.utils.errors import UserError
 from local.utils.files import file_size
 from local.utils.text_io import read_text
+
+#: First key of a yaml that says how it differs from another, and how it drops a key.
+BASE, REMOVE = "base", "!remove"
+
+#: What below a key's own lines belongs to the next key.
+COMMENTS_BELOW = re.compile(r"(?:^(?:#.*)?\n)*\Z", re.MULTILINE)
 
 #: No hyperparams.yaml is larger.
 MAX_YAML_BYTES = 1_000_000
@@ -115,12 +124,117 @@ def parse_paths(text):
     return ruamel.yaml.YAML(typ="base", pure=True).load(text)  # numbers stay text
 
 
+def yaml_text(hparams_file: Path, overlays: tuple[Path, ...] = ()) -> str:
+    """Text of a hyperpyyaml file, joined to its base if it has one.
+
+    A yaml whose first key is `base` names another file there, and says only what
+    differs: each of its other top-level keys replaces the base's, or, if the base has
+    none of that name, stands behind the key that it follows here. ``key: !remove``
+    takes one away. A base may have a base.
+
+    overlays: Files that this one is the base of.
+
+    Raises FileNotFoundError: if the file is not there.
+    Raises UserError: for a base that can't be, or a key that stands twice.
+
+    >>> folder = getfixture("tmp_path")
+    >>> _ = (folder / "a.yaml").write_text("a: 1\\nb: 2\\nc: !ref <a>\\n")
+    >>> text = "base: a.yaml\\na: 3\\nd: 4\\nb: !remove\\n"
+    >>> _ = (folder / "b.yaml").write_text(text)
+    >>> print(yaml_text(folder / "b.yaml"), end="")
+    a: 3
+    d: 4
+    c: !ref <a>
+    """
+    path = Path(hparams_file)
+    text = read_text(path)
+    name = base_of(text)
+    if name is None:
+        return text
+    base = path.parent / name
+    if not base.is_file():
+        raise UserError(
+            f"{path}: there is no base {name!r}. Expected the path of a yaml, from the "
+            f"folder of this one, as in `{BASE}: train.yaml`."
+        )
+    if base.resolve() in [each.resolve() for each in (path, *overlays)]:
+        raise UserError(f"{path}: its base {name} is based on it. Give another base.")
+    return _joined(yaml_text(base, (path, *overlays)), base, text, path)
+
+
+def base_of(text: str) -> str | None:
+    """What a yaml names as its base, None if its first key is another.
+
+    >>> base_of("# smaller\\nbase: train.yaml\\nn_mels: 40\\n"), base_of("n_mels: 40")
+    ('train.yaml', None)
+    """
+    try:  # behind what begins the file and the mapping
+        events = list(itertools.islice(ruamel.yaml.YAML().parse(text), 3, 5))
+    except ruamel.yaml.YAMLError:
+        return None  # whoever reads it says so
+    key, value = (getattr(event, "value", None) for event in [*events, None, None][:2])
+    return str(value) if key == BASE else None
+
+
+@functools.lru_cache(maxsize=16)
+def _joined(base_text, base, text, path):
+    """The text of a base with the keys of an overlay."""
+    entries, changes = _entries(base_text, base), _entries(text, path)
+    del changes[BASE]
+    keys, place = list(entries), len(entries)
+    for key, change in changes.items():
+        is_removed = change.tag == REMOVE
+        if key in entries:
+            place = keys.index(key)
+            entries[key].lines = "" if is_removed else change.lines
+        elif is_removed:
+            raise UserError(f"{path}: {key} can't be removed, {base} does not have it.")
+        else:
+            keys.insert(place, key)
+            entries[key] = change
+        place += 1
+    return "".join(entries[key].above + entries[key].lines for key in keys)
+
+
+@dataclasses.dataclass
+class _Entry:
+    """A top-level key: the comments above it, its own lines, its value's tag."""
+
+    above: str
+    lines: str
+    tag: str
+
+
+def _entries(text, path):
+    """The top-level keys of a file's text, dict of _Entry."""
+    try:
+        root = ruamel.yaml.YAML().compose(text)
+    except ruamel.yaml.YAMLError as error:
+        raise UserError(f"{path}: {_first_line(error)}") from error
+    nodes = root.value if isinstance(root, ruamel.yaml.MappingNode) else []
+    if not nodes or any(key.start_mark.column for key, _ in nodes):
+        raise UserError(
+            f"{path}: a yaml and its base need each key at the start of a line."
+        )
+    ends = [key.start_mark.index for key, _ in nodes[1:]] + [len(text)]
+    start, entries = nodes[0][0].start_mark.index, {}
+    above = text[:start]
+    for (key, value), end in zip(nodes, ends, strict=True):
+        if key.value in entries:
+            raise UserError(f"{path}: the key {key.value} stands twice. Take one away.")
+        cut = start + COMMENTS_BELOW.search(text[start:end]).start()
+        lines = text[start:cut].removesuffix("\n") + "\n"
+        entries[key.value] = _Entry(above, lines, str(value.tag))
+        above, start = text[cut:end], end
+    return entries
+
+
 def resolved_yaml(hparams_file: Path, overrides: dict | None = None) -> str:
     """Text of a hyperpyyaml file with overrides put in and references resolved.
 
     Raises UserError: for a placeholder without a value or a reference to no key.
     """
-    text = read_text(hparams_file)
+    text = yaml_text(hparams_file)
     key = str(hparams_file), text, repr(overrides)
     try:
         if key not in _resolved:

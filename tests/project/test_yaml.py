@@ -5,14 +5,16 @@ import re
 from pathlib import Path
 
 import pytest
-import ruamel.yaml
 import torch
+from hyperpyyaml import load_hyperpyyaml
+from ruamel.yaml import YAML
 from speechbrain.processing.features import InputNormalization
 
 from local.data import prepare
 from local.training import experiment, planning
+from local.training.experiment import save_hparams
 from local.utils.cli import top_level_keys
-from local.utils.yaml_files import load_hparams, plain_values
+from local.utils.yaml_files import load_hparams, plain_values, saved_values, yaml_text
 
 ROOT = Path(__file__).parents[2]
 TRAIN = sorted((ROOT / "hparams").glob("train*.yaml"))
@@ -82,7 +84,7 @@ def text_in(node):
 
 def referenced(path):
     """Keys that a yaml's own !ref name."""
-    references = re.findall(r"!ref ([^#\n\]]*)", path.read_text(encoding="utf-8"))
+    references = re.findall(r"!ref ([^#\n\]]*)", yaml_text(path))
     return {key for text in references for key in re.findall(r"<(\w+)", text)}
 
 
@@ -109,13 +111,8 @@ def test_every_key_that_training_reads_is_in_the_yaml(path):
     read = keys_read(TRAIN_NAMES) | listed | READ_BY_SPEECHBRAIN
     # read where a yaml has them; then evaluate.yaml's, and an exported model's
     read -= {"dataset_mean", "dataset_std", "fbank", "n_fft", "n_mfcc"}
-    read -= {
-        "split_csv",
-        "predictions_csv",
-        "operating_points",
-        "flagged",
-        "label_encoder",
-    }
+    read -= {"split_csv", "predictions_csv"}
+    read -= {"operating_points", "flagged", "label_encoder"}
     assert sorted(read - set(top_level_keys(path))) == []
 
 
@@ -154,7 +151,7 @@ def test_no_key_stands_twice(path):
     keys = top_level_keys(path)
     assert len(keys) == len(set(keys))
     # at any depth, the reader of yaml says so itself
-    ruamel.yaml.YAML().load(path)
+    YAML().load(path)
 
 
 # What train_*.yaml share with train.yaml should have one meaning
@@ -175,7 +172,7 @@ INTENDED = {
     },
     "train_original.yaml": {
         *("mono", "train_crop", "eval_crop", "augment", "mixup_equal_level", "mix"),
-        *("n_mels", "compute_features", "embedding_model", "modules"),
+        *("white_noise", "n_mels", "compute_features", "embedding_model", "modules"),
         *("scheduler", "lr_scheduler", "max_grad_norm", "max_duration"),
         *("bucket_batches",),  # clips of one length
     },
@@ -190,6 +187,43 @@ def test_common_keys_have_the_same_defaults(path):
     # objects may differ where what they are made of is meant to differ
     unmeant = different - INTENDED[path.name] - NORMALISED_OTHERWISE
     assert sorted(unmeant) == []
+
+
+#: Keys of variants that have the value of train.yaml and another meaning.
+OTHER_MEANING = {"clip_length", "n_fft"}
+
+
+@pytest.mark.parametrize("path", TRAIN[1:], ids=by_name)
+def test_a_variant_says_only_what_differs(path):
+    text = path.read_text(encoding="utf-8")
+    assert len(text.splitlines()) <= 100
+    first, other = (plain_values(file) for file in (TRAIN[0], path))
+    own = {key.value: str(value.tag) for key, value in YAML().compose(text).value}
+    assert own.pop("base") and TRAIN[0].name in text
+    removed = {key for key, tag in own.items() if tag == "!remove"}
+    assert removed == first.keys() - other.keys()
+    # an object may be another of the same arguments
+    objects = {key for key, tag in own.items() if tag.startswith("!new:")}
+    same = {key for key in own.keys() & first.keys() if first[key] == other.get(key)}
+    assert same - objects <= OTHER_MEANING
+
+
+@pytest.mark.parametrize("path", TRAIN, ids=by_name)
+def test_a_saved_yaml_is_whole_and_stock_hyperpyyaml_reads_it(path, tmp_path):
+    small = {key: value for key, value in SMALL.items() if key in top_level_keys(path)}
+    overrides = {**small, "output_folder": str(tmp_path)}
+    save_hparams(path, overrides, tmp_path)
+    saved = tmp_path / "hyperparams.yaml"
+    assert saved_values(saved) == plain_values(path, overrides)
+    with saved.open(encoding="utf-8") as stream:
+        stock = load_hyperpyyaml(stream)
+    ours = load_hparams(path, overrides)
+    assert "base" not in stock and list(stock) == list(ours)
+    for name, module in ours["modules"].items():
+        again = stock["modules"][name]
+        assert type(again) is type(module)
+        shapes = {key: value.shape for key, value in module.state_dict().items()}
+        assert shapes == {key: value.shape for key, value in again.state_dict().items()}
 
 
 # Constructing

@@ -112,6 +112,13 @@ def test_ways_round_the_check(tmp_path, text):
     assert not (tmp_path / "marker").exists()
 
 
+def test_another_file_below_it_is_refused(tmp_path):
+    """What is saved is whole; the other could name anything."""
+    (tmp_path / "evil.yaml").write_text("a: !apply:os.system [ls]\n")
+    message = refused(tmp_path, "base: evil.yaml\nseed: 1\n")
+    assert "base: evil.yaml, another file" in message
+
+
 def test_saved_values_run_nothing(tmp_path):
     """withdraw.py and a training that goes on read them without a check."""
     path = tmp_path / "hyperparams.yaml"

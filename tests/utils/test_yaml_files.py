@@ -106,6 +106,122 @@ def test_objects_are_constructed_once(yaml):
     assert found["b"] == [found["a"], 2]
 
 
+# Overlays
+
+
+BASE_TEXT = """\
+# a network
+
+seed: 1  # of all
+# ---- Size ----
+size: 2
+           # of the layers
+layer: !new:torch.nn.Linear
+    in_features: !ref <size>
+    out_features: !ref <size> * 2
+# ---- Output ----
+folder: null
+"""
+
+
+@pytest.fixture
+def overlay(tmp_path):
+    """Writes a yaml beside the base and gives its path."""
+    (tmp_path / "base.yaml").write_text(BASE_TEXT)
+
+    def write(text, name="over.yaml"):
+        (tmp_path / name).write_text(text)
+        return tmp_path / name
+
+    return write
+
+
+def test_an_overlay_s_keys_replace_the_base_s_before_references_are_resolved(overlay):
+    file = overlay("# smaller\nbase: base.yaml\nsize: 5\nfolder: out\n")
+    values = yaml_files.plain_values(file)
+    layer = {"in_features": 5, "out_features": 10}
+    assert values == {"seed": 1, "size": 5, "layer": layer, "folder": "out"}
+    assert yaml_files.plain_values(file, {"size": 3})["layer"]["out_features"] == 6
+    assert yaml_files.load_hparams(file)["layer"].out_features == 10
+
+
+def test_an_overlay_may_replace_objects_add_and_remove_keys(overlay):
+    file = overlay(
+        "base: base.yaml\n"
+        "seed: !remove\n"
+        "width: 7\n"
+        "layer: !new:torch.nn.Bilinear\n    in1_features: !ref <width>\n"
+        "depth: 2"
+    )
+    values = yaml_files.plain_values(file)
+    assert list(values.items()) == [
+        ("width", 7),
+        ("size", 2),
+        ("layer", {"in1_features": 7}),
+        ("depth", 2),
+        ("folder", None),
+    ]
+
+
+def test_comments_stay_with_what_they_are_of(overlay):
+    own = "size: 3  # wider\n# how deep\ndepth: 1\n"
+    text = yaml_files.yaml_text(overlay(f"base: base.yaml\n\n# other\n{own}"))
+    assert f"# ---- Size ----\n{own}layer:" in text
+    assert "of the layers" not in text and "# other" not in text
+    assert text.endswith("# ---- Output ----\nfolder: null\n")
+
+
+def test_a_base_may_have_a_base_and_be_elsewhere(overlay, tmp_path):
+    overlay("base: base.yaml\nsize: 3\n", "middle.yaml")
+    (tmp_path / "sub").mkdir()
+    file = overlay("base: ../middle.yaml\nseed: 4\n", "sub/top.yaml")
+    values = yaml_files.plain_values(file)
+    assert (values["seed"], values["size"]) == (4, 3)
+    overlay("base: middle.yaml\nsize: 8\n", "base2.yaml")
+    overlay("base: base2.yaml\n", "sub/../middle2.yaml")
+    assert yaml_files.plain_values(tmp_path / "middle2.yaml")["size"] == 8
+
+
+def test_a_base_that_has_changed_is_read_again(overlay, tmp_path):
+    file = overlay("base: base.yaml\nseed: 2\n")
+    assert yaml_files.plain_values(file)["size"] == 2
+    (tmp_path / "base.yaml").write_text("size: 9\n")
+    assert yaml_files.plain_values(file) == {"size": 9, "seed": 2}
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("base: none.yaml\na: 1\n", "there is no base 'none.yaml'"),
+        ("base:\n", "there is no base ''"),
+        ("base: [base.yaml]\n", "there is no base"),
+        ("base: over.yaml\n", "its base over.yaml is based on it"),
+        ("base: loop.yaml\n", "its base over.yaml is based on it"),
+        ("base: base.yaml\nseed: 1\nseed: 2\n", "the key seed stands twice"),
+        ("base: base.yaml\nbase: base.yaml\n", "the key base stands twice"),
+        ("base: base.yaml\nnone: !remove\n", "none can't be removed"),
+        ("base: base.yaml\na: [1\n", "parsing"),
+        ("base: list.yaml\n", "list.yaml: a yaml and its base need each key"),
+        ("{base: base.yaml, seed: 1}\n", "over.yaml: a yaml and its base need each"),
+        ("base: broken.yaml\n", "broken.yaml: while parsing"),
+    ],
+)
+def test_an_overlay_that_can_t_be(overlay, text, expected):
+    overlay("base: over.yaml\n", "loop.yaml")
+    overlay("- 1\n", "list.yaml")
+    overlay("a: [1\n", "broken.yaml")
+    with pytest.raises(UserError, match=expected) as raised:
+        yaml_files.plain_values(overlay(text))
+    assert "\n" not in str(raised.value)
+
+
+def test_base_is_an_ordinary_key_unless_it_is_the_first(yaml):
+    assert yaml_files.plain_values(yaml("a: 1\nbase: b\n")) == {"a": 1, "base": "b"}
+
+
+# Values
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
