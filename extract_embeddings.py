@@ -132,7 +132,6 @@ def _parts(output_file, split, windows, kind, experiment, engine, hparams, pseud
         state="\n".join(
             [
                 hparams["data_folder"],
-                str(hparams["decoded_cache"]),
                 f"{engine.device} {experiment.brain.eval_precision}",
                 split.manifest.to_csv(index=False),
             ]

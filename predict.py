@@ -13,7 +13,7 @@ there is to say of each label.
     --max_duration=S --window_overlap=S --window_pooling=mean|max
                          of long recordings; the experiment's unless given
     --num_workers=N      processes that decode; the experiment's unless given
-    --backend=auto|eager|compile|onnx      see hparams/extract_embeddings.yaml
+    --backend=auto|eager|onnx    see hparams/extract_embeddings.yaml
     --device=cpu|cuda    where to compute
     --trust_experiment=True    open it whatever Python its hyperparams.yaml names
 """
@@ -48,6 +48,7 @@ from local.inference.predict_files import (
 )
 from local.storage.addresses import is_remote, local_path, output_path
 from local.training.experiment import FREE_LATER, OF_THIS_MACHINE, open_experiment
+from local.training.settings import BACKENDS
 from local.utils import cli
 from local.utils.errors import UserError
 from local.utils.files import atomic_write, write_json
@@ -108,9 +109,7 @@ def _parse(argv):
     parser.add_argument("--window_overlap", type=float)
     parser.add_argument("--window_pooling", choices=POOLINGS)
     parser.add_argument("--num_workers", type=int)
-    parser.add_argument(
-        "--backend", choices=("auto", "eager", "compile", "onnx"), default="auto"
-    )
+    parser.add_argument("--backend", choices=BACKENDS, default="auto")
     parser.add_argument("--device")
     options = parser.parse_args(argv)
     remote = [path for path in options.paths if is_remote(path)]

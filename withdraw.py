@@ -9,7 +9,7 @@
                          them; its CSVs tell what their recordings are called
     --experiment_folder  of train.py, cross_validate.py, or what evaluate.py wrote
     --embeddings         files of extract_embeddings.py
-    --audio_cache, --decoded_cache   folders, beside those that the experiments name
+    --audio_cache        folders, beside those that the experiments name
     --pseudonymise_key   the key of results that name nobody
     --dry_run            only says what would be done
 
@@ -37,7 +37,7 @@ from local.withdrawal.result_folders import ResultFolder
 from local.withdrawal.under_way import stopped, under_way
 
 #: Options that take several values.
-LISTS = ("--experiment_folder", "--embeddings", "--audio_cache", "--decoded_cache")
+LISTS = ("--experiment_folder", "--embeddings", "--audio_cache")
 
 
 def main(argv):
@@ -105,8 +105,9 @@ def _parse(argv):
             raise UserError(f"corpus_folder: there is no folder {splits}.")
     if not (options.corpus_folder or options.experiment_folder):
         raise UserError("Give --corpus_folder=DIR or --experiment_folder=DIR, or both.")
-    caches = [*options.audio_cache, *options.decoded_cache]
-    withdrawal.check_folders(options.experiment_folder, options.embeddings, caches)
+    withdrawal.check_folders(
+        options.experiment_folder, options.embeddings, options.audio_cache
+    )
     return options
 
 
@@ -160,16 +161,10 @@ def _exclude(options):
 def _clean(units, person, options):
     """Remove them everywhere and say where; the exit status."""
     dry_run, done = options.dry_run, {}
-    for name in ("decoded_cache", "audio_cache"):
-        folders = {*getattr(options, name), *withdrawal.known_caches(units, name)}
-        for folder in sorted(folders):
-            if name == "decoded_cache":
-                n = withdrawal.clean_decoded_cache(folder, person, dry_run)
-            else:
-                places = withdrawal.data_folders(units, options.corpus_folder)
-                places = withdrawal.remote(places)
-                n = withdrawal.clean_audio_cache(folder, person, places, dry_run)
-            done[str(folder)] = f"audio of {counted(n, 'recording')}"
+    places = withdrawal.remote(withdrawal.data_folders(units, options.corpus_folder))
+    for folder in sorted({*options.audio_cache, *withdrawal.known_caches(units)}):
+        n = withdrawal.clean_audio_cache(folder, person, places, dry_run)
+        done[str(folder)] = f"audio of {counted(n, 'recording')}"
     for file in options.embeddings:
         done |= withdrawal.clean_embeddings(file, person, dry_run)
     for unit in units:

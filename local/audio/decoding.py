@@ -26,8 +26,6 @@ from local.utils.errors import BadRecording
 from local.utils.files import file_size
 
 BACKENDS = ("soundfile", "librosa")
-#: Counts up where the same file would give other samples than before.
-REVISION = 2
 
 #: Samples that are decoded at a time, of all channels together.
 BLOCK = 1 << 20

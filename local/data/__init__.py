@@ -1,6 +1,6 @@
 """CSVs and folders become manifests, datasets and batches.
 
-Modules: `audio_files`, `contradictions`, `corpus`, `dataset`, `decoded_cache`, `folds`,
+Modules: `audio_files`, `contradictions`, `corpus`, `dataset`, `folds`,
 `handover`, `label_cells`, `label_proposals`, `labels`, `manifests`,
 `predictions_table`, `prepare`, `pseudonyms`, `raters`, `recordings`, `samplers`,
 `saved_preparations`, `splits`, `summary`, `windows`.

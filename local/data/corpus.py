@@ -180,13 +180,11 @@ class Exclusions:
     uids: Their recordings by the corpus's own CSVs: a table for extraction need not
         name subjects.
     recordings: Folders of the recordings that were left out.
-    left_out: Their uids.
     """
 
     subjects: set[str]
     uids: set[str]
     recordings: set[str] = dataclasses.field(default_factory=set)
-    left_out: set[str] = dataclasses.field(default_factory=set)
 
     def are_among(self, subjects: pd.Series) -> pd.Series:
         """Whether each of some subjects is excluded, also if spelt a little otherwise.
@@ -220,7 +218,6 @@ class Exclusions:
                 f"{name}: {(~kept).sum()} recordings of excluded subjects left out"
             )
             self.recordings.update(table["audio"][~kept])
-            self.left_out.update(table["uid"][~kept])
             table = table[kept].reset_index(drop=True)
             targets = None if targets is None else targets[kept].reset_index(drop=True)
         return table, targets

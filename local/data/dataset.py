@@ -11,7 +11,7 @@ from speechbrain.dataio.dataset import DynamicItemDataset
 from speechbrain.utils.data_pipeline import DynamicItem
 
 from local.audio import loading
-from local.data import decoded_cache, handover
+from local.data import handover
 from local.data.manifests import segment
 from local.data.recordings import BucketRecordings, FolderRecordings
 from local.data.samplers import length_sorted_batches
@@ -93,8 +93,7 @@ def build_dataset(
 
     manifest: As `manifests.build_manifest` gives it.
     labels: Columns of the manifest that hold targets; may be empty.
-    audio_settings: `sample_rate` (Hz), `audio_backend`, `mono`, `decoded_cache` (a
-        folder, or None or absent).
+    audio_settings: `sample_rate` (Hz), `audio_backend`, `mono`.
     crop: Takes waveform [time] and uid, gives a waveform; None leaves recordings whole.
     features (features.RecordingFeatures, optional): What is to come in the place of
         waveforms; computed by a loader's workers.
@@ -108,13 +107,12 @@ def build_dataset(
         row["ID"]: {
             "recording": row["recording"],
             "segment": segment(row),
-            "owner": row.get("owner", row["ID"]),
             "ratings": targets[i],
         }
         for i, row in enumerate(manifest.to_dict("records"))
     }
     read = _Reader(recordings, audio_settings, crop)
-    heard = ("id", "owner", "recording", "metadata", "segment")
+    heard = ("id", "recording", "metadata", "segment")
     items = [
         DynamicItem(("id", "recording"), read.metadata, ["metadata"]),
         DynamicItem(heard, read.waveform, ["waveform"]),
@@ -135,7 +133,6 @@ class _Reader:
 
     def __init__(self, recordings, audio_settings, crop):
         self.recordings, self.crop = recordings, crop
-        self.decoded = decoded_cache.open_cache(audio_settings.get("decoded_cache"))
         self.settings = {
             "sample_rate": audio_settings["sample_rate"],
             "backend": audio_settings["audio_backend"],
@@ -147,12 +144,10 @@ class _Reader:
         with _naming(uid):
             return self.recordings.read(recording, loading.read_metadata)
 
-    def waveform(self, uid, owner, recording, metadata, part):
+    def waveform(self, uid, recording, metadata, part):
         """The recording, cropped in training: float32 [time]"""
-        load = loading.load_recording
-        if self.decoded:
-            load = functools.partial(self.decoded.load, owner)
-        load = functools.partial(load, metadata=metadata, **self.settings, **part)
+        settings = {"metadata": metadata, **self.settings, **part}
+        load = functools.partial(loading.load_recording, **settings)
         with _naming(uid):
             waveform = self.recordings.read(recording, load)
         return self.crop(waveform, uid) if self.crop else waveform

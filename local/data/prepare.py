@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from local.data import corpus, decoded_cache, labels, splits
+from local.data import corpus, labels, splits
 from local.data.contradictions import contradictions
 from local.data.corpus import Exclusions
 from local.data.label_cells import CellCodes
@@ -167,9 +167,6 @@ def fetched(names, values, storage, excluded, notes):
     """The recordings of these names, brought here at once if there is room."""
     recordings = open_recordings(storage, values["data_folder"], names)
     recordings.forget(excluded.recordings - set(names))
-    decoded = decoded_cache.open_cache(values.get("decoded_cache"))
-    if decoded:
-        decoded.forget(excluded.uids | excluded.left_out)
     recordings.fetch_all()
     if n := len(recordings.without_metadata(names)):
         notes.append(

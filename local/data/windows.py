@@ -20,8 +20,7 @@ class Windows:
     """Recordings as the model gets them.
 
     manifest: A row per recording or, where it is long, per window: `ID` names the
-        window, `duration` (s), `start_s` and `end_s` are its own, `owner` is the
-        recording.
+        window, `duration` (s), `start_s` and `end_s` are its own.
     owners: `ID` → uid of the recording.
     counts: Windows of each recording that has more than one.
     """
@@ -86,16 +85,15 @@ def split_long(
     """
     rows, owners, counts = [], {}, {}
     for row in manifest.to_dict("records"):
-        own = [row | {"owner": row["ID"]}]
+        own = [row]
         if 0 < max_duration < row["duration"]:
-            own = list(_cut(own[0], max_duration, window_overlap))
+            own = list(_cut(row, max_duration, window_overlap))
             counts[row["ID"]] = len(own)
         rows += own
         owners |= {part["ID"]: row["ID"] for part in own}
     if not counts:
         return Windows(manifest, owners, counts)
-    columns = [*manifest.columns, "owner"]
-    return Windows(pd.DataFrame(rows, columns=columns), owners, counts)
+    return Windows(pd.DataFrame(rows, columns=manifest.columns), owners, counts)
 
 
 def _cut(row, length_s, overlap_s):

@@ -91,9 +91,7 @@ def measure_split(
         with NaN where there is no silence or no speech, and what `acoustic_statistics`
         gives.
     """
-    # what equipment leaves in a recording may be below 16 bits
-    settings = {**hparams, "decoded_cache": None}
-    dataset = dataio.build_dataset(manifest, [], recordings, settings, crop=None)
+    dataset = dataio.build_dataset(manifest, [], recordings, hparams, crop=None)
     rows = {row["ID"]: row for row in manifest.to_dict("records")}
 
     measure = _Measure(rows, hparams["sample_rate"])

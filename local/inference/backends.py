@@ -1,4 +1,4 @@
-"""What computes the embedding: PyTorch as it is, compiled, or ONNX Runtime.
+"""What computes the embedding: PyTorch as it is, or ONNX Runtime.
 
 Every backend is a function of features [batch, frame, channel] and frames of each
 recording, int64 [batch], that gives the output of ECAPA-TDNN, [batch, size]. The rest
@@ -56,36 +56,33 @@ def build_backend(
         name = "onnx" if much else "eager"
     if name == "eager":
         return eager
-    backend = _tried(name, embedding_model, own_ends, n_channels, eager, device)
+    backend = _tried(embedding_model, n_channels, eager, device)
     if not _everywhere(backend is not None):
         if backend is not None:
-            logger.warning("backend %s can't be used by all processes: eager is", name)
+            logger.warning("backend onnx can't be used by all processes: eager is")
         return eager
     return backend
 
 
-def _tried(name, embedding_model, own_ends, n_channels, eager, device):
-    """A backend that gives what PyTorch does, or None and a warning."""
+def _tried(embedding_model, n_channels, eager, device):
+    """ONNX Runtime if it gives what PyTorch does, or None and a warning."""
     begin = time.perf_counter()
     probes = [torch.randn(1, n, n_channels, device=device) for n in PROBE_FRAMES]
     try:
-        if name == "onnx":
-            backend = Onnx(embedding_model, probes[0])
-        else:
-            backend = Compiled(embedding_model, own_ends, probes[0])
+        backend = Onnx(embedding_model, probes[0])
         difference = max(_difference(backend, eager, probe) for probe in probes)
-    # whatever an exporter or a compiler that is missing or old may raise
+    # whatever an exporter that is missing or old may raise
     except Exception as error:
         reason = " ".join(str(error).split())[:200] or type(error).__name__
-        logger.warning("backend %s can't be used, eager is: %s", name, reason)
+        logger.warning("backend onnx can't be used, eager is: %s", reason)
         return None
     if not difference <= TOLERANCE:
         logger.warning(
-            "backend %s differs by %.1e, expected at most %.0e: eager is used",
-            *(name, difference, TOLERANCE),
+            "backend onnx differs by %.1e, expected at most %.0e: eager is used",
+            *(difference, TOLERANCE),
         )
         return None
-    logger.info("backend %s is ready after %.0f s", name, time.perf_counter() - begin)
+    logger.info("backend onnx is ready after %.0f s", time.perf_counter() - begin)
     return backend
 
 
@@ -123,22 +120,6 @@ class Eager:
             return self.embedding_model(features).squeeze(1)
         with self.own_ends.of(features, n_frames) as (padded, lengths):
             return self.embedding_model(padded, lengths).squeeze(1)
-
-
-class Compiled(Eager):
-    """`torch.compile`, for any number and length of recordings.
-
-    probe: Features to start with, [batch, frame, channel].
-    """
-
-    name = "compile"
-
-    def __init__(
-        self, embedding_model: torch.nn.Module, own_ends: OwnEnds, probe: torch.Tensor
-    ):
-        super().__init__(torch.compile(embedding_model, dynamic=True), own_ends)
-        with torch.inference_mode():
-            self.embedding_model(probe)
 
 
 class Onnx:

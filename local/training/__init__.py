@@ -1,5 +1,5 @@
 """A run up to its best checkpoint.
 
-Modules: `brain`, `checkpoints`, `compilation`, `cross_validation`, `experiment`, `fit`,
+Modules: `brain`, `checkpoints`, `cross_validation`, `experiment`, `fit`,
 `optimizers`, `planning`, `pool`, `safe_yaml`, `selection`, `settings`.
 """

@@ -13,7 +13,6 @@ from local.data.labels import flatten
 from local.model import heads
 from local.model.ecapa import make_lean
 from local.model.own_ends import OwnEnds
-from local.training import compilation
 from local.training.selection import macro_auroc, selection_value
 from local.utils import signals
 from local.utils.errors import RunError, UserError
@@ -268,7 +267,10 @@ class ClinicalBrain(sb.Brain):
     def on_stage_start(self, stage, epoch=None):
         """Start an epoch's crops, or a fresh list of scores."""
         if self.compile:
-            compilation.choose(stage)
+            # What is compiled runs in training only: later commands compile nothing,
+            # and give the same scores.
+            is_training = stage == sb.Stage.TRAIN
+            torch.compiler.set_stance("default" if is_training else "force_eager")
         if stage == sb.Stage.TRAIN:
             self.epoch = epoch
             self.hparams.train_crop.epoch = epoch
@@ -411,9 +413,20 @@ class ClinicalBrain(sb.Brain):
         return loader_kwargs
 
     def _compile(self):
-        """Compile modules (`--compile`), if that is possible here."""
+        """Compile modules (`--compile`); a missing compiler is told before training.
+
+        Raises UserError: if nothing can be compiled here.
+        """
         if self.compile:
-            self.compile = compilation.is_possible(self.device)
+            try:
+                torch.compile(lambda x: x + 1)(torch.zeros(2, device=self.device))
+            except Exception as error:  # each backend raises its own
+                reason = str(error).strip().splitlines() or [type(error).__name__]
+                raise UserError(
+                    "--compile: nothing can be compiled here. It needs a C++ compiler "
+                    f"(g++), on a GPU also Triton: {reason[0]}. Leave --compile out, "
+                    "or install them."
+                ) from error
         super()._compile()
 
     def _wrap_distributed(self):

@@ -41,7 +41,7 @@ BEFORE = {
 }
 
 #: Keys of this machine, which always replace the experiment's.
-OF_THIS_MACHINE = ("audio_cache", "audio_cache_gb", "gcs_project", "decoded_cache")
+OF_THIS_MACHINE = ("audio_cache", "audio_cache_gb", "gcs_project")
 
 #: Keys that nothing works without.
 NEEDED = ("modules", "checkpointer", "label_groups", "sample_rate", "seed", "loss")

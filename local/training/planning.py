@@ -50,7 +50,6 @@ FREE_ON_RESUME = (
     "audio_cache",
     "audio_cache_gb",
     "gcs_project",
-    "decoded_cache",
     "threshold_sensitivity",
     "cross_fitted_csv",
     "calibration",
@@ -129,7 +128,6 @@ def plan_training(arguments: Arguments, use_statistics: bool = True) -> Training
 
     run_options = {
         **_run_options(arguments.run_opts),
-        "recordings as int16": bool(values["decoded_cache"]),
         **{f"files in {key}": _listing(values[key]) for key in NOISE_FOLDERS},
     }
     preparation = None

@@ -85,7 +85,7 @@ LOWEST_RATE = 1000
 CALIBRATIONS = ("none", "temperature", "platt")
 
 #: What computes embeddings.
-BACKENDS = ("auto", "eager", "compile", "onnx")
+BACKENDS = ("auto", "eager", "onnx")
 
 #: Keys that take one of a few names.
 CHOICES = {

@@ -214,7 +214,7 @@ def _of_experiment(old, experiment, person):
         seed=hparams["seed"],
         checkpoint=old.metrics.get("checkpoint", experiment.checkpoint),
         manifest=manifest,
-        audio_settings={**hparams, "decoded_cache": None},
+        audio_settings=hparams,
         measurements=measurements,
         measured_recordings=hparams.get("measured_recordings", 0),
         audit=old.with_audit,

@@ -17,11 +17,11 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from local.data import corpus
-from local.data.decoded_cache import TAG, DecodedCache
 from local.data.pseudonyms import are_pseudonyms
 from local.inference.extraction import MERGED
 from local.storage.addresses import is_remote, joined
 from local.storage.gcs import Address, Cache
+from local.storage.gcs.cache import TAG
 from local.storage.inputs import DEFAULT_CACHE, Storage
 from local.training.cross_validation import RECORD
 from local.utils import files
@@ -291,15 +291,6 @@ def clean_log(path, person, dry_run):
 # Caches
 
 
-def clean_decoded_cache(folder, person, dry_run):
-    """Forget a person's decoded recordings; of how many there were any."""
-    cache = DecodedCache(folder)
-    kept = [uid for uid in person.uids if cache.keeps(uid)]
-    if not dry_run:
-        cache.forget(kept)
-    return len(kept)
-
-
 def clean_audio_cache(
     folder: Path, person: Person, data_folders: Iterable[str], dry_run: bool
 ) -> int:
@@ -325,10 +316,10 @@ def clean_audio_cache(
     return len(kept)
 
 
-def known_caches(units, key):
+def known_caches(units):
     """Caches that experiments have used, and that are there, list of Path."""
-    given = {values.get(key) for unit in units for values in unit.values}
-    given |= {DEFAULT_CACHE} if key == "audio_cache" else set()
+    given = {values.get("audio_cache") for unit in units for values in unit.values}
+    given.add(DEFAULT_CACHE)
     folders = [Path(folder).absolute() for folder in given if folder]
     return sorted(folder for folder in folders if (folder / TAG).is_file())
 

@@ -8,7 +8,7 @@ network and optimiser of hparams/train.yaml, each epoch in one process:
 - original: every recording cut or padded to 10 s, decoded anew, its features computed
   on its own where a dataset gives items, batches of 8 in random order;
 - here: recordings at their own length (10 s at most), similar ones in a batch, features
-  of the batch; decoded anew, and from a decoded_cache that is full.
+  of the batch.
 
 Each is a process of its own, and they take turns; nothing else should run beside them.
 The first round warms up. A round takes some minutes on two CPU cores, with
@@ -69,7 +69,7 @@ def new_brain(folder, overrides=None, **run_opts):
 class Here:
     """Epochs as train.py runs them."""
 
-    def __init__(self, folder, manifest, cache=False, **run_opts):
+    def __init__(self, folder, manifest, **run_opts):
         keep_freed_memory()
         self.brain, hparams = new_brain(folder, **run_opts)
         self.batches = BucketedBatches(
@@ -82,11 +82,9 @@ class Here:
             manifest,
             LABELS,
             FolderRecordings(folder / "audio"),
-            {**hparams, "decoded_cache": cache and str(folder / "cache")},
+            hparams,
             hparams["train_crop"],
         )
-        if cache:
-            list(dataset)
         self.loader = make_dataloader(dataset, batch_sampler=self.batches)
 
     def __call__(self, number):
@@ -168,13 +166,11 @@ def main():
         ways = {
             "the original": partial(Original, folder, manifest),
             "here": partial(Here, folder, manifest),
-            "here, cached": partial(Here, folder, manifest, cache=True),
         }
         if options.compile:
             ways["here, compiled"] = partial(Here, folder, manifest, compile=True)
         taken = take_turns(ways, options.rounds)
-    for name in ("here", "here, cached"):
-        print_ratio(taken, name, "the original")
+    print_ratio(taken, "here", "the original")
     if options.compile:
         print_ratio(taken, "here, compiled", "here")
 

@@ -116,11 +116,10 @@ def test_a_process_that_inherits_nothing_gets_the_same_dataset(folder, yaml):
     manifest = MANIFEST.assign(start_s="", end_s="")
     crop = dataio.RandomCrop(0.3, RATE, seed=1)
     crop.epoch = 3
-    settings = {**hparams, "decoded_cache": str(folder / "cache")}
     recordings = FolderRecordings(folder / "long")
     for features in (None, RecordingFeatures(hparams["modules"])):
         ours = dataio.build_dataset(
-            manifest, ["low", "loud"], recordings, settings, crop, features
+            manifest, ["low", "loud"], recordings, hparams, crop, features
         )
         sent = bytes(multiprocessing.reduction.ForkingPickler.dumps(ours))
         key = "features" if features else "waveform"

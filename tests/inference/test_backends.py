@@ -10,6 +10,7 @@ import torch
 from local.inference import backends
 from local.inference.backends import Eager, Onnx, build_backend
 from local.inference.engine import Engine
+from local.model.own_ends import OwnEnds
 from tests.training.test_brain import dataset, small_brain
 
 CPU = torch.device("cpu")
@@ -54,17 +55,12 @@ def unavailable(*_, **__):
     raise RuntimeError("Failed to find C compiler.\nPlease specify one via CC")
 
 
-@pytest.mark.parametrize(
-    ("name", "part"), [("compile", "torch.compile"), ("onnx", "torch.onnx.export")]
-)
-def test_what_is_missing_is_told_and_done_without(
-    brain, monkeypatch, caplog, name, part
-):
-    monkeypatch.setattr(part, unavailable)
-    backend = build(name, brain)
+def test_what_is_missing_is_told_and_done_without(brain, monkeypatch, caplog):
+    monkeypatch.setattr("torch.onnx.export", unavailable)
+    backend = build("onnx", brain)
     assert type(backend) is Eager
     (warning,) = (r.message for r in caplog.records if r.levelname == "WARNING")
-    assert warning.startswith(f"backend {name} can't be used, eager is: Failed to find")
+    assert warning.startswith("backend onnx can't be used, eager is: Failed to find")
     assert "\n" not in warning
 
 
@@ -81,48 +77,36 @@ def test_what_gives_something_else_is_not_used(brain, monkeypatch, caplog, spoil
     assert "differs by" in caplog.text
 
 
-@pytest.mark.unmeasured
-def test_compiled(brain, monkeypatch):
-    """With the compiler left out, which takes minutes: the graph is captured."""
-    original = torch.compile
-    monkeypatch.setattr(
-        torch, "compile", lambda of, **options: original(of, backend="eager", **options)
-    )
-    compiled, eager = build("compile", brain), build("eager", brain)
-    assert compiled.name == "compile"
-    features = torch.randn(3, 120, 20)
-    n_frames = torch.tensor([120, 50, 77])
-    with torch.inference_mode():
-        np.testing.assert_allclose(
-            compiled(features, n_frames), eager(features, n_frames), atol=1e-6
-        )
+class Exported(Eager):
+    """PyTorch under the name of what is made of it."""
+
+    name = "onnx"
+
+    def __init__(self, embedding_model, probe):
+        super().__init__(embedding_model, OwnEnds(embedding_model))
 
 
-def as_it_is(model, **_):
-    return model
-
-
-def built_in_a_process(rank, folder, can_compile, send):
-    """What `build_backend` gives in one of two processes, nothing really compiled."""
+def built_in_a_process(rank, folder, can_export, send):
+    """What `build_backend` gives in one of two processes, nothing really exported."""
     store = f"file://{folder / 'store'}"
     torch.distributed.init_process_group("gloo", store, rank=rank, world_size=2)
-    torch.compile = as_it_is if can_compile else unavailable
     brain = small_brain(folder / str(rank))
     brain.modules.eval()
-    send.put((rank, build("compile", brain).name))
+    backends.Onnx = Exported if can_export else unavailable
+    send.put((rank, build("onnx", brain).name))
     torch.distributed.barrier()
 
 
 @pytest.mark.parametrize(
-    ("can_compile", "expected"),
-    [([True, True], "compile"), ([True, False], "eager"), ([False, True], "eager")],
+    ("can_export", "expected"),
+    [([True, True], "onnx"), ([True, False], "eager"), ([False, True], "eager")],
 )
-def test_processes_of_torchrun_compute_alike(tmp_path, can_compile, expected):
+def test_processes_of_torchrun_compute_alike(tmp_path, can_export, expected):
     context = multiprocessing.get_context("fork")
     found = context.Queue()
     processes = [
         context.Process(
-            target=built_in_a_process, args=(rank, tmp_path, can_compile[rank], found)
+            target=built_in_a_process, args=(rank, tmp_path, can_export[rank], found)
         )
         for rank in range(2)
     ]

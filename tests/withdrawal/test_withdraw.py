@@ -13,7 +13,6 @@ import pytest
 from conftest import LABELS, make_corpus, read_csv, write_csv
 from running import failed, run_script, succeeded, train
 
-from local.data.decoded_cache import DecodedCache
 from local.data.predictions_table import read_predictions, write_predictions
 from local.data.pseudonyms import Pseudonyms
 from local.evaluation.fold_results import collect_results
@@ -49,14 +48,13 @@ def extract(folder, *options):
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    """All that commands leave: an experiment with reports, a cache, embeddings."""
+    """All that commands leave: an experiment with reports, embeddings."""
     folder = tmp_path_factory.mktemp("withdrawal")
     corpus = make_corpus(folder / "corpus")
     (corpus / "audio/s12_1/waveform.wav").write_bytes(b"")
     trained = train(
         corpus,
         folder / "experiment",
-        f"--decoded_cache={folder / 'cache'}",
         "--on_bad_recording=skip",
         "--audit=True",
         "--report=True",
@@ -130,8 +128,6 @@ def content(folder):
 def test_a_tested_person_leaves_nothing_and_results_are_without_them(own):
     experiment, names = own / "experiment", (TESTED, f"{TESTED}_0", f"{TESTED}_1")
     before = read_predictions(experiment / "predictions.csv")
-    decoded = DecodedCache(own / "cache")
-    assert decoded.keeps("s12_0") and decoded.keeps("s11_0")
     held = files_naming(experiment, names)
     assert {"predictions.csv", "failed.csv", "report.html"} <= held
     assert {"embeddings.parquet", "save/measurements/test.parquet"} <= held
@@ -142,7 +138,6 @@ def test_a_tested_person_leaves_nothing_and_results_are_without_them(own):
     assert files_naming(experiment, names) == set()
     assert "No checkpoint in these folders learned from them." in result.stdout
     assert "added" in result.stdout and "spelt" not in result.stdout
-    assert not decoded.keeps("s12_0") and decoded.keeps("s11_0")
     excluded = own / "corpus/excluded_subjects.txt"
     assert excluded.read_text() == f"{TESTED}\n"
     assert (own / "corpus/audio/s12_1").is_dir()  # recordings are left to people
@@ -204,7 +199,6 @@ def test_those_that_were_learned_from_are_listed_and_training_does_not_go_on(pla
             "--audit=True",
             "--report=True",
             "--show_uids=True",
-            f"--decoded_cache={plain / 'cache'}",
             "--number_of_epochs=1",
         )
     )
@@ -288,11 +282,11 @@ def test_whom_nobody_knows(own):
     message = failed(
         withdraw(
             f"--subject={TESTED}",
-            *everything(own, str(own / "cache")),
+            *everything(own, str(own / "corpus")),
             f"--embeddings={own / 'none.parquet'}",
         )
     )
-    assert f"{own / 'cache'} is no experiment" in message
+    assert f"{own / 'corpus'} is no experiment" in message
     assert f"{own / 'none.parquet'} is no embeddings file" in message
     assert content(own) == before
 

@@ -1,11 +1,11 @@
-"""training.compilation: --compile, without the minutes a compiler takes."""
+"""training.brain: --compile, without the minutes a compiler takes."""
 
 import pytest
 import torch
 from speechbrain import Stage
 
 from local.data.samplers import BucketedBatches
-from local.training import compilation
+from local.utils.errors import UserError
 from tests.training.test_brain import batch_of, dataset, small_brain, weights
 
 pytestmark = pytest.mark.unmeasured
@@ -109,17 +109,10 @@ def test_evaluation_runs_what_is_not_compiled(trained, compiled):
     assert compiled
 
 
-def test_without_a_compiler_training_goes_on(tmp_path, monkeypatch):
-    messages = []
-
+def test_a_missing_compiler_is_told(tmp_path, monkeypatch):
     def fail(model, **options):
         raise RuntimeError("No working C++ compiler found\nand a long traceback")
 
     monkeypatch.setattr(torch, "compile", fail)
-    monkeypatch.setattr(
-        compilation.logger, "warning", lambda text, *args: messages.append(text % args)
-    )
-    brain = fitted(tmp_path, compile=True)
-    assert not hasattr(brain.modules["embedding_model"], "_orig_mod")
-    assert len(messages) == 1
-    assert messages[0].endswith("(g++) is needed: No working C++ compiler found")
+    with pytest.raises(UserError, match=r"No working C\+\+ compiler found\. Leave"):
+        fitted(tmp_path, compile=True)
