@@ -1,5 +1,6 @@
 """A run up to its best checkpoint.
 
 Modules: `brain`, `checkpoints`, `compilation`, `cross_validation`, `experiment`, `fit`,
-`optimizers`, `planning`, `pool`, `safe_yaml`, `selection`, `settings`.
+`optimizers`, `planning`, `pool`, `safe_yaml`, `selection`, `settings`,
+`train_log`.
 """

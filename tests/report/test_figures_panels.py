@@ -23,6 +23,7 @@ from local.report.figures.raters import draw_raters
 from local.report.figures.spectrograms import draw_errors, draw_silences
 from local.report.figures.subgroups import draw_subgroups
 from local.report.figures.training import draw_training_curves
+from local.training.train_log import JsonTrainLogger
 
 NAN = np.nan
 SCORE = LabelType("score", (0.0, 100.0), None, is_score=True)
@@ -674,18 +675,62 @@ def test_silences(pair):
 # Training
 
 
-def test_training_is_told(pair, tmp_path):
-    log = tmp_path / "train_log.txt"
-    form = "epoch: {}, lr: 1 - train loss: {} - valid loss: {}, valid macro_auroc: {}\n"
-    log.write_text(form.format(1, 0.9, 0.8, 0.7) + form.format(2, 0.7, 0.6, 0.65))
-    evidence = dataclasses.replace(
-        pair, train_log=log, settings={"best_checkpoint": "macro_auroc"}
-    )
-    assert draw_training_curves(evidence).alt == (
+@pytest.fixture
+def training(pair, tmp_path):
+    """The evidence of a training with these (train loss, valid loss, AUROC)."""
+
+    def _training(*epochs, best_by="loss"):
+        logger = JsonTrainLogger(str(tmp_path / "train_log.txt"))
+        (tmp_path / "train_log.jsonl").write_text("")
+        for epoch, (train_loss, valid_loss, auroc) in enumerate(epochs, start=1):
+            valid = {"loss": valid_loss, "macro_auroc": auroc}
+            logger.log_stats({"epoch": epoch}, {"loss": train_loss}, valid)
+        settings = {"best_checkpoint": best_by}
+        return dataclasses.replace(pair, train_log=logger.json_file, settings=settings)
+
+    return _training
+
+
+def test_training_is_told(training, pair):
+    epochs = (0.9, 0.8, 0.7), (0.7, 0.6, 0.65)
+    assert draw_training_curves(training(*epochs, best_by="macro_auroc")).alt == (
         "Curves over 2 epochs of training; training loss from 0.9 to 0.7; validation "
         "loss from 0.8 to 0.6; macro AUROC of the validation from 0.70 to 0.65; the "
         "highest macro AUROC is that of epoch 1."
     )
-    log.write_text("")
-    assert draw_training_curves(evidence) is None
+    assert draw_training_curves(training()) is None
     assert draw_training_curves(pair) is None
+
+
+@pytest.mark.parametrize(
+    ("best_by", "epoch", "name"),
+    [
+        ("loss", 3, "lowest validation loss (epoch 3)"),
+        ("macro_auroc", 2, "highest macro AUROC (epoch 2)"),
+    ],
+)
+def test_training_curves(training, tmp_path, best_by, epoch, name):
+    epochs = (0.9, 0.8, 0.6), (0.7, 0.5, 0.8), (0.5, 0.4, 0.7)
+    figure = draw_training_curves(training(*epochs, best_by=best_by)).figure
+    save(figure, tmp_path / "curves.png")
+    height, width = imread(tmp_path / "curves.png").shape[:2]
+    assert (width, height) == pytest.approx((702, 416), rel=0.1)
+    losses, auroc = figure.axes
+    train, valid, best = losses.lines
+    np.testing.assert_allclose(train.get_xydata(), [[1, 0.9], [2, 0.7], [3, 0.5]])
+    np.testing.assert_allclose(valid.get_ydata(), [0.8, 0.5, 0.4])
+    np.testing.assert_allclose(auroc.lines[0].get_ydata(), [0.6, 0.8, 0.7])
+    assert list(best.get_xdata()) == list(auroc.lines[1].get_xdata()) == [epoch] * 2
+    assert best.get_label() == name
+
+
+def test_training_curves_without_auroc(training):
+    epochs = (0.9, 0.4, None), (0.7, 0.5, None)
+    losses, auroc = draw_training_curves(training(*epochs)).figure.axes
+    assert list(losses.lines[-1].get_xdata()) == [1, 1]
+    assert [text.get_text() for text in auroc.texts] == ["not in the log"]
+
+
+def test_training_curves_by_what_is_not_in_the_log(training):
+    evidence = training((0.9, 0.4, None), best_by="macro_auroc")
+    assert len(draw_training_curves(evidence).figure.axes[0].lines) == 2

@@ -21,20 +21,14 @@ from local.report.figures.raters import draw_raters
 from local.report.figures.scores import draw_scores, scores_figure
 from local.report.figures.spectrograms import draw_errors, draw_silences
 from local.report.figures.subgroups import draw_subgroups
-from local.report.figures.training import (
-    draw_training_curves,
-    read_train_log,
-    training_curves_figure,
-)
+from local.report.figures.training import draw_training_curves
 
 __all__ = [
     "NAMES",
     "Drawn",
     "draw_figures",
-    "read_train_log",
     "roc_figure",
     "scores_figure",
-    "training_curves_figure",
 ]
 
 #: By name the part of a report that a figure belongs to, and what draws it.
