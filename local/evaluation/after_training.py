@@ -30,6 +30,7 @@ from local.evaluation.worst_errors import Silences
 from local.metrics.thresholds import threshold_rule
 from local.training.brain import ClinicalBrain
 from local.training.planning import TrainingPlan
+from local.training.train_log import json_log
 
 logger = logging.getLogger(__name__)
 
@@ -108,7 +109,7 @@ def evaluate_test_split(
         failed=preparation.failed,
         notes=plan.notes,
         settings=values,
-        train_log=Path(hparams["train_log"]),
+        train_log=json_log(output_folder),
         report=values["report"],
         show_uids=values["show_uids"],
         pseudonyms=plan.pseudonyms,

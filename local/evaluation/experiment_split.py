@@ -24,6 +24,7 @@ from local.storage.addresses import (
 )
 from local.storage.inputs import Storage, told_as
 from local.training.experiment import MANIFESTS, Experiment, check_no_experiment
+from local.training.train_log import json_log
 from local.utils.errors import UserError
 from local.utils.files import read_json
 from local.utils.run_lock import refuse_links
@@ -166,7 +167,6 @@ def score(
     table = score_split(
         experiment.brain, hparams, prepared.manifest, prepared.recordings, split.name
     )
-    train_log = experiment.folder / "train_log.txt"
     return Scored(
         split=split.name,
         table=table,
@@ -188,7 +188,7 @@ def score(
         failed=prepared.failed,
         notes=split.notes,
         settings=saved_values(experiment.folder / "hyperparams.yaml"),
-        train_log=train_log if train_log.is_file() else None,
+        train_log=json_log(experiment.folder),
         report=options["report"],
         show_uids=options["show_uids"],
         pseudonyms=split.pseudonyms,

@@ -47,7 +47,7 @@ class EvaluationResult:
     notes: What was left out and why, and what else a reader should know.
     silences: Of each label up to three recordings' silences, as the audit heard them.
     errors: The recordings that are most wrong, the worst one first.
-    train_log: SpeechBrain's train_log.txt, where a training belongs to this.
+    train_log: train_log.jsonl, where a training belongs to this.
     settings: Plain values of the training yaml; empty for predictions from elsewhere.
     provenance: "command", "date" and "versions" (package → version) of this evaluation.
     show_uids: Whether recordings may be named; otherwise by row only.

@@ -17,7 +17,7 @@ EXPERIMENT_FILES = (
     "hyperparams.yaml",
     "model_card.md",
     "audit.json",
-    "train_log.txt",
+    "train_log.jsonl",
     "save/run_options.json",
     "save/operating_points.json",
 )

@@ -33,6 +33,7 @@ WRITTEN = (
     "env.log",
     "log.txt",
     "train_log.txt",
+    "train_log.jsonl",
     "train.py",
     "dataset_statistics.json",
     "inventory.json",

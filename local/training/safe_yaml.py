@@ -26,6 +26,7 @@ CLASSES = frozenset(
         "local.training.checkpoints.AtomicCheckpointer",
         "local.training.checkpoints.EarlyStopping",
         "local.training.checkpoints.RandomState",
+        "local.training.train_log.JsonTrainLogger",
         "local.data.dataset.RandomCrop",
         "local.model.front_end.FeatureNormalization",
         "local.model.front_end.KaldiFbank",
@@ -41,7 +42,6 @@ CLASSES = frozenset(
         "speechbrain.lobes.features.Fbank",
         "speechbrain.lobes.models.ECAPA_TDNN.ECAPA_TDNN",
         "speechbrain.processing.features.InputNormalization",
-        "speechbrain.utils.train_logger.FileTrainLogger",
     }
 )
 

@@ -34,6 +34,7 @@ from local.evaluation.scoring import scored_rows
 from local.report.writing import OUTPUTS, write_results
 from local.storage.inputs import Storage
 from local.training.experiment import MANIFESTS, Experiment, open_experiment
+from local.training.train_log import json_log
 from local.utils.errors import BadRecording, RunError, UserError
 from local.utils.files import read_json
 from local.utils.staging import finish
@@ -203,7 +204,6 @@ def _of_experiment(old, experiment, person):
         subjects,
     )
     prepared = _json(folder / MANIFESTS / "preparation.json")
-    train_log = folder / "train_log.txt"
     return Scored(
         split=table["split"].iloc[0],
         table=table,
@@ -227,7 +227,7 @@ def _of_experiment(old, experiment, person):
         failed=person.left_of(prepared.get("failed", [])) if is_own else old.failed,
         notes=prepared.get("notes", []) if is_own else seen_notes(everybody, subjects),
         settings=saved_values(folder / "hyperparams.yaml"),
-        train_log=train_log if train_log.is_file() else None,
+        train_log=json_log(folder),
         report=old.with_report,
         show_uids=is_own and bool(hparams.get("show_uids")),
         pseudonyms=person.pseudonyms if old.is_hidden else None,

@@ -12,8 +12,8 @@ INJECT = Path(__file__).with_name("inject.py")
 
 #: Logs, and what has the time of day in it.
 NOT_COMPARED = (
-    *("log.txt", "env.log", "train_log.txt", "train.py", "CKPT.yaml"),
-    *("report.html", "model_card.md"),
+    *("log.txt", "env.log", "train_log.txt", "train_log.jsonl", "train.py"),
+    *("CKPT.yaml", "report.html", "model_card.md"),
 )
 
 #: The time in a checkpoint's name.

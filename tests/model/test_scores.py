@@ -9,7 +9,6 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
-from matplotlib.image import imread
 from scipy.stats import pearsonr, rankdata, spearmanr
 from sklearn.metrics import cohen_kappa_score
 
@@ -28,7 +27,6 @@ from local.metrics.split_metrics import (
     icc_agreement,
     score_metrics,
 )
-from local.report.figures import roc_figure, scores_figure
 from local.training.selection import macro_auroc
 from local.utils.errors import UserError
 
@@ -426,73 +424,3 @@ def test_wrong_rows_of_scores(tmp_path):
         "label 'z': probability is empty in row 7 and given in row 6; a score has it "
         "in no row, any other label in all",
     ]
-
-
-# Figures
-
-
-def test_roc_curves_leave_scores_out(mixed, tmp_path):
-    groups = [["severity"], ["slow", "pain"]]
-    figure = roc_figure(mixed[0], groups, tmp_path / "roc.png")
-    (panel,) = figure.axes
-    assert panel.get_title() == "ROC, head 2"
-    labels = [line.get_label() for line in panel.lines]
-    assert labels == ["chance", "AUROC 1.000: slow (2 pos., 2 neg.)"]
-
-
-def test_no_roc_figure_without_a_binary_label(mixed, tmp_path):
-    table = mixed[0][mixed[0]["label"] != "slow"]
-    assert roc_figure(table, [["severity", "pain"]], tmp_path / "roc.png") is None
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_scores_are_drawn(mixed, tmp_path):
-    path = tmp_path / "figures" / "scores.png"
-    figure = scores_figure(mixed[0], ["severity", "pain"], path)
-    assert list(path.parent.iterdir()) == [path]
-    severity, pain = figure.axes
-    np.testing.assert_allclose(
-        severity.collections[0].get_offsets(), [[37.3, 40.1], [50, 50], [20, 26]]
-    )
-    np.testing.assert_allclose(
-        pain.collections[0].get_offsets(), [[1, 2], [2, 3], [3, 4], [6, 7]]
-    )
-    # the line on which both are equal goes from corner to corner
-    line = severity.lines[0].get_xydata()
-    assert (line[:, 0] == line[:, 1]).all()
-    assert severity.get_xlim() == severity.get_ylim() == tuple(line[:, 0])
-    assert line[0, 0] < 20 and line[1, 0] > 50
-    assert severity.get_aspect() == 1
-    # errors 2.8, 0 and 6; 1 above each of ratings with a variance of 14/3: rows 28/3,
-    # raters 2
-    assert severity.get_title().startswith("severity\nMAE 2.93, ICC ")
-    icc = (28 / 3) / (28 / 3 + 2 / 4 * 2)
-    assert pain.get_title() == f"pain\nMAE 1, ICC {icc:.3f} (n = 4)"
-
-
-def test_no_figure_without_scores(mixed, tmp_path):
-    assert scores_figure(mixed[0], [], tmp_path / "scores.png") is None
-    assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.parametrize(("n", "rows", "columns"), [(1, 1, 1), (4, 2, 2), (5, 3, 2)])
-def test_panels_of_many_scores(tmp_path, n, rows, columns):
-    labels = [f"s$core {i}" for i in range(n)]
-    rng = np.random.default_rng(n)
-    targets, outputs = rng.uniform(0, 9, size=(2, 6, n))
-    table = table_of(targets, outputs, labels, [[0, 9]] * n)
-    figure = scores_figure(table, labels, tmp_path / "scores.png")
-    assert len(figure.axes) == n
-    grid = figure.axes[0].get_gridspec()
-    assert (grid.nrows, grid.ncols) == (rows, columns)
-    height, width = imread(tmp_path / "scores.png").shape[:2]
-    assert width == pytest.approx(700 if n > 1 else 400, rel=0.1)
-    assert height / rows == pytest.approx(400, rel=0.15)
-
-
-def test_a_score_without_ratings_and_one_with_a_single_value(tmp_path):
-    table = table_of([[NAN, 5]] * 3, [[1, 5]] * 3, ["a", "b"], [[0, 9]] * 2)
-    unrated, single = scores_figure(table, ["a", "b"], tmp_path / "x.png").axes
-    assert [text.get_text() for text in unrated.texts] == ["no rating"]
-    assert unrated.get_title() == "a\nMAE n/a, ICC n/a (n = 0)"
-    assert single.get_xlim() == (4.5, 5.5)

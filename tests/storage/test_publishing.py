@@ -147,7 +147,8 @@ def test_the_bucket_itself_may_be_the_place(gcs, folder):
 
 
 def test_they_arrive_in_order(gcs, folder):
-    before = BEFORE | {"hyperparams.yaml", "train_log.txt", "save/run_options.json"}
+    before = BEFORE | {"hyperparams.yaml", "save/run_options.json"}
+    before |= {"train_log.txt", "train_log.jsonl"}
     results = RESULTS | {"audit.json", "report.html", "model_card.md"}
     results |= {"evaluation/b/figures/roc.png"}
     for name in (before - BEFORE) | (results - RESULTS):

@@ -14,6 +14,8 @@ from running import SMALL, failed, run_script, succeeded, train
 from scipy.special import expit
 from sklearn.metrics import roc_auc_score
 
+from local.training.train_log import read_train_log
+
 NAMES = [label for group in LABELS for label in group]
 
 #: Everything switched on that is off by default.
@@ -53,6 +55,7 @@ def test_training_leaves_what_the_contract_names(experiment):
         "env.log",
         "log.txt",
         "train_log.txt",
+        "train_log.jsonl",
         "train.py",
         "save/manifests/train.csv",
         "save/manifests/valid.csv",
@@ -82,6 +85,8 @@ def test_every_epoch_is_logged_with_its_measures(experiment):
         assert "valid macro_auroc: " in line
         for name in NAMES:
             assert f"valid auroc {name}: " in line
+    log = read_train_log(experiment / "train_log.jsonl")
+    assert log["epoch"].tolist() == [1, 2] and log.notna().all(axis=None)
 
 
 def test_predictions_have_a_row_per_test_recording_and_label(experiment, shared_corpus):

@@ -13,29 +13,15 @@ from pathlib import Path
 from local.evaluation.result import EvaluationResult
 from local.report.figures.audit import draw_audit
 from local.report.figures.calibration import draw_calibration
-from local.report.figures.curves import draw_pr, draw_roc, roc_figure
+from local.report.figures.curves import draw_pr, draw_roc
 from local.report.figures.decisions import draw_confusion, draw_score_distributions
 from local.report.figures.drawing import save
 from local.report.figures.forest import draw_forest
 from local.report.figures.raters import draw_raters
-from local.report.figures.scores import draw_scores, scores_figure
+from local.report.figures.scores import draw_scores
 from local.report.figures.spectrograms import draw_errors, draw_silences
 from local.report.figures.subgroups import draw_subgroups
-from local.report.figures.training import (
-    draw_training_curves,
-    read_train_log,
-    training_curves_figure,
-)
-
-__all__ = [
-    "NAMES",
-    "Drawn",
-    "draw_figures",
-    "read_train_log",
-    "roc_figure",
-    "scores_figure",
-    "training_curves_figure",
-]
+from local.report.figures.training import draw_training_curves
 
 #: By name the part of a report that a figure belongs to, and what draws it.
 FIGURES = {

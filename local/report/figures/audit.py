@@ -45,23 +45,23 @@ def draw_audit(evidence: EvaluationResult) -> Sketch | None:
     Grey is so far from 0.5 that a label is flagged if it is no chance.
     """
     audited = {
-        label: of
+        label: result
         for label in flatten(evidence.label_groups)
-        if (of := evidence.audit["labels"].get(label))
-        and any(of[name]["value"] is not None for name in AUDITED)
+        if (result := evidence.audit["labels"].get(label))
+        and any(result[name]["value"] is not None for name in AUDITED)
     }
     if not audited:
         return None
     height = LINE * 1.5 * len(AUDITED) + 1.1
     figure, panels = panel_grid(len(audited), height, sharex=True, sharey=True)
-    for panel, (label, of) in zip(panels, audited.items(), strict=True):
+    for panel, (label, result) in zip(panels, audited.items(), strict=True):
         for side in ((0, 0.5 - LARGE), (0.5 + LARGE, 1)):
             panel.axvspan(*side, **FAR, zorder=0)
         for place, name in enumerate(AUDITED):
-            marker, colour, _ = STATUSES.get(of[name]["status"], STATUSES[None])
-            draw_point(panel, place, of[name], marker, colour, hollow=False)
-        is_flagged = of["status"] == "flagged"
-        status = of["status"].replace("_", " ")
+            marker, colour, _ = STATUSES.get(result[name]["status"], STATUSES[None])
+            draw_point(panel, place, result[name], marker, colour, hollow=False)
+        is_flagged = result["status"] == "flagged"
+        status = result["status"].replace("_", " ")
         panel.set_title(
             shown(f"{label}: {status.upper() if is_flagged else status}"),
             fontsize=10,
@@ -90,12 +90,12 @@ def _legend(figure):
 
 def _alt(audited):
     sentences = []
-    for label, of in audited.items():
+    for label, result in audited.items():
         said = "; ".join(
-            f"{title.rstrip('*')} {_numbers(of[name])}"
+            f"{title.rstrip('*')} {_numbers(result[name])}"
             for name, title in AUDITED.items()
         )
-        sentences.append(f"{label} is {of['status'].replace('_', ' ')}: {said}.")
+        sentences.append(f"{label} is {result['status'].replace('_', ' ')}: {said}.")
     return (
         "AUROC with which each label can be told without the speech; 0.5 is good, "
         f"{LARGE} or more away from it may be flagged. {' '.join(sentences)}"

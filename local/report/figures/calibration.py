@@ -1,6 +1,7 @@
 """Whether probabilities are what was observed, a panel for each label."""
 
 import numpy as np
+import pandas as pd
 
 from local.data.predictions_table import rows_of_label
 from local.evaluation.result import EvaluationResult
@@ -33,16 +34,16 @@ def draw_calibration(evidence: EvaluationResult) -> Sketch | None:
     said = []
     for panel, label in zip(panels, labels, strict=True):
         targets, probabilities, subjects = rows_of_label(evidence.table, label)
-        found = calibration_curve(targets, probabilities, subjects)
+        curve = calibration_curve(targets, probabilities, subjects)
         panel, strip = _with_strip(panel)
-        _bins_and_curve(panel, found)
+        _bins_and_curve(panel, curve)
         strip.hist(
             probabilities[~np.isnan(targets)], bins=N_BARS, range=(0, 1), color="0.5"
         )
         strip.set(xlabel="probability", ylabel="n", yticks=[])
         error = _error(evidence.metrics["labels"][label])
         panel.set_title(f"{shown(label)}\n{error}", fontsize=10)
-        said.append(f"{label}: {error}; {_ends(found['bins'])}")
+        said.append(f"{label}: {error}; {_ends(curve['bins'])}")
     legend_below(figure)
     alt = (
         "Share of positive recordings against their probability, in bins with 95 % "
@@ -65,9 +66,9 @@ def _ends(bins):
     """The lowest and the highest bin, in words."""
     ends = [bins[0], bins[-1]] if len(bins) > 1 else bins
     said = [
-        f"{number(of['observed'])} of the recordings with a mean probability of "
-        f"{number(of['probability'])}"
-        for of in ends
+        f"{number(part['observed'])} of the recordings with a mean probability of "
+        f"{number(part['probability'])}"
+        for part in ends
     ]
     return f"positive are {' and '.join(said)}"
 
@@ -83,16 +84,13 @@ def _with_strip(panel):
     return upper, strip
 
 
-def _bins_and_curve(panel, found):
-    bins = {
-        name: np.array([of[name] for of in found["bins"]])
-        for name in ("probability", "observed", "low", "high")
-    }
+def _bins_and_curve(panel, calibration):
+    bins = pd.DataFrame(calibration["bins"])
     panel.plot([0, 1], [0, 1], color="0.6", linewidth=1, label="perfect")
-    if found["curve"]:
+    if calibration["curve"]:
         panel.plot(
-            found["curve"]["probability"],
-            found["curve"]["observed"],
+            calibration["curve"]["probability"],
+            calibration["curve"]["observed"],
             color=COLOURS[1],
             linestyle="--",
             linewidth=1.8,

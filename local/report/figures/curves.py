@@ -1,19 +1,9 @@
 """ROC and precision-recall curves, one panel per head."""
 
-from pathlib import Path
-
-import numpy as np
-import pandas as pd
-from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from sklearn.metrics import (
-    average_precision_score,
-    precision_recall_curve,
-    roc_auc_score,
-    roc_curve,
-)
+from sklearn.metrics import PrecisionRecallDisplay, RocCurveDisplay
 
-from local.data.predictions_table import rows_of_label, scores_in
+from local.data.predictions_table import rows_of_label
 from local.evaluation.result import EvaluationResult
 from local.report.figures.drawing import (
     COLOURS,
@@ -24,7 +14,6 @@ from local.report.figures.drawing import (
     n_lines,
     panel_grid,
     rated_labels,
-    save,
     shown,
     value_of,
     with_interval,
@@ -52,18 +41,22 @@ def draw_roc(evidence: EvaluationResult) -> Sketch | None:
     labels = rated_labels(evidence)
     if not labels:
         return None
-    of_labels = evidence.metrics["labels"]
-    figure = _roc(evidence.table, evidence.label_groups, of_labels)
-    said = [f"{label} {with_interval(of_labels[label]['auroc'])}" for label in labels]
-    alt = f"ROC curves with the area under each: {'; '.join(said)}."
-    for label in labels:
-        point = [value_of(of_labels[label], n) for n in ("sensitivity", "specificity")]
-        if None not in point:
-            alt += (
-                f" At the threshold {label} has sensitivity {number(point[0])} and "
-                f"specificity {number(point[1])}."
+    figure, panels, wrap = _head_panels(evidence, "ROC")
+    for panel, group in panels:
+        panel.plot([0, 1], [0, 1], color="0.6", linewidth=1, label="chance")
+        for position, (label, entries) in enumerate(group.items()):
+            n, n_positive = entries["n"], entries["n_positive"]
+            said = (
+                f"AUROC {_three_digits(entries['auroc'])}: {label} "
+                f"({n_positive} pos., {n - n_positive} neg.)"
             )
-    return Sketch(figure, "ROC curves", alt)
+            line = _curve(panel, RocCurveDisplay, evidence, label, position)
+            line.set_label(shown(said, wrap))
+            specificity = value_of(entries, "specificity")
+            false_rate = None if specificity is None else 1 - specificity
+            _operating_point(panel, false_rate, value_of(entries, "sensitivity"), line)
+        finish_panel(panel, "1 − specificity", "sensitivity")
+    return Sketch(figure, "ROC curves", _roc_alt(evidence.metrics["labels"], labels))
 
 
 def draw_pr(evidence: EvaluationResult) -> Sketch | None:
@@ -71,24 +64,31 @@ def draw_pr(evidence: EvaluationResult) -> Sketch | None:
     labels = rated_labels(evidence)
     if not labels:
         return None
-    of_labels = evidence.metrics["labels"]
-    heads = _heads(evidence.label_groups, scores_in(evidence.table))
-    figure, panels = _panels(heads)
-    for panel, (index, group) in zip(panels, heads.items(), strict=True):
-        for position, label in enumerate(group):
-            rows = rows_of_label(evidence.table, label)[:2]
-            _pr_curve(panel, *rows, label, position, _wrap(heads))
-            point = [
-                value_of(of_labels[label], name) for name in ("sensitivity", "ppv")
-            ]
-            _operating_point(panel, point, position)
-        title = _title("Precision-recall", index, evidence.label_groups)
-        panel.set_title(title, fontsize=11)
-        panel.set(xlabel="recall (sensitivity)", ylabel="precision (PPV)")
-        _finish(panel)
+    figure, panels, wrap = _head_panels(evidence, "Precision-recall")
+    for panel, group in panels:
+        for position, (label, entries) in enumerate(group.items()):
+            said = f"AP {_three_digits(entries['auprc'])}: {label}"
+            if entries["auprc"]["value"] is not None:
+                said += f" (prevalence {entries['prevalence']:.3f})"
+            prevalence = {
+                "color": COLOURS[position % len(COLOURS)],
+                "linestyle": (0, (4, 4)),
+                "linewidth": 1,
+                "label": "_in the legend of the curve",
+            }
+            line = _curve(
+                *(panel, PrecisionRecallDisplay, evidence, label, position),
+                plot_chance_level=True,
+                chance_level_kw=prevalence,
+            )
+            line.set_label(shown(said, wrap))
+            values = (value_of(entries, name) for name in ("sensitivity", "ppv"))
+            _operating_point(panel, *values, line)
+        finish_panel(panel, "recall (sensitivity)", "precision (PPV)")
+    entries = evidence.metrics["labels"]
     said = [
-        f"{label} {with_interval(of_labels[label]['auprc'])} with prevalence "
-        f"{number(of_labels[label]['prevalence'])}"
+        f"{label} {with_interval(entries[label]['auprc'])} with prevalence "
+        f"{number(entries[label]['prevalence'])}"
         for label in labels
     ]
     alt = (
@@ -98,82 +98,14 @@ def draw_pr(evidence: EvaluationResult) -> Sketch | None:
     return Sketch(figure, "Precision and recall", alt)
 
 
-def roc_figure(
-    table: pd.DataFrame, label_groups: list[list[str]], path: str | Path
-) -> Figure | None:
-    """Draws the ROC curves of the labels that are 0 or 1, one panel per head.
+def finish_panel(panel, x: str, y: str):
+    """Axes from 0 to 1, and the legend, which lies below: in a corner it hides curves.
 
-    The legend gives each label's AUROC and how many recordings are positive and
-    negative; a label that has one class is listed as not computable. Scores have no
-    such curve: a head of scores only has no panel.
-
-    table: A table of predictions (see `local.data.predictions_table`).
-    label_groups: The labels of each head.
-    path: The PNG file to write.
-
-    Returns: None, and no file, where all labels are scores.
+    panel: matplotlib.axes.Axes
+    x, y: What the axes show.
     """
-    figure = _roc(table, label_groups, {})
-    if figure is not None:
-        save(figure, path)
-    return figure
-
-
-def _roc(table, label_groups, of_labels):
-    """Draws the curves; of_labels has the operating points, as metrics.json does."""
-    heads = _heads(label_groups, scores_in(table))
-    if not heads:
-        return None
-    figure, panels = _panels(heads)
-    for panel, (index, group) in zip(panels, heads.items(), strict=True):
-        panel.plot([0, 1], [0, 1], color="0.6", linewidth=1, label="chance")
-        for position, label in enumerate(group):
-            rows = rows_of_label(table, label)[:2]
-            _roc_curve(panel, *rows, label, position, _wrap(heads))
-            own = of_labels.get(label, {})
-            sensitivity, specificity = (
-                value_of(own, name) for name in ("sensitivity", "specificity")
-            )
-            false_rate = None if specificity is None else 1 - specificity
-            _operating_point(panel, (false_rate, sensitivity), position)
-        panel.set_title(_title("ROC", index, label_groups), fontsize=11)
-        panel.set(xlabel="1 − specificity", ylabel="sensitivity")
-        _finish(panel)
-    return figure
-
-
-def _heads(label_groups, scores):
-    """Of each head, by its index, the labels that are no scores, if it has any."""
-    return {
-        index: [label for label in group if label not in scores]
-        for index, group in enumerate(label_groups)
-        if not scores.issuperset(group)
-    }
-
-
-def _wrap(heads):
-    return WIDE if len(heads) == 1 else NARROW
-
-
-def _panels(heads):
-    """A figure with a panel for each head and room for their legends below them."""
-    wrap = _wrap(heads)
-    # what stands in an entry beside the label is about 40 characters
-    lines = [
-        2 + sum(n_lines(shown("x" * 40 + label, wrap)) for label in group)
-        for group in heads.values()
-    ]
-    height = 3.0 if len(heads) > 1 else 4.3
-    return panel_grid(len(heads), height=height + LINE * max(lines))
-
-
-def _title(name, index, label_groups):
-    return f"{name}, head {index + 1}" if len(label_groups) > 1 else name
-
-
-def _finish(panel):
-    """Axes, grid and the legend, which lies below: in a corner it hides curves."""
-    panel.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal", anchor="N")
+    panel.set(xlabel=x, ylabel=y, xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
+    panel.set(aspect="equal", anchor="N")
     panel.grid(color="0.9")
     handles, names = panel.get_legend_handles_labels()
     # the operating points have one entry together, of no label's colour
@@ -189,63 +121,74 @@ def _finish(panel):
     )
 
 
-def _operating_point(panel, point, position):
-    """Marks where a label's threshold is, if it has one; point : (x, y)"""
-    if None in point:
-        return
-    style = POINT | {"color": COLOURS[position % len(COLOURS)]}
-    panel.plot(*point, label=AT_THRESHOLD, zorder=3, **style)
+def _head_panels(evidence, title):
+    """A panel per head that has other labels than scores, and room for its legend.
 
-
-def _style(position):
-    return {
-        "color": COLOURS[position % len(COLOURS)],
-        "linestyle": LINE_STYLES[position % len(LINE_STYLES)],
-        "linewidth": 1.8,
+    Returns figure.
+    Returns panels: Each with its labels and their entries in metrics.json.
+    Returns wrap: Characters in a line of a legend.
+    """
+    labels = evidence.metrics["labels"]
+    heads = {
+        f"{title}, head {i}" if len(evidence.label_groups) > 1 else title: {
+            label: labels[label] for label in group if "auroc" in labels[label]
+        }
+        for i, group in enumerate(evidence.label_groups, start=1)
     }
+    heads = {title: group for title, group in heads.items() if group}
+    wrap, height = (WIDE, 4.3) if len(heads) == 1 else (NARROW, 3.0)
+    # what stands in an entry beside the label is about 40 characters
+    lines = [
+        2 + sum(n_lines(shown("x" * 40 + label, wrap)) for label in group)
+        for group in heads.values()
+    ]
+    figure, panels = panel_grid(len(heads), height=height + LINE * max(lines))
+    for panel, title in zip(panels, heads, strict=True):
+        panel.set_title(title, fontsize=11)
+    return figure, list(zip(panels, heads.values(), strict=True)), wrap
 
 
-def _rated(targets, probabilities):
-    """The rated ones of [n], and whether they have both classes."""
-    rated = ~np.isnan(targets)
-    targets, probabilities = targets[rated], probabilities[rated]
-    return targets, probabilities, 0 < targets.sum() < len(targets)
+def _curve(panel, display, evidence, label, position, **options):
+    """Draws the curve of a label with a display of scikit-learn's; returns the line.
 
-
-def _roc_curve(panel, targets, probabilities, label, position, wrap):
-    """Adds the curve of one label; targets [n] may hold NaN for "not rated"."""
-    targets, probabilities, has_both = _rated(targets, probabilities)
-    false_rate, true_rate, score = [], [], "not computable"
-    if has_both:
-        false_rate, true_rate, _ = roc_curve(targets, probabilities)
-        score = f"{roc_auc_score(targets, probabilities):.3f}"
-    n_positive = int(targets.sum())
-    # The score comes first: matplotlib hides a legend entry that starts with "_".
-    entry = (
-        f"AUROC {score}: {label} ({n_positive} pos., {len(targets) - n_positive} neg.)"
+    A label that does not have both classes has no curve, but a line in the legend.
+    """
+    rows = evidence.table[evidence.table["label"] == label].dropna(subset=["target"])
+    if rows["target"].nunique() == 2:
+        targets, probabilities, _ = rows_of_label(rows, label)
+        drawn = display.from_predictions(targets, probabilities, ax=panel, **options)
+        line = drawn.line_
+    else:
+        (line,) = panel.plot([], [])
+    line.set(
+        color=COLOURS[position % len(COLOURS)],
+        linestyle=LINE_STYLES[position % len(LINE_STYLES)],
+        linewidth=1.8,
     )
-    panel.plot(false_rate, true_rate, label=shown(entry, wrap), **_style(position))
+    return line
 
 
-def _pr_curve(panel, targets, probabilities, label, position, wrap):
-    """Adds the curve of one label and its prevalence; as `_roc_curve`."""
-    targets, probabilities, has_both = _rated(targets, probabilities)
-    precision, recall, score, prevalence = [], [], "not computable", ""
-    if has_both:
-        # At a threshold between two points recall stays and precision jumps.
-        precision, recall, _ = precision_recall_curve(targets, probabilities)
-        score = f"{average_precision_score(targets, probabilities):.3f}"
-        prevalence = f" (prevalence {targets.mean():.3f})"
-        panel.axhline(
-            targets.mean(),
-            color=COLOURS[position % len(COLOURS)],
-            linestyle=(0, (4, 4)),
-            linewidth=1,
-        )
-    panel.plot(
-        recall,
-        precision,
-        drawstyle="steps-post",
-        label=shown(f"AP {score}: {label}{prevalence}", wrap),
-        **_style(position),
-    )
+def _three_digits(entry):
+    """The value of an entry, if it has one."""
+    return "not computable" if entry["value"] is None else f"{entry['value']:.3f}"
+
+
+def _operating_point(panel, x, y, line):
+    """Marks where a label's threshold is, if it has one, in the colour of its curve."""
+    if x is not None and y is not None:
+        style = POINT | {"color": line.get_color()}
+        panel.plot(x, y, label=AT_THRESHOLD, zorder=3, **style)
+
+
+def _roc_alt(entries, labels):
+    """Each label's AUROC and operating point, in words."""
+    said = [f"{label} {with_interval(entries[label]['auroc'])}" for label in labels]
+    alt = f"ROC curves with the area under each: {'; '.join(said)}."
+    for label in labels:
+        point = [value_of(entries[label], n) for n in ("sensitivity", "specificity")]
+        if None not in point:
+            alt += (
+                f" At the threshold {label} has sensitivity {number(point[0])} and "
+                f"specificity {number(point[1])}."
+            )
+    return alt

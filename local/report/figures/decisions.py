@@ -2,9 +2,9 @@
 
 import numpy as np
 from matplotlib.lines import Line2D
-from matplotlib.patches import Patch, Rectangle
+from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, MaxNLocator
-from sklearn.metrics import confusion_matrix
+from sklearn.metrics import ConfusionMatrixDisplay, confusion_matrix
 
 from local.data.predictions_table import rows_of_label
 from local.evaluation.result import EvaluationResult
@@ -60,24 +60,23 @@ def draw_score_distributions(evidence: EvaluationResult) -> Sketch | None:
 def _medians(positive, negative, threshold):
     """What a distribution shows, in words."""
     parts = [
-        f"median {number(np.median(of))} of {counted(len(of), f'{name} recording')}"
-        if len(of)
+        f"median {number(np.median(values))} of "
+        f"{counted(len(values), f'{name} recording')}"
+        if len(values)
         else f"no {name} recording"
-        for of, name in ((positive, "positive"), (negative, "negative"))
+        for values, name in ((positive, "positive"), (negative, "negative"))
     ]
     at = "no threshold" if threshold is None else f"threshold {number(threshold)}"
     return ", ".join([*parts, at])
 
 
 def _distribution(panel, positive, negative, threshold):
-    edges = np.linspace(0, 1, N_BARS + 1)
     for values, sign, colour in ((positive, 1, POSITIVE), (negative, -1, NEGATIVE)):
-        counts, _ = np.histogram(values, edges)
-        panel.bar(
-            edges[:-1],
-            sign * counts,
-            width=1 / N_BARS,
-            align="edge",
+        panel.hist(
+            values,
+            bins=N_BARS,
+            range=(0, 1),
+            weights=np.full(len(values), sign),
             color=colour,
             edgecolor="0.2",
             linewidth=0.6,
@@ -94,15 +93,15 @@ def _distribution(panel, positive, negative, threshold):
 def draw_confusion(evidence: EvaluationResult) -> Sketch | None:
     """Decisions against ratings of each label that has a threshold, in recordings."""
     counts = {label: _counts(evidence.table, label) for label in rated_labels(evidence)}
-    counts = {label: of for label, of in counts.items() if of.any()}
+    counts = {label: matrix for label, matrix in counts.items() if matrix.any()}
     if not counts:
         return None
     figure, panels = panel_grid(len(counts), height=2.5)
     said = []
-    for panel, (label, of) in zip(panels, counts.items(), strict=True):
-        _table(panel, of)
+    for panel, (label, matrix) in zip(panels, counts.items(), strict=True):
+        _table(panel, matrix)
         panel.set_title(shown(label), fontsize=10)
-        said.append(f"{label}: {_in_words(of)}")
+        said.append(f"{label}: {_in_words(matrix)}")
     alt = f"Decisions at the threshold, in recordings. {'. '.join(said)}."
     return Sketch(figure, "Decisions: recordings, and shares of each row", alt)
 
@@ -117,9 +116,9 @@ def _counts(table, label):
 
 
 def _in_words(counts):
-    (found, missed), (false, left_alone) = counts
+    (hits, missed), (false, left_alone) = counts
     return (
-        f"of {counted(found + missed, 'positive recording')} {found} found and "
+        f"of {counted(hits + missed, 'positive recording')} {hits} found and "
         f"{missed} missed, of {counted(false + left_alone, 'negative recording')} "
         f"{false} false alarms and {left_alone} rightly left alone"
     )
@@ -127,21 +126,21 @@ def _in_words(counts):
 
 def _table(panel, counts):
     """Draws [2, 2] counts with their shares of the row; the darker the larger."""
-    for row, of_row in enumerate(counts):
-        for column, count in enumerate(of_row):
-            share = count / of_row.sum() if of_row.sum() else 0
-            # light enough for black letters
-            shade = str(1 - 0.5 * share)
-            panel.add_patch(
-                Rectangle((column, row), 1, 1, facecolor=shade, edgecolor="black")
-            )
-            text = str(count)
-            if of_row.sum():
-                text += f"\n{100 * share:.0f} %"
-            centre = column + 0.5, row + 0.5
-            panel.text(*centre, text, ha="center", va="center", fontsize=12)
-    panel.set(xlim=(0, 2), ylim=(2, 0), aspect="equal")
-    panel.set_xticks([0.5, 1.5], ["positive", "negative"])
-    panel.set_yticks([0.5, 1.5], ["positive", "negative"], rotation=90, va="center")
+    shares = counts / counts.sum(axis=1, keepdims=True).clip(1)
+    display = ConfusionMatrixDisplay(shares, display_labels=["positive", "negative"])
+    display.plot(
+        ax=panel,
+        colorbar=False,
+        cmap="gray_r",
+        im_kw={"vmin": 0, "vmax": 2},  # light enough for black letters
+        text_kw={"color": "black", "fontsize": 12},
+    )
+    in_row = np.repeat(counts.sum(axis=1), 2)
+    cells = zip(display.text_.flat, counts.flat, shares.flat, in_row, strict=True)
+    for text, count, share, n in cells:
+        text.set_text(f"{count}\n{100 * share:.0f} %" if n else "0")
     panel.set(xlabel="decided", ylabel="rated")
+    panel.set_yticks([0, 1], ["positive", "negative"], rotation=90, va="center")
+    panel.axhline(0.5, color="black", linewidth=1)
+    panel.axvline(0.5, color="black", linewidth=1)
     panel.tick_params(length=0)

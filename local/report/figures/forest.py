@@ -65,24 +65,23 @@ def _beside(panel, place, entry):
 
 def _baselines(baselines, labels):
     """AUROC by label of each baseline that has any; the prevalence is a line."""
-    found = {
+    values = {
         name: {
-            label: value_of(of["labels"].get(label, {}), "auroc") for label in labels
+            label: value
+            for label in labels
+            if (value := value_of(of_labels["labels"].get(label, {}), "auroc"))
+            is not None
         }
-        for name, of in baselines.items()
+        for name, of_labels in baselines.items()
         if name != PREVALENCE
     }
-    kept = {
-        name: {label: value for label, value in of.items() if value is not None}
-        for name, of in found.items()
-    }
-    return {name: of for name, of in kept.items() if of}
+    return {name: aurocs for name, aurocs in values.items() if aurocs}
 
 
 def _legend(figure, panel, entries):
     style = {"color": COLOURS[0], "marker": "o", "markersize": 7}
     handles = [Line2D([], [], linewidth=2, label="model, 95 % interval", **style)]
-    if any(of["value"] is not None and of["low"] is None for of in entries):
+    if any(x["value"] is not None and x["low"] is None for x in entries):
         style |= {"markerfacecolor": "white", "linestyle": ""}
         handles.append(Line2D([], [], label="no interval: too few subjects", **style))
     style = {"color": "black", "linestyle": "--", "linewidth": 1}
@@ -92,7 +91,7 @@ def _legend(figure, panel, entries):
 
 
 def _alt(rows, baselines):
-    said = "; ".join(f"{name} {with_interval(of)}" for name, of in rows.items())
+    said = "; ".join(f"{name} {with_interval(entry)}" for name, entry in rows.items())
     alt = f"AUROC of the model with 95 % intervals: {said}. Chance is 0.5."
     for name, values in baselines.items():
         said = "; ".join(f"{label} {number(value)}" for label, value in values.items())

@@ -4,19 +4,19 @@ import dataclasses
 
 import numpy as np
 import pandas as pd
-from sklearn.metrics import roc_curve
+from sklearn.metrics import RocCurveDisplay
 
 from local.data.label_cells import CellCodes
 from local.data.labels import flatten
 from local.data.predictions_table import rows_of_label
 from local.data.raters import consensus, read_ratings
 from local.evaluation.result import EvaluationResult
+from local.report.figures.curves import finish_panel
 from local.report.figures.drawing import (
     COLOURS,
     LINE,
     LINE_STYLES,
     MARKERS,
-    SMALL,
     Sketch,
     panel_grid,
     shown,
@@ -49,9 +49,10 @@ def draw_raters(evidence: EvaluationResult) -> Sketch | None:
     for panel, (label, of_raters) in zip(panels, points.items(), strict=True):
         panel.plot([0, 1], [0, 1], color="0.6", linewidth=1)
         for position, point in enumerate(of_raters):
-            curve = _model_curve(evidence, ratings[label], label, point["rater"])
-            _rater(panel, curve, point, position)
-        _finish(panel, label)
+            rated = _reference(evidence, ratings[label], label, point["rater"])
+            _rater(panel, rated, point, position)
+        panel.set_title(shown(label), fontsize=10)
+        finish_panel(panel, "1 − specificity", "sensitivity")
     return Sketch(
         figure,
         "Model and raters against the majority of the other raters",
@@ -68,8 +69,8 @@ def _points(raters, label):
     ]
 
 
-def _model_curve(evidence, ratings, label, rater):
-    """The model's ROC curve on what most of the others say, as (x, y).
+def _reference(evidence, ratings, label, rater):
+    """What most of the others say, and what the model does: [n] each.
 
     Of the recordings that the rater has rated, too: those of the rater's point.
     """
@@ -81,35 +82,28 @@ def _model_curve(evidence, ratings, label, rater):
     reference = consensus(ratings.drop(columns=rater), as_class)
     rated = ratings[rater].notna().to_numpy()
     used = rated & ~np.isnan(reference) & ~np.isnan(predictions)
-    return roc_curve(reference[used], predictions[used])[:2]
+    return reference[used], predictions[used]
 
 
-def _rater(panel, curve, point, position):
+def _rater(panel, reference, point, position):
     """One rater: the model's curve as a thin line, the rater as a marker."""
-    colour = COLOURS[position % len(COLOURS)]
-    style = LINE_STYLES[position % len(LINE_STYLES)]
-    panel.plot(*curve, color=colour, linestyle=style, linewidth=1)
+    line = RocCurveDisplay.from_predictions(*reference, ax=panel).line_
+    style = {
+        "color": COLOURS[position % len(COLOURS)],
+        "linestyle": LINE_STYLES[position % len(LINE_STYLES)],
+        "linewidth": 1,
+    }
+    line.set(label="_the model's", **style)
     panel.plot(
         1 - point["specificity"]["value"],
         point["sensitivity"]["value"],
         marker=MARKERS[position % len(MARKERS)],
         markersize=8,
-        color=colour,
         markeredgecolor="black",
-        linestyle=style,
-        linewidth=1,
         label=shown(f"{point['rater']} (n = {point['n']})", 28),
         zorder=3,
+        **style,
     )
-
-
-def _finish(panel, label):
-    panel.set_title(shown(label), fontsize=10)
-    panel.set(xlabel="1 − specificity", ylabel="sensitivity", aspect="equal")
-    panel.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), anchor="N")
-    panel.grid(color="0.9")
-    below = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.2), "frameon": False}
-    panel.legend(fontsize=SMALL, **below)
 
 
 def _alt(points):

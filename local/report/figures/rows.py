@@ -5,8 +5,9 @@ from local.report.figures.drawing import COLOURS, SMALL
 
 def lowest(entries, others=()):
     """Where an axis of AUROCs begins: below all that is drawn, and below chance."""
-    numbers = [x for of in entries for x in (of["value"], of["low"]) if x is not None]
-    return max(0, min([0.5, *numbers, *others]) - 0.05)
+    numbers = [x for entry in entries for x in (entry["value"], entry["low"])]
+    drawn = [x for x in (*numbers, *others) if x is not None]
+    return max(0, min([0.5, *drawn]) - 0.05)
 
 
 def rows_axis(panel, names, lowest):

@@ -31,21 +31,22 @@ def draw_silences(evidence: EvaluationResult) -> Sketch | None:
 
     All have the same scale of loudness, so that noise floors can be compared.
     """
-    silences = {label: of for label, of in evidence.silences.items() if of}
+    silences = {label: heard for label, heard in evidence.silences.items() if heard}
     if not silences:
         return None
     figure = Figure(figsize=(WIDTH, 2.5 * len(silences)), layout="constrained")
     rows = figure.subfigures(len(silences), 1, squeeze=False).ravel()
     levels = {
-        label: [_decibels(excerpt) for excerpt in of] for label, of in silences.items()
+        label: [_decibels(excerpt) for excerpt in excerpts]
+        for label, excerpts in silences.items()
     }
-    top = max(level.max() for of in levels.values() for level in of)
-    for row, (label, of) in zip(rows, silences.items(), strict=True):
+    top = max(level.max() for row in levels.values() for level in row)
+    for row, (label, excerpts) in zip(rows, silences.items(), strict=True):
         row.suptitle(shown(label, 60), fontsize=10)
         panels = row.subplots(1, N_COLUMNS, sharey=True)
-        for panel in panels[len(of) :]:
+        for panel in panels[len(excerpts) :]:
             panel.remove()
-        for panel, excerpt, level in zip(panels, of, levels[label], strict=False):
+        for panel, excerpt, level in zip(panels, excerpts, levels[label], strict=False):
             _picture(panel, excerpt, level, top)
             lines = _name(evidence, excerpt), f"rated {measured(excerpt.target)}"
             title = "\n".join(shown(text, 19) for text in lines)
@@ -55,7 +56,7 @@ def draw_silences(evidence: EvaluationResult) -> Sketch | None:
         panels[0].set_ylabel("kHz")
     n = sum(map(len, silences.values()))
     said = "; ".join(
-        f"{label}: {', '.join(f'row {of.row}' for of in excerpts)}"
+        f"{label}: {', '.join(f'row {excerpt.row}' for excerpt in excerpts)}"
         for label, excerpts in silences.items()
     )
     alt = (

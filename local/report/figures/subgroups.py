@@ -24,7 +24,9 @@ def draw_subgroups(evidence: EvaluationResult) -> Sketch | None:
     }
     if not any(_has_a_value(columns) for columns in reports.values()):
         return None  # words only: the report's tables have them
-    rows = [(name, group) for name, of in _groups(reports) for group in (None, *of)]
+    rows = [
+        (name, group) for name, groups in _groups(reports) for group in (None, *groups)
+    ]
     names = [shown(column if group is None else group, 18) for column, group in rows]
     height = LINE * sum(max(1.25, n_lines(name)) for name in names) + 1.1
     figure, panels = panel_grid(len(reports), height, sharex=True, sharey=True)
@@ -46,27 +48,27 @@ def _has_a_value(columns):
     """Whether any group is large enough for a number."""
     return any(
         entry["auroc"]["value"] is not None
-        for of in columns.values()
-        for entry in of["groups"]
+        for report in columns.values()
+        for entry in report["groups"]
     )
 
 
 def _groups(reports):
     """Each column with its groups, also those that some labels have no recording of."""
-    found = {}
+    groups = {}
     for columns in reports.values():
-        for column, of in columns.items():
-            groups = [entry["group"] for entry in of["groups"]]
-            found.setdefault(column, {}).update(dict.fromkeys(groups))
-    return found.items()
+        for column, report in columns.items():
+            names = [entry["group"] for entry in report["groups"]]
+            groups.setdefault(column, {}).update(dict.fromkeys(names))
+    return groups.items()
 
 
 def _group_rows(panel, columns, rows):
     """Draws the groups of one label; returns the entries that are drawn."""
-    found = {
+    entries = {
         (column, entry["group"]): entry
-        for column, of in columns.items()
-        for entry in of["groups"]
+        for column, report in columns.items()
+        for entry in report["groups"]
     }
     drawn = []
     for place, (column, group) in enumerate(rows):
@@ -74,8 +76,8 @@ def _group_rows(panel, columns, rows):
             p = columns.get(column, {}).get("p_holm")
             if p is not None:
                 draw_words(panel, place, _p(p))
-        elif (column, group) in found:
-            entry = found[column, group]
+        elif (column, group) in entries:
+            entry = entries[column, group]
             if entry["auroc"]["value"] is None:
                 draw_words(panel, place, f"too small (n = {entry['n']})")
             else:
@@ -94,14 +96,14 @@ def _alt(reports):
     sentences = []
     for label, columns in reports.items():
         parts = []
-        for column, of in columns.items():
+        for column, report in columns.items():
             groups = "; ".join(
                 f"{entry['group']} too small"
                 if entry["auroc"]["value"] is None
                 else f"{entry['group']} {with_interval(entry['auroc'])}"
-                for entry in of["groups"]
+                for entry in report["groups"]
             )
-            p = "" if of.get("p_holm") is None else f" ({_p(of['p_holm'])})"
+            p = "" if report.get("p_holm") is None else f" ({_p(report['p_holm'])})"
             parts.append(f"by {column}{p}: {groups}")
         sentences.append(f"{label}, {', '.join(parts)}.")
     return f"AUROC in groups, with 95 % intervals. {' '.join(sentences)}"
