@@ -2,6 +2,6 @@
 
 Modules: `audio_files`, `contradictions`, `corpus`, `dataset`, `decoded_cache`, `folds`,
 `handover`, `label_cells`, `label_proposals`, `labels`, `manifests`,
-`predictions_table`, `prepare`, `pseudonyms`, `raters`, `recordings`, `samplers`,
-`saved_preparations`, `splits`, `summary`, `windows`.
+`predictions_table`, `prepare`, `prepared_split`, `pseudonyms`, `raters`, `recordings`,
+`samplers`, `saved_preparations`, `splits`, `summary`, `windows`.
 """
