@@ -27,7 +27,7 @@ from speechbrain.utils.distributed import (
 )
 
 from local.data.manifests import write_failed
-from local.data.prepare import prepare_split
+from local.data.prepared_split import prepare_split
 from local.data.pseudonyms import read_pseudonyms
 from local.data.windows import split_long
 from local.inference import embeddings

@@ -2,6 +2,6 @@
 
 Modules: `audio_files`, `contradictions`, `corpus`, `dataset`, `folds`, `handover`,
 `label_cells`, `label_proposals`, `labels`, `manifests`, `predictions_table`, `prepare`,
-`pseudonyms`, `raters`, `recordings`, `samplers`, `saved_preparations`, `splits`,
-`summary`, `windows`.
+`prepared_split`, `pseudonyms`, `raters`, `recordings`, `samplers`,
+`saved_preparations`, `splits`, `summary`, `windows`.
 """

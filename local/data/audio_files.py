@@ -42,17 +42,17 @@ class FileRecordings(FolderRecordings):
 def find_audio(paths: list[Path]):
     """The audio files that are named, and those in the folders that are named.
 
-    Returns found: By name: the path as text, without what is not UTF-8.
+    Returns recordings: By name: the path as text, without what is not UTF-8.
     Returns skipped: collections.Counter: How many files of the folders were not taken,
         by suffix; `HIDDEN` is for those that are hidden, or in a hidden folder or the
         trash.
     Raises UserError: naming all paths that are not there, and all folders without audio
         files.
     """
-    found, skipped, problems = {}, Counter(), []
+    recordings, skipped, problems = {}, Counter(), []
     for path in paths:
         inside = _files(path, skipped)
-        found |= {_name(file): file for file in inside}
+        recordings |= {_name(file): file for file in inside}
         if not path.exists():
             problems.append(f"{path}: there is no such file or folder")
         elif not inside:
@@ -63,7 +63,7 @@ def find_audio(paths: list[Path]):
             f"{' '.join(SUFFIXES)}):",
             problems,
         )
-    return found, skipped
+    return recordings, skipped
 
 
 def _name(path):
@@ -84,7 +84,7 @@ def files_table(names: Iterable[str]) -> pd.DataFrame:
 def _files(path, skipped):
     """A file itself, or the audio files at any depth of a folder, sorted.
 
-    skipped : collections.Counter, to which the others are added
+    skipped: Counter by suffix, to which the other files are added.
     """
     if not path.is_dir():
         return [path]

@@ -68,17 +68,17 @@ def contradictions(
     if rows.empty:  # no recording can be used: there are no columns either
         return []
     rows = rows[rows["subject"] != ""]
-    found = []
+    kinds = []
     for column in rows.columns.difference(labels, sort=False):
         if column.casefold() in ("sex", "gender"):
-            found.append((f"several values of {column!r}", _several(rows, column)))
+            kinds.append((f"several values of {column!r}", _several(rows, column)))
         elif column.casefold() == "age":
             what = f"values of {column!r} more than {MAX_YEARS} years apart"
-            found.append((what, _ages(rows, column)))
+            kinds.append((what, _ages(rows, column)))
     for label in labels:
         what = f"both 0 and 1 of {label!r}, which hardly anybody has"
-        found.append((what, _changing(rows, label)))
-    return [Contradiction(what, subjects) for what, subjects in found if subjects]
+        kinds.append((what, _changing(rows, label)))
+    return [Contradiction(what, subjects) for what, subjects in kinds if subjects]
 
 
 def _several(rows, column):
@@ -95,7 +95,7 @@ def _ages(rows, column):
     visits = rows["session"] if "session" in rows else pd.Series("", rows.index)
     spans = ages.groupby([rows["subject"], visits.fillna("")]).agg(["min", "max"])
     spans = spans.dropna()
-    found = []
+    subjects = []
     for subject, own in spans.groupby(level=0, sort=False):
         apart = (own["max"] - own["min"]).max()
         names = [str(name) for _, name in own.index]
@@ -105,8 +105,8 @@ def _ages(rows, column):
             low, high = own["min"].to_numpy()[order], own["max"].to_numpy()[order]
             apart = max(apart, (np.maximum.accumulate(high) - low).max())
         if apart > MAX_YEARS:
-            found.append(subject)
-    return found
+            subjects.append(subject)
+    return subjects
 
 
 def _changing(rows, label):

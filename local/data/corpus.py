@@ -38,13 +38,13 @@ def corpus_addresses(values: dict) -> dict[str, str]:
         "split_folder": "splits",
         "labels_file": "labels.txt",
     }
-    found, absent = {}, []
+    addresses, absent = {}, []
     for key, default in defaults.items():
         if values.get(key):
-            found[key] = absolute(values[key], key)
+            addresses[key] = absolute(values[key], key)
         elif values.get("corpus_folder"):
             folder = absolute(values["corpus_folder"], "corpus_folder")
-            found[key] = joined(folder, default)
+            addresses[key] = joined(folder, default)
         else:
             absent.append(key)
     if absent:
@@ -58,8 +58,8 @@ def corpus_addresses(values: dict) -> dict[str, str]:
             f"study must be a folder below data_folder, found {values['study']!r}."
         )
     if study.parts:
-        found["data_folder"] = joined(found["data_folder"], str(study))
-    return found
+        addresses["data_folder"] = joined(addresses["data_folder"], str(study))
+    return addresses
 
 
 def dataset_name(values: dict, addresses: dict[str, str]) -> str:
@@ -264,10 +264,10 @@ def find_exclusions(
             continue
         with told_as(joined(folder, EXCLUDED), file):
             subjects |= excluded_subjects(file)
-    found = Exclusions(subjects, set())
+    excluded = Exclusions(subjects, set())
     if subjects and values["split_folder"]:
-        _add_uids(found, values["split_folder"], storage, notes)
-    return found
+        _add_uids(excluded, values["split_folder"], storage, notes)
+    return excluded
 
 
 def excluded_subjects(path: Path) -> set[str]:

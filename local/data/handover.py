@@ -78,10 +78,10 @@ def _tensor_bytes(value):
 def _shared_memory():
     """Bytes of shared memory, in all and free; without limits where it is no folder."""
     try:
-        found = os.statvfs(SHARED_MEMORY)
+        status = os.statvfs(SHARED_MEMORY)
     except FileNotFoundError:  # macOS
         return float("inf"), float("inf")
-    return found.f_blocks * found.f_frsize, found.f_bavail * found.f_frsize
+    return status.f_blocks * status.f_frsize, status.f_bavail * status.f_frsize
 
 
 def workers_that_fit(n_workers: int) -> int:

@@ -123,12 +123,12 @@ def _numbers(entry):
     """An entry of `label_values`: code → number."""
     if not isinstance(entry, dict):
         raise ValueError(f"expected {{CODE: NUMBER, …}}, found {entry!r}")
-    found = {}
+    numbers = {}
     for code, value in entry.items():
         if value is not None and not isinstance(value, int | float):
             raise ValueError(f"{code!r} must be a number, or null for 'not rated'")
-        found[_code(code)] = math.nan if value is None else float(value)
-    return found
+        numbers[_code(code)] = math.nan if value is None else float(value)
+    return numbers
 
 
 def targets_from_table(
@@ -218,8 +218,7 @@ def _column(cells, kind, codes, name, problems, column):
 def _derive(table, label, sources, codes, name, problems):
     absent = [source for source in sources if source not in table.columns]
     if absent:
-        of = f"of {label!r} "
-        problems += [_no_column(one, table, name, "source", of) for one in absent]
+        problems += [_no_column(source, table, name, label) for source in absent]
         return np.full(len(table), math.nan)
     columns = np.stack(
         [
@@ -232,14 +231,15 @@ def _derive(table, label, sources, codes, name, problems):
     return np.where(positive, 1.0, np.where(unrated, math.nan, 0.0))
 
 
-def _no_column(label, table, name, noun="label", of=""):
-    """What is said of a label without a column: the columns that the file has."""
+def _no_column(missing, table, name, derived=None):
+    """What is said of a label without a column, or of a source of a derived label."""
     columns = table.attrs.get("columns", list(table.columns))
     folded = {column.casefold(): column for column in columns}
-    near = difflib.get_close_matches(label.casefold(), folded, n=1)
+    near = difflib.get_close_matches(missing.casefold(), folded, n=1)
     note = f", did you mean {folded[near[0]]!r}?" if near else ""
     advice = f"there are the columns {', '.join(columns)}"
-    if noun == "label":
+    noun, what = "source", f"of {derived!r} without a column"
+    if derived is None:
+        noun, what = "label", "without a column"
         advice += "; derived_labels can make a label of others"
-    place = Place(label, name, note=note)
-    return Problem(noun, f"{of}without a column", (place,), advice)
+    return Problem(noun, what, (Place(missing, name, note=note),), advice)

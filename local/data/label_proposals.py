@@ -72,8 +72,8 @@ class WrongCells(Problem):
     def to_do(self):
         """The settings that would make them right, ready to paste."""
         advice = [
-            f"{when} {options(merged([self._given(found), found]))}"
-            for when, found in self._proposals()
+            f"{when} {options(merged([self._given(settings), settings]))}"
+            for when, settings in self._proposals()
         ]
         if any(DECIMAL_COMMA.fullmatch(place.value) for place in self.places):
             advice.insert(0, "write numbers with a point, as 0.5")
@@ -81,8 +81,8 @@ class WrongCells(Problem):
 
     def settings(self):
         """All that is proposed, beside what is given."""
-        found = merged(proposal for _, proposal in self._proposals())
-        return merged([self._given(found), found])
+        proposed = merged(proposal for _, proposal in self._proposals())
+        return merged([self._given(proposed), proposed])
 
     def _given(self, keys):
         return {key: value for key, value in self.given.items() if key in keys}
@@ -98,16 +98,16 @@ class WrongCells(Problem):
         outliers = _outliers(numbers, self.fine | numbers)
         scale = (self.fine | numbers) - outliers
         words, unknown = _words_and_unknown(texts, has_numbers=bool(scale))
-        found = []
+        proposals = []
         if codes := [*sorted(map(_plain, outliers)), *unknown]:
-            found.append(("if they mean 'not rated':", {"missing_values": codes}))
+            proposals.append(("if they mean 'not rated':", {"missing_values": codes}))
         if words and len(words) <= MAX_WORDS:
             meant, said = _meanings(words)
-            found.append((said, {"label_values": {self.column: meant}}))
+            proposals.append((said, {"label_values": {self.column: meant}}))
         if scale and numbers - outliers and self.may_be_scale:
             entry, said = self._scale(scale)
-            found.append((said, {"label_types": {self.column: entry}}))
-        return found
+            proposals.append((said, {"label_types": {self.column: entry}}))
+        return proposals
 
     def _scale(self, numbers):
         """An entry of `label_types` for these numbers, and what is to be said of it."""

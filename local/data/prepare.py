@@ -6,7 +6,6 @@ and told at once.
 
 import dataclasses
 import hashlib
-import itertools
 import json
 from pathlib import Path
 
@@ -18,12 +17,10 @@ from local.data.corpus import Exclusions
 from local.data.label_cells import CellCodes
 from local.data.labels import LabelType, why_one_class
 from local.data.manifests import (
-    MEASURED,
     RESERVED,
     build_manifest,
     group_columns,
     grouped_reasons,
-    stop_on_failed,
 )
 from local.data.raters import targets_with_raters
 from local.data.recordings import BucketRecordings, FolderRecordings, open_recordings
@@ -126,13 +123,14 @@ def prepare_training(values: dict) -> Preparation:
     if values["on_bad_recording"] == "skip":
         _check_enough(manifests, failed)
     fingerprint = fingerprint_of(values, files.values(), labels_file, excluded)
-    found = Preparation(
+    preparation = Preparation(
         groups, manifests, failed, notes, fingerprint, ranges, recordings
     )
     notes += [
-        f"{of.counted} (--check_only=True names them)" for of in found.contradictions
+        f"{kind.counted} (--check_only=True names them)"
+        for kind in preparation.contradictions
     ]
-    return found
+    return preparation
 
 
 def _read_splits(files, values, types, ranges, excluded, notes):
@@ -140,10 +138,10 @@ def _read_splits(files, values, types, ranges, excluded, notes):
     problems, tables, targets = [], {}, {}
     for split, file in files.items():
         address = joined(values["split_folder"], file.name)
-        table, targets[split], found = read_rated(
+        table, targets[split], wrong = read_rated(
             file, address, values, types, excluded, notes
         )
-        problems += found
+        problems += wrong
         if table is not None:
             tables[split] = table
     if not problems:
@@ -207,7 +205,7 @@ def read_rated(
     targets = None
     if types is not None:
         codes = CellCodes.of(values)
-        targets, found = targets_with_raters(
+        targets, wrong = targets_with_raters(
             table,
             list(types),
             types,
@@ -215,130 +213,13 @@ def read_rated(
             codes,
             file.name,
         )
-        problems += [*found, *codes.unused(types, table.columns, file.name)]
+        problems += [*wrong, *codes.unused(types, table.columns, file.name)]
     table, targets = excluded.leave_out(table, targets, file.name, notes)
     if table.empty:
         problems.append(f"{file.name} holds only excluded subjects")
     # rows are called by their numbers in the CSV up to here
     targets = None if targets is None else targets.reset_index(drop=True)
     return table.reset_index(drop=True), targets, problems
-
-
-@dataclasses.dataclass(frozen=True)
-class PreparedSplit:
-    """The recordings of one split, for a trained model.
-
-    table: The split's rows.
-    manifest: Those of them that can be used.
-    failed: `uid` and `reason` of the others.
-    recordings: Where they are read.
-    """
-
-    table: pd.DataFrame
-    manifest: pd.DataFrame
-    failed: list[dict]
-    notes: list[str]
-    recordings: FolderRecordings | BucketRecordings
-
-
-def prepare_split(
-    split_csvs: str | list[str],
-    values: dict,
-    required: tuple[str, ...] = ("uid", "subject"),
-    names: list[str] | None = None,
-    own_data: bool = True,
-    may_be_empty: bool = False,
-) -> PreparedSplit:
-    """Prepare the recordings of CSVs for a trained model.
-
-    split_csvs: Their addresses; rows come in the order of the CSVs.
-    values: Of the experiment, with `data_folder` and `on_bad_recording` for this run.
-    required: Columns that must be filled.
-    names: Labels to read; None where the CSV needs none.
-    own_data: Whether `data_folder` is the one that the model was trained on.
-    may_be_empty: Whether to go on if no recording can be used.
-
-    Raises UserError: for wrong CSVs, and for unusable recordings if these are to stop
-        the run.
-    """
-    storage, notes = Storage.of(values), []
-    addresses = split_csvs if isinstance(split_csvs, list) else [split_csvs]
-    files = [corpus.local_split(of, values, storage) for of in addresses]
-    excluded = corpus.find_exclusions(values, storage, notes, own_data)
-    types = None
-    if names is not None:
-        types = labels.parse_label_types(values["label_types"], names, values["loss"])
-    parts, problems = [], []
-    for file, address in zip(files, addresses, strict=True):
-        *part, found = read_rated(
-            file, address, values, types, excluded, notes, required
-        )
-        parts.append(part)
-        problems += found
-    if not problems:
-        problems = _repeated(addresses, [table for table, _ in parts])
-    if problems:
-        raise UserError(
-            f"{' and '.join(map(str, addresses))} can't be used as it is:", problems
-        )
-    tables, ratings = zip(*parts, strict=True)
-    table = pd.concat(tables, ignore_index=True).fillna("")  # of columns of one only
-    targets = None if types is None else pd.concat(ratings, ignore_index=True)
-    title = ", ".join(file.stem for file in files)
-    notes += splits.unify_subjects([table])
-    return _inspected(
-        table, targets, values, storage, excluded, notes, title, may_be_empty
-    )
-
-
-def _repeated(addresses, tables):
-    """A problem for each two CSVs that both have a uid."""
-    uids = [set(table["uid"].map(splits.composed)) for table in tables]
-    problems = []
-    for i, j in itertools.combinations(range(len(tables)), 2):
-        if both := sorted(uids[i] & uids[j]):
-            shown = ", ".join(map(repr, both[:5])) + (", …" if len(both) > 5 else "")
-            problems.append(
-                f"{counted(len(both), 'uid')} both in {addresses[i]} and in "
-                f"{addresses[j]}: {shown}"
-            )
-    return problems
-
-
-def _inspected(
-    table, targets, values, storage, excluded, notes, title, may_be_empty=False
-):
-    """The PreparedSplit of a table."""
-    names = table["audio"].unique().tolist()
-    recordings = fetched(names, values, storage, excluded, notes)
-    manifest, failed = build_manifest(
-        table, targets, recordings, values, notes, f"inspecting {title}"
-    )
-    if values["on_bad_recording"] == "stop" or (manifest.empty and not may_be_empty):
-        stop_on_failed(failed, are_all=manifest.empty)
-    return PreparedSplit(table, manifest, failed, notes, recordings)
-
-
-def inspect_again(
-    manifest: pd.DataFrame, names: list[str], values: dict
-) -> PreparedSplit:
-    """Look at the recordings of a saved manifest once more: files may have changed.
-
-    manifest: As `read_manifest` gives it.
-    names: Labels.
-    values: As for `prepare_split`.
-
-    Raises UserError: for unusable recordings if these are to stop the run.
-    """
-    # older manifests have no warnings
-    measured = ["duration", *MEASURED, *names]
-    table = manifest.drop(columns=measured, errors="ignore")
-    table = table.rename(columns={"ID": "uid", "recording": "audio"})
-    corpus.check_data_folder(values["data_folder"])
-    storage, notes, title = Storage.of(values), [], "the test split"
-    excluded = corpus.find_exclusions(values, storage, notes)
-    table, targets = excluded.leave_out(table, manifest[names], title, notes)
-    return _inspected(table, targets, values, storage, excluded, notes, title)
 
 
 def _check_names(names):

@@ -135,15 +135,14 @@ class Pseudonyms:
 
         Returns: Reasons end before the first path: it would name the recording.
         """
-        return [
-            entry
-            | {
-                "uid": self.uid(entry["uid"]),
-                "reason": _FROM_A_PATH_ON.sub("…", entry["reason"]),
-            }
-            | ({"subject": self.subject(of)} if (of := entry.get("subject")) else {})
-            for entry in failed
-        ]
+        hidden = []
+        for entry in failed:
+            own = {"uid": self.uid(entry["uid"])}
+            own["reason"] = _FROM_A_PATH_ON.sub("…", entry["reason"])
+            if subject := entry.get("subject"):
+                own["subject"] = self.subject(subject)
+            hidden.append(entry | own)
+        return hidden
 
     def hidden(self, evidence):
         """The evidence of a report, without names of recordings and subjects.
@@ -169,13 +168,13 @@ class Pseudonyms:
                 "shared_audio": shared_audio,
             },
             manifests={
-                split: self._hidden_manifest(of)
-                for split, of in evidence.manifests.items()
+                split: self._hidden_manifest(manifest)
+                for split, manifest in evidence.manifests.items()
             },
             failed=self.hidden_failures(evidence.failed),
             silences={
-                label: self._hidden_excerpts(of)
-                for label, of in evidence.silences.items()
+                label: self._hidden_excerpts(excerpts)
+                for label, excerpts in evidence.silences.items()
             },
             errors=self._hidden_excerpts(evidence.errors),
         )
@@ -188,4 +187,7 @@ class Pseudonyms:
         )
 
     def _hidden_excerpts(self, excerpts):
-        return [dataclasses.replace(of, uid=self.uid(of.uid)) for of in excerpts]
+        return [
+            dataclasses.replace(excerpt, uid=self.uid(excerpt.uid))
+            for excerpt in excerpts
+        ]

@@ -35,14 +35,14 @@ def rater_columns(
     >>> rater_columns(["uid", "slow", "slow@anna", "slow@bo", "age@x"], ["slow"])
     {'slow': {'anna': 'slow@anna', 'bo': 'slow@bo'}}
     """
-    found = {}
+    columns_of = {}
     # The longest label first: "a@b@anna" is a rating of "a@b" where that is a label.
     by_length = sorted(labels, key=len, reverse=True)
     for column in columns:
         label = next((n for n in by_length if column.startswith(f"{n}@")), None)
         if label is not None and column not in labels:
-            found.setdefault(label, {})[column[len(label) + 1 :]] = column
-    return {label: found[label] for label in labels if label in found}
+            columns_of.setdefault(label, {})[column[len(label) + 1 :]] = column
+    return {label: columns_of[label] for label in labels if label in columns_of}
 
 
 def read_ratings(
@@ -78,8 +78,10 @@ def read_ratings(
             name,
         )
         problems += [
-            dataclasses.replace(of, column=label) if isinstance(of, WrongCells) else of
-            for of in wrong
+            dataclasses.replace(problem, column=label)
+            if isinstance(problem, WrongCells)
+            else problem
+            for problem in wrong
         ]
         ratings[label] = values.set_axis(list(columns), axis=1)
     return ratings, problems
@@ -151,9 +153,9 @@ def targets_with_raters(table, labels, types, derived_labels, codes, name):
 def _disagreements(own, agreed, rated, cells, label_type, name):
     """Rows whose own cell is not the raters' consensus.
 
-    own, agreed : [n_recordings], NaN for "not rated"
-    rated : bool, [n_recordings], whether any rater rated it
-    cells : [n_recordings], the label's own column
+    own, agreed: [n_recordings], NaN for "not rated"
+    rated: [n_recordings] of bool, whether any rater rated it
+    cells: [n_recordings], the label's own column
     """
     own, label = own.to_numpy(), cells.name
     tolerance = ROUNDING * np.ptp(label_type.range) if label_type.is_score else 0

@@ -49,12 +49,12 @@ def open_recordings(
 
 
 @contextlib.contextmanager
-def _noted(found, name):
+def _noted(reasons, name):
     """Keep the reason why a recording is none."""
     try:
         yield
     except BadRecording as reason:
-        found[name] = str(reason)
+        reasons[name] = str(reason)
 
 
 class FolderRecordings:
@@ -83,19 +83,19 @@ class FolderRecordings:
 
     def unreadable(self, names):
         """Names and reasons of recordings that are not there."""
-        found = {}
+        reasons = {}
         for name in names:
-            with _noted(found, name):
+            with _noted(reasons, name):
                 _check_complete(recording_files(self.folder / name))
-        return found
+        return reasons
 
     def without_metadata(self, names):
         """Names of recordings that have no metadata.json."""
-        found = []
+        lacking = []
         for name in names:
             with contextlib.suppress(BadRecording):  # which inspection tells
-                found += [name] * _lacks_metadata(recording_files(self.folder / name))
-        return found
+                lacking += [name] * _lacks_metadata(recording_files(self.folder / name))
+        return lacking
 
     def forget(self, names):
         """Nothing is kept of them anywhere."""
@@ -249,11 +249,11 @@ class BucketRecordings:
 
     def unreadable(self, names):
         """Names and reasons of those that can't be fetched, or are not there."""
-        found = {}
+        reasons = {}
         for name in names:
-            with _noted(found, name):
+            with _noted(reasons, name):
                 _check_complete(self._of(name))
-        return found
+        return reasons
 
     def without_metadata(self, names):
         """As `FolderRecordings.without_metadata`, by the listing."""

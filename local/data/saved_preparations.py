@@ -96,10 +96,10 @@ def _check_same(manifest, recordings, values, title):
         return
     rows = manifest.rename(columns={"ID": "uid", "recording": "audio"})
     rows = rows[["uid", "audio", *SEGMENT]]
-    found, failed = build_manifest(rows, None, recordings, values, [], title)
+    current, failed = build_manifest(rows, None, recordings, values, [], title)
     lost = {entry["uid"]: entry["reason"] for entry in failed}
     kept = manifest[~manifest["ID"].isin(list(lost))].reset_index(drop=True)
-    same = np.isclose(found[COMPARED], kept[COMPARED], rtol=1e-4).all(axis=1)
+    same = np.isclose(current[COMPARED], kept[COMPARED], rtol=1e-4).all(axis=1)
     other = dict.fromkeys(kept["ID"][~same], "another length, rate or level")
     if lost or other:
         raise UserError(

@@ -56,9 +56,9 @@ def read_split(
     table.attrs["columns"] = list(table.columns)
     absent = [column for column in required if column not in table.columns]
     if absent:
-        found = f"the columns are {', '.join(table.columns)}"
+        advice = f"the columns are {', '.join(table.columns)}"
         places = tuple(Place(column, name) for column in absent)
-        return None, [Problem("needed column", "missing", places, found)]
+        return None, [Problem("needed column", "missing", places, advice)]
     if table.empty:
         return None, [f"{name} holds no recordings"]
     for column in OPTIONAL_COLUMNS:
@@ -288,7 +288,7 @@ def draw_validation(
 def _imbalance(draw, sums, rated):
     """How unlike validation and training are: lost classes, largest difference.
 
-    sums, rated : [n_subjects, n_labels], sum and number of each subject's targets
+    sums, rated: [n_subjects, n_labels], sum and number of each subject's targets.
     """
     outside = np.ones(len(sums), dtype=bool)
     outside[draw] = False

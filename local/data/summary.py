@@ -32,8 +32,8 @@ def take_inventory(preparation: Preparation) -> dict:
             for split, manifest in preparation.manifests.items()
         },
         "contradictions": [
-            {"what": of.counted, "subjects": of.subjects}
-            for of in preparation.contradictions
+            {"what": kind.counted, "subjects": kind.subjects}
+            for kind in preparation.contradictions
         ],
         "unusable": preparation.failed,
         "notes": preparation.notes,
@@ -99,29 +99,29 @@ def format_inventory(inventory: dict) -> str:
     inventory: As `take_inventory` gives it.
     """
     lines = []
-    for split, found in inventory["splits"].items():
-        if not found["n_recordings"]:
+    for split, counts in inventory["splits"].items():
+        if not counts["n_recordings"]:
             lines += [f"{split}: no usable recordings", ""]
             continue
         lines.append(
-            f"{split}: {found['n_recordings']} recordings of {found['n_subjects']} "
-            f"subjects, {found['hours']:.2f} h"
+            f"{split}: {counts['n_recordings']} recordings of {counts['n_subjects']} "
+            f"subjects, {counts['hours']:.2f} h"
         )
-        lines += _label_tables(found["labels"])
+        lines += _label_tables(counts["labels"])
         for key in RANGES:
-            spread = found[key]
+            spread = counts[key]
             lines.append(
                 f"  {key}: {spread['min']:g} to {spread['max']:g} "
                 f"{spread['unit']}, median {spread['median']:g}"
             )
         for key in COUNTED:
-            counts = ", ".join(f"{value}: {n}" for value, n in found[key].items())
-            lines.append(f"  {key}: {counts}")
+            shown = ", ".join(f"{value}: {n}" for value, n in counts[key].items())
+            lines.append(f"  {key}: {shown}")
         lines.append("")
     lines += [f"note: {note}" for note in inventory["notes"]]
     lines += [
-        f"warning: {of['what']} {named(of['subjects'])}"
-        for of in inventory["contradictions"]
+        f"warning: {kind['what']} {named(kind['subjects'])}"
+        for kind in inventory["contradictions"]
     ]
     lines.append(f"unusable recordings: {len(inventory['unusable'])}")
     lines += [
@@ -131,11 +131,13 @@ def format_inventory(inventory: dict) -> str:
     return "\n".join(lines)
 
 
-def _label_tables(found):
+def _label_tables(counts):
     """A table of the labels that are 0 or 1, and one of the scores, as lines."""
     lines = []
     for is_score in (False, True):
-        chosen = {name: of for name, of in found.items() if ("mean" in of) == is_score}
+        chosen = {
+            name: own for name, own in counts.items() if ("mean" in own) == is_score
+        }
         if chosen:
             table = pd.DataFrame.from_dict(chosen, orient="index")
             if is_score:  # columns of None alone would be shown as such

@@ -3,7 +3,7 @@
 import dataclasses
 from pathlib import Path, PurePosixPath
 
-from local.data import labels, prepare
+from local.data import labels, prepared_split
 from local.data.corpus import is_csv
 from local.data.manifests import group_columns, read_manifest
 from local.data.pseudonyms import Pseudonyms, read_pseudonyms
@@ -46,7 +46,7 @@ class EvaluationSplit:
 
     name: str
     of_the_corpus: bool
-    prepared: prepare.PreparedSplit
+    prepared: prepared_split.PreparedSplit
     csv: dict
     subgroups: list[str]
     features: list[Path]
@@ -89,13 +89,13 @@ def prepare_evaluation(
     if saved is not None:
         name = saved.stem
         manifest = read_manifest(saved, names)
-        prepared = prepare.inspect_again(manifest, names, hparams)
+        prepared = prepared_split.inspect_again(manifest, names, hparams)
         skipped = _skipped_before(own_manifests, name)
         prepared = dataclasses.replace(prepared, failed=[*skipped, *prepared.failed])
     else:
         name = PurePosixPath(split_csv).stem
         own_data = hparams["data_folder"] == experiment.hparams["data_folder"]
-        prepared = prepare.prepare_split(
+        prepared = prepared_split.prepare_split(
             split_csv, hparams, names=names, own_data=own_data
         )
     columns = group_columns(prepared.manifest.columns, options["subgroups"])

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from local.data import corpus, prepare
+from local.data import corpus, prepare, prepared_split
 from local.data.labels import LabelType
 from local.data.manifests import group_columns
 from local.data.predictions_table import read_predictions, scores_in
@@ -260,7 +260,7 @@ def _describe(values, storage, table, names):
     """What is known of the recordings of a table of predictions."""
     split_csv = values["split_csv"]
     if values["data_folder"]:
-        prepared = prepare.prepare_split(split_csv, values)
+        prepared = prepared_split.prepare_split(split_csv, values)
         rows, recordings = prepared.table, prepared.recordings
         known, failed, notes = prepared.manifest, prepared.failed, prepared.notes
     else:

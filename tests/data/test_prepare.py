@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from local.data import manifests, prepare, splits
+from local.data import manifests, prepare, prepared_split, splits
 from local.data.corpus import corpus_addresses, find_exclusions, note_misnamed
 from local.data.saved_preparations import save_preparation, saved_preparation
 from local.storage.inputs import Storage
@@ -448,7 +448,7 @@ def test_a_split_without_a_usable_recording_stops_even_with_skip(corpus):
 
 def test_a_split_is_prepared_for_evaluation(damaged):
     values = values_of(damaged, on_bad_recording="skip")
-    split = prepare.prepare_split(
+    split = prepared_split.prepare_split(
         damaged / "splits" / "test.csv", values, names=["low", "noisy"]
     )
     assert (len(split.table), len(split.manifest)) == (8, 7)
@@ -456,14 +456,17 @@ def test_a_split_is_prepared_for_evaluation(damaged):
     assert split.manifest["ID"].tolist() == split.table["uid"].tolist()[1:]
     values["on_bad_recording"] = "stop"
     message = user_error(
-        prepare.prepare_split, damaged / "splits" / "test.csv", values, names=["low"]
+        prepared_split.prepare_split,
+        damaged / "splits" / "test.csv",
+        values,
+        names=["low"],
     )
     assert "- s11_0: " in message
 
 
 def test_extraction_reads_a_csv_with_uids_only(corpus):
     write_csv(corpus / "uids.csv", [{"uid": "s11_0"}, {"uid": "s00_0"}])
-    split = prepare.prepare_split(
+    split = prepared_split.prepare_split(
         corpus / "uids.csv", values_of(corpus), required=("uid",)
     )
     assert split.manifest["ID"].tolist() == ["s11_0", "s00_0"]
@@ -476,14 +479,16 @@ def test_extraction_reads_several_csvs_in_their_order(corpus):
         write_csv(corpus / f"{name}.csv", [{"uid": uid, name: "1"} for uid in uids])
     files = {name: str(corpus / f"{name}.csv") for name in parts}
     values = values_of(corpus)
-    split = prepare.prepare_split([files["b"], files["a"]], values, ("uid",))
+    split = prepared_split.prepare_split([files["b"], files["a"]], values, ("uid",))
     assert split.manifest["ID"].tolist() == ["s11_0", "s00_0", "s03_1"]
     assert split.table["a"].tolist() == ["", "", "1"]
-    message = user_error(prepare.prepare_split, list(files.values()), values, ("uid",))
+    message = user_error(
+        prepared_split.prepare_split, list(files.values()), values, ("uid",)
+    )
     assert f"2 uids both in {files['b']} and in {files['c']}: 's00_0', " in message
     assert message.count("both in") == 1
     message = user_error(
-        prepare.prepare_split, [files["a"], "/nowhere.csv"], values, ("uid",)
+        prepared_split.prepare_split, [files["a"], "/nowhere.csv"], values, ("uid",)
     )
     assert "- /nowhere.csv" in message
 
@@ -563,7 +568,7 @@ def test_where_recordings_have_left_the_key_for_their_place_is_named(corpus, tmp
     values = values_of(corpus)
     corpus.rename(tmp_path / "moved")
     message = user_error(
-        prepare.inspect_again, saved.manifests["test"], saved.labels, values
+        prepared_split.inspect_again, saved.manifests["test"], saved.labels, values
     )
     assert f"There is no folder {corpus / 'audio'}" in message
     assert "give --data_folder=DIR" in message
@@ -586,18 +591,18 @@ def test_recordings_are_looked_at_again(corpus, tmp_path):
     saved = save(corpus, tmp_path / "manifests")
     names = saved.labels
     manifest = manifests.read_manifest(tmp_path / "manifests" / "test.csv", names)
-    again = prepare.inspect_again(manifest, names, values)
+    again = prepared_split.inspect_again(manifest, names, values)
     columns = sorted(again.manifest.columns)
     assert columns == sorted(manifest.columns)
     pd.testing.assert_frame_equal(again.manifest[columns], manifest[columns])
     assert again.failed == []
 
     shutil.rmtree(corpus / "audio" / "s11_0")
-    again = prepare.inspect_again(manifest, names, values)
+    again = prepared_split.inspect_again(manifest, names, values)
     assert [entry["uid"] for entry in again.failed] == ["s11_0"]
     assert again.manifest["ID"].tolist() == manifest["ID"].tolist()[1:]
     values["on_bad_recording"] = "stop"
-    assert "s11_0" in user_error(prepare.inspect_again, manifest, names, values)
+    assert "s11_0" in user_error(prepared_split.inspect_again, manifest, names, values)
 
 
 def test_uids_survive_a_manifest(corpus, tmp_path):
@@ -708,7 +713,7 @@ def test_scores_are_prepared(scored_corpus, tmp_path, loss, loud, ranges):
     pd.testing.assert_frame_equal(back.manifests["train"], train, check_exact=True)
 
     names = ["low", "loud", "noisy"]
-    split = prepare.prepare_split(
+    split = prepared_split.prepare_split(
         scored_corpus / "splits" / "test.csv", values, names=names
     )
     assert split.manifest[names].equals(found.manifests["test"][names])
@@ -790,7 +795,9 @@ def test_words_count_in_later_splits_and_for_raters_too(corpus):
     found = prepare.prepare_training(values).manifests
     for split, manifest in plain.items():
         assert found[split]["low"].equals(manifest["low"])
-    split = prepare.prepare_split(corpus / "splits/test.csv", values, names=["low"])
+    split = prepared_split.prepare_split(
+        corpus / "splits/test.csv", values, names=["low"]
+    )
     assert split.manifest["low"].equals(plain["test"]["low"])
     values["label_values"] = {"low": {"heard": 1, "not": 0}, "lwo": {"x": 1}}
     message = user_error(prepare.prepare_training, values)

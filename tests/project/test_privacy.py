@@ -8,7 +8,7 @@ import soundfile
 from conftest import RATE, make_corpus, read_csv, synthesise, write_csv
 from running import run_script, succeeded, train
 
-from local.data import manifests, prepare
+from local.data import manifests, prepared_split
 
 #: Parts of names that can't come from anywhere else.
 UID, SUBJECT, FOLDER = "zebrauid", "giraffesubject", "ostrichcorpus"
@@ -114,7 +114,9 @@ def test_an_older_manifest_without_warnings_can_still_be_evaluated(run, corpus):
         **{"sample_rate": RATE, "audio_backend": "soundfile", "mono": "mean"},
         **{"min_duration": 0.1, "on_bad_recording": "stop"},
     }
-    again = prepare.inspect_again(manifest.drop(columns="warnings"), ["low"], values)
+    again = prepared_split.inspect_again(
+        manifest.drop(columns="warnings"), ["low"], values
+    )
     assert again.manifest["warnings"].tolist() == manifest["warnings"].tolist()
 
 
