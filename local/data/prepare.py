@@ -27,27 +27,14 @@ from local.data.recordings import BucketRecordings, FolderRecordings, open_recor
 from local.storage.addresses import joined
 from local.storage.inputs import Storage, told_as
 from local.utils.errors import UserError
+from local.utils.keys import keys_where
 from local.utils.number_format import counted
 from local.utils.problems import Problem
 from local.utils.text_io import read_cells
 
 #: yaml keys that change what preparation finds: the same values and contents of files,
 #: the same manifests.
-KEYS = (
-    "seed",
-    "val_size",
-    "disjoint_by",
-    "label_types",
-    "loss",
-    "derived_labels",
-    "label_values",
-    "missing_values",
-    "on_bad_recording",
-    "min_duration",
-    "sample_rate",
-    "audio_backend",
-    "mono",
-)
+KEYS = keys_where(prepares=True)
 
 
 @dataclasses.dataclass(frozen=True)

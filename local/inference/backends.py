@@ -42,7 +42,7 @@ def build_backend(
 ) -> Callable:
     """Make a backend, and PyTorch as it is where that can't be had.
 
-    name: One of `settings.BACKENDS`. `auto` is `onnx` for much work on a CPU, else
+    name: As in extract_embeddings.yaml. `auto` is `onnx` for much work on a CPU, else
         `eager`.
     embedding_model: In evaluation mode, on the device.
     n_channels: Of the features.

@@ -11,8 +11,9 @@ import torch
 from local.model.heads import POOLING_MODES, Outputs
 from local.training.experiment import Experiment
 from local.utils.errors import UserError
+from local.utils.keys import KEYS
 
-TYPES = ("pt", "ft", "st")
+TYPES = KEYS["embedding_type"].choices
 
 
 @dataclasses.dataclass(frozen=True)

@@ -24,7 +24,7 @@ class Engine:
     goes on meanwhile.
 
     brain: With the weights loaded.
-    backend: One of `settings.BACKENDS`.
+    backend: As in extract_embeddings.yaml.
     duration_s: Of all recordings that are to come: more work is worth more preparation.
     features (features.RecordingFeatures): What a loader's dataset computes.
     """

@@ -17,20 +17,20 @@ import pandas as pd
 from local.data import corpus
 from local.data.folds import make_folds, one_class_folds
 from local.storage.addresses import output_path
-from local.training.experiment import OF_THIS_MACHINE
 from local.training.pool import digest, read_pool
 from local.training.settings import check_numbers, check_values
 from local.utils import signals
 from local.utils.cli import Arguments
 from local.utils.errors import UserError
 from local.utils.files import atomic_write, read_json, remove_unfinished, write_json
+from local.utils.keys import keys_where
 from local.utils.yaml_files import plain_values
 
 #: Where a cross-validation keeps what it is made with.
 RECORD = "cross_validation.json"
 
 #: Keys that a cross-validation may change when it goes on: they change no result.
-FREE = ("output_folder", "num_workers", *OF_THIS_MACHINE)
+FREE = keys_where(folds=True)
 
 #: Run options that the weights depend on.
 RUN_OPTIONS = ("precision", "grad_accumulation_factor")

@@ -15,36 +15,25 @@ from local.training.safe_yaml import check_trusted
 from local.training.settings import check_later
 from local.utils.errors import UserError
 from local.utils.files import atomic_write
+from local.utils.keys import KEYS, NEEDED, UNASKED, keys_where
 from local.utils.yaml_files import load_hparams, resolved_yaml, saved_values
 
 #: Keys of evaluate.yaml and extract_embeddings.yaml that replace the experiment's
 #: own: where the data are and how the work is done, never what shapes the input.
-FREE_LATER = (
-    "data_folder",
-    "eval_batch_size",
-    "eval_batch_frames",
-    "max_duration",
-    "window_overlap",
-    "window_pooling",
-    "num_workers",
-    "on_bad_recording",
-    "pseudonymise_key",
-)
+FREE_LATER = keys_where(later="chosen")
 
 #: What experiments have that were made before there were these keys.
 BEFORE = {
-    "eval_batch_frames": 40000,
-    "max_duration": 0.0,
-    "window_overlap": 5.0,
-    "window_pooling": "mean",
-    "pseudonymise_key": None,
+    name: row.absent
+    for name, row in KEYS.items()
+    if row.absent not in (NEEDED, UNASKED)
 }
 
 #: Keys of this machine, which always replace the experiment's.
-OF_THIS_MACHINE = ("audio_cache", "audio_cache_gb", "gcs_project")
+OF_THIS_MACHINE = keys_where(later="always")
 
 #: Keys that nothing works without.
-NEEDED = ("modules", "checkpointer", "label_groups", "sample_rate", "seed", "loss")
+ESSENTIAL = ("modules", "checkpointer", *keys_where(absent=NEEDED))
 
 MANIFESTS = Path("save") / "manifests"
 RUN_OPTIONS = Path("save") / "run_options.json"
@@ -119,7 +108,7 @@ def open_experiment(options: dict, run_opts: RunOptions) -> Experiment:
     _check_choices(BEFORE | saved_values(hparams_file), options)
     with told_as(told_path, hparams_file):
         hparams = BEFORE | load_hparams(hparams_file, overrides)
-    absent = [key for key in NEEDED if key not in hparams]
+    absent = [key for key in ESSENTIAL if key not in hparams]
     if absent:
         raise UserError(
             f"{told_path} is not one that train.py wrote, or damaged; there is no:",

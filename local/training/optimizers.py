@@ -2,8 +2,10 @@
 
 import torch
 
+from local.utils.keys import KEYS
+
 OPTIMIZERS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
-SCHEDULERS = ("none", "onecycle")
+SCHEDULERS = KEYS["scheduler"].choices
 
 
 def build_optimizer(

@@ -26,50 +26,20 @@ from local.utils import launch
 from local.utils.cli import Arguments
 from local.utils.errors import UserError
 from local.utils.files import read_json
+from local.utils.keys import KEYS, keys_where
 from local.utils.yaml_files import plain_values, saved_values
 
 #: Keys that a resumed run may change: none shapes the model, or what the data are.
-FREE_ON_RESUME = (
-    # the corpus may have moved: saved_preparation compares what is there
-    "corpus_folder",
-    "data_folder",
-    "split_folder",
-    "labels_file",
-    "dataset_name",
-    "output_folder",
-    "number_of_epochs",
-    "patience",
-    "num_workers",
-    "eval_batch_size",
-    "eval_batch_frames",
-    "max_duration",
-    "window_overlap",
-    "window_pooling",
-    "check_only",
-    "upload_to",
-    "audio_cache",
-    "audio_cache_gb",
-    "gcs_project",
-    "threshold_sensitivity",
-    "cross_fitted_csv",
-    "calibration",
-    "subgroups",
-    "audit",
-    "acoustic_baseline",
-    "measured_recordings",
-    "report",
-    "show_uids",
-    "pseudonymise_key",
-)
+FREE_ON_RESUME = keys_where(resume=True)
 
 #: Keys that preparation fills; its own record tells whether the data changed.
-FILLED = ("label_groups", "positive_weights", "label_ranges")
+FILLED = keys_where(filled="data")
 
-#: Keys that name folders augmentation reads from.
-NOISE_FOLDERS = ("reverb_folder", "background_folder")
+#: Keys that name folders augmentation reads from, and the share that it does for.
+NOISE_FOLDERS = {row.folder: name for name, row in KEYS.items() if row.folder}
 
 #: Keys that follow from others.
-DERIVED = ("save_folder", "train_log", *FILLED)
+DERIVED = (*keys_where(filled="place"), *FILLED)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -204,10 +174,10 @@ def _places(values, hparams_file):
     if values["pseudonymise_key"]:
         key = "pseudonymise_key"
         addresses[key] = str(local_path(values[key], key))
-    for key in NOISE_FOLDERS:
+    for key, share in NOISE_FOLDERS.items():
         if values[key]:
             addresses[key] = str(local_path(values[key], key))
-        if values[key.removesuffix("_folder")] and not Path(addresses[key]).is_dir():
+        if values[share] and not Path(addresses[key]).is_dir():
             raise UserError(f"{key}: there is no folder {addresses[key]}.")
     return {
         **addresses,

@@ -43,10 +43,6 @@ def macro_auroc(
     return (float(np.mean(computed)) if computed else None), per_label
 
 
-#: What the best checkpoint may be chosen by, on the validation split.
-BEST_CHECKPOINTS = ("loss", "macro_auroc")
-
-
 def selection_value(
     best_checkpoint: str, loss: float, macro_auroc: float | None
 ) -> float:
@@ -55,7 +51,7 @@ def selection_value(
     1 − AUROC and not AUROC: SpeechBrain's stopper takes an equal value for better
     when it is told to maximise.
 
-    best_checkpoint: One of `BEST_CHECKPOINTS`.
+    best_checkpoint: As in the yaml: `loss` or `macro_auroc`.
     macro_auroc: None, which no label of validation has both classes for, ranks last.
 
     >>> selection_value("macro_auroc", loss=0.3, macro_auroc=0.75)

@@ -2,75 +2,9 @@
 
 import math
 
-from local.audio import decoding
-from local.audio.loading import MIXES
-from local.data.windows import POOLINGS, check_windows
-from local.model.heads import POOLING_MODES
-from local.training.optimizers import OPTIMIZERS, SCHEDULERS
-from local.training.selection import BEST_CHECKPOINTS
+from local.data.windows import check_windows
 from local.utils.errors import UserError
-
-#: Whole numbers and their lowest values; some yamls have only some of them.
-WHOLE_FROM = {
-    "sample_rate": 0,
-    "n_mels": 1,
-    "n_mfcc": 1,
-    "n_fft": 1,
-    "target_length": 0,
-    "lin_neurons": 1,
-    "attention_channels": 1,
-    "sd_bottleneck": 1,
-    "clf_bottleneck": 1,
-    "freqm": 0,
-    "timem": 0,
-    "noise_roll": 0,
-    "batch_size": 2,  # batch normalisation can't train on one recording
-    "bucket_batches": 1,
-    "eval_batch_size": 1,
-    "eval_batch_frames": 1,
-    "num_workers": 0,
-    "number_of_epochs": 1,
-    "patience": 0,
-    "val_size": 0,
-    "seed": 0,
-    "measured_recordings": 0,
-    "n_folds": 2,
-    "n_repeats": 1,
-}
-
-#: Highest values, of what else would take all of a machine.
-AT_MOST = {"num_workers": 256, "sample_rate": 768_000}
-
-#: Other numbers and their lowest values.
-NUMBER_FROM = {
-    "clip_length": 0,
-    "max_duration": 0,
-    "window_overlap": 0,
-    "min_duration": 0,
-    "noise_level": 0,
-    "lr": 0,
-    "weight_decay": 0,
-    "max_lr": 0,
-    "max_grad_norm": 0,
-}
-
-#: Shares, 0 to 1: of the recordings that an augmentation changes, of activations.
-PROBABILITIES = (
-    "speed",
-    "stretch",
-    "pshift",
-    "tshift",
-    "reverb",
-    "background",
-    "gauss",
-    "gain",
-    "codec",
-    "drop_freq",
-    "drop_chunk",
-    "silence",
-    "mixup",
-    "final_dropout",
-)
+from local.utils.keys import KEYS, NUMBER, SHARE, WHOLE
 
 #: Frames: ECAPA-TDNN's widest convolution reflects four of them at either end.
 MIN_FRAMES = 5
@@ -80,27 +14,6 @@ MIN_INPUT_S = 0.065
 
 #: Hz; below it there is no speech.
 LOWEST_RATE = 1000
-
-#: Of probabilities; the last two are fitted on validation.
-CALIBRATIONS = ("none", "temperature", "platt")
-
-#: What computes embeddings.
-BACKENDS = ("auto", "eager", "onnx")
-
-#: Keys that take one of a few names.
-CHOICES = {
-    "on_bad_recording": ("stop", "skip"),
-    "best_checkpoint": BEST_CHECKPOINTS,
-    "optimizer_name": tuple(OPTIMIZERS),
-    "scheduler": SCHEDULERS,
-    "pooling_mode": POOLING_MODES,
-    "audio_backend": decoding.BACKENDS,
-    "mono": MIXES,
-    "loss": ("bce", "mse"),
-    "calibration": CALIBRATIONS,
-    "window_pooling": POOLINGS,
-    "backend": BACKENDS,
-}
 
 
 def check_values(values: dict, defaults: dict):
@@ -117,9 +30,9 @@ def check_values(values: dict, defaults: dict):
         if default is not None and not _fits(values[key], default)
     ]
     problems += [
-        f"{key} must be {' or '.join(known)}, found {values[key]!r}"
-        for key, known in CHOICES.items()
-        if values.get(key) is not None and values[key] not in known
+        f"{key} must be {' or '.join(row.choices)}, found {values[key]!r}"
+        for key, row in KEYS.items()
+        if row.choices and values.get(key) not in (None, *row.choices)
     ]
     if problems:
         raise UserError("These settings can't be:", problems)
@@ -160,19 +73,9 @@ def check_numbers(values: dict):
     """
     problems = _out_of_range(values)
     problems += [
-        f"{key} must lie in 0 to 1, found {values[key]!r}"
-        for key in PROBABILITIES
-        if values[key] is None or not 0 <= values[key] <= 1
-    ]
-    problems += [
-        f"{key} must be a number, found {values[key]!r}"
-        for key in ("dataset_mean", "dataset_std")
-        if values.get(key) is not None and not _is_finite(values[key])
-    ]
-    problems += [
-        f"{key} needs --{key}_folder=DIR, with audio files of any format"
-        for key in ("reverb", "background")
-        if values[key] and not values[f"{key}_folder"]
+        f"{key} needs --{row.folder}=DIR, with audio files of any format"
+        for key, row in KEYS.items()
+        if row.folder and values[key] and not values[row.folder]
     ]
     if not problems:
         problems = _too_short(values)
@@ -210,18 +113,22 @@ def check_later(values: dict):
 
 
 def _out_of_range(values):
-    """What is no number, too small, or no whole number; keys may be missing."""
+    """Numbers that are none, or out of their range; keys may be missing."""
     problems = []
-    for key, lowest in {**WHOLE_FROM, **NUMBER_FROM}.items():
-        value = values.get(key, lowest)
-        if key == "eval_batch_size" and value is None:
-            continue  # as many as the device is good for
-        if not _is_finite(value) or value < lowest:
-            problems.append(f"{key} must be {lowest} or more, found {value!r}")
-        elif key in WHOLE_FROM and not isinstance(value, int):
+    for key in [key for key in KEYS if key in values]:
+        value, row = values[key], KEYS[key]
+        if row.kind not in (WHOLE, NUMBER, SHARE) or (row.null and value is None):
+            continue
+        if row.kind == SHARE:
+            if not _is_finite(value) or not 0 <= value <= 1:
+                problems.append(f"{key} must lie in 0 to 1, found {value!r}")
+        elif not _is_finite(value) or (row.low is not None and value < row.low):
+            expected = "a number" if row.low is None else f"{row.low} or more"
+            problems.append(f"{key} must be {expected}, found {value!r}")
+        elif row.kind == WHOLE and not isinstance(value, int):
             problems.append(f"{key} must be a whole number, found {value!r}")
-        elif value > AT_MOST.get(key, value):
-            problems.append(f"{key} must be {AT_MOST[key]} or less, found {value!r}")
+        elif row.high is not None and value > row.high:
+            problems.append(f"{key} must be {row.high} or less, found {value!r}")
     return problems
 
 

@@ -10,7 +10,6 @@ import difflib
 import logging
 import multiprocessing
 import os
-import re
 import signal
 import sys
 from collections.abc import Callable
@@ -23,18 +22,11 @@ from speechbrain.utils.run_opts import HELP_TEXTS, RunOptions
 
 from local.utils import launch, signals, streams
 from local.utils.errors import RunError, UserError, keep_traceback, told_by_worker
+from local.utils.keys import KEYS, TEXT, TEXTS
 from local.utils.usage import usage
 from local.utils.yaml_files import parse_paths, parse_value, yaml_text
 
 OK, RUN_FAILED, BAD_INPUT, INCOMPLETE = 0, 1, 2, 3
-
-#: Keys whose value is text whatever it looks like: a folder may be called 2024.
-TEXT_KEY = re.compile(
-    r"(_folder|_file|_csv|_to|_name|_cache|_project|_key)$|^(study|features)$"
-)
-
-#: Those of them that take several: [a.csv, b.csv].
-LIST_KEY = re.compile("^(split_csv|features)$")
 
 #: What SpeechBrain says whenever it is loaded, of what nobody here asks for.
 OF_NO_CONCERN = "torchvision is not available - cannot save figures"
@@ -160,15 +152,12 @@ def _run_option(key, value, problems):
 
 def _override_value(key, value, problems):
     """The text of an override as the value that the yaml would hold."""
-    is_text = TEXT_KEY.search(key)
-    if is_text and value in ("null", ""):
+    kind = KEYS[key].kind if key in KEYS else None
+    if kind in (TEXT, TEXTS) and value in ("null", ""):
         return None
     try:
-        if LIST_KEY.search(key):
-            return parse_paths(value)
-        if is_text:
-            return value
-        return parse_value(value)
+        parse = {TEXT: str, TEXTS: parse_paths}.get(kind, parse_value)
+        return parse(value)
     except ruamel.yaml.YAMLError:
         problems.append(f"--{key}={value} is not a yaml value")
         return None

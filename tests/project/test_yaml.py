@@ -7,14 +7,24 @@ from pathlib import Path
 import pytest
 import torch
 from hyperpyyaml import load_hyperpyyaml
-from ruamel.yaml import YAML
+from ruamel.yaml import YAML, MappingNode
 from speechbrain.processing.features import InputNormalization
 
-from local.data import prepare
-from local.training import experiment, planning
+from local.audio import decoding, loading
+from local.data import prepare, windows
+from local.model import heads
+from local.training import experiment, optimizers, planning
 from local.training.experiment import save_hparams
+from local.utils import keys
 from local.utils.cli import top_level_keys
-from local.utils.yaml_files import load_hparams, plain_values, saved_values, yaml_text
+from local.utils.keys import KEYS
+from local.utils.yaml_files import (
+    load_hparams,
+    plain_values,
+    resolved_yaml,
+    saved_values,
+    yaml_text,
+)
 
 ROOT = Path(__file__).parents[2]
 TRAIN = sorted((ROOT / "hparams").glob("train*.yaml"))
@@ -164,6 +174,72 @@ def test_common_keys_stand_in_the_same_order(path):
     assert [k for k in keys if k in common] == [k for k in first if k in common]
 
 
+# The table of keys
+
+
+def is_object(node):
+    """Whether something is constructed of a node, or of one below it."""
+    children = node.value if isinstance(node.value, list) else []
+    if isinstance(node, MappingNode):
+        children = [value for _, value in children]
+    is_tagged = str(node.tag).startswith(("!new:", "!name:", "!apply:"))
+    return is_tagged or any(map(is_object, children))
+
+
+def plain_keys():
+    """Key → its values in the yamls, of those that construct nothing in any."""
+    values, objects = {}, set()
+    for path in [*TRAIN, *OTHER]:
+        nodes = YAML().compose(yaml_text(path)).value
+        given = {key.value: "x" for key, node in nodes if node.tag == "!PLACEHOLDER"}
+        text = resolved_yaml(path, given)
+        objects |= {
+            key.value for key, node in YAML().compose(text).value if is_object(node)
+        }
+        for key, value in plain_values(path, given).items():
+            values.setdefault(key, []).append(value)
+    return {key: values[key] for key in values.keys() - objects}
+
+
+def test_every_plain_key_is_in_the_table_and_the_other_way_round():
+    assert sorted(plain_keys()) == sorted(KEYS)
+
+
+#: What a value of each kind is in Python.
+TYPES = {
+    keys.TEXT: str,
+    keys.TEXTS: str | list,
+    keys.WHOLE: int,
+    keys.NUMBER: int | float,
+    keys.SHARE: int | float,
+    keys.OTHER_NUMBER: int | float,
+    keys.SWITCH: bool,
+    keys.CHOICE: str,
+    keys.RANGE: int | float | list,
+    keys.LIST: list,
+    keys.MAPPING: dict,
+}
+
+
+def test_the_yamls_values_are_as_the_table_says():
+    for key, values in plain_keys().items():
+        row = KEYS[key]
+        for value in (value for value in values if value is not None):
+            assert isinstance(value, TYPES[row.kind]), key
+            assert isinstance(value, bool) == (row.kind == keys.SWITCH), key
+            assert row.low is None or row.low <= value, key
+            assert row.high is None or value <= row.high, key
+            assert not row.choices or value in row.choices, key
+
+
+def test_choices_are_those_that_the_code_knows():
+    assert KEYS["audio_backend"].choices == decoding.BACKENDS
+    assert KEYS["mono"].choices == loading.MIXES
+    assert KEYS["window_pooling"].choices == windows.POOLINGS
+    assert KEYS["pooling_mode"].choices == heads.POOLING_MODES
+    assert set(KEYS["optimizer_name"].choices) == set(optimizers.OPTIMIZERS)
+
+
 #: What train_fbank.yaml and train_original.yaml mean to have otherwise.
 INTENDED = {
     "train_fbank.yaml": {
@@ -265,8 +341,6 @@ def test_what_has_weights_is_in_the_checkpoint(hparams):
 
 
 def test_a_waveform_becomes_logits(hparams):
-    from local.model import heads
-
     modules = {name: module.eval() for name, module in hparams["modules"].items()}
     with torch.no_grad():
         features, lengths = heads.compute_features(
