@@ -13,7 +13,7 @@ import contextlib
 import logging
 from pathlib import Path
 
-from local.utils import cli  # before what loads PyTorch: see local.threads
+from local.utils import cli  # before what loads PyTorch: see local.utils.threads
 
 # isort: split
 import speechbrain as sb

@@ -1,6 +1,6 @@
 """The trained model as a SpeechBrain interface, from an experiment or an export.
 
-    from local.interface import ClinicalClassifier
+    from local.inference.interface import ClinicalClassifier
 
     model = ClinicalClassifier.from_hparams(source="results/mine")
     model.classify_file("recording.wav")["strained"]["probability"]

@@ -24,7 +24,7 @@ import torch
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from local.utils import cli  # noqa: E402 (before what loads PyTorch: see local.threads)
+from local.utils import cli  # noqa: E402 (before what loads PyTorch: see local.utils.threads)
 
 # isort: split
 from speechbrain.utils.run_opts import RunOptions  # noqa: E402

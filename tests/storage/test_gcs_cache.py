@@ -535,7 +535,7 @@ def test_fork_while_the_lock_is_held(gcs, tmp_path):
 FETCH = """
 import sys
 from local.storage import gcs
-from local.gcs.cache import Cache
+from local.storage.gcs.cache import Cache
 found = gcs.list_objects(gcs.Address("hospital", "corpus"))
 Cache(sys.argv[1], float(sys.argv[2])).fetch(found)
 """

@@ -572,7 +572,7 @@ def test_uploads_are_parallel(gcs, tmp_path):
 
 PUBLISH = """
 import sys
-from local.publishing import ExperimentPublication
+from local.storage.publishing import ExperimentPublication
 publication = ExperimentPublication(*sys.argv[1:])
 publication.begin()
 sys.exit(publication.finish() != [])

@@ -164,8 +164,8 @@ def test_a_full_disk_ends_with_a_message_and_an_older_checkpoint(tmp_path):
     script = """
 import resource, sys
 import torch
-from local.checkpoints import AtomicCheckpointer
-from local.errors import RunError
+from local.training.checkpoints import AtomicCheckpointer
+from local.utils.errors import RunError
 
 small, large = torch.nn.Linear(10, 10), torch.nn.Linear(500, 500)
 AtomicCheckpointer(sys.argv[1], {"layer": small}).save_checkpoint()

@@ -6,7 +6,7 @@ import sys
 #: Counts the page faults of a hundred tensors of 40 MB, one after the other.
 SCRIPT = """
 import resource, sys, torch
-from local.memory import keep_freed_memory
+from local.utils.memory import keep_freed_memory
 if sys.argv[1] == "kept":
     assert keep_freed_memory()
 torch.ones(10_000_000)

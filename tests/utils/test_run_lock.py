@@ -1,5 +1,7 @@
 """utils.run_lock: one run at a time in a folder."""
 
+import errno
+import fcntl
 import os
 import signal
 import subprocess
@@ -13,7 +15,7 @@ from local.utils.run_lock import CLAIM, claimed
 
 HOLDER = """
 import pathlib, sys, time
-from local.claims import claimed
+from local.utils.run_lock import claimed
 with claimed(pathlib.Path(sys.argv[1])):
     print("claimed", flush=True)
     time.sleep(60)
@@ -22,7 +24,7 @@ with claimed(pathlib.Path(sys.argv[1])):
 #: As a dataloader's workers are: forked, and alive for a while after their parent.
 FORKER = """
 import os, pathlib, sys, time
-from local.claims import claimed
+from local.utils.run_lock import claimed
 with claimed(pathlib.Path(sys.argv[1])):
     if os.fork() == 0:
         print("claimed", flush=True)
@@ -63,6 +65,18 @@ def test_a_killed_process_leaves_no_claim(tmp_path, script):
         pass
     if script is FORKER:
         os.killpg(process.pid, signal.SIGKILL)
+
+
+@pytest.mark.parametrize("code", ["ENOLCK", "ENOTSUP", "ENOSYS"])
+def test_a_drive_without_locks_is_told(tmp_path, monkeypatch, caplog, code):
+    def refuse(*_):
+        raise OSError(getattr(errno, code), "no locks here")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with claimed(tmp_path) as descriptors:
+        assert descriptors == []
+    assert "This drive has no locks (no locks here)" in caplog.text
+    assert not list(tmp_path.iterdir())
 
 
 def test_nothing_is_left_behind(tmp_path):
@@ -115,8 +129,8 @@ def test_whoever_waited_for_a_removed_file_does_not_hold_it(tmp_path):
     """A hundred claims one after the other, by two processes at once."""
     script = """
 import pathlib, sys
-from local.claims import claimed
-from local.errors import UserError
+from local.utils.run_lock import claimed
+from local.utils.errors import UserError
 folder, held = pathlib.Path(sys.argv[1]), 0
 while held < 100:
     try:

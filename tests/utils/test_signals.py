@@ -15,7 +15,7 @@ SIGNALLED = """
 import os, signal, sys
 import train
 from local.utils import cli
-from local.brain import ClinicalBrain
+from local.training.brain import ClinicalBrain
 from speechbrain import Stage
 
 os.setsid()
