@@ -270,10 +270,10 @@ def write_plan(plan: CrossValidation):
                     plan.table[rows].to_csv(stream, index=False)
 
 
-def run_fold(command: list[str], claim) -> int:
+def run_fold(command: list[str], claim: list[int]) -> int:
     """Run a command to its end, which gets the signals that would stop this one.
 
-    claim (file object): As `claims.claimed` gives it.
+    claim: Descriptors, as `run_lock.claimed` gives them.
 
     Returns: Its exit status, as a shell tells it: 130 after SIGINT, 143 after SIGTERM.
     """
@@ -283,7 +283,7 @@ def run_fold(command: list[str], claim) -> int:
         command,
         stdin=subprocess.DEVNULL,
         process_group=0,
-        pass_fds=(claim.fileno(),),
+        pass_fds=claim,
     )
     ours = {
         number: signal.signal(number, lambda number, _: child.send_signal(number))

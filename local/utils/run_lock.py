@@ -1,11 +1,12 @@
 """One run at a time in a folder: a claim that ends with the process."""
 
 import contextlib
-import fcntl
+import errno
 import logging
-import os
 from collections.abc import Iterable
 from pathlib import Path
+
+from filelock import FileLock, Timeout
 
 from local.utils.errors import UserError
 from local.utils.files import remove_unfinished
@@ -13,6 +14,9 @@ from local.utils.files import remove_unfinished
 logger = logging.getLogger(__name__)
 
 CLAIM = ".claimed"
+
+#: How drives, such as some of networks, say that they have no locks.
+WITHOUT_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP}
 
 #: Folders that runs write to, and files that they add to or write in place.
 WRITTEN_TO = (
@@ -26,16 +30,17 @@ def claimed(folder: Path):
     """Keep a folder for one run at a time.
 
     The claim is a lock of the operating system's: whatever ends the process ends it,
-    SIGKILL included. Processes that decode recordings don't hold it, nor does it
-    outlast the run that they belong to. What a killed run was writing is removed.
+    SIGKILL included. Processes that are forked, as those that decode recordings, don't
+    hold it. What a killed run was writing is removed.
 
     folder: Made if it is not there, and removed at the end if nothing was written to
         it.
 
-    Yields file object: A program that is started with its descriptor (`pass_fds`) keeps
-        the claim while it runs, even if what started it was killed.
+    Yields descriptors: A program that is started with them (`pass_fds`) keeps the claim
+        while it runs, even if what started it was killed. None where the drive has no
+        locks: a warning says so.
     Raises UserError: if another process has claimed it, or links in it lead out of it.
-    Raises OSError: if the folder can't be made or written to.
+    Raises OSError: if the folder can't be made or written to, or its claim is a link.
 
     >>> folder = getfixture("tmp_path") / "out"
     >>> with claimed(folder):
@@ -48,12 +53,12 @@ def claimed(folder: Path):
     new = [path for path in (folder, *folder.parents) if not path.exists()]
     folder.mkdir(parents=True, exist_ok=True)
     try:
-        with _locked(folder / CLAIM) as file:
+        with _locked(folder / CLAIM) as descriptors:
             try:
                 refuse_links(folder, WRITTEN_TO)
                 for place in (folder, *(folder / "save").glob("**/")):
                     remove_unfinished(place)
-                yield file
+                yield descriptors
             finally:
                 (folder / CLAIM).unlink(missing_ok=True)
     finally:
@@ -64,16 +69,29 @@ def claimed(folder: Path):
 
 @contextlib.contextmanager
 def _locked(path):
-    """Open a file and lock it."""
-    while True:
-        with _opened(path) as file:
-            # a forked process would hold the lock as long as it lives
-            os.register_at_fork(after_in_child=file.close)
-            _lock(file, path.parent)
-            if not _is_at(file, path):
-                continue  # whoever had it has just removed it
-            yield file
-            return
+    """Lock a file; lends the descriptors that hold the lock."""
+    descriptors = []
+    lock = FileLock(
+        path, blocking=False, fallback_to_soft=False, on_acquired=descriptors.append
+    )
+    try:
+        lock.acquire()
+    except Timeout as error:
+        raise UserError(
+            f"Another process works in {path.parent}, maybe a part of a run that was "
+            "killed: wait for its end, stop it, or give another folder."
+        ) from error
+    except OSError as error:
+        if error.errno not in WITHOUT_LOCKS:
+            raise
+        logger.warning(
+            "This drive has no locks (%s): don't start a second run in the same folder",
+            error.strerror,
+        )
+    try:
+        yield descriptors
+    finally:
+        lock.release()
 
 
 def refuse_links(folder: Path, names: Iterable[str]):
@@ -96,31 +114,3 @@ def refuse_links(folder: Path, names: Iterable[str]):
             "of it: replace these, or give another folder, which may be a link itself:",
             links,
         )
-
-
-def _opened(path):
-    """The file, made if it is not there; a link is not followed."""
-    return os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666))
-
-
-def _lock(file, folder):
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        raise UserError(
-            f"Another process works in {folder}, maybe a part of a run that was "
-            "killed: wait for its end, stop it, or give another folder."
-        ) from error
-    except OSError as error:  # some network drives can't
-        logger.warning(
-            "This drive has no locks (%s): don't start a second run in the same folder",
-            error.strerror,
-        )
-
-
-def _is_at(file, path):
-    """Whether an open file is still the one of that name."""
-    try:
-        return os.path.samestat(os.fstat(file.fileno()), path.stat())
-    except FileNotFoundError:
-        return False

@@ -1,5 +1,7 @@
 """utils.run_lock: one run at a time in a folder."""
 
+import errno
+import fcntl
 import os
 import signal
 import subprocess
@@ -63,6 +65,18 @@ def test_a_killed_process_leaves_no_claim(tmp_path, script):
         pass
     if script is FORKER:
         os.killpg(process.pid, signal.SIGKILL)
+
+
+@pytest.mark.parametrize("code", ["ENOLCK", "ENOTSUP", "ENOSYS"])
+def test_a_drive_without_locks_is_told(tmp_path, monkeypatch, caplog, code):
+    def refuse(*_):
+        raise OSError(getattr(errno, code), "no locks here")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with claimed(tmp_path) as descriptors:
+        assert descriptors == []
+    assert "This drive has no locks (no locks here)" in caplog.text
+    assert not list(tmp_path.iterdir())
 
 
 def test_nothing_is_left_behind(tmp_path):
