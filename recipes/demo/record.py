@@ -1,11 +1,11 @@
 """One subject's recordings, from severities to files."""
 
-import json
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
+from recipes.corpus import write_metadata
 from recipes.demo import channel as channels
 from recipes.demo import manipulate
 from recipes.demo.cohort import draw_severities
@@ -130,11 +130,11 @@ def _write(folder, recording, channel, text):
     folder.mkdir(parents=True)
     suffix = channel.encoding.lower()
     channels.write_audio(folder / f"waveform.{suffix}", recording, channel)
-    metadata = {
-        "encoding": channel.encoding,
-        "sample_rate_hz": channel.sample_rate_hz,
-        "channels": channel.n_channels,
-        "text": text,
-        "synthetic": True,
-    }
-    (folder / "metadata.json").write_text(json.dumps(metadata) + "\n", encoding="utf-8")
+    write_metadata(
+        folder,
+        channel.encoding,
+        channel.sample_rate_hz,
+        channels=channel.n_channels,
+        text=text,
+        synthetic=True,
+    )
