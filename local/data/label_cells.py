@@ -165,7 +165,7 @@ def targets_from_table(
                 table[label], types[label], codes, name, problems, label
             )
         elif label in derived_labels:
-            if types[label].type != "binary":
+            if types[label].is_scale:
                 problems.append(
                     f"{name}: {label!r} is derived and so 0 or 1, but label_types "
                     f"calls it {types[label].type}: leave it out there"
@@ -194,7 +194,7 @@ def _column(cells, kind, codes, name, problems, column):
     values, wrong, fine = np.full(len(cells), math.nan), [], set()
     for i, (row, cell) in enumerate(cells.items()):
         try:
-            number = codes.number(cell, column, kind.type == "binary")
+            number = codes.number(cell, column, has_words=not kind.is_scale)
             if not math.isnan(number):
                 values[i] = kind.target(number)
                 fine.add(number)

@@ -104,6 +104,16 @@ def consensus(ratings: pd.DataFrame, label_type: LabelType) -> np.ndarray:
     """
     if label_type.is_score:
         return ratings.mean(axis=1).to_numpy(dtype=float)
+    return majority(ratings, label_type)
+
+
+def majority(ratings: pd.DataFrame, label_type: LabelType) -> np.ndarray:
+    """What most raters say, 0 or 1, also of a label that is learned as a score.
+
+    ratings: As for `consensus`; the label has a `positive_from`.
+
+    Returns: [n_recordings], NaN where nobody rated, and where as many say 0 as 1.
+    """
     share = positive(ratings, label_type).mean(axis=1).to_numpy(dtype=float)
     decided = ~np.isnan(share) & (share != 0.5)
     return np.where(decided, (share > 0.5).astype(float), np.nan)
@@ -158,7 +168,7 @@ def _disagreements(own, agreed, rated, cells, label_type, name):
     cells: [n_recordings], the label's own column
     """
     own, label = own.to_numpy(), cells.name
-    tolerance = ROUNDING * np.ptp(label_type.range) if label_type.is_score else 0
+    tolerance = ROUNDING * label_type.width if label_type.is_score else 0
     same = np.abs(own - agreed) <= tolerance
     kinds = {
         "that disagree with its raters": ~np.isnan(agreed) & ~same,
