@@ -53,7 +53,7 @@ def read_label_groups(labels_file: Path) -> list[list[str]]:
     return groups
 
 
-def flatten(groups):
+def flatten(groups: list[list[str]]) -> list[str]:
     """The labels of all heads in one list, in the order of the logits.
 
     >>> flatten([["a", "b"], ["c"]])
