@@ -1,14 +1,37 @@
-"""What recipes share: a corpus folder appears whole or not at all."""
+"""What recipes share: a corpus folder appears whole or not at all, or a message."""
 
 import contextlib
 import csv
 import filecmp
 import json
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Sequence
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 from local.utils.errors import UserError
 from local.utils.files import folder_beside
+
+
+def exit_status(make: Callable) -> int:
+    """Calls what makes a corpus; what stopped it is told in a message.
+
+    make: Takes nothing, leaves nothing behind where it fails.
+
+    Returns: 0; 2 for wrong input, 1 if the machine failed, 130 if the user stopped it.
+    """
+    try:
+        make()
+    except UserError as error:
+        message, status = error, 2
+    except (OSError, BrokenProcessPool) as error:
+        message, status = f"The corpus could not be made: {error}", 1
+    except KeyboardInterrupt:
+        message, status = "Stopped; nothing was left behind.", 130
+    else:
+        return 0
+    print(message, file=sys.stderr)
+    return status
 
 
 @contextlib.contextmanager
@@ -58,7 +81,7 @@ def write_rows(path: Path, rows: Sequence[dict]):
     """Writes a CSV.
 
     path: The file; its folder is made.
-    rows: At least one; its keys are the columns.
+    rows: At least one; the keys of the first are the columns.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w", encoding="utf-8", newline="") as file:

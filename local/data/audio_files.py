@@ -39,13 +39,12 @@ class FileRecordings(FolderRecordings):
         return use({f"waveform{path.suffix}": path})
 
 
-def find_audio(paths: list[Path]):
+def find_audio(paths: list[Path]) -> tuple[dict[str, Path], Counter]:
     """The audio files that are named, and those in the folders that are named.
 
     Returns recordings: By name: the path as text, without what is not UTF-8.
-    Returns skipped: collections.Counter: How many files of the folders were not taken,
-        by suffix; `HIDDEN` is for those that are hidden, or in a hidden folder or the
-        trash.
+    Returns skipped: How many files of the folders were not taken, by suffix; `HIDDEN`
+        is for those that are hidden, or in a hidden folder or the trash.
     Raises UserError: naming all paths that are not there, and all folders without audio
         files.
     """

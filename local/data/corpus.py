@@ -1,6 +1,7 @@
 """A corpus: where its parts lie, its small files, and who is left out of it."""
 
 import dataclasses
+from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 import pandas as pd
@@ -296,14 +297,13 @@ def _add_uids(excluded, split_folder, storage, notes):
             )
 
 
-def csv_tables(folder: Path):
+def csv_tables(folder: Path) -> Iterator[tuple[str, pd.DataFrame | None]]:
     """The CSVs of a corpus, with whatever else of that suffix lies beside them.
 
     folder: Its split folder, or a local copy.
 
-    Yields name: str
-    Yields table: pandas.DataFrame or None: None of what is no CSV with `uid` and
-        `subject`, unless it is called as a split.
+    Yields: Name and table; None of what is no CSV with `uid` and `subject`, unless it
+        is called as a split.
     Raises UserError: if a split can't be read.
     """
     for file in sorted(folder.glob("*.csv")):

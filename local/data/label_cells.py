@@ -133,42 +133,41 @@ def _numbers(entry):
 
 def targets_from_table(
     table: pd.DataFrame,
-    labels: list[str],
     types: dict[str, LabelType],
-    derived_labels: dict[str, list[str]],
+    derived_labels: dict[str, list[str]] | None,
     codes: CellCodes,
     name: str,
-) -> tuple[pd.DataFrame, list[str | Problem]]:
+) -> tuple[pd.DataFrame | None, list[str | Problem]]:
     """Read the targets of every row of a split's CSV.
 
     table: One row per recording, all cells text; its index is what rows are called.
+    types: Of every label.
     derived_labels: Label → source columns: 1 if any source is above 0; otherwise not
         rated if any source is; otherwise 0. A label that is itself a column is not
         derived, one that is derived must be binary.
     name: The file's name, for messages.
 
-    Returns targets: One column of float per label, NaN where not rated.
+    Returns targets: One column of float per label, NaN where not rated; None if
+        `derived_labels` can't be used.
     Returns problems: Everything that can't be read.
     """
     derived_labels = derived_labels or {}
     problems = [
         f"derived_labels needs LABEL: [COLUMN, …], found {label}: {sources!r}"
         for label, sources in derived_labels.items()
-        if label not in labels or not isinstance(sources, list) or not sources
+        if label not in types or not isinstance(sources, list) or not sources
     ]
     if problems:
         return None, problems
     targets = {}
-    for label in labels:
+    for label, kind in types.items():
         if label in table.columns:
-            targets[label] = _column(
-                table[label], types[label], codes, name, problems, label
-            )
+            targets[label] = _column(table[label], kind, codes, name, problems, label)
         elif label in derived_labels:
-            if types[label].type != "binary":
+            if kind.is_scale:
                 problems.append(
                     f"{name}: {label!r} is derived and so 0 or 1, but label_types "
-                    f"calls it {types[label].type}: leave it out there"
+                    f"calls it {kind.type}: leave it out there"
                 )
             sources = derived_labels[label]
             targets[label] = _derive(table, label, sources, codes, name, problems)
@@ -194,7 +193,7 @@ def _column(cells, kind, codes, name, problems, column):
     values, wrong, fine = np.full(len(cells), math.nan), [], set()
     for i, (row, cell) in enumerate(cells.items()):
         try:
-            number = codes.number(cell, column, kind.type == "binary")
+            number = codes.number(cell, column, has_words=not kind.is_scale)
             if not math.isnan(number):
                 values[i] = kind.target(number)
                 fine.add(number)

@@ -113,7 +113,7 @@ class WrongCells(Problem):
         """An entry of `label_types` for these numbers, and what is to be said of it."""
         low, high = min(numbers), max(numbers)
         said = "if it is a scale, with its own ends"
-        if self.allowed.type != "binary":
+        if self.allowed.is_scale:
             known = self.allowed.range
             ends = [_plain(min(low, known[0])), _plain(max(high, known[1]))]
             given = self.given.get("label_types", {}).get(self.column, {})

@@ -53,7 +53,7 @@ def read_label_groups(labels_file: Path) -> list[list[str]]:
     return groups
 
 
-def flatten(groups):
+def flatten(groups: list[list[str]]) -> list[str]:
     """The labels of all heads in one list, in the order of the logits.
 
     >>> flatten([["a", "b"], ["c"]])
@@ -66,9 +66,17 @@ def _repeated(values):
     return sorted({value for value in values if values.count(value) > 1})
 
 
+#: The types of labels, each with its level of measurement (Stevens, 1946), by which
+#: the agreement of raters and of predictions is measured.
+LEVELS = {"binary": "nominal", "ordinal": "ordinal", "score": "interval"}
+
+
 @dataclasses.dataclass(frozen=True)
 class LabelType:
     """What the cells of a label's column may hold, and what is learned of them.
+
+    All that differs between types is said here; other modules ask for it and compare
+    no names of types. To add one: `LEVELS`, the methods below and `_label_type`.
 
     type: ``binary`` (0 or 1), ``ordinal`` (a scale, positive from a value on) or
         ``score`` (a number).
@@ -82,6 +90,21 @@ class LabelType:
     positive_from: float | None = 1.0
     is_score: bool = False
 
+    @property
+    def level(self):
+        """Level of measurement of the cells: nominal, ordinal or interval."""
+        return LEVELS[self.type]
+
+    @property
+    def is_scale(self):
+        """Whether cells are numbers on a scale of their own, and not 0, 1, yes, no."""
+        return self.type != "binary"
+
+    @property
+    def width(self):
+        """Highest less lowest value: what errors of a score are measured by."""
+        return self.range[1] - self.range[0]
+
     def target(self, value: float) -> float:
         """The training target of a rating.
 
@@ -94,16 +117,32 @@ class LabelType:
         37.5
         """
         low, high = self.range
-        allowed = value in (0, 1) if self.type == "binary" else low <= value <= high
+        allowed = low <= value <= high if self.is_scale else value in (0, 1)
         if not allowed:
             raise ValueError(f"outside {self.describe()}")
         return float(value if self.is_score else value >= self.positive_from)
 
     def describe(self):
         """What is allowed, for a message."""
-        if self.type == "binary":
+        if not self.is_scale:
             return "0 and 1"
         return f"the range {self.range[0]:g} to {self.range[1]:g}"
+
+    def definition(self, has_known_range: bool = True) -> str:
+        """What a rating is and what is learned of it, for a reader.
+
+        has_known_range: False where the range is only that of the numbers there are.
+
+        >>> LabelType("ordinal", (0.0, 4.0), 2.0).definition()
+        'scale from 0 to 4, positive from 2'
+        """
+        text = "0 or 1"
+        if self.is_scale:
+            low, high = self.range
+            text = f"scale from {low:g} to {high:g}"
+            text = text if has_known_range else "unknown scale"
+            text += "" if self.is_score else f", positive from {self.positive_from:g}"
+        return text + (", learned as a number" if self.is_score else "")
 
 
 def parse_label_types(
@@ -142,8 +181,8 @@ def _label_type(entry, all_scores):
     kind = entry.get("type")
     if kind == "binary":
         return LabelType(is_score=all_scores)
-    if kind not in ("ordinal", "score"):
-        raise ValueError(f"type {kind!r} is none of binary, ordinal, score")
+    if kind not in LEVELS:
+        raise ValueError(f"type {kind!r} is none of {', '.join(LEVELS)}")
     low, high = _range(entry.get("range"))
     is_score = all_scores or kind == "score"
     # The loss divides by the width of a score's range.

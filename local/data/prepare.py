@@ -193,12 +193,7 @@ def read_rated(
     if types is not None:
         codes = CellCodes.of(values)
         targets, wrong = targets_with_raters(
-            table,
-            list(types),
-            types,
-            values["derived_labels"],
-            codes,
-            file.name,
+            table, types, values["derived_labels"], codes, file.name
         )
         problems += [*wrong, *codes.unused(types, table.columns, file.name)]
     table, targets = excluded.leave_out(table, targets, file.name, notes)

@@ -34,8 +34,8 @@ _PSEUDONYM = re.compile(rf"(?:{UID}|{SUBJECT})-[0-9a-f]{{{N_DIGITS}}}")
 _FROM_A_PATH_ON = re.compile(r"\S*/.*", re.DOTALL)
 
 
-def are_pseudonyms(names):
-    """Whether any of these names, an iterable of str, looks like a pseudonym.
+def are_pseudonyms(names: Iterable[str]) -> bool:
+    """Whether any of these names looks like a pseudonym.
 
     >>> are_pseudonyms(["r1"]), are_pseudonyms(["uid-0123456789abcdef0123"])
     (False, True)
@@ -97,7 +97,7 @@ class Pseudonyms:
 
     @property
     def fingerprint(self):
-        """Tells keys apart, and tells nothing of the key, str."""
+        """Tells keys apart, and tells nothing of the key."""
         return self._hash("key", "")
 
     def _of(self, kind, name):
@@ -145,12 +145,7 @@ class Pseudonyms:
         return hidden
 
     def hidden(self, evidence):
-        """The evidence of a report, without names of recordings and subjects.
-
-        evidence: result.EvaluationResult
-
-        Returns result.EvaluationResult
-        """
+        """A result.EvaluationResult without names of recordings and subjects."""
         table, audit = evidence.table, evidence.audit
         shared_audio = [
             shared | {"uids": [self.uid(name) for name in shared["uids"]]}

@@ -71,7 +71,6 @@ def read_ratings(
         given = dataclasses.replace(types[label], is_score=True)
         values, wrong = targets_from_table(
             table,
-            list(columns.values()),
             dict.fromkeys(columns.values(), given),
             None,
             codes.of_raters(label, columns.values()),
@@ -104,6 +103,16 @@ def consensus(ratings: pd.DataFrame, label_type: LabelType) -> np.ndarray:
     """
     if label_type.is_score:
         return ratings.mean(axis=1).to_numpy(dtype=float)
+    return majority(ratings, label_type)
+
+
+def majority(ratings: pd.DataFrame, label_type: LabelType) -> np.ndarray:
+    """What most raters say, 0 or 1, also of a label that is learned as a score.
+
+    ratings: As for `consensus`; the label has a `positive_from`.
+
+    Returns: [n_recordings], NaN where nobody rated, and where as many say 0 as 1.
+    """
     share = positive(ratings, label_type).mean(axis=1).to_numpy(dtype=float)
     decided = ~np.isnan(share) & (share != 0.5)
     return np.where(decided, (share > 0.5).astype(float), np.nan)
@@ -114,7 +123,13 @@ def positive(ratings, label_type):
     return (ratings >= label_type.positive_from).astype(float).where(ratings.notna())
 
 
-def targets_with_raters(table, labels, types, derived_labels, codes, name):
+def targets_with_raters(
+    table: pd.DataFrame,
+    types: dict[str, LabelType],
+    derived_labels: dict[str, list[str]] | None,
+    codes: CellCodes,
+    name: str,
+) -> tuple[pd.DataFrame | None, list[str | Problem]]:
     """Read the targets of every row, labels that have raters by their consensus.
 
     Where any rater rated a recording the consensus holds; where none did, the label's
@@ -122,20 +137,12 @@ def targets_with_raters(table, labels, types, derived_labels, codes, name):
     label with raters needs no column of its own, but if it has one, its cells may
     not say anything else than the consensus.
 
-    Arguments and what is returned are those of `label_cells.targets_from_table`. The
-    targets are None if `derived_labels` can't be used.
+    Arguments and what is returned are those of `label_cells.targets_from_table`.
     """
-    ratings, problems = read_ratings(table, labels, types, codes, name)
+    ratings, problems = read_ratings(table, list(types), types, codes, name)
     no_column = [label for label in ratings if label not in table.columns]
     table = table.assign(**dict.fromkeys(no_column, ""))
-    targets, wrong = targets_from_table(
-        table,
-        labels,
-        types,
-        derived_labels,
-        codes,
-        name,
-    )
+    targets, wrong = targets_from_table(table, types, derived_labels, codes, name)
     # One bad cell may be the reason why a label seems to disagree.
     if problems or wrong:
         return targets, [*wrong, *problems]
@@ -158,7 +165,7 @@ def _disagreements(own, agreed, rated, cells, label_type, name):
     cells: [n_recordings], the label's own column
     """
     own, label = own.to_numpy(), cells.name
-    tolerance = ROUNDING * np.ptp(label_type.range) if label_type.is_score else 0
+    tolerance = ROUNDING * label_type.width if label_type.is_score else 0
     same = np.abs(own - agreed) <= tolerance
     kinds = {
         "that disagree with its raters": ~np.isnan(agreed) & ~same,

@@ -3,7 +3,6 @@
 Ratings are tables as in `local.data.raters`.
 """
 
-import dataclasses
 from itertools import combinations
 
 import krippendorff
@@ -13,20 +12,15 @@ from numpy.typing import ArrayLike
 from sklearn.metrics import cohen_kappa_score, roc_auc_score, roc_curve
 
 from local.data.labels import LabelType
-from local.data.raters import consensus, positive
+from local.data.raters import majority, positive
 from local.metrics.estimate import measure
 from local.metrics.split_metrics import icc_agreement
 
 #: Fewer recordings that two raters have in common say nothing of their agreement.
 MIN_COMMON = 3
 
-
-#: Krippendorff's level of measurement, and the coefficient of a pair, by type.
-LEVELS = {"binary": "nominal", "ordinal": "ordinal", "score": "interval"}
-
-
-PAIR_MEASURES = {"binary": "kappa", "ordinal": "weighted_kappa", "score": "icc"}
-
+#: The coefficient of a pair of raters, by the label's level of measurement.
+PAIR_MEASURES = {"nominal": "kappa", "ordinal": "weighted_kappa", "interval": "icc"}
 
 NO_INTERVAL = "no interval is computed for raters"
 
@@ -52,19 +46,19 @@ def agreement(ratings: pd.DataFrame, label_type: LabelType) -> dict:
     0.0
     """
     several = ratings[ratings.notna().sum(axis=1) >= 2]
-    kind = label_type.type
+    level = label_type.level
     pairs = []
     for first, second in combinations(ratings.columns, 2):
         both = ratings[[first, second]].dropna().to_numpy(dtype=float)
-        value, reason = _pair_agreement(both, kind)
+        value, reason = _pair_agreement(both, level)
         pair = {"raters": [first, second], "n": len(both)}
-        pair["measure"] = PAIR_MEASURES[kind]
+        pair["measure"] = PAIR_MEASURES[level]
         pairs.append(pair | _measure(value, reason))
-    value, reason = _alpha(several.to_numpy(dtype=float), kind)
+    value, reason = _alpha(several.to_numpy(dtype=float), level)
     return {
         "raters": list(ratings.columns),
         "n": len(several),
-        "alpha": _measure(value, reason) | {"level": LEVELS[kind]},
+        "alpha": _measure(value, reason) | {"level": level},
         "pairs": pairs,
     }
 
@@ -82,15 +76,13 @@ def _not_computable(values, n):
     return None
 
 
-def _alpha(ratings, kind):
+def _alpha(ratings, level):
     """Krippendorff's alpha of [n, n_raters], each row with two ratings or more."""
     reason = _not_computable(ratings, len(ratings))
     if reason:
         return None, reason
-    if kind != "score":
-        return float(
-            krippendorff.alpha(ratings.T, level_of_measurement=LEVELS[kind])
-        ), None
+    if level != "interval":
+        return float(krippendorff.alpha(ratings.T, level_of_measurement=level)), None
     # The package needs memory for recordings x values x values: too much of scores.
     # With squared distances both disagreements are variances: those inside the
     # recordings, each with the weight of its number of ratings, and that of all.
@@ -99,17 +91,17 @@ def _alpha(ratings, kind):
     return float(1 - inside / np.nanvar(ratings, ddof=1)), None
 
 
-def _pair_agreement(both, kind):
+def _pair_agreement(both, level):
     """Kappa or ICC of [n, 2] ratings without gaps."""
     reason = _not_computable(both, len(both)) if len(both) else "no common recording"
     if reason:
         return None, reason
-    if kind == "score":
+    if level == "interval":
         return icc_agreement(both), None
     # Quadratic weights are by place on the scale: also the places nobody used count.
     scale = np.union1d(np.arange(both.min(), both.max() + 1), both)
     places = np.searchsorted(scale, both)
-    weights = "quadratic" if kind == "ordinal" else None
+    weights = "quadratic" if level == "ordinal" else None
     kappa = cohen_kappa_score(*places.T, labels=np.arange(len(scale)), weights=weights)
     return float(kappa), None
 
@@ -135,8 +127,6 @@ def raters_on_roc(
     """
     predictions = np.asarray(predictions, dtype=float)
     names = ("sensitivity", "specificity", "model_auroc", "model_sensitivity")
-    # As a 0/1 label also where the label itself is learned as a number
-    as_class = dataclasses.replace(label_type, is_score=False)
     points = []
     for rater in ratings.columns:
         point = {"rater": rater, "n": 0, "n_positive": 0}
@@ -144,8 +134,8 @@ def raters_on_roc(
             reason = "a score has no positive class"
             points.append(point | {name: _measure(None, reason) for name in names})
             continue
-        reference = consensus(ratings.drop(columns=rater), as_class)
-        said = positive(ratings[rater], as_class).to_numpy()
+        reference = majority(ratings.drop(columns=rater), label_type)
+        said = positive(ratings[rater], label_type).to_numpy()
         used = ~np.isnan(reference) & ~np.isnan(said) & ~np.isnan(predictions)
         reference, said = reference[used] == 1, said[used] == 1
         point |= {"n": int(used.sum()), "n_positive": int(reference.sum())}

@@ -158,7 +158,7 @@ class _Label:
         }
 
     def _score_measures(self):
-        if self.type is None or self.type.type != "ordinal":
+        if self.type is None or self.type.level != "ordinal":
             return SCORE_MEASURES
 
         def kappa(ratings, predictions, weights):

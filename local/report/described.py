@@ -221,15 +221,8 @@ def label_definition(
     >>> label_definition("slow", LabelType(), {}, 3)
     '0 or 1, by the majority of 3 raters (a tie is not rated)'
     """
-    low, high = label_type.range
-    text = "0 or 1"
-    if label_type.type != "binary":
-        # of predictions from elsewhere the range is only that of their numbers
-        text = f"scale from {low:g} to {high:g}" if settings else "unknown scale"
-    if label_type.type == "ordinal" and not label_type.is_score:
-        text += f", positive from {label_type.positive_from:g}"
-    if label_type.is_score:
-        text += ", learned as a number"
+    # of predictions from elsewhere the range is only that of their numbers
+    text = label_type.definition(has_known_range=bool(settings))
     if n_raters:
         how = "mean" if label_type.is_score else "majority"
         text += f", by the {how} of {counted(n_raters, 'rater')}"

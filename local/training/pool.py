@@ -98,7 +98,6 @@ def _check_pooled(pool, targets, types, values):
         )
     again, _ = targets_with_raters(
         pool,
-        list(types),
         types,
         values["derived_labels"],
         CellCodes.of(values),

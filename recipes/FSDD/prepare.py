@@ -20,7 +20,12 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
 from local.utils.errors import UserError  # noqa: E402
-from recipes.corpus import new_corpus, write_metadata, write_rows  # noqa: E402
+from recipes.corpus import (  # noqa: E402
+    exit_status,
+    new_corpus,
+    write_metadata,
+    write_rows,
+)
 
 LABELS_FILE = Path(__file__).with_name("labels.txt")
 FILE_NAME = re.compile(r"(?P<digit>[0-9])_(?P<speaker>.+)_(?P<index>[0-9]+)\.wav")
@@ -46,24 +51,18 @@ def main(arguments=None):
     parser.add_argument("--test_subjects", type=_names, default=["theo", "lucas"])
     parser.add_argument("--val_subjects", type=_names, default=[])
     given = parser.parse_args(arguments)
-    try:
-        rows, audio_files = read_source(given.source)
-        splits = split_by_speaker(rows, given.test_subjects, given.val_subjects)
-        with new_corpus(given.corpus_folder) as folder:
-            write_corpus(folder, splits, audio_files)
-        for name, split in splits.items():
-            speakers = sorted({row["subject"] for row in split})
-            print(f"{name}: {len(split)} recordings of {', '.join(speakers)}")
-    except UserError as error:
-        print(error, file=sys.stderr)
-        return 2
-    except OSError as error:
-        print(f"The run failed: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("Stopped; nothing was left behind.", file=sys.stderr)
-        return 130
-    return 0
+    return exit_status(lambda: make_corpus(given))
+
+
+def make_corpus(given: argparse.Namespace):
+    """Reads the source, writes the corpus, prints what went where."""
+    rows, audio_files = read_source(given.source)
+    splits = split_by_speaker(rows, given.test_subjects, given.val_subjects)
+    with new_corpus(given.corpus_folder) as folder:
+        write_corpus(folder, splits, audio_files)
+    for name, split in splits.items():
+        speakers = sorted({row["subject"] for row in split})
+        print(f"{name}: {len(split)} recordings of {', '.join(speakers)}")
 
 
 def read_source(source: Path) -> tuple[list[dict], dict]:
@@ -78,29 +77,29 @@ def read_source(source: Path) -> tuple[list[dict], dict]:
     folder = source / "recordings" if (source / "recordings").is_dir() else source
     if not folder.is_dir():
         raise UserError(f"source should be the dataset's folder: there is no {source}")
-    found, others = [], []
+    files, others = [], []
     for path in sorted(folder.iterdir()):
         match = FILE_NAME.fullmatch(path.name)
         if match:
             key = match["speaker"], match["digit"], int(match["index"])
-            found.append((key, path))
+            files.append((key, path))
         elif not path.name.startswith("."):
             others.append(path.name)
     pattern = "{digit}_{speaker}_{index}.wav"
-    if not found:
+    if not files:
         raise UserError(f"Expected files named {pattern}; {folder} holds none.", others)
     if others:
         print(
             UserError(f"Left out, since their name is not {pattern}:", others),
             file=sys.stderr,
         )
-    found.sort()
+    files.sort()
     labels = LABELS_FILE.read_text(encoding="utf-8").strip().split(",")
     rows = [
         _row(path.stem, speaker, labels, labels[int(digit)])
-        for (speaker, digit, _), path in found
+        for (speaker, digit, _), path in files
     ]
-    return rows, {path.stem: path for _, path in found}
+    return rows, {path.stem: path for _, path in files}
 
 
 def split_by_speaker(
@@ -115,10 +114,10 @@ def split_by_speaker(
     Raises UserError: if a speaker is unknown or in two splits, or a split is empty.
     """
     speakers = sorted({row["subject"] for row in rows})
-    found = f"the source has {', '.join(speakers)}"
+    present = f"the source has {', '.join(speakers)}"
     unknown = sorted({*test_subjects, *val_subjects} - set(speakers))
     if unknown:
-        raise UserError(f"There are no recordings of {', '.join(unknown)}: {found}.")
+        raise UserError(f"There are no recordings of {', '.join(unknown)}: {present}.")
     both = sorted(set(test_subjects) & set(val_subjects))
     if both:
         raise UserError(
@@ -127,7 +126,7 @@ def split_by_speaker(
     taken = {*test_subjects, *val_subjects}
     if not test_subjects or taken == set(speakers):
         raise UserError(
-            f"Both training and test need a speaker: {found}, test_subjects are "
+            f"Both training and test need a speaker: {present}, test_subjects are "
             f"{', '.join(test_subjects) or 'none'}, val_subjects "
             f"{', '.join(val_subjects) or 'none'}."
         )

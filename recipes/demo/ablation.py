@@ -162,18 +162,19 @@ def results(folder, name, seeds) -> dict[int, dict[str, float]]:
 
     Returns: Seed → label, or "macro" → AUROC, NaN where there is none.
     """
-    found = {}
+    by_seed = {}
     for seed in seeds:
         path = run_folder(folder, name, seed) / "metrics.json"
         if not path.exists():
             continue
         metrics = json.loads(path.read_text("utf-8"))
         values = {**metrics["labels"], "macro": metrics["macro"]}
-        found[seed] = {
-            key: float(np.nan if of["auroc"]["value"] is None else of["auroc"]["value"])
-            for key, of in values.items()
+        aurocs = {key: entry["auroc"]["value"] for key, entry in values.items()}
+        by_seed[seed] = {
+            key: np.nan if auroc is None else float(auroc)
+            for key, auroc in aurocs.items()
         }
-    return found
+    return by_seed
 
 
 def format_table(table: dict[str, dict]) -> str:

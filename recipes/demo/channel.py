@@ -52,12 +52,12 @@ CODECS = {
 class Channel:
     """How one recording is made.
 
-    encoding (str): WAV, FLAC, MP3 or M4A.
-    sample_rate_hz, n_channels (int): Of the file.
-    subtype (str): libsndfile's sample format of WAV and FLAC.
-    snr_db, level_db (float): Speech over noise, and speech under full scale.
-    noise_slope (float): Of ``NOISE_SLOPES``.
-    balance_db (float): How much louder the second channel is.
+    encoding: WAV, FLAC, MP3 or M4A.
+    sample_rate_hz, n_channels: Of the file.
+    subtype: libsndfile's sample format of WAV and FLAC.
+    snr_db, level_db: Speech over noise, and speech under full scale.
+    noise_slope: Of ``NOISE_SLOPES``.
+    balance_db: How much louder the second channel is.
     """
 
     encoding: str

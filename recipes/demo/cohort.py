@@ -58,12 +58,12 @@ SESSION_SD, RECORDING_SD = 0.3, 0.45
 class Subject:
     """One simulated speaker.
 
-    name, split, sex (str): Identity, the split all recordings go to, and the voice's
+    name, split, sex: Identity, the split all recordings go to, and the voice's
         sex.
-    age (int): Years; without any effect on the speech.
-    voice, accent (str): eSpeak's voice variant and language.
-    pitch, pitch_range, formant_shift (float): Factors on what the voice does by itself.
-    tendency (dict): Mean severity of each label but the two rates, and ``rate``: below
+    age: Years; without any effect on the speech.
+    voice, accent: eSpeak's voice variant and language.
+    pitch, pitch_range, formant_shift: Factors on what the voice does by itself.
+    tendency: Mean severity of each label but the two rates, and ``rate``: below
         0 for slow, above 0 for rapid.
     """
 

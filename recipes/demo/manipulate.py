@@ -12,7 +12,7 @@ import numpy as np
 from scipy import ndimage, signal
 
 from recipes.demo.cohort import MAX_SEVERITY
-from recipes.demo.synthesis import SAMPLE_RATE, Interval
+from recipes.demo.synthesis import SAMPLE_RATE, Interval, Utterance
 
 SIBILANTS = ("s", "ʃ", "tʃ", "f")
 STOPS = ("p", "t", "k", "b", "d", "ɡ", "g", "tʃ", "dʒ", "ɾ")
@@ -105,16 +105,17 @@ def _irregular_pulses(pulses, amount, rng):
 # --- distortions: the articulation ----------------------------------------------
 
 
-def distort(utterance, severity: float, rng: np.random.Generator):
+def distort(
+    utterance: Utterance, severity: float, rng: np.random.Generator
+) -> Utterance:
     """Articulate imprecisely, all the time: lower sibilants, stops that do not
     close, vowels close to the middle one.
 
-    utterance (Utterance): Speech with its phonemes.
+    utterance: Speech with its phonemes.
     severity: From 0 to 4.
     rng: Where the friction comes from.
 
-    Returns Utterance: With the same timing. Outside sibilants, stops and vowels nothing
-        changes.
+    Returns: With the same timing. Outside sibilants, stops and vowels nothing changes.
     """
     amount = severity / MAX_SEVERITY
     samples = centralise_vowels(utterance, 0.9 * amount)
@@ -155,14 +156,14 @@ def lower_friction(noise: np.ndarray, factor: float) -> np.ndarray:
 
 
 def centralise_vowels(
-    utterance, amount: float, order: int = 20, frame_s: float = 0.03
+    utterance: Utterance, amount: float, order: int = 20, frame_s: float = 0.03
 ) -> np.ndarray:
     """Draw the formants of all vowels towards the speaker's mean ones.
 
     Frames are filtered by their own inverse predictor and by one whose line
     spectral frequencies lie nearer to the mean of all vowels.
 
-    utterance (Utterance): Speech with its phonemes.
+    utterance: Speech with its phonemes.
     amount: From 0 (unchanged) to 1 (all vowels alike).
     order: Of the linear prediction, even.
     frame_s: Length of a frame in seconds; frames overlap by half.
@@ -246,16 +247,18 @@ def _from_lines(lines):
 # --- irregular articulatory breakdowns: the timing -------------------------------
 
 
-def break_down(utterance, severity: float, rng: np.random.Generator):
+def break_down(
+    utterance: Utterance, severity: float, rng: np.random.Generator
+) -> tuple[np.ndarray, list[tuple[float, float]]]:
     """Let the articulation break down now and then: 1 to 4 short random spans are
     stretched or squeezed and blurred, the rest is left alone.
 
-    utterance (Utterance): Speech with its phonemes, pauses included.
+    utterance: Speech with its phonemes, pauses included.
     severity: From 0 to 4: how many spans, and how much happens in each.
     rng: Where the spans lie and which way each goes.
 
     Returns samples: Longer or shorter than the input by what the spans gained or lost.
-    Returns spans: list of (start_s, end_s): Where in the input; empty at low severity.
+    Returns spans: (start_s, end_s) in the input; none at low severity.
     """
     # A breakdown is heard or it is not: severity is more in how many than in how deep.
     n_spans = min(4, int(severity + 0.15))
@@ -352,15 +355,17 @@ def blur(samples: np.ndarray, amount: float) -> np.ndarray:
 # --- pauses: drawn on their own, no label ------------------------------------------
 
 
-def insert_pauses(utterance, pauses_s: Sequence[float], rng: np.random.Generator):
+def insert_pauses(
+    utterance: Utterance, pauses_s: Sequence[float], rng: np.random.Generator
+) -> Utterance:
     """Put silences between words.
 
-    utterance (Utterance): Speech with its words and phonemes.
+    utterance: Speech with its words and phonemes.
     pauses_s: Duration of each pause in seconds; those for which no word boundary is
         left are dropped.
     rng: Which boundaries.
 
-    Returns Utterance: With words and phonemes where they now are.
+    Returns: With words and phonemes where they now are.
     """
     words = utterance.words
     n_pauses = min(len(pauses_s), len(words) - 1)

@@ -9,7 +9,6 @@ patients. The same seed and versions give the same decoded audio, bit for bit.
 """
 
 import argparse
-import csv
 import importlib.util
 import json
 import logging
@@ -19,7 +18,6 @@ import shutil
 import signal
 import sys
 from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 import numpy as np
@@ -28,8 +26,9 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
 from local.utils.errors import UserError  # noqa: E402
-from local.utils.files import folder_beside  # noqa: E402
+from local.utils.files import folder_beside, write_json  # noqa: E402
 from local.utils.progress import progress  # noqa: E402
+from recipes.corpus import exit_status, write_rows  # noqa: E402
 from recipes.demo.cohort import LABELS, draw_cohort  # noqa: E402
 from recipes.demo.raters import draw_panel  # noqa: E402
 
@@ -52,24 +51,20 @@ NOT_CLINICAL = (
 def main(arguments=None):
     """Run the command line; returns the exit status."""
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
-    try:
-        folder, settings, n_jobs = parse_arguments(arguments)
-        if is_finished(folder, settings):
-            print(f"{folder} is complete, with these settings: nothing to do.")
-        else:
-            make_corpus(folder, settings, n_jobs)
-        print_reference(json.loads((folder / "ceiling.json").read_text("utf-8")))
-        print(NOT_CLINICAL)
-    except UserError as error:
-        print(error, file=sys.stderr)
-        return 2
-    except (OSError, BrokenProcessPool) as error:
-        print(f"The demo corpus could not be made: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("Stopped; nothing was left behind.", file=sys.stderr)
-        return 130
-    return 0
+    return exit_status(lambda: prepare(*parse_arguments(arguments)))
+
+
+def prepare(folder: Path, settings: dict, n_jobs: int):
+    """Make the corpus unless it is there; print its references.
+
+    folder, settings, n_jobs: As `parse_arguments` gives them.
+    """
+    if is_finished(folder, settings):
+        print(f"{folder} is complete, with these settings: nothing to do.")
+    else:
+        make_corpus(folder, settings, n_jobs)
+    print_reference(json.loads((folder / "ceiling.json").read_text("utf-8")))
+    print(NOT_CLINICAL)
 
 
 def parse_arguments(arguments):
@@ -113,18 +108,18 @@ def is_finished(folder, settings):
     """Whether the corpus is there already; an error if something else is."""
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return False
-    found = "no corpus made by this script"
+    content = "no corpus made by this script"
     if (folder / SETTINGS_FILE).is_file():
         try:
-            found = json.loads((folder / SETTINGS_FILE).read_text("utf-8"))
+            content = json.loads((folder / SETTINGS_FILE).read_text("utf-8"))
         except ValueError:
-            found = f"a {SETTINGS_FILE} that can't be read"
-        if found == settings:
+            content = f"a {SETTINGS_FILE} that can't be read"
+        if content == settings:
             return True
     raise UserError(
         f"{folder} is not empty and would have to be overwritten.\n"
         f"Expected: an empty or new folder, or a corpus with {settings}\n"
-        f"Found: {found}\n"
+        f"Found: {content}\n"
         "Name another --corpus_folder, or remove this one."
     )
 
@@ -189,47 +184,37 @@ def write_tables(folder, subjects, rows, settings):
     for row in rows:
         splits[split_of[row["subject"]]].append(row)
     measured = ("severities", "duration_s", "pause_share", "n_pauses")
-    (folder / "splits").mkdir()
     for split, split_rows in splits.items():
-        columns = [name for name in split_rows[0] if name not in measured]
-        _write_csv(folder / "splits" / f"{split}.csv", columns, split_rows)
-    _write_csv(
+        write_rows(
+            folder / "splits" / f"{split}.csv",
+            [
+                {name: cell for name, cell in row.items() if name not in measured}
+                for row in split_rows
+            ],
+        )
+    write_rows(
         folder / "severities.csv",
-        ["uid", *LABELS],
         [
             {"uid": row["uid"]}
-            | {label: round(value, 3) for label, value in row["severities"].items()}
+            | {label: round(row["severities"][label], 3) for label in LABELS}
             for row in rows
         ],
     )
     shutil.copyfile(LABELS_FILE, folder / "labels.txt")
-    _write_json(folder / "ceiling.json", reference(splits))
-    _write_json(folder / SETTINGS_FILE, settings)
+    write_json(folder / "ceiling.json", reference(splits))
+    write_json(folder / SETTINGS_FILE, settings)
 
 
-def print_reference(found):
+def print_reference(references):
     """Print ceiling and baseline of every label and their mean."""
     print(f"\n{'AUROC on the test split':28} ceiling  duration and pauses only")
-    for name, values in [*found["labels"].items(), ("macro", found["macro"])]:
+    for name, values in [*references["labels"].items(), ("macro", references["macro"])]:
         shown = [
             "   –   " if values[kind] is None else f"{values[kind]:7.3f}"
             for kind in ("ceiling", "baseline")
         ]
         print(f"{name:28} {shown[0]}  {shown[1]}")
     print()
-
-
-def _write_csv(path, columns, rows):
-    """Write some columns of rows (dicts)."""
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, columns, extrasaction="ignore")
-        writer.writeheader()
-        writer.writerows(rows)
-
-
-def _write_json(path, content):
-    """Write indented JSON."""
-    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """Three simulated raters and the label they agree on."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,11 +33,11 @@ RATER_MISSING_SHARE, UNRATED_SHARE = 0.03, 0.025
 class Panel:
     """The raters' habits: ``bias[rater][label]``, added to what they hear."""
 
-    bias: tuple
+    bias: tuple[dict[str, float], ...]
 
 
-def draw_panel(rng):
-    """Draw the raters' biases from a ``numpy.random.Generator``."""
+def draw_panel(rng: np.random.Generator) -> Panel:
+    """Draw the raters' biases."""
     bias = rng.normal(0, BIAS_SD, (N_RATERS, len(LABELS)))
     # Together the raters are fair: what is left is that they differ.
     bias -= bias.mean(axis=0)
@@ -68,7 +69,7 @@ def rate(severities: dict, panel: Panel, rng: np.random.Generator) -> dict:
     return row
 
 
-def majority(votes):
+def majority(votes: Sequence[int | str]) -> int | str:
     """What most raters said; not rated when they are split or nobody voted.
 
     >>> majority([1, 0, 1]), majority(["", 1, 0]), majority(["", "", ""])

@@ -1,16 +1,16 @@
 """One subject's recordings, from severities to files."""
 
-import json
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
+from recipes.corpus import write_metadata
 from recipes.demo import channel as channels
 from recipes.demo import manipulate
-from recipes.demo.cohort import draw_severities
+from recipes.demo.cohort import Subject, draw_severities
 from recipes.demo.pauses import measure_pauses
-from recipes.demo.raters import rate
+from recipes.demo.raters import Panel, rate
 from recipes.demo.synthesis import (
     SAMPLE_RATE,
     find_pulses,
@@ -27,11 +27,11 @@ MAX_PAUSES, MIN_SPEECH_S = 3, 1.5
 
 
 def perform(
-    subject, severities: dict, rng: np.random.Generator
+    subject: Subject, severities: dict[str, float], rng: np.random.Generator
 ) -> tuple[np.ndarray, str]:
     """Let a subject say something, with every manipulation at its severity.
 
-    subject (recipes.demo.cohort.Subject): Who speaks.
+    subject: Who speaks.
     severities: Label -> severity from 0 to 4.
     rng: Everything drawn comes from here, in an order that no severity changes.
 
@@ -62,11 +62,13 @@ def perform(
     return np.pad(samples, (before, after)), spoken.text
 
 
-def record_subject(subject, panel, settings: dict, audio_folder: Path) -> list[dict]:
+def record_subject(
+    subject: Subject, panel: Panel, settings: dict, audio_folder: Path
+) -> list[dict]:
     """Make and write all recordings of a subject.
 
-    subject (recipes.demo.cohort.Subject): Who speaks.
-    panel (recipes.demo.raters.Panel): Who rates.
+    subject: Who speaks.
+    panel: Who rates.
     settings: ``seed``, ``n_recordings`` and ``confound`` (a label or None).
     audio_folder: Gets one folder per recording.
 
@@ -130,11 +132,11 @@ def _write(folder, recording, channel, text):
     folder.mkdir(parents=True)
     suffix = channel.encoding.lower()
     channels.write_audio(folder / f"waveform.{suffix}", recording, channel)
-    metadata = {
-        "encoding": channel.encoding,
-        "sample_rate_hz": channel.sample_rate_hz,
-        "channels": channel.n_channels,
-        "text": text,
-        "synthetic": True,
-    }
-    (folder / "metadata.json").write_text(json.dumps(metadata) + "\n", encoding="utf-8")
+    write_metadata(
+        folder,
+        channel.encoding,
+        channel.sample_rate_hz,
+        channels=channel.n_channels,
+        text=text,
+        synthetic=True,
+    )

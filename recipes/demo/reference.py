@@ -38,13 +38,14 @@ def reference(splits: dict) -> dict:
     return {"labels": labels, "macro": macro}
 
 
-def ceiling_auroc(severities: Sequence[float], targets) -> float | None:
+def ceiling_auroc(
+    severities: Sequence[float], targets: Sequence[int | str]
+) -> float | None:
     """AUROC of the latent severity against the label: the raters' disagreement is
     what keeps it below 1, so no network can be expected to do better.
 
     severities: Latent severity of each recording.
-    targets (sequence of 0, 1 or ""): Label of each recording; unrated ones are left
-        out.
+    targets: Label of each recording: 0, 1, or "" if it is not rated and left out.
 
     Returns: None if only one class was rated.
 

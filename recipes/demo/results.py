@@ -23,11 +23,11 @@ def main():
     metrics = json.loads(
         (arguments.experiment_folder / "metrics.json").read_text("utf-8")
     )
-    found = json.loads((arguments.corpus_folder / "ceiling.json").read_text("utf-8"))
+    reached = json.loads((arguments.corpus_folder / "ceiling.json").read_text("utf-8"))
     references = {
         name: {
-            **{label: values[name] for label, values in found["labels"].items()},
-            "macro": found["macro"][name],
+            **{label: values[name] for label, values in reached["labels"].items()},
+            "macro": reached["macro"][name],
         }
         for name in ("ceiling", "baseline")
     }

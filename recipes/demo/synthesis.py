@@ -14,6 +14,7 @@ import numpy as np
 import parselmouth
 from parselmouth.praat import call, run
 
+from recipes.demo.cohort import Subject
 from recipes.demo.sentences import draw_words
 
 #: eSpeak's own rate: nothing is lost, and every manipulation is done at it.
@@ -42,19 +43,19 @@ class Interval:
 class Utterance:
     """Clean speech and its transcription in time.
 
-    samples (np.ndarray): Mono, [time], at ``SAMPLE_RATE``.
-    text (str): What eSpeak was asked to say.
-    words, phonemes (tuple of Interval): In order, without the gaps between them; eSpeak
+    samples: Mono, [time], at ``SAMPLE_RATE``.
+    text: What eSpeak was asked to say.
+    words, phonemes: In order, without the gaps between them; eSpeak
         may join two words.
     """
 
     samples: np.ndarray
     text: str
-    words: tuple
-    phonemes: tuple
+    words: tuple[Interval, ...]
+    phonemes: tuple[Interval, ...]
 
 
-def words_per_minute(severities):
+def words_per_minute(severities: dict[str, float]) -> float:
     """How fast eSpeak is asked to speak: equal steps of severity are equal ratios.
 
     >>> words_per_minute({"slow rate": 0, "rapid rate": 4})
@@ -67,10 +68,12 @@ def words_per_minute(severities):
     return round(NORMAL_WPM * slowed * (FASTEST_WPM / NORMAL_WPM) ** rapid, 6)
 
 
-def speak(subject, words: list[str], wpm: float, natural: bool = True) -> Utterance:
+def speak(
+    subject: Subject, words: list[str], wpm: float, natural: bool = True
+) -> Utterance:
     """Synthesise one utterance without the silence around it.
 
-    subject (recipes.demo.cohort.Subject): Voice, accent, pitch and formants.
+    subject: Voice, accent, pitch and formants.
     words: What to say.
     wpm: Words per minute asked of eSpeak.
     natural: Whether to move the formants; it takes most of the time and leaves the
@@ -112,12 +115,12 @@ def _read_tiers(grid):
 
 
 def speak_for(
-    subject, speech_s: float, wpm: float, rng: np.random.Generator
+    subject: Subject, speech_s: float, wpm: float, rng: np.random.Generator
 ) -> Utterance:
     """Say as many words as fit a duration: the text follows the duration, never the
     other way round, so that a recording's length does not tell its rate.
 
-    subject (recipes.demo.cohort.Subject): Who speaks.
+    subject: Who speaks.
     speech_s: Seconds to fill.
     wpm: Words per minute asked of eSpeak.
     rng: Where the text is drawn from.

@@ -118,11 +118,13 @@ def _mapping(text):
     return value
 
 
-def understand(args: dict, state: dict[str, torch.Tensor], given) -> Import:
+def understand(
+    args: dict, state: dict[str, torch.Tensor], given: argparse.Namespace
+) -> Import:
     """From both files to values of our yaml and weights of our modules.
 
     args: Attribute → value of the original's Namespace.
-    given (argparse.Namespace): Of this script.
+    given: Options of this script.
 
     Raises UserError: for arguments that are missing or wrong, and weights that don't
         match them.

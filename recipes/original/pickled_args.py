@@ -79,7 +79,7 @@ def read_args(file: Path) -> dict:
         )
     try:
         _check_opcodes(content)
-        found = _Unpickler(io.BytesIO(content)).load()
+        args = _Unpickler(io.BytesIO(content)).load()
     except _Refused as error:
         raise UserError(
             f"{file} holds {error}: expected an argparse.Namespace of plain values "
@@ -91,11 +91,11 @@ def read_args(file: Path) -> dict:
             f"{file} is no whole pickle ({error}): expected the args.pkl that the "
             "original saved."
         ) from error
-    if not isinstance(found, _Namespace):
+    if not isinstance(args, _Namespace):
         raise UserError(
-            f"{file} holds a {type(found).__name__}: expected an argparse.Namespace."
+            f"{file} holds a {type(args).__name__}: expected an argparse.Namespace."
         )
-    return {str(name): value for name, value in vars(found).items()}
+    return {str(name): value for name, value in vars(args).items()}
 
 
 def _check_opcodes(content):

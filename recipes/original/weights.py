@@ -79,17 +79,17 @@ def compare(
     Returns: What disagrees: sizes, and missing, unexpected and wrongly shaped keys.
     """
     expected = expected_shapes(values, sizes)
-    found = {key: tuple(value.shape) for key, value in state.items()}
-    missing = [key for key in expected if key not in found]
-    unexpected = [key for key in found if key not in expected]
+    shapes = {key: tuple(value.shape) for key, value in state.items()}
+    missing = [key for key in expected if key not in shapes]
+    unexpected = [key for key in shapes if key not in expected]
     misshaped = [
-        f"{key} ({_shape(shape)} expected, {_shape(found[key])} found)"
+        f"{key} ({_shape(shape)} expected, {_shape(shapes[key])} found)"
         for key, shape in expected.items()
-        if found.get(key, shape) != shape
+        if shapes.get(key, shape) != shape
     ]
     problems = [
         f"{name} is {values[name]!r} in the arguments and {actual!r} in the weights"
-        for name, actual in sizes_in_weights(found, values).items()
+        for name, actual in sizes_in_weights(shapes, values).items()
         if actual != values[name]
     ]
     problems += [

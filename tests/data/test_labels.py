@@ -40,7 +40,7 @@ def targets(
         "label_values": values,
     }
     found, problems = targets_from_table(
-        table, names, types, derived, CellCodes.of(settings), "train.csv"
+        table, types, derived, CellCodes.of(settings), "train.csv"
     )
     if found is not None:
         found = found.reset_index(drop=True)

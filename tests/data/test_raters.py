@@ -28,7 +28,7 @@ def read(columns, types, derived=None, missing=(), values=None):
     table.index += 2  # as a spreadsheet counts, row 1 being the header
     codes = CellCodes.of({"missing_values": list(missing), "label_values": values})
     targets, problems = raters.targets_with_raters(
-        table, list(types), types, derived, codes, "train.csv"
+        table, types, derived, codes, "train.csv"
     )
     return targets, lines(problems)
 

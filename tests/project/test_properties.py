@@ -160,7 +160,7 @@ def expected_target(cell):
 def test_a_label_is_0_or_1_or_not_rated_or_told(cell):
     table = splits.pd.DataFrame({"low": [cell]}, dtype=str)
     types = labels.parse_label_types(None, ["low"])
-    found, problems = targets_from_table(table, ["low"], types, None, CellCodes(), "t")
+    found, problems = targets_from_table(table, types, None, CellCodes(), "t")
     expected = expected_target(cell)
     target = found["low"][0]
     if expected == "unclear":  # such as "1." or ".5": a number all the same, or none

@@ -1,7 +1,5 @@
 """The model and each rater, both against what the other raters say."""
 
-import dataclasses
-
 import numpy as np
 import pandas as pd
 from sklearn.metrics import RocCurveDisplay
@@ -9,7 +7,7 @@ from sklearn.metrics import RocCurveDisplay
 from local.data.label_cells import CellCodes
 from local.data.labels import flatten
 from local.data.predictions_table import rows_of_label
-from local.data.raters import consensus, read_ratings
+from local.data.raters import majority, read_ratings
 from local.evaluation.result import EvaluationResult
 from local.report.figures.curves import finish_panel
 from local.report.figures.drawing import (
@@ -78,8 +76,7 @@ def _reference(evidence, ratings, label, rater):
     predictions = pd.Series(rows_of_label(evidence.table, label)[1], index=uids)
     manifest = evidence.manifests[evidence.split]
     predictions = predictions.reindex(manifest["ID"]).to_numpy()
-    as_class = dataclasses.replace(evidence.types[label], is_score=False)
-    reference = consensus(ratings.drop(columns=rater), as_class)
+    reference = majority(ratings.drop(columns=rater), evidence.types[label])
     rated = ratings[rater].notna().to_numpy()
     used = rated & ~np.isnan(reference) & ~np.isnan(predictions)
     return reference[used], predictions[used]
