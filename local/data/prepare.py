@@ -27,6 +27,7 @@ from local.data.manifests import (
 )
 from local.data.raters import targets_with_raters
 from local.data.recordings import BucketRecordings, FolderRecordings, open_recordings
+from local.data.split import Split
 from local.storage.addresses import joined
 from local.storage.inputs import Storage, told_as
 from local.utils.errors import UserError
@@ -227,23 +228,6 @@ def read_rated(
     return table.reset_index(drop=True), targets, problems
 
 
-@dataclasses.dataclass(frozen=True)
-class PreparedSplit:
-    """The recordings of one split, for a trained model.
-
-    table: The split's rows.
-    manifest: Those of them that can be used.
-    failed: `uid` and `reason` of the others.
-    recordings: Where they are read.
-    """
-
-    table: pd.DataFrame
-    manifest: pd.DataFrame
-    failed: list[dict]
-    notes: list[str]
-    recordings: FolderRecordings | BucketRecordings
-
-
 def prepare_split(
     split_csvs: str | list[str],
     values: dict,
@@ -251,7 +235,7 @@ def prepare_split(
     names: list[str] | None = None,
     own_data: bool = True,
     may_be_empty: bool = False,
-) -> PreparedSplit:
+) -> Split:
     """Prepare the recordings of CSVs for a trained model.
 
     split_csvs: Their addresses; rows come in the order of the CSVs.
@@ -311,7 +295,7 @@ def _repeated(addresses, tables):
 def _inspected(
     table, targets, values, storage, excluded, notes, title, may_be_empty=False
 ):
-    """The PreparedSplit of a table."""
+    """The split of a table."""
     names = table["audio"].unique().tolist()
     recordings = fetched(names, values, storage, excluded, notes)
     manifest, failed = build_manifest(
@@ -319,12 +303,17 @@ def _inspected(
     )
     if values["on_bad_recording"] == "stop" or (manifest.empty and not may_be_empty):
         stop_on_failed(failed, are_all=manifest.empty)
-    return PreparedSplit(table, manifest, failed, notes, recordings)
+    return Split(
+        name=title,
+        rows=table,
+        manifest=manifest,
+        recordings=recordings,
+        failed=failed,
+        notes=notes,
+    )
 
 
-def inspect_again(
-    manifest: pd.DataFrame, names: list[str], values: dict
-) -> PreparedSplit:
+def inspect_again(manifest: pd.DataFrame, names: list[str], values: dict) -> Split:
     """Look at the recordings of a saved manifest once more: files may have changed.
 
     manifest: As `read_manifest` gives it.

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from scipy.special import expit, logit
 
-from local.data.predictions_table import write_predictions
+from local.data.predictions_table import read_cross_fitted, write_predictions
 from local.evaluation import operating_points as op
 from local.utils.errors import UserError
 
@@ -183,10 +183,10 @@ def test_a_point_that_can_not_be_is_damage(tmp_path, change):
 def test_cross_fitted_predictions_must_be_of_training_subjects(tmp_path):
     path = tmp_path / "predictions.csv"
     write_predictions(make_table([0.5, 1.0, 2.0], [0, 1, 1]), path)
-    given = op.read_cross_fitted(path, ["slow"], {"s0", "s1", "s2", "s3"}, {"t"})
+    given = read_cross_fitted(path, ["slow"], {"s0", "s1", "s2", "s3"}, {"t"})
     assert given["subject"].tolist() == ["s0", "s1", "s2"]
     with pytest.raises(UserError) as error:
-        op.read_cross_fitted(path, ["slow", "loud"], {"S0"}, {"s01"})
+        read_cross_fitted(path, ["slow", "loud"], {"S0"}, {"s01"})
     assert "no rows of loud" in str(error.value)
     assert "1 of its subjects are in the test split" in str(error.value)
     assert "1 of its subjects are in no split" in str(error.value)
