@@ -67,8 +67,7 @@ def run(arguments, options, command, upload_to, stack):
         experiment = open_experiment(options, arguments.run_opts)
         brain = experiment.brain
         hparams = experiment.hparams_for(options)
-        split = run_on_main(prepare_evaluation, [experiment, options, hparams])
-        folder = split.output_folder
+        split, folder = run_on_main(prepare_evaluation, [experiment, options, hparams])
         claim(folder, split.csv, options, upload_to, stack)
         scored = score(experiment, hparams, split, options, command)
     else:
@@ -76,9 +75,7 @@ def run(arguments, options, command, upload_to, stack):
     # the other processes need not wait for what can take long
     if not if_main_process():
         return cli.OK
-    if scored.needs_measurements:
-        scored = measured(scored, scored.audio_settings, brain)
-    return report(scored, folder, upload_to)
+    return report(measured(scored, brain), folder, upload_to)
 
 
 def claim(folder, csv, options, upload_to, stack):
@@ -99,7 +96,9 @@ def report(scored, folder, upload_to):
     problems = upload_to and publishing.publish_files(folder, OUTPUTS, upload_to)
     # an experiment's own results also list what training skipped of other splits
     failed = [
-        of for of in scored.failed if of.get("split", scored.split) == scored.split
+        entry
+        for entry in scored.failed
+        if entry.get("split", scored.name) == scored.name
     ]
     incomplete = failed or problems or metrics["failed_parts"]
     return cli.INCOMPLETE if incomplete else cli.OK

@@ -117,7 +117,7 @@ def _output_file(options):
 
 def _parts(output_file, split, windows, kind, experiment, engine, hparams, pseudonyms):
     """The parts of the file, and all that they depend on."""
-    uids = split.table["uid"].tolist()
+    uids = split.rows["uid"].tolist()
     how = ("max_duration", "window_overlap", "window_pooling")
     windowed = {key: hparams[key] for key in how}
     windowed["rows"] = [row for row, uid in enumerate(uids) if uid in windows.counts]

@@ -3,5 +3,5 @@
 Modules: `audio_files`, `contradictions`, `corpus`, `dataset`, `folds`, `handover`,
 `label_cells`, `label_proposals`, `labels`, `manifests`, `predictions_table`, `prepare`,
 `prepared_split`, `pseudonyms`, `raters`, `recordings`, `samplers`,
-`saved_preparations`, `splits`, `summary`, `windows`.
+`saved_preparations`, `split`, `splits`, `summary`, `windows`.
 """

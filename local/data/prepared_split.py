@@ -1,6 +1,5 @@
 """The recordings of one split, prepared for a model that is trained already."""
 
-import dataclasses
 import itertools
 
 import pandas as pd
@@ -8,27 +7,10 @@ import pandas as pd
 from local.data import corpus, labels, splits
 from local.data.manifests import MEASURED, build_manifest, stop_on_failed
 from local.data.prepare import fetched, read_rated
-from local.data.recordings import BucketRecordings, FolderRecordings
+from local.data.split import Split
 from local.storage.inputs import Storage
 from local.utils.errors import UserError
 from local.utils.number_format import counted
-
-
-@dataclasses.dataclass(frozen=True)
-class PreparedSplit:
-    """The recordings of one split, for a trained model.
-
-    table: The split's rows.
-    manifest: Those of them that can be used.
-    failed: `uid` and `reason` of the others.
-    recordings: Where they are read.
-    """
-
-    table: pd.DataFrame
-    manifest: pd.DataFrame
-    failed: list[dict]
-    notes: list[str]
-    recordings: FolderRecordings | BucketRecordings
 
 
 def prepare_split(
@@ -38,7 +20,7 @@ def prepare_split(
     names: list[str] | None = None,
     own_data: bool = True,
     may_be_empty: bool = False,
-) -> PreparedSplit:
+) -> Split:
     """Prepare the recordings of CSVs for a trained model.
 
     split_csvs: Their addresses; rows come in the order of the CSVs.
@@ -98,7 +80,7 @@ def _repeated(addresses, tables):
 def _inspected(
     table, targets, values, storage, excluded, notes, title, may_be_empty=False
 ):
-    """The PreparedSplit of a table."""
+    """The split of a table."""
     names = table["audio"].unique().tolist()
     recordings = fetched(names, values, storage, excluded, notes)
     manifest, failed = build_manifest(
@@ -106,12 +88,17 @@ def _inspected(
     )
     if values["on_bad_recording"] == "stop" or (manifest.empty and not may_be_empty):
         stop_on_failed(failed, are_all=manifest.empty)
-    return PreparedSplit(table, manifest, failed, notes, recordings)
+    return Split(
+        name=title,
+        rows=table,
+        manifest=manifest,
+        recordings=recordings,
+        failed=failed,
+        notes=notes,
+    )
 
 
-def inspect_again(
-    manifest: pd.DataFrame, names: list[str], values: dict
-) -> PreparedSplit:
+def inspect_again(manifest: pd.DataFrame, names: list[str], values: dict) -> Split:
     """Look at the recordings of a saved manifest once more: files may have changed.
 
     manifest: As `read_manifest` gives it.

@@ -1,18 +1,20 @@
 """What `evaluate.py` scores, and where it writes."""
 
-import dataclasses
 from pathlib import Path, PurePosixPath
 
 from local.data import labels, prepared_split
-from local.data.corpus import is_csv
 from local.data.manifests import group_columns, read_manifest
-from local.data.pseudonyms import Pseudonyms, read_pseudonyms
+from local.data.pseudonyms import read_pseudonyms
+from local.data.split import Split
 from local.evaluation import scored_csv
-from local.evaluation.evaluate import Scored
-from local.evaluation.failures import Failures, names_in
+from local.evaluation.flags import seen_notes
 from local.evaluation.measurements import seen_splits
-from local.evaluation.operating_points import read_operating_points, without_own_choices
+from local.evaluation.operating_points import (
+    apply_operating_points,
+    points_for,
+)
 from local.evaluation.parts import baseline_features
+from local.evaluation.scored_split import ScoredSplit
 from local.evaluation.scoring import score_split, scored_rows
 from local.storage.addresses import (
     absolute,
@@ -28,31 +30,17 @@ from local.training.train_log import json_log
 from local.utils.errors import UserError
 from local.utils.files import read_json
 from local.utils.run_lock import refuse_links
-from local.utils.spelling import among
 from local.utils.yaml_files import saved_values
 
-
-@dataclasses.dataclass(frozen=True)
-class EvaluationSplit:
-    """A split for a trained model.
-
-    of_the_corpus: Whether it is one of the experiment's own splits.
-    csv: Which CSV it is of (see `scored_csv.describe`).
-    subgroups: Columns of its manifest.
-    features: Files of embeddings, each for a further baseline.
-    notes: Those of the preparation, and of whom the experiment has seen.
-    pseudonyms: For all that results name.
-    """
-
-    name: str
-    of_the_corpus: bool
-    prepared: prepared_split.PreparedSplit
-    csv: dict
-    subgroups: list[str]
-    features: list[Path]
-    notes: list[str]
-    output_folder: Path
-    pseudonyms: Pseudonyms | None
+#: Keys of evaluate.yaml that no experiment has a say in.
+OWN_OPTIONS = (
+    "report",
+    "show_uids",
+    "audit",
+    "acoustic_baseline",
+    "measured_recordings",
+    "subgroups",
+)
 
 
 def check_options(options: dict):
@@ -71,131 +59,78 @@ def check_options(options: dict):
 
 def prepare_evaluation(
     experiment: Experiment, options: dict, hparams: dict
-) -> EvaluationSplit:
+) -> tuple[Split, Path]:
     """Prepare the split that the options name, by default the experiment's test split.
 
     options: Of evaluate.yaml: `split_csv`, `split_folder`, `output_folder`,
         `subgroups`, `features`.
     hparams: Of the experiment, for this run.
 
+    Returns split.
+    Returns output_folder.
     Raises UserError: for a wrong CSV, subgroups that it has no column of, features that
         lack a recording, or an output folder that would change the experiment.
     """
     names = labels.flatten(hparams["label_groups"])
     own_manifests = experiment.folder / MANIFESTS
-    pseudonyms = read_pseudonyms(hparams["pseudonymise_key"])
     split_csv = _split_csv(options)
     saved = _saved_manifest(experiment, split_csv)
     if saved is not None:
-        name = saved.stem
-        manifest = read_manifest(saved, names)
-        prepared = prepared_split.inspect_again(manifest, names, hparams)
+        name, manifest = saved.stem, read_manifest(saved, names)
+        split = prepared_split.inspect_again(manifest, names, hparams)
         skipped = _skipped_before(own_manifests, name)
-        prepared = dataclasses.replace(prepared, failed=[*skipped, *prepared.failed])
+        split = split.changed(failed=[*skipped, *split.failed])
     else:
         name = PurePosixPath(split_csv).stem
         own_data = hparams["data_folder"] == experiment.hparams["data_folder"]
-        prepared = prepared_split.prepare_split(
+        split = prepared_split.prepare_split(
             split_csv, hparams, names=names, own_data=own_data
         )
-    columns = group_columns(prepared.manifest.columns, options["subgroups"])
+    group_columns(split.manifest.columns, options["subgroups"])
     output_folder, csv = _output_folder(experiment, options, split_csv, saved)
-    trained = {
-        subject
-        for file in own_manifests.glob("*.csv")
-        if file.stem != "test" and is_csv(file.name)
-        for subject in read_manifest(file, names)["subject"]
-    }
-    subjects = set(prepared.manifest["subject"])
-    notes = [*prepared.notes, *seen_notes(trained, subjects)]
-    features = _features(options, own_manifests, prepared.manifest, names, pseudonyms)
-    return EvaluationSplit(
-        name,
-        saved is not None,
-        prepared,
-        csv,
-        columns,
-        features,
-        notes,
-        output_folder,
-        pseudonyms,
+    split = split.changed(
+        name=name,
+        is_own=saved is not None,
+        seen=seen_splits(experiment.folder, names),
+        csv=csv,
+        pseudonyms=read_pseudonyms(hparams["pseudonymise_key"]),
     )
-
-
-def seen_notes(trained: set[str], subjects: set[str]) -> list[str]:
-    """What a reader must know if subjects of a split were learned from.
-
-    trained, subjects: That were trained or validated on; of the split.
-    """
-    seen = among(subjects, trained)
-    if not seen:
-        return []
-    return [
-        f"{len(seen)} of {len(subjects)} subjects of this split were trained or "
-        "validated on: these results are not of unseen subjects."
-    ]
+    split = split.changed(
+        notes=[*split.notes, *seen_notes(split)],
+        features=_features(options, split),
+    )
+    return split, output_folder
 
 
 def score(
-    experiment: Experiment,
-    hparams: dict,
-    split: EvaluationSplit,
-    options: dict,
-    command: list[str],
-) -> Scored:
+    experiment: Experiment, hparams: dict, split: Split, options: dict, command: list
+) -> ScoredSplit:
     """Score a split with an experiment's model.
 
     hparams: Of the experiment, for this run.
-    options: Of evaluate.yaml: `report`, `show_uids`, `audit`, `acoustic_baseline` and
-        `measured_recordings`.
+    options: Of evaluate.yaml: `OWN_OPTIONS`.
     command: The command line.
 
     Returns: Its recordings not measured yet.
     """
-    prepared = split.prepared
     names = labels.flatten(hparams["label_groups"])
-    seen = seen_splits(experiment.folder, names)
-    learned_on = {name: set(of.manifest["subject"]) for name, of in seen.items()}
-    points = without_own_choices(
-        read_operating_points(experiment.folder),
-        {
-            "validation": learned_on.get("valid", set()),
-            "cross-fitted training": set().union(*learned_on.values()),
-        },
-        set(prepared.manifest["subject"]),
-    )
+    points = points_for(experiment.folder, split.seen, split.subjects)
     table = score_split(
-        experiment.brain, hparams, prepared.manifest, prepared.recordings, split.name
+        experiment.brain, hparams, split.manifest, split.recordings, split.name
     )
-    return Scored(
-        split=split.name,
-        table=table,
+    known = vars(split) | {"manifest": scored_rows(split.manifest, table)}
+    return ScoredSplit(
+        **known,
+        table=apply_operating_points(table, points),
         label_groups=hparams["label_groups"],
         # the labels' own scales: an imported model's outputs have none
         types=labels.parse_label_types(hparams["label_types"], names, hparams["loss"]),
         points=points,
+        options={**hparams, **{key: options[key] for key in OWN_OPTIONS}},
         command=command,
-        seed=hparams["seed"],
         checkpoint=experiment.checkpoint,
-        manifest=scored_rows(prepared.manifest, table),
-        recordings=prepared.recordings,
-        audio_settings=hparams,
-        seen=seen,
-        of_the_corpus=split.of_the_corpus,
-        subgroups=split.subgroups,
-        csv=split.csv,
-        features=split.features,
-        failed=prepared.failed,
-        notes=split.notes,
         settings=saved_values(experiment.folder / "hyperparams.yaml"),
         train_log=json_log(experiment.folder),
-        report=options["report"],
-        show_uids=options["show_uids"],
-        pseudonyms=split.pseudonyms,
-        audit=options["audit"],
-        acoustic_baseline=options["acoustic_baseline"],
-        measured_recordings=options["measured_recordings"],
-        failures=Failures(names_in(table, *(of.manifest for of in seen.values()))),
     )
 
 
@@ -208,10 +143,10 @@ def _skipped_before(own_manifests: Path, split: str) -> list[dict]:
     """
     record = own_manifests / "preparation.json"
     skipped = read_json(record)["failed"] if record.is_file() else []
-    return [of for of in skipped if split in ("test", of["split"])]
+    return [entry for entry in skipped if split in ("test", entry["split"])]
 
 
-def _features(options, own_manifests, manifest, names, pseudonyms):
+def _features(options, split):
     """Local copies of the files of features, which must do for baselines."""
     if not options["features"]:
         return []
@@ -223,15 +158,15 @@ def _features(options, own_manifests, manifest, names, pseudonyms):
             "called alike: rename them.",
             addresses,
         )
-    if not (own_manifests / "train.csv").is_file():
+    if "train" not in split.seen:
         raise UserError(
             "--features needs an experiment that knows its training split "
             f"({MANIFESTS / 'train.csv'}), on which the baseline is fitted."
         )
-    training = read_manifest(own_manifests / "train.csv", names)
+    training = split.seen["train"].manifest
     for address, path in zip(addresses, paths, strict=True):
         with told_as(address, path):
-            baseline_features(path, training, manifest, pseudonyms)
+            baseline_features(path, training, split.manifest, split.pseudonyms)
     return paths
 
 

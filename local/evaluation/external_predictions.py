@@ -1,21 +1,22 @@
 """Predictions from elsewhere (`evaluate.py --predictions_csv`), of whatever model."""
 
-import dataclasses
 from pathlib import Path
 
 import pandas as pd
 
 from local.data import corpus, prepare, prepared_split
-from local.data.labels import LabelType
+from local.data.labels import LabelType, flatten, parse_label_types
 from local.data.manifests import group_columns
 from local.data.predictions_table import read_predictions, scores_in
 from local.data.pseudonyms import are_pseudonyms, read_pseudonyms
-from local.data.recordings import BucketRecordings, FolderRecordings
+from local.data.split import Split
 from local.data.splits import unify_subjects
 from local.evaluation import scored_csv
-from local.evaluation.evaluate import Scored
-from local.evaluation.failures import Failures, names_in
-from local.evaluation.operating_points import fit_operating_points
+from local.evaluation.operating_points import (
+    apply_operating_points,
+    fit_operating_points,
+)
+from local.evaluation.scored_split import ScoredSplit
 from local.metrics.thresholds import threshold_rule
 from local.storage.addresses import absolute, joined, output_path
 from local.storage.inputs import Storage, told_as
@@ -39,7 +40,7 @@ AUDIO_SETTINGS = {
 VALIDATION, TRAINING = "valid", "train"
 
 
-def prepare_predictions(options: dict, command: list[str]) -> tuple[Scored, Path]:
+def prepare_predictions(options: dict, command: list[str]) -> tuple[ScoredSplit, Path]:
     """Read a file of predictions, and what there is about its recordings.
 
     options: Of evaluate.yaml.
@@ -64,7 +65,7 @@ def prepare_predictions(options: dict, command: list[str]) -> tuple[Scored, Path
     _check_output_folder(output_folder, file)
     scored_csv.refuse_others(output_folder, csv, storage, "output_folder")
     names = list(dict.fromkeys(table["label"]))
-    described = _Described()
+    split = Split(name=table["split"].iloc[0] or Path(address).stem)
     if options["split_csv"] or options["split_folder"]:
         values = _values(options)
         if pseudonyms:
@@ -73,31 +74,52 @@ def prepare_predictions(options: dict, command: list[str]) -> tuple[Scored, Path
         table, validation = _without_excluded(
             table, validation, values, storage, notes, pseudonyms
         )
-        described = _describe(values, storage, table, names)
-    columns = [] if described.manifest is None else described.manifest.columns
-    scored = Scored(
-        split=table["split"].iloc[0] or Path(address).stem,
-        table=table.reset_index(drop=True),
-        label_groups=[names],
-        types=types_of(table, names),
-        points=_points(validation, names, options),
-        command=command,
-        seed=options["seed"],
-        audio_settings=_audio_settings(options),
-        subgroups=group_columns(columns, options["subgroups"]),
-        csv=csv,
-        report=options["report"],
-        show_uids=options["show_uids"],
-        pseudonyms=pseudonyms,
-        audit=options["audit"],
-        measured_recordings=options["measured_recordings"],
-        failures=Failures(names_in(table)),
-        manifest=described.manifest,
-        recordings=described.recordings,
-        failed=described.failed,
-        notes=[*spelt, *notes, *described.notes],
+        split = _described(values, storage, table, names, split.name)
+    columns = [] if split.manifest is None else split.manifest.columns
+    group_columns(columns, options["subgroups"])
+    split = split.changed(
+        notes=[*spelt, *notes, *split.notes], csv=csv, pseudonyms=pseudonyms
     )
-    return scored, output_folder
+    points = _points(validation, names, options)
+    table = apply_operating_points(table.reset_index(drop=True), points)
+    options = {**options, **_audio_settings(options)}
+    return from_elsewhere(split, table, points, options, command), output_folder
+
+
+def from_elsewhere(
+    split: Split,
+    table: pd.DataFrame,
+    points: dict[str, dict],
+    options: dict,
+    command: list[str],
+    settings: dict | None = None,
+    **known,
+) -> ScoredSplit:
+    """A split with predictions of which no model is at hand.
+
+    table: Calibrated and decided.
+    settings: Plain values of the training yaml, if that is known.
+    **known: Further fields of `ScoredSplit`.
+    """
+    settings = settings or {}
+    names = list(dict.fromkeys(table["label"]))
+    groups, types = [names], types_of(table, names)
+    if settings:
+        groups = settings["label_groups"]
+        types = parse_label_types(
+            settings["label_types"], flatten(groups), settings["loss"]
+        )
+    return ScoredSplit(
+        **vars(split),
+        table=table,
+        label_groups=groups,
+        types=types,
+        points=points,
+        options=options,
+        command=command,
+        settings=settings,
+        **known,
+    )
 
 
 def _check_options(options):
@@ -227,16 +249,6 @@ def _audio_settings(options):
     return {**AUDIO_SETTINGS, **chosen, "seed": options["seed"]}
 
 
-@dataclasses.dataclass(frozen=True)
-class _Described:
-    """What a split's CSV, and the recordings, tell of predictions."""
-
-    manifest: pd.DataFrame | None = None
-    recordings: FolderRecordings | BucketRecordings | None = None
-    failed: list = dataclasses.field(default_factory=list)
-    notes: list = dataclasses.field(default_factory=list)
-
-
 def _values(options):
     """What the preparation of a split reads."""
     data_folder = options["data_folder"]
@@ -256,29 +268,27 @@ def _split_csv(options):
     return absolute(split_csv, "split_csv")
 
 
-def _describe(values, storage, table, names):
-    """What is known of the recordings of a table of predictions."""
+def _described(values, storage, table, names, name):
+    """A split of the recordings of a table of predictions, as its CSV has them."""
     split_csv = values["split_csv"]
     if values["data_folder"]:
-        prepared = prepared_split.prepare_split(split_csv, values)
-        rows, recordings = prepared.table, prepared.recordings
-        known, failed, notes = prepared.manifest, prepared.failed, prepared.notes
+        split = prepared_split.prepare_split(split_csv, values)
     else:
         rows = _read_rows(split_csv, values, storage)
-        recordings, known, failed, notes = None, pd.DataFrame(), [], []
-    rows = rows.rename(columns={"uid": "ID", "audio": "recording"})
+        split = Split(name=name, rows=rows, manifest=pd.DataFrame())
+    rows = split.rows.rename(columns={"uid": "ID", "audio": "recording"})
     _check_described(rows, table, split_csv)
     manifest = rows[rows["ID"].isin(set(table["uid"]))]
-    if len(known):
-        found = known.set_index("ID")
-        further = found.columns.difference(manifest.columns)
-        manifest = manifest.join(found[further], on="ID")
+    if len(split.manifest):
+        usable = split.manifest.set_index("ID")
+        further = usable.columns.difference(manifest.columns)
+        manifest = manifest.join(usable[further], on="ID")
     # the predictions' own targets count
     targets = table.pivot(index="uid", columns="label", values="target")[names]
     manifest = manifest.drop(columns=[n for n in names if n in manifest])
     manifest = manifest.join(targets, on="ID").reset_index(drop=True)
-    failed = [entry for entry in failed if entry["uid"] in set(manifest["ID"])]
-    return _Described(manifest, recordings, failed, notes)
+    failed = [entry for entry in split.failed if entry["uid"] in set(manifest["ID"])]
+    return split.changed(name=name, manifest=manifest, failed=failed)
 
 
 def _read_rows(split_csv, values, storage):

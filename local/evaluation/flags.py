@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from pathlib import Path
 
+from local.data.split import Split
 from local.utils.errors import UserError
 from local.utils.files import read_json
 from local.utils.number_format import counted
@@ -97,6 +98,23 @@ def leak_notes(audit: dict) -> list[str]:
             "under the same name or another."
         )
     return notes
+
+
+def seen_notes(split: Split) -> list[str]:
+    """What a reader must know if subjects of a split were learned from."""
+    n_seen = split.n_seen
+    return [seen_note(n_seen, len(split.subjects))] if n_seen else []
+
+
+def seen_note(n_seen: int, n_subjects: int) -> str:
+    """The same in a sentence.
+
+    n_seen: Of so many subjects, those that the model has learned from.
+    """
+    return (
+        f"{n_seen} of {n_subjects} subjects of this split were trained or validated "
+        "on: these results are not of unseen subjects."
+    )
 
 
 def audit_notes(audit: dict) -> list[str]:

@@ -3,13 +3,11 @@
 listener = Silences(table, sample_rate, brain)
 frame = measure_split(manifest, recordings, hparams, "measuring test", listener)
 save_measurements(frame, folder / MEASUREMENTS / "test.parquet")
-test = MeasuredSplit(manifest, frame, table, listener.logits)
 splits = distinct({"test": test}, seen_splits(folder, names))
 labels = audit_evaluation({"test": test}, names)
 leaked = find_leakage(splits, names)
 """
 
-import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
@@ -21,6 +19,7 @@ import torch
 from local.data import dataset as dataio
 from local.data.manifests import read_manifest
 from local.data.recordings import BucketRecordings, FolderRecordings
+from local.data.split import Split
 from local.evaluation import confound_audit
 from local.evaluation.acoustic_statistics import acoustic_statistics
 from local.evaluation.confound_audit.verdict import STRATA
@@ -176,48 +175,7 @@ def read_measurements(path: Path) -> pd.DataFrame:
 # The audit
 
 
-@dataclasses.dataclass(frozen=True)
-class MeasuredSplit:
-    """A split and what is known of its recordings.
-
-    measurements: As `measure_split` gives them.
-    table: Its table of predictions.
-    silence_logits: As `Silences.logits` gives them.
-    """
-
-    manifest: pd.DataFrame
-    measurements: pd.DataFrame | None
-    table: pd.DataFrame | None = None
-    silence_logits: pd.DataFrame | None = None
-
-    def features(self):
-        """The measurements in the order of the manifest."""
-        return self.measurements.set_index("ID").reindex(self.manifest["ID"])
-
-    def hashes(self):
-        """That of each recording's audio; None or NaN of those that are not known."""
-        if self.measurements is None:
-            return [None] * len(self.manifest)
-        return self.features()["audio_sha256"].to_list()
-
-    def logits(self, names):
-        """The model's, [n, n_labels] in the order of the manifest, NaN if unknown."""
-        table = self.table
-        if table is not None:
-            table = table.pivot(index="uid", columns="label", values="logit")
-        return self._aligned(table, names)
-
-    def logits_of_silences(self, names):
-        """The same of the silences."""
-        return self._aligned(self.silence_logits, names)
-
-    def _aligned(self, frame, names):
-        if frame is None:
-            return np.full((len(self.manifest), len(names)), np.nan)
-        return frame.reindex(index=self.manifest["ID"], columns=names).to_numpy(float)
-
-
-def seen_splits(folder: Path, names: list[str]) -> dict[str, MeasuredSplit]:
+def seen_splits(folder: Path, names: list[str]) -> dict[str, Split]:
     """The splits that an experiment's model has learned from.
 
     folder: The experiment's.
@@ -234,7 +192,7 @@ def seen_splits(folder: Path, names: list[str]) -> dict[str, MeasuredSplit]:
             if measured.is_file():
                 frame = read_measurements(measured)
                 _check_complete(frame, manifest, measured)
-            splits[split] = MeasuredSplit(manifest, frame)
+            splits[split] = Split(name=split, manifest=manifest, measurements=frame)
     return splits
 
 
@@ -254,7 +212,7 @@ def _check_complete(frame, manifest, path):
 
 
 def audit_evaluation(
-    audited: dict[str, MeasuredSplit],
+    audited: dict[str, Split],
     names: list[str],
     label_ranges: list[list[float] | None] | None = None,
     seed: int = 0,
@@ -276,29 +234,34 @@ def audit_evaluation(
     manifest = manifest[["subject", *names, *known]]
     return confound_audit.audit_labels(
         manifest,
-        pd.concat([split.features() for split in splits], ignore_index=True),
+        pd.concat([split.measured() for split in splits], ignore_index=True),
         names,
         label_ranges=label_ranges,
-        logits=_known(
-            [split.table for split in splits],
-            [split.logits(names) for split in splits],
-        ),
-        silence_logits=_known(
-            [split.silence_logits for split in splits],
-            [split.logits_of_silences(names) for split in splits],
+        logits=_together(splits, [split.logits(names) for split in splits]),
+        silence_logits=_together(
+            splits, [split.logits_of_silences(names) for split in splits]
         ),
         seed=seed,
     )
 
 
-def _known(sources, logits):
-    """Logits [n, n_labels] of all splits; None if no model gave any."""
-    return None if all(of is None for of in sources) else np.concatenate(logits)
+def _together(splits, logits):
+    """Logits [n, n_labels] of all splits, NaN where unknown; None if all of them are.
+
+    logits: Of each split, None or [n of it, n_labels].
+    """
+    n_labels = {part.shape[1] for part in logits if part is not None}
+    if not n_labels:
+        return None
+    return np.concatenate(
+        [
+            np.full((len(split.manifest), *n_labels), np.nan) if part is None else part
+            for split, part in zip(splits, logits, strict=True)
+        ]
+    )
 
 
-def distinct(
-    scored: dict[str, MeasuredSplit], seen: dict[str, MeasuredSplit]
-) -> dict[str, MeasuredSplit]:
+def distinct(scored: dict[str, Split], seen: dict[str, Split]) -> dict[str, Split]:
     """All splits by name; one that was seen may be named like one that is scored."""
     renamed = {
         f"{name} of the experiment" if name in scored else name: split
@@ -308,7 +271,7 @@ def distinct(
 
 
 def find_leakage(
-    splits: dict[str, MeasuredSplit],
+    splits: dict[str, Split],
     names: list[str],
     label_ranges: list[list[float] | None] | None = None,
 ) -> dict:

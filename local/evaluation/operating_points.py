@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from local.data.predictions_table import scores_in
+from local.data.split import Split
 from local.metrics.calibration import apply_calibration, fit_calibration
 from local.metrics.cases import corrected_logits
 from local.metrics.thresholds import threshold_with_fallback
@@ -154,6 +155,25 @@ def without_own_choices(
             threshold = threshold | {"value": None, "reason": reason}
         left[name] = {"threshold": threshold, "calibration": calibration}
     return left
+
+
+def points_for(
+    folder: Path, seen: dict[str, Split], subjects: set[str]
+) -> dict[str, dict]:
+    """The operating points of an experiment, for some subjects.
+
+    folder: The experiment's.
+    seen: The splits that its model has learned from.
+
+    Returns: As `without_own_choices`.
+    """
+    chosen_on = {
+        "validation": seen["valid"].subjects if "valid" in seen else set(),
+        "cross-fitted training": set().union(
+            *(split.subjects for split in seen.values())
+        ),
+    }
+    return without_own_choices(read_operating_points(folder), chosen_on, subjects)
 
 
 def save_operating_points(points, folder):

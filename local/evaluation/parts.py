@@ -1,6 +1,6 @@
 """The parts of an evaluation beside the model's own results.
 
-Each is made of an `evaluation.Scored`, and may fail without the others.
+Each is made of a `scored_split.ScoredSplit`, and may fail without the others.
 """
 
 from pathlib import Path
@@ -8,17 +8,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from local.data import labels, raters
+from local.data import labels
 from local.data.label_cells import CellCodes
 from local.data.predictions_table import rows_of_label, scores_in
 from local.data.pseudonyms import Pseudonyms
+from local.data.raters import read_ratings
 from local.evaluation import baselines
-from local.evaluation.measurements import (
-    MeasuredSplit,
-    audit_evaluation,
-    distinct,
-    find_leakage,
-)
+from local.evaluation.measurements import audit_evaluation, distinct, find_leakage
 from local.evaluation.worst_errors import read_excerpts, worst_errors
 from local.metrics import rater_agreement
 from local.metrics.subgroups import subgroup_report
@@ -39,12 +35,14 @@ NO_BASELINE = "it was switched off (acoustic_baseline: False)"
 # Baselines
 
 
-def beside_baselines(scored, _table):
+def beside_baselines(scored):
     """What a prevalence and logistic regressions reach on the same recordings."""
     train = scored.seen.get("train")
     names = labels.flatten(scored.label_groups)
     if train is None:
         return no_baselines(scored, NO_TRAINING)
+    if scored.manifest is None:
+        return no_baselines(scored, NO_RECORDINGS)
     features = {baselines.ACOUSTIC: _acoustic_features(scored, train)}
     for path in scored.features:
         features[path.stem] = baseline_features(
@@ -56,7 +54,7 @@ def beside_baselines(scored, _table):
         names,
         features,
         labels.label_ranges(scored.types, names),
-        scored.seed,
+        scored.options["seed"],
     )
     return results
 
@@ -72,12 +70,12 @@ def no_baselines(scored, reason):
 
 def _acoustic_features(scored, train):
     """Those of the recordings of training and of this split; or why there are none."""
-    if not scored.acoustic_baseline:
+    if not scored.options["acoustic_baseline"]:
         return NO_BASELINE
-    own = MeasuredSplit(scored.manifest, scored.measurements)
-    if any(of.measurements is None for of in (train, own)):
+    splits = train, scored
+    if any(split.measurements is None for split in splits):
         return _why_not_measured(scored)
-    return tuple(of.features().filter(like="acoustic_") for of in (train, own))
+    return tuple(split.measured().filter(like="acoustic_") for split in splits)
 
 
 def _why_not_measured(scored):
@@ -112,18 +110,21 @@ def baseline_features(
 # Subgroups, raters, errors
 
 
-def in_subgroups(scored, table):
+def in_subgroups(scored):
     """The report on subgroups of each label that is 0 or 1."""
-    reports = {}
+    reports, table, columns_compared = {}, scored.table, scored.subgroups
     for name in labels.flatten(scored.label_groups):
         rows = table[table["label"] == name]
-        if not scored.subgroups or name in scores_in(table):
+        if not columns_compared or name in scores_in(table):
             continue
-        groups = scored.manifest.set_index("ID").loc[rows["uid"], scored.subgroups]
+        groups = scored.manifest.set_index("ID").loc[rows["uid"], columns_compared]
         threshold = scored.points.get(name, {}).get("threshold", {}).get("value")
         columns = ("target", "logit", "probability", "subject")
         reports[name] = subgroup_report(
-            *(rows[column] for column in columns), groups, threshold, scored.seed
+            *(rows[column] for column in columns),
+            groups,
+            threshold,
+            scored.options["seed"],
         )
         if threshold is None:
             reports[name]["reason"] = "there is no threshold"
@@ -136,27 +137,24 @@ def no_subgroups(scored, reason):
     return {name: {"columns": {}, "reason": reason} for name in names}
 
 
-def among_raters(scored, table):
+def among_raters(scored):
     """How far the raters of each label agree, and the model with them."""
     if scored.manifest is None:
         return {}
     names = labels.flatten(scored.label_groups)
     codes = CellCodes.of(scored.settings)
-    ratings, _ = raters.read_ratings(
-        scored.manifest, names, scored.types, codes, scored.split
-    )
-    found = {}
+    ratings, _ = read_ratings(scored.manifest, names, scored.types, codes, scored.name)
+    raters = {}
     for name, of_label in ratings.items():
-        uids = table["uid"][table["label"] == name]
-        _, predictions, _ = rows_of_label(table, name)
+        uids = scored.table["uid"][scored.table["label"] == name]
+        _, predictions, _ = rows_of_label(scored.table, name)
         predictions = pd.Series(predictions, index=uids).reindex(scored.manifest["ID"])
-        found[name] = {
-            "agreement": rater_agreement.agreement(of_label, scored.types[name]),
-            "on_roc": rater_agreement.raters_on_roc(
-                of_label, scored.types[name], predictions
-            ),
+        label_type = scored.types[name]
+        raters[name] = {
+            "agreement": rater_agreement.agreement(of_label, label_type),
+            "on_roc": rater_agreement.raters_on_roc(of_label, label_type, predictions),
         }
-    return found
+    return raters
 
 
 def no_raters(_scored, reason):
@@ -164,17 +162,16 @@ def no_raters(_scored, reason):
     return {"reason": reason}
 
 
-def most_wrong(scored, table):
+def most_wrong(scored):
     """Excerpts of the recordings that the model is most wrong about."""
     if scored.recordings is None:
         return []
+    table = scored.table
     unreadable = table["uid"].isin({entry["uid"] for entry in scored.failed})
     rows = worst_errors(
         table.assign(target=table["target"].mask(unreadable)), scored.types
     )
-    return read_excerpts(
-        rows, scored.manifest, scored.recordings, scored.audio_settings
-    )
+    return read_excerpts(rows, scored.manifest, scored.recordings, scored.options)
 
 
 #: What metrics.json has of each, and what where it fails.
@@ -195,38 +192,39 @@ def confound_audit(scored):
         return nothing | {"reason": NO_RECORDINGS}
     names = labels.flatten(scored.label_groups)
     ranges = labels.label_ranges(scored.types, names)
-    own = MeasuredSplit(
-        scored.manifest,
-        scored.measurements,
-        scored.table,
-        scored.silences.logits if scored.silences else None,
-    )
     together, others = {}, dict(scored.seen)
-    if scored.of_the_corpus:
-        others.pop(scored.split, None)  # itself
-        together = {k: of for k, of in others.items() if of.measurements is not None}
-        others = {k: of for k, of in others.items() if k not in together}
-    audited = together | {scored.split: own}
+    if scored.is_own:
+        others.pop(scored.name, None)  # itself
+        together = {
+            name: split
+            for name, split in others.items()
+            if split.measurements is not None
+        }
+        others = {name: split for name, split in others.items() if name not in together}
+    audited = together | {scored.name: scored}
     attempt = scored.failures.attempt_json
-    found = attempt(
+    leaked = attempt(
         "leakage",
         lambda: find_leakage(distinct(audited, others), names, ranges),
-        lambda reason: {f"shared_{of}_reason": reason for of in ("subjects", "audio")},
+        lambda reason: {
+            f"shared_{what}_reason": reason for what in ("subjects", "audio")
+        },
     )
     if reason := _why_no_audit(scored):
-        return nothing | found | {"reason": reason}
-    of_labels = attempt(
+        return nothing | leaked | {"reason": reason}
+    seed = scored.options["seed"]
+    verdicts = attempt(
         "audit",
-        lambda: {"labels": audit_evaluation(audited, names, ranges, scored.seed)},
+        lambda: {"labels": audit_evaluation(audited, names, ranges, seed)},
         lambda reason: {"reason": reason},
     )
-    return nothing | found | of_labels
+    return nothing | leaked | verdicts
 
 
 def _why_no_audit(scored):
     """Why labels are not asked what tells them; None if they are."""
     if scored.recordings is None and scored.measurements is None:
         return NO_RECORDINGS
-    if not scored.audit:
+    if not scored.options["audit"]:
         return NO_AUDIT
     return _why_not_measured(scored) if scored.measurements is None else None

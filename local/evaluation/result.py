@@ -50,10 +50,14 @@ class EvaluationResult:
     train_log: train_log.jsonl, where a training belongs to this.
     settings: Plain values of the training yaml; empty for predictions from elsewhere.
     provenance: "command", "date" and "versions" (package → version) of this evaluation.
-    show_uids: Whether recordings may be named; otherwise by row only.
+    options: Plain values of the yaml; `report`, whether a report, a model card and
+        figures are wanted, and `show_uids`, whether they may name recordings, else by
+        row only.
     failures: The parts of the evaluation that failed; those of its report join them.
     csv: Which CSV was scored (see `scored_csv.describe`).
-    report: Whether a report, a model card and figures are wanted.
+    n_seen: How many of its subjects the model has learned from.
+    unprepared: Known splits whose recordings this command did not look at: what was
+        left out of them is told elsewhere.
     """
 
     split: str
@@ -70,10 +74,16 @@ class EvaluationResult:
     train_log: Path | None
     settings: dict
     provenance: dict
-    show_uids: bool = False
+    options: dict = dataclasses.field(default_factory=dict)
     failures: Failures = dataclasses.field(default_factory=Failures)
     csv: dict | None = None
-    report: bool = True
+    n_seen: int = 0
+    unprepared: frozenset[str] = frozenset()
+
+    @property
+    def show_uids(self) -> bool:
+        """Whether recordings may be named."""
+        return self.options.get("show_uids", False)
 
     def raters(self):
         """What metrics.json says of raters, by label; {} where that has failed."""

@@ -1,12 +1,9 @@
 """The box at the top of a report: the main result, and what to be careful about."""
 
 from local.evaluation.baselines import ACOUSTIC
-from local.evaluation.flags import leak_notes
+from local.evaluation.flags import leak_notes, seen_note
 from local.report.results import binary_labels, score_labels
 from local.utils.number_format import counted, interval, listed, number
-
-#: Notes with these words are shown in red: the model knows the people.
-NOT_UNSEEN = "not of unseen subjects"
 
 
 def brief(evidence):
@@ -85,7 +82,9 @@ def _flags(evidence):
             "not been shown (see the confound audit)."
         )
     flags += leak_notes(audit)
-    return flags + [note for note in evidence.notes if NOT_UNSEEN in note]
+    if evidence.n_seen:
+        flags.append(seen_note(evidence.n_seen, evidence.metrics["n_subjects"]))
+    return flags
 
 
 def _warnings(evidence):

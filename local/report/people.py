@@ -1,8 +1,5 @@
 """What a report says of who was recorded, and of what was left out."""
 
-import shlex
-from pathlib import Path
-
 from local.data.labels import flatten
 from local.report import cohort
 
@@ -25,15 +22,7 @@ def inclusion(evidence):
         evidence.notes,
         flatten(evidence.label_groups),
         evidence.split,
-        unknown=_not_prepared(evidence),
+        unknown=evidence.unprepared,
         show_uids=evidence.show_uids,
     )
     return {"table": flow.table if flow.table.rows else None, "notes": flow.notes}
-
-
-def _not_prepared(evidence):
-    """The splits whose recordings an earlier command looked at, and not this one."""
-    words = shlex.split(evidence.provenance.get("command") or "")
-    if not {"evaluate.py", "withdraw.py"} & {Path(word).name for word in words}:
-        return set()
-    return set(evidence.manifests) - {evidence.split}

@@ -44,7 +44,7 @@ def write_results(result: EvaluationResult, output_folder: str | Path) -> dict:
         write_json(folder / "audit.json", result.audit)
         if result.csv:
             write_json(folder / scored_csv.FILE, result.csv)
-        if result.report:
+        if result.options["report"]:
             write_report(result, folder)
         write_failed(result.failed, folder / "failed.csv")
         metrics = result.metrics | {"failed_parts": dict(result.failures.reasons)}

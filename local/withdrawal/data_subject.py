@@ -5,6 +5,7 @@ import dataclasses
 import pandas as pd
 
 from local.data.pseudonyms import Pseudonyms, are_pseudonyms
+from local.data.split import Split
 from local.utils.spelling import alike
 
 
@@ -59,14 +60,14 @@ class Person:
                 self.recordings |= set(rows[folder])
         return len(rows)
 
-    def left_in(self, split):
-        """A `measurements.MeasuredSplit` without them."""
+    def left_in(self, split: Split) -> Split:
+        """A split without them."""
         theirs = self.has(split.manifest)
         measured = split.measurements
         if measured is not None:
             measured = measured[~measured["ID"].isin(split.manifest["ID"][theirs])]
         manifest = split.manifest[~theirs].reset_index(drop=True)
-        return dataclasses.replace(split, manifest=manifest, measurements=measured)
+        return split.changed(manifest=manifest, measurements=measured)
 
     def left_of(self, failed):
         """A list of dict with `uid` and maybe `subject`, without theirs."""

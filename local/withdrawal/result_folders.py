@@ -15,7 +15,7 @@ from local.utils.files import remove_unfinished, write_json
 from local.utils.staging import BEGUN, COMPLETE, finish
 from local.utils.yaml_files import saved_values
 from local.withdrawal.data_subject import Person
-from local.withdrawal.rebuild import opened, rebuild
+from local.withdrawal.rebuild import rebuild
 from local.withdrawal.withdraw import (
     RESULTS,
     clean_csv,
@@ -119,7 +119,6 @@ class ResultFolder:
         Returns: By file the number of rows, by evaluation how it was rebuilt.
         """
         done, held = {}, self.holds(person)
-        experiments = {None: None}
         for folder, owner in self.evaluations():
             # one without it is of a withdrawal that was stopped
             if not (held or not (folder / "metrics.json").exists()):
@@ -127,9 +126,7 @@ class ResultFolder:
             done[str(folder)] = "to be rebuilt"
             if dry_run:
                 continue
-            if owner not in experiments:
-                experiments[owner] = opened(owner)
-            done[str(folder)] = rebuild(folder, experiments[owner], person)
+            done[str(folder)] = rebuild(folder, owner, person)
         if not held:
             return done
         return done | self._clean_others(person, dry_run)

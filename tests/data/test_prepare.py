@@ -451,9 +451,9 @@ def test_a_split_is_prepared_for_evaluation(damaged):
     split = prepared_split.prepare_split(
         damaged / "splits" / "test.csv", values, names=["low", "noisy"]
     )
-    assert (len(split.table), len(split.manifest)) == (8, 7)
+    assert (len(split.rows), len(split.manifest)) == (8, 7)
     assert [(e["uid"], e["subject"]) for e in split.failed] == [("s11_0", "s11")]
-    assert split.manifest["ID"].tolist() == split.table["uid"].tolist()[1:]
+    assert split.manifest["ID"].tolist() == split.rows["uid"].tolist()[1:]
     values["on_bad_recording"] = "stop"
     message = user_error(
         prepared_split.prepare_split,
@@ -481,7 +481,7 @@ def test_extraction_reads_several_csvs_in_their_order(corpus):
     values = values_of(corpus)
     split = prepared_split.prepare_split([files["b"], files["a"]], values, ("uid",))
     assert split.manifest["ID"].tolist() == ["s11_0", "s00_0", "s03_1"]
-    assert split.table["a"].tolist() == ["", "", "1"]
+    assert split.rows["a"].tolist() == ["", "", "1"]
     message = user_error(
         prepared_split.prepare_split, list(files.values()), values, ("uid",)
     )

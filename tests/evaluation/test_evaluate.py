@@ -15,12 +15,13 @@ from scipy.special import expit
 from local.data.labels import LabelType
 from local.data.manifests import build_manifest
 from local.data.recordings import FolderRecordings
+from local.data.split import Split
 from local.evaluation import baselines, measurements, parts
 from local.evaluation.confound_audit import verdict
-from local.evaluation.evaluate import Scored, evaluate, measured
+from local.evaluation.evaluate import evaluate, measured
 from local.evaluation.external_predictions import AUDIO_SETTINGS
 from local.evaluation.failures import Failures, names_in
-from local.evaluation.measurements import MeasuredSplit
+from local.evaluation.scored_split import ScoredSplit
 from local.report import figures, html
 from local.report.writing import OUTPUTS, write_results
 from local.utils.errors import RunError, UserError
@@ -85,28 +86,33 @@ def whole(shared_corpus):
             "predicted": pd.array([None] * logits.size, dtype="Int8"),
         }
     )
-    return Scored(
-        split="test",
+    options = {"audit": True, "acoustic_baseline": True, "measured_recordings": 0}
+    options |= {"subgroups": ["sex"], "report": False, "show_uids": False}
+    return ScoredSplit(
+        name="test",
         table=table,
         label_groups=[NAMES],
         types={name: LabelType() for name in NAMES},
         points={},
         command=["python", "evaluate.py"],
-        seed=1,
+        options=SETTINGS | options,
         manifest=manifest,
         recordings=recordings,
-        audio_settings=SETTINGS,
-        seen={"train": MeasuredSplit(train, frame)},
-        of_the_corpus=True,
-        subgroups=["sex"],
-        report=False,
+        seen={"train": Split(name="train", manifest=train, measurements=frame)},
+        is_own=True,
     )
 
 
-def run(scored, folder, **changes):
+def changed(scored, **options):
+    """The same with other options, and without anything that has failed."""
+    return dataclasses.replace(
+        scored, failures=Failures(), options=scored.options | options
+    )
+
+
+def run(scored, folder, **options):
     """Measure and evaluate; what is in the folder, JSON as objects."""
-    scored = dataclasses.replace(scored, **{"failures": Failures()} | changes)
-    write_results(evaluate(measured(scored, SETTINGS)), folder)
+    write_results(evaluate(measured(changed(scored, **options))), folder)
     names = [
         str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()
     ]
@@ -299,19 +305,33 @@ def test_reasons_are_one_line():
 # What is measured for which part
 
 
-def heard(whole, **changes):
-    """Whether recordings are measured, and what is known of the labels then."""
-    scored = dataclasses.replace(whole, failures=Failures(), **changes)
-    return scored.needs_measurements
-
-
 def test_measuring_is_for_the_audit_or_the_acoustic_baseline(whole):
-    unheard = {"train": MeasuredSplit(whole.seen["train"].manifest, None)}
-    assert heard(whole, audit=False) and heard(whole, acoustic_baseline=False)
-    assert not heard(whole, audit=False, acoustic_baseline=False)
-    assert not heard(whole, audit=False, seen={}) and heard(whole, seen={})
-    assert not heard(whole, audit=False, seen=unheard) and heard(whole, seen=unheard)
-    assert not heard(whole, recordings=None)
+    def heard(scored=whole, **options):
+        """The splits whose recordings are measured."""
+        return list(changed(scored, **options).to_be_measured)
+
+    alone = dataclasses.replace(whole, seen={})
+    train = dataclasses.replace(whole.seen["train"], measurements=None)
+    unheard = dataclasses.replace(whole, seen={"train": train})
+    at_hand = dataclasses.replace(train, recordings=whole.recordings)
+    at_hand = dataclasses.replace(whole, seen={"train": at_hand})
+    assert heard(audit=False) == heard(acoustic_baseline=False) == ["test"]
+    assert heard(audit=False, acoustic_baseline=False) == []
+    assert heard(alone) == heard(unheard) == ["test"]
+    assert heard(alone, audit=False) == heard(unheard, audit=False) == []
+    assert heard(at_hand, audit=False) == heard(at_hand) == ["train", "test"]
+    assert heard(dataclasses.replace(whole, recordings=None)) == []
+
+
+def test_the_others_are_measured_with_it_where_they_are_at_hand(whole):
+    train = whole.seen["train"]
+    frame, others = train.measurements, {"measurements": None}
+    others["recordings"] = whole.recordings
+    at_hand = {"train": dataclasses.replace(train, **others)}
+    scored = measured(dataclasses.replace(changed(whole), seen=at_hand))
+    pd.testing.assert_frame_equal(scored.seen["train"].measurements, frame)
+    assert scored.measurements["ID"].tolist() == whole.manifest["ID"].tolist()
+    assert scored.failures.reasons == {} and scored.silences.logits is None
 
 
 def test_without_an_audit_the_acoustic_baseline_stays(whole, expected, tmp_path):

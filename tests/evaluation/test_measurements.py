@@ -4,6 +4,7 @@ import dataclasses
 import hashlib
 import json
 import multiprocessing
+import types
 
 import librosa
 import numpy as np
@@ -14,9 +15,10 @@ from sklearn.metrics import roc_auc_score
 
 from local.data.predictions_table import predictions_table
 from local.data.recordings import FolderRecordings
+from local.data.split import Split
 from local.evaluation import acoustic_statistics, confound_audit, measurements
 from local.evaluation.confound_audit.silence import SILENCE_S
-from local.evaluation.measurements import MeasuredSplit
+from local.evaluation.scored_split import ScoredSplit
 from local.evaluation.worst_errors import Silences
 from local.training.experiment import MANIFESTS
 from local.utils.errors import UserError
@@ -96,6 +98,21 @@ def frame(passed):
 @pytest.fixture(scope="module")
 def batches(passed):
     return passed[1]
+
+
+def scored_split(manifest, frame, table, silences):
+    return ScoredSplit(
+        name="test",
+        manifest=manifest,
+        measurements=frame,
+        table=table,
+        label_groups=[],
+        types={},
+        points={},
+        options={},
+        command=[],
+        silences=silences,
+    )
 
 
 def listened(listener, batches):
@@ -226,8 +243,8 @@ def test_silences_are_scored_each_on_its_own(split, passed):
     for row, silence in silent_rows(split):
         expected = Ear().score_waveforms(silence[None])[0].tolist()
         assert heard.logits.loc[row["ID"]].to_list() == pytest.approx(expected)
-    measured = MeasuredSplit(manifest, frame, None, heard.logits)
-    found = measured.logits_of_silences(LABELS[::-1])
+    scored = scored_split(manifest, frame, table_of(manifest), heard)
+    found = scored.logits_of_silences(LABELS[::-1])
     assert np.isnan(found).all(axis=1).tolist() == [0, 1, 0, 0, 1, 0]
     assert found[3].tolist() == heard.logits.loc["u2", LABELS[::-1]].to_list()
 
@@ -283,7 +300,8 @@ def measured(seed, n=N, planted=False, first=0):
         hashlib.sha256(f"{seed} {i}".encode()).hexdigest() for i in range(n)
     ]
     # in another order: measurements are found by ID
-    return MeasuredSplit(manifest, frame.sample(frac=1, random_state=seed))
+    frame = frame.sample(frac=1, random_state=seed)
+    return Split(name="", manifest=manifest, measurements=frame)
 
 
 def tables(split, seed):
@@ -296,6 +314,7 @@ def tables(split, seed):
     table = pd.DataFrame(
         {
             "uid": np.repeat(uids, 2).to_list(),
+            "subject": "",
             "label": NAMES * n,
             "logit": generator.normal(size=2 * n),
         }
@@ -304,7 +323,8 @@ def tables(split, seed):
     heard[:, 0] += split.manifest["x"]
     heard = pd.DataFrame(heard, index=uids, columns=NAMES)[::-1]
     heard = heard[generator.random(n) < 0.67]
-    return MeasuredSplit(split.manifest, split.measurements, table, heard)
+    heard = types.SimpleNamespace(logits=heard)
+    return scored_split(split.manifest, split.measurements, table, heard)
 
 
 def audited(splits, seen=None):
@@ -335,7 +355,7 @@ def test_logits_count_where_they_are_known():
     manifest = test.manifest.set_index("ID")
     for name in NAMES:
         whole = test.table[test.table["label"] == name].set_index("uid")["logit"]
-        heard = test.silence_logits[name]
+        heard = test.silences.logits[name]
         for kind, logits in (("auroc", whole), ("silence_auroc", heard)):
             expected = roc_auc_score(manifest.loc[logits.index, name], logits)
             entry = found["labels"][name][kind]
@@ -344,7 +364,8 @@ def test_logits_count_where_they_are_known():
     found = audited({"test": measured(2)})
     assert found["labels"]["x"]["silence_auroc"]["value"] is None
     assert "trained model" in found["labels"]["x"]["silence_auroc"]["reason"]
-    without = dataclasses.replace(test, silence_logits=test.silence_logits[:0])
+    nothing = types.SimpleNamespace(logits=test.silences.logits[:0])
+    without = dataclasses.replace(test, silences=nothing)
     (reason,) = {
         of["silence_auroc"]["reason"]
         for of in audited({"test": without})["labels"].values()
@@ -357,7 +378,7 @@ def test_audio_and_subjects_in_two_splits_are_found():
     of_r3 = train.measurements.set_index("ID").loc["r3", "audio_sha256"]
     frame = test.measurements.copy()
     frame.loc[frame["ID"] == "r70", "audio_sha256"] = of_r3
-    test = MeasuredSplit(test.manifest, frame)
+    test = dataclasses.replace(test, measurements=frame)
     # r39 is in both under one name, of s19, with audio of its own
     expected = [{"splits": ["test", "train"], "uids": ["r70", "r3"]}]
     found = audited({"test": test}, {"train": train})
@@ -365,7 +386,7 @@ def test_audio_and_subjects_in_two_splits_are_found():
     assert found["shared_subjects"] == ["s19"]
     # the other split's recordings are asked nothing else
     assert found["labels"]["x"]["capture_probe_auroc"]["n"] == N
-    silent = MeasuredSplit(train.manifest, None)
+    silent = Split(name="", manifest=train.manifest)
     found = audited({"test": test}, {"train": silent})
     assert found["shared_audio"] == [] and found["shared_subjects"] == ["s19"]
     expected = "not all was compared: 0 of 40 recordings of train were measured"
@@ -389,11 +410,11 @@ def test_devices_of_one_split_only():
     """Another split's are not known; within them is computed what can be."""
     train, test = measured(1), measured(2, first=N)
     devices = np.where(np.arange(N) < 20, "phone", "tablet")
-    train = MeasuredSplit(train.manifest.assign(device=devices), train.measurements)
+    train = dataclasses.replace(train, manifest=train.manifest.assign(device=devices))
     found = audited({"train": train, "test": test})
     within = found["labels"]["x"]["capture_probe_auroc"]["within"]
     assert list(within) == ["device"] and 0 < within["device"] < 1
-    test = MeasuredSplit(test.manifest.assign(device=""), test.measurements)
+    test = dataclasses.replace(test, manifest=test.manifest.assign(device=""))
     found = audited({"train": train, "test": test})
     assert found["labels"]["x"]["capture_probe_auroc"]["within"] == within
 
@@ -426,9 +447,10 @@ def test_a_sample_is_audited_and_what_was_not_heard_is_told():
     train, test = measured(1, planted=True), measured(2, planted=True, first=N)
     sample = measurements.sample_subjects(train.manifest, 20, 0)
     heard = train.measurements[train.measurements["ID"].isin(sample["ID"])]
-    part = MeasuredSplit(train.manifest, heard)
+    part = dataclasses.replace(train, measurements=heard)
     found = audited({"train": part, "test": test})
-    alone = audited({"train": MeasuredSplit(sample, heard), "test": test})
+    alone = dataclasses.replace(part, manifest=sample)
+    alone = audited({"train": alone, "test": test})
     assert found["labels"] == alone["labels"]
     assert found["labels"]["x"]["capture_probe_auroc"]["n"] == 20 + N
     counts = {"n_recordings": N, "n_measured": 20}

@@ -362,7 +362,7 @@ def leaky(show_uids):
         },
         failed=[{"uid": "take999", "reason": "there is no folder /a/take999"}],
         notes=["take001, take002 and 5 more: clipped"],
-        show_uids=show_uids,
+        options={"show_uids": show_uids},
     )
 
 

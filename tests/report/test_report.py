@@ -13,7 +13,6 @@ import subprocess
 import numpy as np
 import pandas as pd
 import pytest
-from running import ROOT
 
 from local.data.labels import LabelType, flatten
 from local.data.predictions_table import predictions_table
@@ -23,7 +22,6 @@ from local.metrics.rater_agreement import agreement, raters_on_roc
 from local.metrics.split_metrics import SMALL_SAMPLE, evaluate_predictions
 from local.metrics.subgroups import subgroup_report
 from local.report import card, figures
-from local.report.brief import NOT_UNSEEN
 from local.report.html import SECTIONS, render_html
 from local.report.tables import Table
 from local.report.writing import write_report
@@ -148,6 +146,7 @@ def make_evidence(groups, scores=(), flagged=(), n_subjects=24, bare=False, **ch
         train_log=None,
         settings={} if bare else {"dataset_name": "clinic", "seed": 1986, "lr": 0.003},
         provenance={"command": "python evaluate.py x.yaml", "versions": {}},
+        unprepared=frozenset({"train"}),
     )
     return dataclasses.replace(evidence, **changes)
 
@@ -327,7 +326,7 @@ def test_leakage_is_told_without_names(evidence):
     assert "1 recording is in more than one split" in Page(text).words("audit")
     assert "person07" not in text
     assert "take00" not in text
-    named = render_html(dataclasses.replace(leaking, show_uids=True), [])
+    named = render_html(dataclasses.replace(leaking, options={"show_uids": True}), [])
     assert "person07" in named
     assert "take001, take002" in named
 
@@ -365,19 +364,17 @@ def test_a_sample_that_was_heard_is_told(evidence):
 
 
 def test_people_the_model_knows_are_told_at_the_top(evidence):
-    note = f"3 of 24 subjects were trained on: these results are {NOT_UNSEEN} subjects."
-    seen = dataclasses.replace(evidence, notes=[note])
-    assert f"Flagged: {note}" in Page(render_html(seen, [])).words("brief")
-    source = ROOT / "local/evaluation/experiment_split.py"
-    assert NOT_UNSEEN in source.read_text(encoding="utf-8")
+    seen = dataclasses.replace(evidence, n_seen=3)
+    said = "3 of 24 subjects of this split were trained or validated on: these results"
+    assert f"Flagged: {said} are not" in Page(render_html(seen, [])).words("brief")
+    assert said not in Page(render_html(evidence, [])).words("brief")
 
 
 def test_what_another_command_left_out_is_not_known(evidence):
     """24 subjects of 3 recordings, and one of the test split that can't be used."""
     listed = Page(render_html(evidence, [])).row("inclusion", "listed")
     assert listed == ["–a", "73"]  # of whom the one is, is not known
-    provenance = {"command": "python train.py x.yaml", "versions": {}}
-    training = dataclasses.replace(evidence, provenance=provenance)
+    training = dataclasses.replace(evidence, unprepared=frozenset())
     listed = Page(render_html(training, [])).row("inclusion", "listed")
     assert listed == ["72 (24 subjects)", "73"]
 
@@ -432,7 +429,7 @@ def test_recordings_are_named_only_if_wanted(written, evidence):
     for name in ("report.html", "model_card.md"):
         text = (written / name).read_text(encoding="utf-8")
         assert not re.search(r"take\d|person\d", text)
-    named = render_html(dataclasses.replace(evidence, show_uids=True), [])
+    named = render_html(dataclasses.replace(evidence, options={"show_uids": True}), [])
     assert Page(named).row("errors", "2")[1] == evidence.errors[0].uid
 
 
@@ -442,8 +439,9 @@ def test_text_of_users_never_becomes_markup(tmp_path):
         flagged=[HOSTILE],
         settings={"dataset_name": HOSTILE, HOSTILE: [HOSTILE], "seed": 1},
         split=HOSTILE,
-        notes=[f"{HOSTILE} {NOT_UNSEEN}"],
-        show_uids=True,
+        notes=[HOSTILE],
+        n_seen=3,
+        options={"show_uids": True},
         provenance={
             "command": HOSTILE.replace('"', ""),
             "date": HOSTILE,

@@ -158,8 +158,14 @@ def test_a_tested_person_leaves_nothing_and_results_are_without_them(own):
         assert found[key] == json.loads(json.dumps(again[key])), key
     audit = json.loads((experiment / "audit.json").read_text())
     assert audit["label_shares"]["test"]["low"]["n"] == 6  # of s11, s13 and s14
-    assert audit["labels"]["low"]["status"]  # the recordings were heard again
-    assert (experiment / "report.html").stat().st_size > 10_000
+    assert audit["labels"]["low"]["status"]  # by what was measured of the others
+    assert audit["measured"]["test"]["n_measured"] == 6
+    assert audit["shared_subjects"] == []
+    assert found["baselines"]["prevalence"]["labels"]["low"]["auroc"]["value"] == 0.5
+    page = (experiment / "report.html").read_text()
+    assert len(page) > 10_000 and "were made again from their predictions" in page
+    assert not (experiment / "figures/errors.png").exists()
+    assert "withdraw.py" in page
 
 
 def test_those_that_were_learned_from_are_listed_and_training_does_not_go_on(plain):
@@ -264,12 +270,12 @@ def test_a_withdrawal_that_was_stopped_tells_what_it_had_found(plain):
 
 
 def test_without_the_others_recordings_and_without_the_corpus(own):
-    """Recordings and checkpoint are gone: predictions alone tell."""
+    """Recordings and checkpoint are gone: neither is needed."""
     experiment = own / "experiment"
     shutil.rmtree(own / "corpus")
     shutil.rmtree(next((experiment / "save").glob("CKPT*")))
     result = withdraw(f"--subject={TESTED}", f"--experiment_folder={experiment}")
-    assert "rebuilt from the predictions alone" in succeeded(result).stdout
+    assert f"{experiment}: rebuilt\n" in succeeded(result).stdout
     assert files_naming(experiment, (TESTED,)) == set()
     found = json.loads((experiment / "metrics.json").read_text())
     assert (found["n_recordings"], found["n_subjects"]) == (6, 3)
@@ -513,6 +519,31 @@ def test_an_evaluation_of_nobody_else_is_removed(tmp_path):
     done = ResultFolder(tmp_path).clean(Person({"bob"}), dry_run=False)
     assert list(done.values()) == [rebuild.EMPTY]
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_thresholds_and_the_calibration_stay(tmp_path):
+    """Of an evaluation whose experiment is not known: they are in its metrics."""
+    threshold = {"value": 0.4, "rule": "youden", "source": "validation"}
+    threshold["n_positive_subjects"] = 12
+    calibration = {"kind": "platt", "slope": 2.0, "intercept": 0.5}
+    table = predicted(["ann", "bob", "cy"], "test")
+    table["predicted"] = (table["probability"] >= 0.4).astype("Int8")
+    write_predictions(table, tmp_path / "predictions.csv")
+    measures = {"threshold": threshold, "calibration": calibration}
+    before = {"checkpoint": "CKPT+1", "labels": {"slow": measures}}
+    (tmp_path / "metrics.json").write_text(json.dumps(before))
+    write_csv(tmp_path / "failed.csv", [{"uid": "dee_0", "reason": "x is silent: 0"}])
+    done = ResultFolder(tmp_path).clean(Person({"bob"}), dry_run=False)
+    assert list(done.values()) == [rebuild.REBUILT]
+    found = json.loads((tmp_path / "metrics.json").read_text())
+    assert found["checkpoint"] == "CKPT+1" and found["n_subjects"] == 2
+    assert found["labels"]["slow"]["threshold"] == threshold
+    assert found["labels"]["slow"]["calibration"] == calibration
+    left = table[table["subject"] != "bob"].reset_index(drop=True)
+    after = read_predictions(tmp_path / "predictions.csv")
+    pd.testing.assert_frame_equal(after, left)  # calibrated once, and not again
+    assert [row["uid"] for row in read_csv(tmp_path / "failed.csv")] == ["dee_0"]
+    assert not (tmp_path / "report.html").exists()  # there was none
 
 
 def test_a_report_that_can_not_be_rebuilt_is_removed(tmp_path, monkeypatch):

@@ -1,0 +1,92 @@
+"""A split with its predictions: all that an evaluation is made of."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from local.data.labels import LabelType
+from local.data.manifests import group_columns
+from local.data.split import Split
+from local.evaluation.failures import Failures, names_in
+from local.evaluation.worst_errors import Silences
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ScoredSplit(Split):
+    """A split, and what a model says of it.
+
+    table: Its table of predictions (see `local.data.predictions_table`), calibrated and
+        decided.
+    label_groups: The labels of each head.
+    types: Of each label.
+    points: Calibration and threshold of each label (see
+        `local.evaluation.operating_points`).
+    options: Plain values of the yaml: `seed` (of bootstrap draws and permutations),
+        `audit`, `acoustic_baseline`, `measured_recordings`, `subgroups`, `report`,
+        `show_uids`, and what reading the recordings takes (see `measure_split`).
+    command: The command line.
+    checkpoint: What made the predictions; None if that is not known.
+    silences: What the model said of the moments in which nobody speaks.
+    settings: Plain values of the training yaml; empty for predictions from elsewhere.
+    train_log: train_log.jsonl, where a training belongs to this.
+    failures: What has failed so far.
+    """
+
+    table: pd.DataFrame
+    label_groups: list[list[str]]
+    types: dict[str, LabelType]
+    points: dict[str, dict]
+    options: dict
+    command: list[str]
+    checkpoint: str | None = None
+    silences: Silences | None = None
+    settings: dict = dataclasses.field(default_factory=dict)
+    train_log: Path | None = None
+    failures: Failures = None
+
+    def __post_init__(self):
+        """Reasons of failures tell none of the names that are known here."""
+        if self.failures is None:
+            manifests = [split.manifest for split in self.seen.values()]
+            failures = Failures(names_in(self.table, *manifests))
+            object.__setattr__(self, "failures", failures)
+
+    @property
+    def subjects(self) -> set[str]:
+        """Whose recordings these are."""
+        return set(self.table["subject"])
+
+    @property
+    def subgroups(self) -> list[str]:
+        """The columns of the manifest whose groups are compared."""
+        if self.manifest is None:
+            return []
+        return group_columns(self.manifest.columns, self.options["subgroups"])
+
+    @property
+    def to_be_measured(self) -> dict[str, Split]:
+        """The splits whose recordings are at hand, if there is any use of that."""
+        train = self.seen.get("train")
+        learns = self.options["acoustic_baseline"] and train is not None
+        if learns:
+            learns = train.measurements is not None or train.recordings is not None
+        if self.recordings is None or not (self.options["audit"] or learns):
+            return {}
+        at_hand = {name: s for name, s in self.seen.items() if s.recordings is not None}
+        return {**at_hand, self.name: self}
+
+    def logits(self, names: list[str]) -> np.ndarray:
+        """The model's, [n, n_labels] in the order of the manifest, NaN if unknown."""
+        table = self.table.pivot(index="uid", columns="label", values="logit")
+        return self._in_order(table, names)
+
+    def logits_of_silences(self, names: list[str]) -> np.ndarray | None:
+        """The same of the silences; None where no model heard any."""
+        if self.silences is None or self.silences.logits is None:
+            return None
+        return self._in_order(self.silences.logits, names)
+
+    def _in_order(self, logits, names):
+        return logits.reindex(index=self.manifest["ID"], columns=names).to_numpy(float)
