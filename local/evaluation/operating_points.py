@@ -16,8 +16,9 @@ import pandas as pd
 
 from local.data.predictions_table import scores_in
 from local.data.split import Split
-from local.metrics.calibration import apply_calibration, fit_calibration
+from local.metrics.calibration import fit_calibration
 from local.metrics.cases import corrected_logits
+from local.metrics.decisions import decide
 from local.metrics.thresholds import threshold_with_fallback
 from local.utils.errors import UserError
 from local.utils.files import read_json, write_json
@@ -63,7 +64,8 @@ def fit_operating_points(
         own = None if validation is None else validation[validation["label"] == name]
         fitted = _calibrate(own, calibration)
         if own is not None:
-            own = own.assign(probability=_calibrated(own, fitted))
+            point = {"threshold": {"value": None}, "calibration": fitted}
+            own = own.assign(probability=_decide(own, point)[0])
         other = None
         if cross_fitted is not None:
             other = cross_fitted[cross_fitted["label"] == name]
@@ -92,11 +94,9 @@ def _calibrate(table, kind):
     return fit_calibration(targets, logits, subjects, kind)
 
 
-def _calibrated(table, calibration):
-    """The probabilities [n] of one label's table, calibrated where that was fitted."""
-    if calibration is None or calibration["slope"] is None:
-        return table["probability"].to_numpy()
-    return apply_calibration(calibration, corrected_logits(table).to_numpy())
+def _decide(table, point):
+    """Probabilities and decisions, each [n], of one label's table; see `decide`."""
+    return decide(corrected_logits(table), table["probability"], point)
 
 
 def apply_operating_points(
@@ -114,11 +114,9 @@ def apply_operating_points(
     for name, point in points.items():
         inside = (table["label"] == name).to_numpy()
         rows = table[inside]
-        probabilities = _calibrated(rows, point["calibration"])
-        table.loc[inside, "probability"] = probabilities
-        threshold = point["threshold"]["value"]
-        if threshold is not None:
-            predicted[inside] = (probabilities >= threshold).astype(int)
+        table.loc[inside, "probability"], decided = _decide(rows, point)
+        if decided is not None:
+            predicted[inside] = decided
     table["predicted"] = pd.array(predicted, dtype="Int8")
     return table
 

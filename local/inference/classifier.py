@@ -14,7 +14,7 @@ from speechbrain.inference.interfaces import Pretrained
 from local.audio.loading import decode, resample, to_mono
 from local.data.windows import pool_windows, window_starts
 from local.inference.stacked_heads import StackedHeads
-from local.metrics.calibration import apply_calibration
+from local.metrics.decisions import decide
 from local.model.ecapa import make_lean
 from local.model.front_end import RecordingFeatures
 from local.model.heads import POOLING_MODES, Outputs, classify_recordings
@@ -357,15 +357,9 @@ def decision(
         return nothing | {"score": logit}
     # a weight w on the positives multiplies their odds by w
     corrected = logit - float(np.log(positive_weight))
-    calibration = point and point["calibration"]
-    if calibration and calibration["slope"] is not None:
-        probability = float(apply_calibration(calibration, corrected))
-    else:
-        probability = float(expit(corrected))
-    threshold = point["threshold"]["value"] if point else None
-    decided = None if threshold is None else int(probability >= threshold)
+    probability, predicted = decide(corrected, expit(corrected), point)
     return nothing | {
-        "probability": probability,
-        "threshold": threshold,
-        "predicted": decided,
+        "probability": float(probability),
+        "threshold": point["threshold"]["value"] if point else None,
+        "predicted": None if predicted is None else int(predicted),
     }

@@ -16,15 +16,13 @@ from local.data.pseudonyms import are_pseudonyms
 from local.metrics.cross_validated import rated_rows
 from local.metrics.estimate import measure, too_few_subjects, with_holm
 from local.metrics.intervals import MIN_SUBJECTS
-from local.metrics.measures import auroc
+from local.metrics.resampling import draw_subjects, in_blocks
 from local.utils.errors import UserError
+from local.utils.ranking import auroc
 from local.utils.spelling import alike
 
 #: Draws of subjects for the intervals, and exchanges of subjects for the p-values.
 N_DRAWS = 2000
-
-#: Weights in memory at a time, draws times recordings: no more than a cache holds.
-BLOCK_SIZE = 200_000
 
 TEXT = (
     "This compares these two trained systems on the same recordings. It does not "
@@ -188,9 +186,10 @@ def _drawn_aurocs(pairs, subjects, seed, n_draws):
 
     All labels with the same draws of subjects and the same exchanges.
     """
-    generator, n = np.random.default_rng(seed), len(subjects)
-    drawn = generator.multinomial(n, np.full(n, 1 / n), size=n_draws)
-    exchanged = generator.integers(0, 2, size=(n_draws, n))
+    n = len(subjects)
+    drawn = draw_subjects(np.zeros(n), n_draws, seed)
+    # other numbers than those of the draws
+    exchanged = np.random.default_rng([seed, 1]).integers(0, 2, size=(n_draws, n))
     aurocs = {}
     for label, (positive, ranks, of_rows) in pairs.items():
         places = np.searchsorted(subjects, of_rows)
@@ -204,11 +203,12 @@ def _drawn_aurocs(pairs, subjects, seed, n_draws):
 
 def _of_draws(positive, ranks, draws, places):
     """AUROC of both systems, [n_draws, 2], for draws [n_draws, n_subjects]."""
-    results = []
-    for part in _blocks(draws, len(places)):
-        weights = np.take(part, places, axis=1)
-        results.append([auroc(positive, of, weights) for of in ranks])
-    return np.concatenate(results, axis=1).T
+
+    def of_block(block):
+        weights = np.take(block.astype(float), places, axis=1)
+        return np.stack([auroc(positive, own, weights) for own in ranks], axis=1)
+
+    return np.concatenate(in_blocks(of_block, draws, len(places)))
 
 
 def _of_exchanges(positive, ranks, exchanged, places):
@@ -217,18 +217,14 @@ def _of_exchanges(positive, ranks, exchanged, places):
     Each system has the outputs of both to choose from, by weights of 0 and 1.
     """
     both, twice = ranks.ravel(), np.tile(positive, 2)
-    results = []
-    for part in _blocks(exchanged, 2 * len(places)):
-        other = np.take(part, places, axis=1)
+
+    def of_block(block):
+        other = np.take(block.astype(float), places, axis=1)
         pools = ([1 - other, other], [other, 1 - other])
-        results.append([auroc(twice, both, np.hstack(pool)) for pool in pools])
-    return np.concatenate(results, axis=1).T
+        systems = [auroc(twice, both, np.hstack(pool)) for pool in pools]
+        return np.stack(systems, axis=1)
 
-
-def _blocks(draws, n):
-    """Draws [n_draws, n_subjects] in parts whose weights of n recordings fit."""
-    n_parts = max(1, -(-len(draws) * n // BLOCK_SIZE))
-    return np.array_split(draws.astype(float), n_parts)
+    return np.concatenate(in_blocks(of_block, exchanged, 2 * len(places)))
 
 
 def _counts(positive, subjects):

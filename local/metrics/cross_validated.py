@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 from scipy.special import expit, logit
-from scipy.stats import rankdata, t
+from scipy.stats import t
 from sklearn.metrics import average_precision_score
 
 from local.data.labels import why_one_class
@@ -23,6 +23,7 @@ from local.data.predictions_table import rows_of_label, scores_in
 from local.metrics.estimate import measure, too_few_subjects, wilson_interval
 from local.metrics.intervals import MIN_SUBJECTS
 from local.metrics.split_metrics import SCORE_MEASURES, score_metrics
+from local.utils.ranking import pairs_in_order
 
 THRESHOLD_METRICS = (
     "sensitivity",
@@ -187,14 +188,10 @@ def _influence(positive, predictions):
     positive : bool [n]; predictions : [n]. Returns a float and an array [n, 2]: of the
     positives in the first column, of the negatives in the second, 0 elsewhere.
     """
-    n_positive, n_negative = positive.sum(), (~positive).sum()
-    ranks = rankdata(predictions)
-    below = ranks[positive] - rankdata(predictions[positive])
-    above = n_positive - (ranks[~positive] - rankdata(predictions[~positive]))
-    value = below.sum() / (n_positive * n_negative)
+    value, shares = pairs_in_order(positive, predictions)
     influence = np.zeros((len(positive), 2))
-    influence[positive, 0] = (below / n_negative - value) / n_positive
-    influence[~positive, 1] = (above / n_positive - value) / n_negative
+    for column, side in enumerate((positive, ~positive)):
+        influence[side, column] = (shares[side] - value) / side.sum()
     return value, influence
 
 

@@ -11,7 +11,6 @@ and "n_undefined" where draws had to be left out.
 """
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import numpy as np
@@ -25,7 +24,9 @@ from local.metrics.estimate import (
     too_few_subjects,
     wilson_interval,
 )
-from local.metrics.measures import WHY_UNDEFINED, sorted_weights, weight_below
+from local.metrics.measures import WHY_UNDEFINED
+from local.metrics.resampling import draw_subjects, in_blocks
+from local.utils.ranking import pairs_in_order
 
 LEVEL = 0.95
 
@@ -37,12 +38,6 @@ N_DRAWS = 2000
 
 #: Where fewer draws than this share are defined, they can't stand for all.
 MIN_DEFINED_SHARE = 0.5
-
-#: Weights in a block of draws: memory is bounded by some arrays of this size.
-BLOCK_SIZE = 300_000
-
-#: Blocks that are computed at the same time.
-N_THREADS = 2
 
 #: A smaller difference between values around 1 is due to rounding.
 ROUNDING = 1e-12
@@ -110,12 +105,8 @@ def _auroc_and_variance(targets, scores, index, weights):
     A subject moves AUROC by what its positives, and by what its negatives, have more
     pairs in order than is usual: its two `errors`.
     """
-    positive, negative = sides = targets == 1, targets == 0
-    shares = np.empty(len(targets))  # of the pairs of each recording, those in order
-    shares[positive] = _share_below(scores, positive, negative, weights)
-    shares[negative] = 1 - _share_below(scores, negative, positive, weights)
-    value = np.average(shares[positive], weights=weights[positive])
-    n_subjects = index.max() + 1
+    value, shares = pairs_in_order(targets, scores, weights)
+    sides, n_subjects = (targets == 1, targets == 0), index.max() + 1
     errors = [
         np.bincount(
             index[side],
@@ -132,14 +123,6 @@ def _auroc_and_variance(targets, scores, index, weights):
 
 def _unbiased(n):
     return n / (n - 1) if n > 1 else 1
-
-
-def _share_below(scores, of, others, weights):
-    """Of each score of one side, the share of the other side that is below it."""
-    below = weight_below(
-        scores[of], *sorted_weights(scores, weights[None], among=others)
-    )
-    return below[0] / weights[others].sum()
 
 
 def bootstrap_intervals(
@@ -322,14 +305,11 @@ def _drawn(labels, strata, seed, n_draws):
     labels : list of (functions, targets, scores, index of the subject, weights)
     strata : [n_subjects]
     """
-    counts = _draw_subjects(strata, n_draws, seed)
-    n_rows = max(1, BLOCK_SIZE // max(len(targets) for _, targets, *_ in labels))
-
-    def block(begin):
-        return [_measured(label, counts[begin : begin + n_rows]) for label in labels]
-
-    with ThreadPoolExecutor(N_THREADS) as pool:
-        blocks = list(pool.map(block, range(0, n_draws, n_rows)))
+    blocks = in_blocks(
+        lambda counts: [_measured(label, counts) for label in labels],
+        draw_subjects(strata, n_draws, seed),
+        max(len(targets) for _, targets, *_ in labels),
+    )
     return {
         name: np.hstack([[of[name] for of in block] for block in blocks])
         for name in labels[0][0]
@@ -341,25 +321,6 @@ def _measured(label, counts):
     functions, targets, scores, index, weights = label
     weights = np.take(counts, index, axis=1) * weights
     return {name: of(targets, scores, weights) for name, of in functions.items()}
-
-
-def _draw_subjects(strata, n_draws, seed):
-    """How often each subject is drawn: [n_draws, n_subjects].
-
-    Of each stratum as many are drawn as it has. strata : [n_subjects]
-    """
-    generator = np.random.default_rng(seed)
-    n_subjects = len(strata)
-    members = [np.flatnonzero(strata == stratum) for stratum in np.unique(strata)]
-    drawn = np.hstack(
-        [
-            each[generator.integers(len(each), size=(n_draws, len(each)))]
-            for each in members
-        ]
-    )
-    drawn += n_subjects * np.arange(n_draws)[:, None]
-    counts = np.bincount(drawn.ravel(), minlength=drawn.size)
-    return counts.reshape(n_draws, n_subjects)
 
 
 def _strata(targets, index):

@@ -27,6 +27,14 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import entr
 
+from local.utils.ranking import (
+    auroc,
+    ratio,
+    sorted_weights,
+    sums_up_to,
+    weight_below,
+)
+
 #: A variance is taken for 0 below this share of what it is the small difference of.
 ROUNDING = 1e-12
 
@@ -50,76 +58,7 @@ def _sums(weights, *columns):
     return (weights @ np.stack(columns, axis=1).astype(float)).T
 
 
-def _ratio(above, below):
-    """above / below; NaN where below is 0."""
-    result = np.full(np.shape(below), np.nan)
-    return np.divide(above, below, out=result, where=below > 0)
-
-
-def sorted_weights(
-    values: np.ndarray, weights: np.ndarray, among: np.ndarray = slice(None)
-) -> tuple[np.ndarray, np.ndarray]:
-    """Some of the values, ascending, and their weights.
-
-    values: [n]
-    weights: [d, n]
-    among: [n] of bool, Which ones; all unless given.
-
-    Returns values: [m]
-    Returns weights: [d, m]
-
-    >>> values, weights = sorted_weights(np.array([3, 1]), np.array([[0.5, 2.0]]))
-    >>> values.tolist(), weights.tolist()
-    ([1, 3], [[2.0, 0.5]])
-    """
-    places = np.arange(len(values))[among]
-    places = places[np.argsort(values[places], kind="stable")]
-    # take, as memory stays in the order in which all that follows is fast
-    return values[places], np.take(weights, places, axis=1)
-
-
-def weight_below(
-    places: np.ndarray, values: np.ndarray, weights: np.ndarray
-) -> np.ndarray:
-    """The weight of the values below each place, and half of those equal to it.
-
-    places: [k]
-    values: [m], Ascending.
-    weights: [d, m]
-
-    Returns: [d, k]
-
-    >>> weight_below(np.array([2, 9]), np.array([1, 2, 3]), np.ones((1, 3))).tolist()
-    [[1.5, 3.0]]
-    """
-    sums = _sums_up_to(weights)
-    below = np.take(sums, np.searchsorted(values, places, side="left"), axis=1)
-    below += np.take(sums, np.searchsorted(values, places, side="right"), axis=1)
-    below /= 2
-    return below
-
-
-def _sums_up_to(weights):
-    """The sum of the first i weights at i: [d, m] -> [d, m + 1]."""
-    sums = np.zeros((len(weights), weights.shape[1] + 1))
-    np.cumsum(weights, axis=1, out=sums[:, 1:])
-    return sums
-
-
 # ---- probabilities of a label with two classes
-
-
-def auroc(targets, scores, weights):
-    """Area under the ROC curve: the share of pairs in the right order, ties half.
-
-    >>> auroc(np.array([0, 1, 0]), np.array([0.1, 0.5, 0.5]), np.ones((1, 3))).tolist()
-    [0.75]
-    """
-    places, of_positives = sorted_weights(scores, weights, targets == 1)
-    negatives, of_negatives = sorted_weights(scores, weights, targets == 0)
-    below = weight_below(places, negatives, of_negatives)
-    pairs = of_positives.sum(axis=1) * of_negatives.sum(axis=1)
-    return _ratio(np.einsum("dn,dn->d", of_positives, below), pairs)
 
 
 def auprc(targets, scores, weights):
@@ -130,7 +69,7 @@ def auprc(targets, scores, weights):
     """
     places, of_positives = sorted_weights(-scores, weights, targets == 1)
     negatives, of_negatives = sorted_weights(-scores, weights, targets == 0)
-    found, false = _sums_up_to(of_positives), _sums_up_to(of_negatives)
+    found, false = sums_up_to(of_positives), sums_up_to(of_negatives)
     # without negatives it is 1 whatever the scores
     total = np.where(false[:, -1] > 0, found[:, -1], 0)
     found = np.take(found, np.searchsorted(places, places, side="right"), axis=1)
@@ -138,7 +77,7 @@ def auprc(targets, scores, weights):
     false += found
     # 0 / 0 above the first that weighs anything: what is put there is multiplied by 0
     found /= np.maximum(false, np.finfo(float).tiny, out=false)
-    return _ratio(np.einsum("dn,dn->d", of_positives, found), total)
+    return ratio(np.einsum("dn,dn->d", of_positives, found), total)
 
 
 def log_loss(targets, probabilities, weights):
@@ -160,8 +99,8 @@ def log_loss_skill(targets, probabilities, weights):
     losses = _log_losses(targets, probabilities)
     negatives, positives, loss = _sums(weights, targets == 0, targets == 1, losses)
     total = negatives + positives
-    entropy = entr(_ratio(positives, total)) + entr(_ratio(negatives, total))
-    return 1 - _ratio(loss, total * entropy)
+    entropy = entr(ratio(positives, total)) + entr(ratio(negatives, total))
+    return 1 - ratio(loss, total * entropy)
 
 
 def _log_losses(targets, probabilities):
@@ -187,11 +126,11 @@ def brier_skill(targets, probabilities, weights):
     losses = (probabilities - targets) ** 2
     negatives, positives, loss = _sums(weights, targets == 0, targets == 1, losses)
     # their mean p (1 - p) is the prevalence's own Brier score
-    return 1 - _ratio(loss * (negatives + positives), negatives * positives)
+    return 1 - ratio(loss * (negatives + positives), negatives * positives)
 
 
 def _mean(numbers, weights):
-    return _ratio(weights @ numbers, weights.sum(axis=1))
+    return ratio(weights @ numbers, weights.sum(axis=1))
 
 
 # ---- decisions: predicted positive is whose probability is the threshold or more
@@ -199,7 +138,7 @@ def _mean(numbers, weights):
 
 def _share(some, among, weights):
     """The share of recordings with one property among those with another."""
-    return _ratio(*_sums(weights, some & among, among))
+    return ratio(*_sums(weights, some & among, among))
 
 
 def sensitivity(targets, probabilities, weights, threshold):
@@ -237,7 +176,7 @@ def f1(targets, probabilities, weights, threshold):
     """The harmonic mean of sensitivity and positive predictive value."""
     positive, predicted = targets == 1, probabilities >= threshold
     both, either = _sums(weights, positive & predicted, positive * 1 + predicted)
-    return _ratio(2 * both, either)
+    return ratio(2 * both, either)
 
 
 def net_benefit(targets, probabilities, weights, threshold):
@@ -281,7 +220,7 @@ def mae(ratings, predictions, weights):
 def pearson(ratings, predictions, weights):
     """Pearson's correlation."""
     _, _, of_ratings, of_predictions, of_both = _moments(ratings, predictions, weights)
-    return _ratio(of_both, np.sqrt(of_ratings * of_predictions))
+    return ratio(of_both, np.sqrt(of_ratings * of_predictions))
 
 
 def spearman(ratings, predictions, weights):
@@ -296,7 +235,7 @@ def spearman(ratings, predictions, weights):
         np.einsum("dn,dn,dn->d", weights, a, b) for a, b in ((x, x), (y, y), (x, y))
     )
     constant = np.minimum(xx, yy) <= ROUNDING * total**3
-    return _ratio(xy, np.where(constant, 0, np.sqrt(xx * yy)))
+    return ratio(xy, np.where(constant, 0, np.sqrt(xx * yy)))
 
 
 def _ranks(values, weights):
@@ -307,24 +246,37 @@ def _ranks(values, weights):
 
 
 def icc(ratings, predictions, weights):
-    """Intraclass correlation ICC(A,1) of rating and prediction: absolute agreement.
+    """Intraclass correlation of rating and prediction (see `icc_agreement`).
 
-    The mean squares of `metrics.icc_agreement` for two raters, written with variances.
-    A prediction that is always two points too high agrees less. McGraw and Wong
-    (1996), Psychological Methods 1:30-46, table 4.
+    Of ratings that are all the same there is none.
 
     >>> icc(np.array([1, 2, 3]), np.array([1, 2, 3]), np.ones((1, 3))).round(6)
     array([1.])
     """
-    total, offset, of_ratings, of_predictions, of_both = _moments(
-        ratings, predictions, weights
-    )
-    unbiased = _ratio(total, total - 1)
-    ms_rows = unbiased * (of_ratings + of_predictions + 2 * of_both) / 2
-    ms_error = unbiased * (of_ratings + of_predictions - 2 * of_both) / 2
+    of_ratings = _moments(ratings, predictions, weights)[2]
+    agreement = icc_agreement(ratings, predictions, weights)
+    return np.where(of_ratings > 0, agreement, np.nan)
+
+
+def icc_agreement(first, second, weights):
+    """The intraclass correlation ICC(A,1) of two raters: absolute agreement.
+
+    Of a two-way model: a rater who is always two points above the other one agrees
+    less with him. McGraw and Wong (1996), Psychological Methods 1:30-46, table 4; the
+    same number as ICC(2,1) of Shrout and Fleiss (1979). Its mean squares are written
+    with variances.
+
+    >>> first, weights = np.array([1, 2, 3]), np.ones((1, 3))
+    >>> icc_agreement(first, first + 1, weights).round(6)
+    array([0.666667])
+    """
+    total, offset, of_first, of_second, of_both = _moments(first, second, weights)
+    unbiased = ratio(total, total - 1)
+    ms_rows = unbiased * (of_first + of_second + 2 * of_both) / 2
+    ms_error = unbiased * (of_first + of_second - 2 * of_both) / 2
     ms_columns = total * offset**2 / 2
-    everything = ms_rows + ms_error + 2 * _ratio(ms_columns - ms_error, total)
-    return _ratio(ms_rows - ms_error, np.where(of_ratings > 0, everything, 0))
+    everything = ms_rows + ms_error + 2 * ratio(ms_columns - ms_error, total)
+    return ratio(ms_rows - ms_error, everything)
 
 
 def quadratic_kappa(ratings, predictions, weights):
@@ -340,7 +292,7 @@ def quadratic_kappa(ratings, predictions, weights):
     _, offset, of_ratings, of_predictions, of_both = _moments(
         ratings, np.rint(predictions), weights
     )
-    return _ratio(2 * of_both, of_ratings + of_predictions + offset**2)
+    return ratio(2 * of_both, of_ratings + of_predictions + offset**2)
 
 
 def _moments(x, y, weights):
@@ -353,7 +305,7 @@ def _moments(x, y, weights):
     middle = np.mean(x) if len(x) else 0.0
     x, y = x - middle, y - middle
     total, *sums = _sums(weights, np.ones(len(x)), x, y, x * x, y * y, x * y)
-    mean_x, mean_y, xx, yy, xy = (_ratio(each, total) for each in sums)
+    mean_x, mean_y, xx, yy, xy = (ratio(each, total) for each in sums)
 
     def variance(square, mean):
         value = square - mean**2

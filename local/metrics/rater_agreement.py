@@ -9,12 +9,13 @@ import krippendorff
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
-from sklearn.metrics import cohen_kappa_score, roc_auc_score, roc_curve
+from sklearn.metrics import cohen_kappa_score, roc_curve
 
 from local.data.labels import LabelType
 from local.data.raters import majority, positive
 from local.metrics.estimate import measure
-from local.metrics.split_metrics import icc_agreement
+from local.metrics.measures import icc_agreement
+from local.utils.ranking import plain_auroc
 
 #: Fewer recordings that two raters have in common say nothing of their agreement.
 MIN_COMMON = 3
@@ -97,7 +98,7 @@ def _pair_agreement(both, level):
     if reason:
         return None, reason
     if level == "interval":
-        return icc_agreement(both), None
+        return float(icc_agreement(*both.T, np.ones((1, len(both))))[0]), None
     # Quadratic weights are by place on the scale: also the places nobody used count.
     scale = np.union1d(np.arange(both.min(), both.max() + 1), both)
     places = np.searchsorted(scale, both)
@@ -162,7 +163,7 @@ def _rater_and_model(reference, said, predictions):
     fpr, tpr, _ = roc_curve(reference, predictions, drop_intermediate=False)
     # 1e-9: the same share of the negatives, calculated otherwise
     reached = tpr[1 - fpr >= specificity["value"] - 1e-9].max()
-    auroc = float(roc_auc_score(reference, predictions))
+    auroc = plain_auroc(reference, predictions)
     return [sensitivity, specificity, _measure(auroc), _measure(float(reached))]
 
 

@@ -454,8 +454,9 @@ def score_metrics(
 
     The mean absolute error is in the score's own units. The correlations of Pearson
     and Spearman and the intraclass correlation, ICC(A,1) between rating and prediction
-    (see `icc_agreement`), need three recordings and different ratings; the first two
-    also different predictions. An ICC of predictions that are all the same is 0.
+    (see `measures.icc_agreement`), need three recordings and different ratings; the
+    first two also different predictions. An ICC of predictions that are all the same is
+    0.
 
     ratings: [n], Any number, NaN for "not rated".
     predictions: [n], In the units of the ratings.
@@ -484,28 +485,3 @@ def score_metrics(
             {"value": None, "reason": reason} if reason else {"value": float(value)}
         )
     return found
-
-
-def icc_agreement(ratings: ArrayLike) -> float:
-    """The intraclass correlation ICC(A,1): how far single ratings agree.
-
-    Of a two-way model, for absolute agreement: a rater who is always two points above
-    the other one agrees less with him. McGraw and Wong (1996), Psychological Methods
-    1:30-46, table 4; the same number as ICC(2,1) of Shrout and Fleiss (1979).
-
-    ratings: [n, k], n recordings by k raters, both 2 or more, without gaps and not all
-        the same.
-
-    >>> icc_agreement([[1, 1], [2, 2], [3, 3]])
-    1.0
-    """
-    ratings = np.asarray(ratings, dtype=float)
-    n, k = ratings.shape
-    mean = ratings.mean()
-    of_rows, of_columns = ratings.mean(axis=1), ratings.mean(axis=0)
-    rest = ratings - of_rows[:, None] - of_columns + mean
-    ms_rows = k * ((of_rows - mean) ** 2).sum() / (n - 1)
-    ms_columns = n * ((of_columns - mean) ** 2).sum() / (k - 1)
-    ms_error = (rest**2).sum() / ((n - 1) * (k - 1))
-    total = ms_rows + (k - 1) * ms_error + k / n * (ms_columns - ms_error)
-    return float((ms_rows - ms_error) / total)

@@ -19,9 +19,10 @@ from local.metrics.estimate import (
     wilson_interval,
     with_holm,
 )
-from local.metrics.intervals import BLOCK_SIZE, auroc_interval
-from local.metrics.measures import auroc
+from local.metrics.intervals import auroc_interval
+from local.metrics.resampling import BLOCK_SIZE
 from local.metrics.thresholds import MIN_TO_CHOOSE
+from local.utils.ranking import auroc
 
 #: Numeric columns with more different values are binned.
 MAX_VALUES = 6

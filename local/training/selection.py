@@ -2,10 +2,10 @@
 
 import numpy as np
 from numpy.typing import ArrayLike
-from sklearn.metrics import roc_auc_score
 
 from local.data.labels import why_one_class
 from local.utils.errors import RunError
+from local.utils.ranking import plain_auroc
 
 
 def macro_auroc(
@@ -37,7 +37,7 @@ def macro_auroc(
         rated = ~np.isnan(target)
         separable = why_one_class(target[rated]) is None
         per_label.append(
-            float(roc_auc_score(target[rated], score[rated])) if separable else None
+            plain_auroc(target[rated], score[rated]) if separable else None
         )
     computed = [value for value in per_label if value is not None]
     return (float(np.mean(computed)) if computed else None), per_label

@@ -8,7 +8,7 @@ from scipy.stats import norm, t
 from simulations.coverage import coverage, simulated
 from statsmodels.stats.proportion import proportion_confint
 
-from local.metrics import intervals
+from local.metrics import resampling
 from local.metrics.estimate import wilson_interval
 from local.metrics.intervals import auroc_interval, bootstrap_intervals, macro_intervals
 from local.metrics.measures import (
@@ -257,8 +257,8 @@ def test_seeds_blocks_and_threads(monkeypatch):
     data = study()
     first = bootstrap_intervals(ALL_BINARY, *data, seed=1, n_draws=300)
     assert bootstrap_intervals(ALL_BINARY, *data, seed=2, n_draws=300) != first
-    monkeypatch.setattr(intervals, "BLOCK_SIZE", 777)
-    monkeypatch.setattr(intervals, "N_THREADS", 1)
+    monkeypatch.setattr(resampling, "BLOCK_SIZE", 777)
+    monkeypatch.setattr(resampling, "N_THREADS", 1)
     again = bootstrap_intervals(ALL_BINARY, *data, seed=1, n_draws=300)
     for name, interval in first.items():
         assert again[name] == pytest.approx(interval)

@@ -1,5 +1,6 @@
 """Weighted measures against scikit-learn and scipy on repeated rows, and by hand."""
 
+import itertools
 import warnings
 
 import numpy as np
@@ -8,7 +9,6 @@ from scipy.stats import pearsonr, spearmanr
 from sklearn import metrics as sklearn_metrics
 
 from local.metrics import measures
-from local.metrics.split_metrics import icc_agreement
 
 THRESHOLD = 0.4
 N = 40
@@ -53,11 +53,25 @@ BINARY = {
     "f1": of_decisions(sklearn_metrics.f1_score),
     "net_benefit": net_benefit,
 }
+
+
+def icc_of_mean_squares(ratings):
+    """ICC(A,1) of ratings [n, k] by McGraw and Wong's mean squares."""
+    n, k = ratings.shape
+    rows, columns, mean = ratings.mean(1), ratings.mean(0), ratings.mean()
+    rest = ratings - rows[:, None] - columns + mean
+    of_rows = k * ((rows - mean) ** 2).sum() / (n - 1)
+    of_columns = n * ((columns - mean) ** 2).sum() / (k - 1)
+    error = (rest**2).sum() / ((n - 1) * (k - 1))
+    total = of_rows + (k - 1) * error + k / n * (of_columns - error)
+    return (of_rows - error) / total
+
+
 ORDINAL = {
     "mae": sklearn_metrics.mean_absolute_error,
     "pearson": lambda x, y: pearsonr(x, y).statistic,
     "spearman": lambda x, y: spearmanr(x, y).statistic,
-    "icc": lambda x, y: icc_agreement(np.stack([x, y], axis=1)),
+    "icc": lambda x, y: icc_of_mean_squares(np.stack([x, y], axis=1)),
     "quadratic_kappa": lambda x, y: sklearn_metrics.cohen_kappa_score(
         x, np.rint(y).astype(int), labels=range(-3, 9), weights="quadratic"
     ),
@@ -225,3 +239,66 @@ def test_net_benefit_at_the_ends():
     targets, scores, weights = np.array([1, 0]), np.array([0.9, 0.1]), np.ones((1, 2))
     assert measures.net_benefit(targets, scores, weights, threshold=0.0) == 0.5
     assert np.isnan(measures.net_benefit(targets, scores, weights, threshold=1.0))
+
+
+# Intraclass correlation
+
+SHROUT_FLEISS = [
+    [9, 2, 5, 8],
+    [6, 1, 3, 2],
+    [8, 4, 6, 8],
+    [7, 1, 2, 6],
+    [10, 5, 6, 9],
+    [6, 2, 4, 7],
+]
+
+
+def icc(first, second):
+    both = np.array([first, second], dtype=float)
+    return measures.icc_agreement(*both, np.ones((1, both.shape[1])))[0]
+
+
+def test_icc_where_one_rater_says_always_the_same():
+    """Raters agree on nothing then; of ratings it is not defined."""
+    same, other = np.ones(5), np.arange(5.0)
+    weights = np.ones((1, 5))
+    assert icc(same, other) == icc(other, same) == 0
+    assert np.isnan(measures.icc(same, other, weights)[0])
+    assert measures.icc(other, same, weights)[0] == 0
+
+
+def test_icc_as_published():
+    """ICC(2,1) of Shrout and Fleiss (1979), table 4: 0.29."""
+    ratings = np.array(SHROUT_FLEISS, dtype=float)
+    assert icc_of_mean_squares(ratings) == pytest.approx(0.29, abs=0.005)
+    for first, second in itertools.combinations(ratings.T, 2):
+        expected = icc_of_mean_squares(np.stack([first, second], axis=1))
+        assert icc(first, second) == pytest.approx(expected)
+
+
+def test_icc_by_hand():
+    """1 2 3 and 2 3 4: between recordings 2, between raters 1.5, no rest:
+    2 / (2 + 2 / 3 · 1.5)."""
+    assert icc([1, 2, 3], [2, 3, 4]) == pytest.approx(2 / 3)
+
+
+def test_icc_of_two_raters_by_covariance():
+    """Of two raters it is 2 s₁₂ / (s₁² + s₂² + (difference of means)² − s_d² / n),
+    s_d² of the differences: another form of the same (sample variances)."""
+    rng = np.random.default_rng(3)
+    for _ in range(5):
+        x = rng.normal(50, 20, size=12)
+        y = 0.6 * x + rng.normal(15, 8, size=12)
+        (xx, xy), (_, yy) = np.cov(x, y)
+        shift = (x.mean() - y.mean()) ** 2 - np.var(x - y, ddof=1) / len(x)
+        expected = 2 * xy / (xx + yy + shift)
+        assert icc(x, y) == pytest.approx(expected)
+
+
+def test_icc_is_of_agreement_and_not_of_order():
+    x = np.arange(20.0)
+    assert icc(x, x) == pytest.approx(1)
+    assert icc(x, 19 - x) < -0.9
+    near, far = (icc(x, x + by) for by in (1, 10))
+    assert 0.95 < near < 1
+    assert 0.2 < far < 0.5

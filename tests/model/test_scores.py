@@ -24,7 +24,6 @@ from local.metrics.intervals import bootstrap_intervals
 from local.metrics.measures import SCORE_MEASURES
 from local.metrics.split_metrics import (
     evaluate_predictions,
-    icc_agreement,
     score_metrics,
 )
 from local.training.selection import macro_auroc
@@ -34,14 +33,6 @@ NAN = np.nan
 HEADER = "uid,subject,label,target,logit,probability,session,split,predicted\n"
 
 #: Shrout and Fleiss (1979), table 2: six targets rated by four judges.
-SHROUT_FLEISS = [
-    [9, 2, 5, 8],
-    [6, 1, 3, 2],
-    [8, 4, 6, 8],
-    [7, 1, 2, 6],
-    [10, 5, 6, 9],
-    [6, 2, 4, 7],
-]
 
 
 def table_of(targets, outputs, labels, label_ranges, dtype=np.float32):
@@ -75,45 +66,6 @@ def mixed():
     outputs = [[2, 40.1, 2], [0, 12.5, 3], [1, 50, 4], [-1, 26, 7]]
     ranges = [None, [0, 100], [0, 10]]
     return table_of(targets, outputs, ["slow", "severity", "pain"], ranges), ranges
-
-
-# Intraclass correlation
-
-
-def test_icc_as_published():
-    """ICC(2,1) of Shrout and Fleiss (1979), table 4: 0.29."""
-    assert icc_agreement(SHROUT_FLEISS) == pytest.approx(0.29, abs=0.005)
-    # from their mean squares in table 3: BMS 11.24, JMS 32.49, EMS 1.02
-    expected = (11.24 - 1.02) / (11.24 + 3 * 1.02 + 4 * (32.49 - 1.02) / 6)
-    assert icc_agreement(SHROUT_FLEISS) == pytest.approx(expected, abs=1e-3)
-
-
-def test_icc_by_hand():
-    """1 2 3 and 2 3 4: between recordings 2, between raters 1.5, no rest:
-    2 / (2 + 2 / 3 · 1.5)."""
-    assert icc_agreement([[1, 2], [2, 3], [3, 4]]) == pytest.approx(2 / 3)
-
-
-def test_icc_of_two_raters_by_covariance():
-    """Of two raters it is 2 s₁₂ / (s₁² + s₂² + (difference of means)² − s_d² / n),
-    s_d² of the differences: another form of the same (sample variances)."""
-    rng = np.random.default_rng(3)
-    for _ in range(5):
-        x = rng.normal(50, 20, size=12)
-        y = 0.6 * x + rng.normal(15, 8, size=12)
-        (xx, xy), (_, yy) = np.cov(x, y)
-        shift = (x.mean() - y.mean()) ** 2 - np.var(x - y, ddof=1) / len(x)
-        expected = 2 * xy / (xx + yy + shift)
-        assert icc_agreement(np.stack([x, y], axis=1)) == pytest.approx(expected)
-
-
-def test_icc_is_of_agreement_and_not_of_order():
-    x = np.arange(20.0)
-    assert icc_agreement(np.stack([x, x], axis=1)) == pytest.approx(1)
-    assert icc_agreement(np.stack([x, 19 - x], axis=1)) < -0.9
-    near, far = (icc_agreement(np.stack([x, x + by], axis=1)) for by in (1, 10))
-    assert 0.95 < near < 1
-    assert 0.2 < far < 0.5
 
 
 # Measures of a score

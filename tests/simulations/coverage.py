@@ -11,7 +11,7 @@ import numpy as np
 from scipy.stats import norm
 
 from local.metrics.intervals import auroc_interval, bootstrap_intervals
-from local.metrics.measures import auroc
+from local.utils.ranking import auroc
 
 N_SUBJECTS = (20, 40, 100)
 TRUTHS = (0.75, 0.90, 0.97)
