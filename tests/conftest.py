@@ -59,6 +59,15 @@ def read_csv(path):
         return list(csv.DictReader(file))
 
 
+def user_error(call, *args, **kwargs):
+    """The message of a call that the user's input or configuration ends."""
+    from local.utils.errors import UserError  # after the path is set
+
+    with pytest.raises(UserError) as raised:
+        call(*args, **kwargs)
+    return str(raised.value)
+
+
 def make_corpus(folder, n_per_subject=2):
     """Fifteen subjects, three labels in two heads, one cell not rated."""
     for split, subjects in SPLITS.items():
@@ -93,7 +102,8 @@ def pytest_collection_modifyitems(items):
 
     def starts_none(item):
         names = vars(item.module).keys() if hasattr(item, "module") else ()
-        return not {"train", "run_script", "SMALL"} & set(names)
+        starters = {"train", "run_script", "evaluate", "extract", "SMALL"}
+        return not starters & set(names)
 
     items.sort(key=starts_none)
 

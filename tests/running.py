@@ -45,6 +45,18 @@ FORKING.set_forkserver_preload(
     ]
 )
 
+#: What takes longer than the small model's training and evaluation.
+QUICK = ("--audit=False", "--report=False")
+
+#: With all that names recordings and people, of a corpus with a damaged recording.
+WHOLE = (
+    "--on_bad_recording=skip",
+    "--audit=True",
+    "--report=True",
+    "--show_uids=True",
+    "--number_of_epochs=1",
+)
+
 #: A model that trains on the tiny corpus within seconds.
 SMALL = (
     "--sample_rate=8000",
@@ -58,20 +70,21 @@ SMALL = (
     "--batch_size=4",
     "--clip_length=0.3",
     "--device=cpu",
-    "--audit=False",  # these three take longer than the training
     "--acoustic_baseline=False",
-    "--report=False",
+    *QUICK,
 )
 
 
-def run_script(*arguments, folder: Path = ROOT, launcher: Sequence[str] | None = None):
+def run_script(
+    *arguments: str | Path, folder: Path = ROOT, launcher: Sequence[str] | None = None
+) -> subprocess.CompletedProcess:
     """Run a script of the recipe.
 
-    *arguments (str or Path): Script and options.
+    arguments: Script and options.
     folder: Where to run it.
     launcher: Options of an interpreter of its own, before the script.
 
-    Returns subprocess.CompletedProcess: With text in stdout and stderr.
+    Returns: With text in stdout and stderr.
     """
     if launcher is None:
         return Started(*arguments, folder=folder).wait()
@@ -90,13 +103,13 @@ def run_script(*arguments, folder: Path = ROOT, launcher: Sequence[str] | None =
 class Started:
     """A script that runs, as subprocess.Popen's, without loading the libraries again.
 
-    *arguments (str or Path): Script and options.
+    arguments: Script and options.
     folder: Where to run it.
-    **environment (str): What its environment has beside that of this process.
-    process: multiprocessing.Process
+    environment: What its environment has beside that of this process.
+    process: The multiprocessing.Process that it is.
     """
 
-    def __init__(self, *arguments, folder: Path = ROOT, **environment):
+    def __init__(self, *arguments: str | Path, folder: Path = ROOT, **environment: str):
         self.args = [str(argument) for argument in arguments]
         self._outputs = tempfile.TemporaryDirectory()
         self._texts = [Path(self._outputs.name) / name for name in ("out", "error")]
@@ -147,22 +160,41 @@ def _be_script(arguments, folder, environment, texts, packages):
     runpy.run_path(str(script), run_name="__main__")
 
 
-def train(corpus, output_folder, *options, **kwargs):
+def train(corpus, output_folder, *options, yaml="train.yaml", **kwargs):
     """Run train.py on a corpus with the small model."""
     return run_script(
-        "train.py",
-        "hparams/train.yaml",
+        *("train.py", f"hparams/{yaml}"),
         f"--corpus_folder={corpus}",
         f"--output_folder={output_folder}",
-        *SMALL,
+        *(*SMALL, *options),
+        **kwargs,
+    )
+
+
+def evaluate(experiment, *options, **kwargs):
+    """Run evaluate.py on an experiment."""
+    return run_script(
+        *("evaluate.py", "hparams/evaluate.yaml"),
+        f"--experiment_folder={experiment}",
         *options,
         **kwargs,
     )
 
 
-def succeeded(result):
-    """The result of a script that must have ended well."""
-    assert result.returncode == 0, result.stdout[-3000:] + result.stderr[-3000:]
+def extract(experiment, output_file, *options, **kwargs):
+    """Run extract_embeddings.py on an experiment."""
+    return run_script(
+        *("extract_embeddings.py", "hparams/extract_embeddings.yaml"),
+        f"--experiment_folder={experiment}",
+        f"--output_file={output_file}",
+        *options,
+        **kwargs,
+    )
+
+
+def succeeded(result, status=0):
+    """The result of a script that must have ended so; 3: some recordings failed."""
+    assert result.returncode == status, result.stdout[-3000:] + result.stderr[-3000:]
     return result
 
 

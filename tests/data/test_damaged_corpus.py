@@ -22,9 +22,9 @@ from tests.audio_files import (
     write_audio,
     write_metadata,
 )
-from tests.conftest import make_corpus, read_csv, write_csv
-from tests.data.test_prepare import change_csv, user_error, values_of
+from tests.conftest import make_corpus, read_csv, user_error, write_csv
 from tests.fuzz.containers import mux
+from tests.preparing import change_csv, values_of
 from tests.running import ROOT, failed, run_script, train
 
 PAGE = (ROOT / "docs" / "bad_input.md").read_text(encoding="utf-8")

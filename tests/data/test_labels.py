@@ -5,20 +5,14 @@ import shlex
 
 import pandas as pd
 import pytest
+from conftest import user_error
 
 from local.data import labels
 from local.data.label_cells import CellCodes, targets_from_table
-from local.utils.errors import UserError
 from local.utils.problems import lines
 from local.utils.yaml_files import parse_value
 
 NAN = math.nan
-
-
-def user_error(call, *args, **kwargs):
-    with pytest.raises(UserError) as raised:
-        call(*args, **kwargs)
-    return str(raised.value)
 
 
 def targets(

@@ -2,49 +2,25 @@
 
 import math
 import shutil
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import (
+    RATE,
+    read_csv,
+    synthesise,
+    user_error,
+    write_csv,
+    write_recording,
+)
+from preparing import change_csv, values_of
 
 from local.data import manifests, prepare, prepared_split, splits
 from local.data.corpus import corpus_addresses, find_exclusions, note_misnamed
 from local.data.saved_preparations import save_preparation, saved_preparation
 from local.storage.inputs import Storage
 from local.utils.errors import UserError
-from local.utils.yaml_files import plain_values
-from tests.conftest import (
-    RATE,
-    read_csv,
-    synthesise,
-    write_csv,
-    write_recording,
-)
-
-ROOT = Path(__file__).parents[2]
-
-
-def values_of(corpus, **overrides):
-    """The values of the training yaml for a corpus."""
-    values = plain_values(ROOT / "hparams" / "train.yaml")
-    values |= {"corpus_folder": str(corpus)}
-    return {**values, **corpus_addresses(values), **overrides}
-
-
-def change_csv(corpus, split, change):
-    """Rewrites a split's CSV after `change` has had its rows."""
-    path = corpus / "splits" / f"{split}.csv"
-    rows = read_csv(path)
-    rows = change(rows) or rows
-    write_csv(path, rows)
-
-
-def user_error(call, *args, **kwargs):
-    with pytest.raises(UserError) as raised:
-        call(*args, **kwargs)
-    return str(raised.value)
-
 
 # Where the parts lie
 

@@ -9,7 +9,16 @@ import pytest
 from conftest import make_corpus, read_csv, write_csv
 from hypothesis import given
 from hypothesis import strategies as st
-from running import failed, run_script, succeeded, train
+from running import (
+    QUICK,
+    WHOLE,
+    evaluate,
+    extract,
+    failed,
+    run_script,
+    succeeded,
+    train,
+)
 
 from local.data.pseudonyms import Pseudonyms, are_pseudonyms, read_pseudonyms
 from local.utils.errors import UserError
@@ -82,35 +91,9 @@ def run(tmp_path_factory):
     # one audio in two splits: the audit names its recordings
     wave = (corpus / "audio/s00_0/waveform.wav").read_bytes()
     (corpus / "audio/s12_0/waveform.wav").write_bytes(wave)
-    trained = train(
-        corpus,
-        folder / "experiment",
-        f"--pseudonymise_key={folder / 'key'}",
-        "--on_bad_recording=skip",
-        "--audit=True",
-        "--report=True",
-        "--show_uids=True",
-        "--number_of_epochs=1",
-    )
-    assert trained.returncode == 3, trained.stderr[-3000:]
+    key = f"--pseudonymise_key={folder / 'key'}"
+    succeeded(train(corpus, folder / "experiment", key, *WHOLE), status=3)
     return folder
-
-
-def extract(folder, csv, name, *options):
-    return run_script(
-        "extract_embeddings.py",
-        "hparams/extract_embeddings.yaml",
-        f"--experiment_folder={folder / 'experiment'}",
-        f"--split_csv={csv}",
-        f"--output_file={folder / name}",
-        *options,
-    )
-
-
-def evaluate(*options):
-    return run_script(
-        "evaluate.py", "hparams/evaluate.yaml", "--report=False", *options
-    )
 
 
 def names_of(corpus):
@@ -159,42 +142,40 @@ def test_embeddings_have_the_same_names_and_can_be_a_baseline(run):
     parts = [read_csv(run / "corpus/splits" / f"{n}.csv") for n in ("train", "test")]
     listed = [{"uid": row["uid"]} for rows in parts for row in rows]
     write_csv(run / "all.csv", listed)
-    assert extract(run, run / "all.csv", "e.parquet").returncode == 3
+    csv = f"--split_csv={run / 'all.csv'}"
+    succeeded(extract(run / "experiment", run / "e.parquet", csv), status=3)
     table = pq.read_table(run / "e.parquet")
     assert table["uid"].to_pylist() == [expected("uid", row["uid"]) for row in listed]
     assert table.schema.metadata[b"pseudonyms"].decode() == Pseudonyms(KEY).fingerprint
     (bad,) = read_csv(run / "e.parquet.failed.csv")
     assert bad["uid"] == expected("uid", "s11_0")
     result = evaluate(
-        f"--experiment_folder={run / 'experiment'}",
+        run / "experiment",
         f"--features={run / 'e.parquet'}",
         f"--output_folder={run / 'with features'}",
-        "--audit=False",
+        *QUICK,
     )
-    assert result.returncode == 3, result.stderr
+    succeeded(result, status=3)
     metrics = json.loads((run / "with features/metrics.json").read_text())
     assert metrics["baselines"]["e"]["labels"]["low"]["auroc"]["value"] is not None
 
 
 def test_predictions_find_their_recordings_by_the_key(run, tmp_path):
-    given = (
+    command = (
+        *("evaluate.py", "hparams/evaluate.yaml", *QUICK),
         f"--predictions_csv={run / 'experiment/predictions.csv'}",
         f"--split_csv={run / 'corpus/splits/test.csv'}",
-        "--audit=False",
     )
     folder = tmp_path / "with"
-    succeeded(
-        evaluate(
-            *given, f"--pseudonymise_key={run / 'key'}", f"--output_folder={folder}"
-        )
-    )
+    key = f"--pseudonymise_key={run / 'key'}"
+    succeeded(run_script(*command, key, f"--output_folder={folder}"))
     metrics = json.loads((folder / "metrics.json").read_text())
     own = json.loads((run / "experiment/metrics.json").read_text())
     assert metrics["labels"]["low"]["auroc"] == own["labels"]["low"]["auroc"]
     assert metrics["subgroups"]["low"]["columns"].keys() == {"sex"}
     rows = [read_csv(of / "predictions.csv") for of in (folder, run / "experiment")]
     assert [row["uid"] for row in rows[0]] == [row["uid"] for row in rows[1]]
-    message = failed(evaluate(*given, f"--output_folder={tmp_path / 'without'}"))
+    message = failed(run_script(*command, f"--output_folder={tmp_path / 'without'}"))
     assert "pseudonyms" in message and "--pseudonymise_key" in message
 
 

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import torch
 from conftest import RATE, make_corpus, synthesise, write_csv, write_recording
-from running import run_script, succeeded, train
+from running import QUICK, evaluate, extract, succeeded, train
 
 from local.inference.classifier import decision
 from local.inference.interface import ClinicalClassifier
@@ -57,15 +57,8 @@ def wav(experiment, uid):
 
 def test_classify_file_is_evaluate(experiment, model):
     corpus, output = experiment
-    succeeded(
-        run_script(
-            "evaluate.py",
-            "hparams/evaluate.yaml",
-            f"--experiment_folder={output}",
-            f"--split_csv={corpus / 'splits' / 'mine.csv'}",
-            *("--device=cpu", "--audit=False", "--report=False"),
-        )
-    )
+    csv = f"--split_csv={corpus / 'splits' / 'mine.csv'}"
+    succeeded(evaluate(output, csv, "--device=cpu", *QUICK))
     table = pd.read_csv(output / "evaluation" / "mine" / "predictions.csv")
     assert set(table["uid"]) == {"long", "s12_0"}
     for uid, rows in table.groupby("uid"):
@@ -83,17 +76,9 @@ def test_classify_file_is_evaluate(experiment, model):
 
 def test_encode_file_is_extract_embeddings(experiment, model, tmp_path):
     corpus, output = experiment
-    succeeded(
-        run_script(
-            "extract_embeddings.py",
-            "hparams/extract_embeddings.yaml",
-            f"--experiment_folder={output}",
-            f"--split_csv={corpus / 'splits' / 'mine.csv'}",
-            *("--embedding_type=ft", "--pooling_mode=sum"),
-            f"--output_file={tmp_path / 'e.parquet'}",
-            "--device=cpu",
-        )
-    )
+    csv = f"--split_csv={corpus / 'splits' / 'mine.csv'}"
+    options = ("--embedding_type=ft", "--pooling_mode=sum", "--device=cpu")
+    succeeded(extract(output, tmp_path / "e.parquet", csv, *options))
     for row in pd.read_parquet(tmp_path / "e.parquet").itertuples():
         found = model.encode_file(wav(experiment, row.uid), "ft", "sum")
         assert found.shape == (1, 1, len(row.embedding))

@@ -6,7 +6,7 @@ import shutil
 import pytest
 import soundfile
 from conftest import RATE, make_corpus, read_csv, synthesise, write_csv
-from running import run_script, succeeded, train
+from running import WHOLE, evaluate, extract, succeeded, train
 
 from local.data import manifests, prepared_split
 
@@ -44,31 +44,14 @@ def corpus(tmp_path_factory):
 def run(corpus, tmp_path_factory):
     """An experiment, and all that its commands have printed."""
     folder = tmp_path_factory.mktemp("private") / "experiment"
-    trained = train(
-        corpus,
-        folder,
-        "--on_bad_recording=skip",
-        "--audit=True",
-        "--report=True",
-        "--number_of_epochs=1",
+    trained = train(corpus, folder, *WHOLE, "--show_uids=False")
+    csv = f"--split_csv={corpus / 'splits' / 'test.csv'}"
+    results = (
+        succeeded(trained, status=3),
+        succeeded(evaluate(folder, "--audit=False")),
+        succeeded(extract(folder, folder.with_name("embeddings.parquet"), csv)),
     )
-    assert trained.returncode == 3, trained.stderr[-3000:]
-    own = f"--experiment_folder={folder}"
-    evaluated = succeeded(
-        run_script("evaluate.py", "hparams/evaluate.yaml", own, "--audit=False")
-    )
-    file = folder.with_name("embeddings.parquet")
-    extracted = succeeded(
-        run_script(
-            "extract_embeddings.py",
-            "hparams/extract_embeddings.yaml",
-            own,
-            f"--split_csv={corpus / 'splits' / 'test.csv'}",
-            f"--output_file={file}",
-        )
-    )
-    results = (trained, evaluated, extracted)
-    return folder, [text for of in results for text in (of.stdout, of.stderr)]
+    return folder, [text for ended in results for text in (ended.stdout, ended.stderr)]
 
 
 def test_nothing_that_is_logged_or_printed_names_anybody(run):

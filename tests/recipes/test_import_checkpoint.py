@@ -12,7 +12,7 @@ import soundfile
 import torch
 import torchaudio
 from conftest import LABELS, read_csv, synthesise
-from running import failed, run_script, succeeded
+from running import evaluate, extract, failed, run_script, succeeded
 from speechbrain.lobes.models.ECAPA_TDNN import ECAPA_TDNN
 from speechbrain.utils.run_opts import RunOptions
 
@@ -276,22 +276,12 @@ def test_the_scripts_take_the_folder_and_give_the_originals_numbers(
     original = trained(args)
     main(save(tmp_path, args, original.state_dict()))
     where = [
-        f"--experiment_folder={tmp_path / 'experiment'}",
         f"--split_csv={corpus / 'splits' / 'test.csv'}",
         f"--data_folder={corpus / 'audio'}",
     ]
-    result = run_script("evaluate.py", "hparams/evaluate.yaml", *where)
-    succeeded(result)
-    file = tmp_path / "embeddings.parquet"
-    succeeded(
-        run_script(
-            "extract_embeddings.py",
-            "hparams/extract_embeddings.yaml",
-            *where,
-            "--embedding_type=ft",
-            f"--output_file={file}",
-        )
-    )
+    experiment, file = tmp_path / "experiment", tmp_path / "embeddings.parquet"
+    succeeded(evaluate(experiment, *where))
+    succeeded(extract(experiment, file, *where, "--embedding_type=ft"))
     uids = [row["uid"] for row in read_csv(corpus / "splits" / "test.csv")]
     logits, embeddings = [], []
     with torch.no_grad():

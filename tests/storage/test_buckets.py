@@ -8,8 +8,19 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 import torch
-from conftest import read_csv, write_csv
-from running import ROOT, SMALL, Started, failed, run_script, succeeded, train
+from conftest import read_csv, user_error, write_csv
+from running import (
+    QUICK,
+    ROOT,
+    SMALL,
+    Started,
+    evaluate,
+    extract,
+    failed,
+    run_script,
+    succeeded,
+    train,
+)
 from speechbrain.utils.run_opts import RunOptions
 
 import export
@@ -19,7 +30,6 @@ from local.inference.interface import ClinicalClassifier
 from local.training.experiment import MANIFESTS, open_experiment
 from local.training.planning import plan_training
 from local.utils import cli
-from local.utils.errors import UserError
 
 pytest_plugins = ["gcs_server"]
 
@@ -48,34 +58,10 @@ def cache(tmp_path):
     return f"--audio_cache={tmp_path / 'cache'}"
 
 
-def evaluate(experiment, output_folder, *options):
+def evaluate_into(output_folder, experiment, *options):
     """Run evaluate.py on an experiment, without what takes longest."""
-    return run_script(
-        ROOT / "evaluate.py",
-        ROOT / "hparams/evaluate.yaml",
-        f"--experiment_folder={experiment}",
-        f"--output_folder={output_folder}",
-        *("--audit=False", "--report=False"),
-        *options,
-    )
-
-
-def extract(experiment, output_file, *options):
-    """Run extract_embeddings.py on an experiment."""
-    return run_script(
-        "extract_embeddings.py",
-        "hparams/extract_embeddings.yaml",
-        f"--experiment_folder={experiment}",
-        f"--output_file={output_file}",
-        *options,
-    )
-
-
-def refused(function, *arguments):
-    """The message of a call that the user's input or configuration ends."""
-    with pytest.raises(UserError) as caught:
-        function(*arguments)
-    return str(caught.value)
+    place = f"--output_folder={output_folder}"
+    return evaluate(experiment, place, *QUICK, *options)
 
 
 def planned(corpus, folder, *options):
@@ -159,7 +145,7 @@ def test_everything_in_buckets_gives_what_local_files_give(
     ):
         options = [option.format(corpus) for option in evaluated]
         upload = f"--upload_to=gs://results/{name}"
-        succeeded(evaluate(experiment, tmp_path / name, cache, upload, *options))
+        succeeded(evaluate_into(tmp_path / name, experiment, cache, upload, *options))
         file = tmp_path / f"{name}.parquet"
         succeeded(extract(experiment, file, cache, upload, *options))
     names = ["predictions.csv", "metrics.json"]
@@ -179,14 +165,9 @@ def test_an_experiments_own_test_split_comes_from_its_bucket(
     bucket, local_run, tmp_path
 ):
     bucket.put("results", local_run, "mine")
-    result = run_script(
-        ROOT / "evaluate.py",
-        ROOT / "hparams/evaluate.yaml",
-        "--experiment_folder=gs://results/mine/",
-        *("--audit=False", "--report=False"),
-        folder=tmp_path,
-    )
-    succeeded(result)
+    script = (ROOT / "evaluate.py", ROOT / "hparams/evaluate.yaml", *QUICK)
+    place = "--experiment_folder=gs://results/mine/"
+    succeeded(run_script(*script, place, folder=tmp_path))
     # where nothing is said: below the working folder, by bucket and name
     scored = tmp_path / "results" / "results" / "mine" / "evaluation" / "test"
     assert (scored / "predictions.csv").read_bytes() == (
@@ -225,7 +206,7 @@ def test_missing_objects_are_told_by_uid(bucket, tmp_path, cache):
     bucket.delete(BUCKET, "study A/corpus/audio/s03_0/waveform.wav")
     for name in ("metadata.json", "waveform.wav"):
         bucket.delete(BUCKET, f"study A/corpus/audio/s12_1/{name}")
-    message = refused(planned, CORPUS, tmp_path / "out", cache)
+    message = user_error(planned, CORPUS, tmp_path / "out", cache)
     assert "2 recordings can't be used" in message
     assert "s03_0: waveform.wav is missing" in message
     assert f"s12_1: there is no folder {CORPUS}/audio/s12_1" in message
@@ -252,8 +233,8 @@ def test_an_object_that_goes_after_the_listing_is_told_by_uid(
         path="s12_1/waveform",
         callback=lambda: bucket.delete(BUCKET, name),
     )
-    result = evaluate(
-        local_run, tmp_path / "out", cache, f"--data_folder={CORPUS}/audio"
+    result = evaluate_into(
+        tmp_path / "out", local_run, cache, f"--data_folder={CORPUS}/audio"
     )
     assert result.returncode == 3, result.stderr
     (row,) = read_csv(tmp_path / "out" / "failed.csv")
@@ -286,10 +267,10 @@ def test_a_list_of_the_excluded_that_may_not_be_read_stops_the_run(
 ):
     bucket.put_bytes(BUCKET, "study A/corpus/excluded_subjects.txt", b"s12\n")
     bucket.proxy.inject("status", status=403, kind="stat", path="excluded", times=2)
-    message = refused(planned, CORPUS, tmp_path / "out", cache)
+    message = user_error(planned, CORPUS, tmp_path / "out", cache)
     assert "corpus/excluded_subjects.txt: access denied" in message
     options = [cache, f"--data_folder={CORPUS}/audio"]
-    message = failed(evaluate(local_run, tmp_path / "out", *options))
+    message = failed(evaluate_into(tmp_path / "out", local_run, *options))
     assert "corpus/excluded_subjects.txt: access denied" in message
     assert not (tmp_path / "out").exists()
 
@@ -317,7 +298,7 @@ def test_a_recording_that_is_gone_stops_a_resumed_run(bucket, tmp_path, cache):
     again = planned(CORPUS, folder, cache).preparation
     assert again.fingerprint == first.fingerprint
     bucket.delete(BUCKET, "study A/corpus/audio/s12_1/waveform.wav")
-    message = refused(planned, CORPUS, folder, cache)
+    message = user_error(planned, CORPUS, folder, cache)
     assert "1 recordings that this experiment was prepared with" in message
     assert "s12_1: there is no waveform.*" in message
 
@@ -331,12 +312,12 @@ def test_messages_speak_of_the_bucket_not_of_its_copy(
         text = (local_run / "hyperparams.yaml").read_bytes()
         text = text.replace(b"ECAPA_TDNN.ECAPA_TDNN", b"ECAPA_TDNN.Nothing")
         bucket.put_bytes("results", "mine/hyperparams.yaml", text)
-        message = refused(opened, "gs://results/mine", cache)
+        message = user_error(opened, "gs://results/mine", cache)
         assert "gs://results/mine/hyperparams.yaml" in message
     else:
         name = "labels.txt" if kind == "labels" else "splits/train.csv"
         bucket.put_bytes(BUCKET, f"study A/corpus/{name}", b"\xff\xfe\x00")
-        message = refused(planned, CORPUS, tmp_path / "out", cache)
+        message = user_error(planned, CORPUS, tmp_path / "out", cache)
         assert f"{CORPUS}/{name}" in message
     assert "snapshots" not in message
 
@@ -349,7 +330,7 @@ def test_labels_and_splits_may_be_named_each(bucket, local_run, tmp_path, cache)
     whole = planned(CORPUS, tmp_path / "b", cache)
     for split, manifest in whole.preparation.manifests.items():
         assert named.preparation.manifests[split].equals(manifest)
-    succeeded(evaluate(local_run, tmp_path / "again", cache, *options))
+    succeeded(evaluate_into(tmp_path / "again", local_run, cache, *options))
     scores = (tmp_path / "again" / "predictions.csv").read_bytes()
     assert scores == (local_run / "predictions.csv").read_bytes()
 
@@ -396,7 +377,7 @@ def held(cache):
 
 
 def test_a_cache_that_holds_no_recording_is_too_small(bucket, tmp_path, cache):
-    message = refused(
+    message = user_error(
         planned, CORPUS, tmp_path / "out", cache, "--audio_cache_gb=0.000001"
     )
     assert "audio_cache_gb" in message
@@ -416,7 +397,7 @@ def test_faults_on_the_way_change_nothing(bucket, local_run, tmp_path, cache):
         bucket.proxy.inject(what, kind="download", **options)
     bucket.proxy.inject("status", kind="list", status=500)
     options = [cache, f"--data_folder={CORPUS}/audio"]
-    succeeded(evaluate(local_run, tmp_path / "out", *options))
+    succeeded(evaluate_into(tmp_path / "out", local_run, *options))
     scores = (tmp_path / "out" / "predictions.csv").read_bytes()
     assert scores == (local_run / "predictions.csv").read_bytes()
 
@@ -426,7 +407,7 @@ def test_access_denied_is_one_message(bucket, tmp_path, cache, kind):
     fault = bucket.proxy.inject(
         "status", status=403, kind=kind, path="audio", times=10**6
     )
-    message = refused(planned, CORPUS, tmp_path / "out", cache)
+    message = user_error(planned, CORPUS, tmp_path / "out", cache)
     fault.times = fault.injected
     assert fault.injected > 0
     assert f"storage.objects.{'get' if kind == 'download' else kind}" in message
@@ -436,17 +417,17 @@ def test_access_denied_is_one_message(bucket, tmp_path, cache, kind):
 
 def test_inputs_that_are_not_there_are_named(bucket, tmp_path, cache):
     bucket.delete(BUCKET, "study A/corpus/splits/test.csv")
-    message = refused(planned, CORPUS, tmp_path / "out", cache)
+    message = user_error(planned, CORPUS, tmp_path / "out", cache)
     assert f"- {CORPUS}/splits/test.csv" in message
-    message = refused(opened, f"gs://{BUCKET}/nothing", cache)
+    message = user_error(opened, f"gs://{BUCKET}/nothing", cache)
     assert (
         f"experiment_folder gs://{BUCKET}/nothing holds no hyperparams.yaml" in message
     )
-    message = refused(opened, "gs://nowhere/x", cache)
+    message = user_error(opened, "gs://nowhere/x", cache)
     assert "gs://nowhere/x does not exist" in message
 
 
-def test_untrusted_names_are_refused(bucket, local_run, tmp_path, cache):
+def test_untrusted_names_are_user_error(bucket, local_run, tmp_path, cache):
     evil = "study A/corpus/audio/s03_1/waveform.evil\nwav"
     bucket.put_bytes(BUCKET, evil, b"x")
     options = [cache, f"--data_folder={CORPUS}/audio"]
@@ -488,7 +469,7 @@ def test_killed_in_the_download_and_run_again(bucket, local_run, tmp_path, cache
     killed(command, lambda: fault.injected and tree(objects))
     whole = len(tree(tmp_path / "cache" / "objects"))
     n_before = bucket.proxy.requests["download"]
-    succeeded(evaluate(local_run, tmp_path / "out", *options))
+    succeeded(evaluate_into(tmp_path / "out", local_run, *options))
     scores = (tmp_path / "out" / "predictions.csv").read_bytes()
     assert scores == (local_run / "predictions.csv").read_bytes()
     assert bucket.proxy.requests["download"] - n_before == 16 - whole
@@ -547,7 +528,9 @@ def test_an_experiments_place_is_no_place_for_other_results(
     bucket.put("results", local_run, "mine")
     before = bucket.objects("results")
     upload = "--upload_to=gs://results/mine/"
-    message = failed(evaluate("gs://results/mine", tmp_path / "out", cache, upload))
+    message = failed(
+        evaluate_into(tmp_path / "out", "gs://results/mine", cache, upload)
+    )
     assert "gs://results/mine is the place of an experiment" in message
     assert bucket.objects("results") == before
 
@@ -572,4 +555,4 @@ def test_debug_uploads_nothing(bucket, shared_corpus, tmp_path):
     ],
 )
 def test_settings_that_can_not_be(shared_corpus, tmp_path, option, words):
-    assert words in refused(planned, shared_corpus, tmp_path / "out", option)
+    assert words in user_error(planned, shared_corpus, tmp_path / "out", option)

@@ -1,5 +1,6 @@
 """training.planning, model.feature_statistics: what is settled before a model."""
 
+import functools
 import shutil
 
 import numpy as np
@@ -118,14 +119,15 @@ def test_scores_have_neither_auroc_nor_positives(shared_corpus):
 # Mean and standard deviation of the features
 
 
+train_fbank = functools.partial(train, yaml="train_fbank.yaml")
+
+
 def compute(corpus, folder, *options, yaml="train_fbank.yaml"):
     return run_script(
         "compute_statistics.py",
         f"hparams/{yaml}",
-        f"--corpus_folder={corpus}",
-        f"--output_folder={folder}",
-        *SMALL,
-        *options,
+        *(f"--corpus_folder={corpus}", f"--output_folder={folder}"),
+        *(*SMALL, *options),
     )
 
 
@@ -171,17 +173,6 @@ def test_training_reads_them(computed, shared_corpus):
     # and finds them again when it continues
     again = train_fbank(shared_corpus, computed, "--number_of_epochs=3")
     assert "Going into epoch 3" in succeeded(again).stdout
-
-
-def train_fbank(corpus, folder, *options):
-    return run_script(
-        "train.py",
-        "hparams/train_fbank.yaml",
-        f"--corpus_folder={corpus}",
-        f"--output_folder={folder}",
-        *SMALL,
-        *options,
-    )
 
 
 def test_those_of_other_features_are_refused(computed, shared_corpus, tmp_path):

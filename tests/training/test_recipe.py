@@ -10,7 +10,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from conftest import LABELS, read_csv, write_csv
-from running import SMALL, failed, run_script, succeeded, train
+from running import (
+    QUICK,
+    SMALL,
+    evaluate,
+    extract,
+    failed,
+    run_script,
+    succeeded,
+    train,
+)
 from scipy.special import expit
 from sklearn.metrics import roc_auc_score
 
@@ -160,15 +169,12 @@ def test_embeddings_of_any_model_are_a_baseline(experiment, tmp_path):
     )
     shutil.copy(tmp_path / "theirs.parquet", tmp_path / "again.parquet")
     options = (
-        "hparams/evaluate.yaml",
-        f"--experiment_folder={experiment}",
         f"--features=[{tmp_path / 'theirs.parquet'},{tmp_path / 'again.parquet'}]",
         f"--output_folder={tmp_path / 'out'}",
         "--acoustic_baseline=False",
-        "--audit=False",
-        "--report=False",
+        *QUICK,
     )
-    succeeded(run_script("evaluate.py", *options))
+    succeeded(evaluate(experiment, *options))
     found = json.loads((tmp_path / "out" / "metrics.json").read_text())["baselines"]
     for name in ("theirs", "again"):
         assert found[name]["labels"]["low"]["auroc"]["value"] == 1
@@ -178,20 +184,13 @@ def test_embeddings_of_any_model_are_a_baseline(experiment, tmp_path):
     pd.DataFrame(rows[1:], columns=["uid", "embedding"]).to_parquet(
         tmp_path / "theirs.parquet"
     )
-    message = failed(run_script("evaluate.py", *options))
+    message = failed(evaluate(experiment, *options))
     assert f"training: no embedding of 1 recordings: {rows[0][0]}" in message
 
 
 def test_evaluation_repeats_the_test_scores_and_changes_nothing(experiment):
     before = contents(experiment)
-    succeeded(
-        run_script(
-            "evaluate.py",
-            "hparams/evaluate.yaml",
-            f"--experiment_folder={experiment}",
-            "--subgroups=[sex]",
-        )
-    )
+    succeeded(evaluate(experiment, "--subgroups=[sex]"))
     after = contents(experiment)
     assert {path: after[path] for path in before} == before
     again = experiment / "evaluation" / "test"
@@ -275,15 +274,8 @@ def test_no_threshold_is_judged_by_those_who_chose_it(
         "val.csv": shared_corpus / "splits" / "val.csv",
         "manifest": copy / "save" / "manifests" / "valid.csv",
     }
-    result = run_script(
-        "evaluate.py",
-        "hparams/evaluate.yaml",
-        f"--experiment_folder={copy}",
-        f"--split_csv={csv[split]}",
-        f"--output_folder={tmp_path / 'out'}",
-        "--audit=False",
-    )
-    succeeded(result)
+    options = (f"--split_csv={csv[split]}", f"--output_folder={tmp_path / 'out'}")
+    succeeded(evaluate(copy, *options, "--audit=False"))
     found = json.loads((tmp_path / "out" / "metrics.json").read_text())
     rows = read_csv(tmp_path / "out" / "predictions.csv")
     judged = split == "test"
@@ -308,16 +300,12 @@ def test_a_moved_experiment_scores_another_split_without_bad_recordings(
         rows = read_csv(shared_corpus / "splits" / "val.csv")
         rows[1]["uid"] = "missing"
         write_csv(tmp_path / "other.csv", rows)
-        result = run_script(
-            "evaluate.py",
-            "hparams/evaluate.yaml",
-            f"--experiment_folder={moved}",
+        options = (
             f"--split_csv={tmp_path / 'other.csv'}",
             f"--data_folder={shared_corpus / 'audio'}/",
             f"--output_folder={tmp_path / 'scores'}",
-            *("--audit=False", "--report=False"),
         )
-        assert result.returncode == 3, result.stderr
+        succeeded(evaluate(moved, *options, *QUICK), status=3)
         assert not experiment.exists()  # the old place is not made again
     finally:
         moved.rename(experiment)
@@ -338,16 +326,12 @@ def test_embeddings_come_in_the_order_of_the_csv(
     write_csv(tmp_path / "wanted.csv", [{"uid": uid} for uid in uids[:2]])
     write_csv(tmp_path / "more.csv", [{"uid": uids[2], "note": ""}])
     file = tmp_path / "embeddings.parquet"
-    result = run_script(
-        "extract_embeddings.py",
-        "hparams/extract_embeddings.yaml",
-        f"--experiment_folder={experiment}",
+    options = (
         f"--split_csv=[{tmp_path / 'wanted.csv'},{tmp_path / 'more.csv'}]",
         f"--data_folder={shared_corpus / 'audio'}",
         f"--embedding_type={kind}",
-        f"--output_file={file}",
     )
-    assert result.returncode == 3, result.stderr
+    succeeded(extract(experiment, file, *options), status=3)
     table = pq.read_table(file)
     assert table.schema.field("uid").type == pa.string()
     assert table.schema.field("embedding").type == pa.list_(pa.float32(), size)
@@ -371,15 +355,9 @@ def test_a_csv_of_bad_recordings_only_becomes_a_file_of_nulls(
     uids = ["nowhere", "neither"]
     write_csv(tmp_path / "wanted.csv", [{"uid": uid} for uid in uids])
     file = tmp_path / "embeddings.parquet"
-    result = run_script(
-        "extract_embeddings.py",
-        "hparams/extract_embeddings.yaml",
-        f"--experiment_folder={experiment}",
-        f"--split_csv={tmp_path / 'wanted.csv'}",
-        f"--data_folder={shared_corpus / 'audio'}",
-        f"--output_file={file}",
-    )
-    failed(result, status=3)
+    csv = f"--split_csv={tmp_path / 'wanted.csv'}"
+    audio = f"--data_folder={shared_corpus / 'audio'}"
+    failed(extract(experiment, file, csv, audio), status=3)
     table = pq.read_table(file)
     assert table.schema.field("embedding").type == pa.list_(pa.float32(), 12)
     assert table.to_pydict() == {"uid": uids, "embedding": [None, None]}
@@ -394,16 +372,8 @@ def test_batches_give_the_embeddings_of_single_recordings(
     vectors = []
     for size in (1, 3):
         file = tmp_path / f"{size}.parquet"
-        succeeded(
-            run_script(
-                "extract_embeddings.py",
-                "hparams/extract_embeddings.yaml",
-                f"--experiment_folder={experiment}",
-                f"--split_csv={shared_corpus / 'splits' / 'test.csv'}",
-                f"--eval_batch_size={size}",
-                f"--output_file={file}",
-            )
-        )
+        csv = f"--split_csv={shared_corpus / 'splits' / 'test.csv'}"
+        succeeded(extract(experiment, file, csv, f"--eval_batch_size={size}"))
         vectors.append(np.array(pq.read_table(file)["embedding"].to_pylist()))
     alone, together = vectors
     difference, norm = (np.linalg.norm(of, axis=1) for of in (together - alone, alone))
@@ -416,20 +386,12 @@ def test_excluded_subjects_get_no_embedding(experiment, shared_corpus, tmp_path)
     list_file.write_text("s12\n")
     try:
         write_csv(tmp_path / "wanted.csv", [{"uid": "s12_1"}, {"uid": "s03_0"}])
-        succeeded(
-            run_script(
-                "extract_embeddings.py",
-                "hparams/extract_embeddings.yaml",
-                f"--experiment_folder={experiment}",
-                f"--split_csv={tmp_path / 'wanted.csv'}",
-                f"--output_file={tmp_path / 'embeddings.parquet'}",
-            )
-        )
+        csv = f"--split_csv={tmp_path / 'wanted.csv'}"
+        succeeded(extract(experiment, tmp_path / "embeddings.parquet", csv))
     finally:
         list_file.unlink()
-    assert pq.read_table(tmp_path / "embeddings.parquet")["uid"].to_pylist() == [
-        "s03_0"
-    ]
+    table = pq.read_table(tmp_path / "embeddings.parquet")
+    assert table["uid"].to_pylist() == ["s03_0"]
 
 
 def test_check_only_shows_the_data_and_trains_nothing(corpus, tmp_path):
@@ -469,17 +431,11 @@ def test_debug_trains_a_little_and_leaves_no_result_behind(shared_corpus, tmp_pa
 def test_st_of_a_model_without_shared_layer_is_an_error(
     shared_experiment, shared_corpus, tmp_path
 ):
-    message = failed(
-        run_script(
-            "extract_embeddings.py",
-            "hparams/extract_embeddings.yaml",
-            f"--experiment_folder={shared_experiment}",
-            f"--split_csv={shared_corpus / 'splits' / 'test.csv'}",
-            "--embedding_type=st",
-            f"--output_file={tmp_path / 'x.parquet'}",
-        )
+    csv = f"--split_csv={shared_corpus / 'splits' / 'test.csv'}"
+    extracted = extract(
+        shared_experiment, tmp_path / "x.parquet", csv, "--embedding_type=st"
     )
-    assert "shared_dense" in message
+    assert "shared_dense" in failed(extracted)
     assert not (tmp_path / "x.parquet").exists()
 
 

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 from conftest import read_csv, write_csv
-from running import SMALL, failed, run_script, succeeded
+from running import evaluate, failed, succeeded, train
 from sklearn.metrics import mean_absolute_error, roc_auc_score
 
 from recipes.demo.ablation import make_rooms
@@ -21,17 +21,6 @@ def as_severity(corpus):
             if row["loud"]:
                 row["loud"] = str(10 + 60 * int(row["loud"]) + 2.5 * (i % 4))
         write_csv(path, rows)
-
-
-def run(corpus, folder, *options, yaml="train.yaml"):
-    return run_script(
-        "train.py",
-        f"hparams/{yaml}",
-        f"--corpus_folder={corpus}",
-        f"--output_folder={folder}",
-        *SMALL,
-        *options,
-    )
 
 
 def results(folder):
@@ -67,9 +56,7 @@ def check_score(measured, rows):
 
 def evaluated_again(folder, report=False):
     """evaluate.py on the test split gives the same predictions; its folder."""
-    arguments = ("hparams/evaluate.yaml", f"--experiment_folder={folder}")
-    options = ("--audit=False", f"--report={report}")
-    succeeded(run_script("evaluate.py", *arguments, *options))
+    succeeded(evaluate(folder, "--audit=False", f"--report={report}"))
     again = folder / "evaluation" / "test"
     first, second = (path / "predictions.csv" for path in (folder, again))
     assert first.read_bytes() == second.read_bytes()
@@ -80,7 +67,7 @@ def test_scores_beside_classes(corpus, tmp_path):
     as_severity(corpus)
     folder = tmp_path / "out"
     kinds = "--label_types={loud: {type: score, range: [0, 100]}}"
-    succeeded(run(corpus, folder, kinds, "--mixup=0.5"))
+    succeeded(train(corpus, folder, kinds, "--mixup=0.5"))
     metrics, rows = results(folder)
     check_binary(metrics["labels"]["low"], rows["low"])
     check_score(metrics["labels"]["loud"], rows["loud"])
@@ -97,7 +84,7 @@ def test_scores_beside_classes(corpus, tmp_path):
 def test_all_labels_as_scores_of_whole_recordings(shared_corpus, tmp_path):
     folder = tmp_path / "out"
     options = ("--loss=mse", "--clip_length=0", "--mixup=0.5", "--noise=True")
-    succeeded(run(shared_corpus, folder, *options, "--stretch=0.5"))
+    succeeded(train(shared_corpus, folder, *options, "--stretch=0.5"))
     metrics, rows = results(folder)
     for label in ("low", "loud", "noisy"):
         check_score(metrics["labels"][label], rows[label])
@@ -109,14 +96,14 @@ def test_all_labels_as_scores_of_whole_recordings(shared_corpus, tmp_path):
 def test_ratings_outside_the_range_are_named(corpus, tmp_path):
     as_severity(corpus)
     kinds = "--label_types={loud: {type: score, range: [0, 50]}}"
-    message = failed(run(corpus, tmp_path / "out", kinds))
+    message = failed(train(corpus, tmp_path / "out", kinds))
     assert "something else than the range 0 to 50" in message
 
 
 def test_the_originals_front_end_and_model(shared_corpus, tmp_path):
     folder = tmp_path / "out"
     options = ("--n_mfcc=20", "--shared_dense=True", "--layernorm=True", "--gauss=0.5")
-    succeeded(run(shared_corpus, folder, *options, yaml="train_original.yaml"))
+    succeeded(train(shared_corpus, folder, *options, yaml="train_original.yaml"))
     metrics, rows = results(folder)
     check_binary(metrics["labels"]["low"], rows["low"])
     evaluated_again(folder)
@@ -125,7 +112,7 @@ def test_the_originals_front_end_and_model(shared_corpus, tmp_path):
 def test_a_filterbank_of_fixed_length(shared_corpus, tmp_path):
     folder = tmp_path / "out"
     options = ("--target_length=50", "--dataset_mean=-6", "--dataset_std=4")
-    succeeded(run(shared_corpus, folder, *options, yaml="train_fbank.yaml"))
+    succeeded(train(shared_corpus, folder, *options, yaml="train_fbank.yaml"))
     metrics, rows = results(folder)
     check_binary(metrics["labels"]["low"], rows["low"])
     evaluated_again(folder)
@@ -136,9 +123,9 @@ def test_folders_of_noise_are_needed_for_training_only(shared_corpus, tmp_path):
     rooms, folder = tmp_path / "rooms", tmp_path / "out"
     make_rooms(rooms, n_rooms=2)
     options = ("--reverb=0.5", f"--reverb_folder={rooms}")
-    succeeded(run(shared_corpus, folder, *options))
+    succeeded(train(shared_corpus, folder, *options))
     make_rooms(rooms, n_rooms=3)
-    message = failed(run(shared_corpus, folder, *options, "--number_of_epochs=3"))
+    message = failed(train(shared_corpus, folder, *options, "--number_of_epochs=3"))
     assert "files in reverb_folder: '2 files" in message  # other rooms, other draws
     rooms.rename(tmp_path / "elsewhere")
     evaluated_again(folder)

@@ -4,7 +4,7 @@ import json
 
 import pytest
 from conftest import read_csv, write_csv
-from running import failed, run_script, train
+from running import QUICK, evaluate, failed, run_script, succeeded, train
 
 
 def edit(path, change):
@@ -92,17 +92,13 @@ def test_skipping_goes_on_without_unusable_recordings(corpus, tmp_path, uid, sta
     """Of training, or of the test split, which is then evaluated without it."""
     (corpus / "audio" / uid / "waveform.wav").write_bytes(b"")
     result = train(corpus, tmp_path / "out", "--on_bad_recording=skip")
-    assert result.returncode == 3, result.stderr
+    succeeded(result, status=3)
     left_out = read_csv(tmp_path / "out" / "failed.csv")
     assert [row["uid"] for row in left_out] == [uid]
     manifests = (tmp_path / "out" / "save" / "manifests").glob("*.csv")
     used = [row["ID"] for manifest in manifests for row in read_csv(manifest)]
     assert uid not in used and len(used) == 29
-    evaluation = run_script(
-        *("evaluate.py", "hparams/evaluate.yaml", "--device=cpu", "--report=False"),
-        *(f"--experiment_folder={tmp_path / 'out'}", "--audit=False"),
-    )
-    assert evaluation.returncode == status, evaluation.stderr
+    succeeded(evaluate(tmp_path / "out", "--device=cpu", *QUICK), status)
     assert read_csv(tmp_path / "out" / "failed.csv") == left_out
 
 
@@ -134,15 +130,6 @@ def test_skipping_goes_on_without_unusable_recordings(corpus, tmp_path, uid, sta
 def test_settings_that_can_not_be(shared_corpus, tmp_path, options, hint):
     assert hint in failed(train(shared_corpus, tmp_path / "out", *options))
     assert not (tmp_path / "out" / "train_log.txt").exists()
-
-
-def evaluate(folder, *options):
-    return run_script(
-        "evaluate.py",
-        "hparams/evaluate.yaml",
-        f"--experiment_folder={folder}",
-        *options,
-    )
 
 
 def test_untrained_weights_are_never_evaluated(tmp_path):

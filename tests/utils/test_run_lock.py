@@ -8,7 +8,7 @@ import subprocess
 import sys
 
 import pytest
-from running import ROOT, failed, run_script, train
+from running import ROOT, evaluate, extract, failed, train
 
 from local.utils.errors import UserError
 from local.utils.run_lock import CLAIM, claimed
@@ -156,24 +156,20 @@ def test_two_trainings_in_one_folder(shared_experiment, shared_corpus):
 
 
 def test_two_evaluations_in_one_folder(shared_experiment, tmp_path):
-    command = (
-        *("evaluate.py", "hparams/evaluate.yaml", "--device=cpu"),
-        f"--experiment_folder={shared_experiment}",
-        f"--output_folder={tmp_path / 'out'}",
-    )
+    place = f"--output_folder={tmp_path / 'out'}"
     with claimed(tmp_path / "out"):
-        assert "Another process works in" in failed(run_script(*command))
+        evaluation = evaluate(shared_experiment, place, "--device=cpu")
+        assert "Another process works in" in failed(evaluation)
     assert not list(tmp_path.iterdir())
 
 
 def test_two_extractions_to_one_file(shared_experiment, shared_corpus, tmp_path):
-    command = (
-        *("extract_embeddings.py", "hparams/extract_embeddings.yaml", "--device=cpu"),
-        *(f"--experiment_folder={shared_experiment}", "--embedding_type=pt"),
+    options = (
+        *("--device=cpu", "--embedding_type=pt"),
         f"--split_csv={shared_corpus}/splits/test.csv",
         f"--data_folder={shared_corpus}/audio",
-        f"--output_file={tmp_path}/e.parquet",
     )
     with claimed(tmp_path / "e.parquet.parts"):
-        assert "Another process works in" in failed(run_script(*command))
+        extraction = extract(shared_experiment, tmp_path / "e.parquet", *options)
+        assert "Another process works in" in failed(extraction)
     assert not list(tmp_path.iterdir())

@@ -11,7 +11,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from conftest import LABELS, make_corpus, read_csv, write_csv
-from running import failed, run_script, succeeded, train
+from running import (
+    QUICK,
+    WHOLE,
+    evaluate,
+    extract,
+    failed,
+    run_script,
+    succeeded,
+    train,
+)
 
 from local.data.predictions_table import read_predictions, write_predictions
 from local.data.pseudonyms import Pseudonyms
@@ -36,39 +45,18 @@ def withdraw(*options, **kwargs):
     return run_script("withdraw.py", *options, **kwargs)
 
 
-def extract(folder, *options):
-    return run_script(
-        "extract_embeddings.py",
-        "hparams/extract_embeddings.yaml",
-        f"--experiment_folder={folder / 'experiment'}",
-        f"--data_folder={folder / 'corpus/audio'}",
-        *options,
-    )
-
-
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
     """All that commands leave: an experiment with reports, embeddings."""
     folder = tmp_path_factory.mktemp("withdrawal")
     corpus = make_corpus(folder / "corpus")
     (corpus / "audio/s12_1/waveform.wav").write_bytes(b"")
-    trained = train(
-        corpus,
-        folder / "experiment",
-        "--on_bad_recording=skip",
-        "--audit=True",
-        "--report=True",
-        "--show_uids=True",
-        "--number_of_epochs=1",
-    )
-    assert trained.returncode == 3, trained.stderr[-3000:]
-    own = f"--experiment_folder={folder / 'experiment'}"
-    valid = f"--split_csv={folder / 'experiment/save/manifests/valid.csv'}"
-    script = ("evaluate.py", "hparams/evaluate.yaml")
-    succeeded(run_script(*script, own, valid, "--audit=False", "--report=False"))
+    experiment = folder / "experiment"
+    succeeded(train(corpus, experiment, *WHOLE), status=3)
+    valid = f"--split_csv={experiment / 'save/manifests/valid.csv'}"
+    succeeded(evaluate(experiment, valid, *QUICK))
     csv = f"--split_csv={corpus / 'splits/test.csv'}"
-    file = folder / "experiment/embeddings.parquet"
-    assert extract(folder, csv, f"--output_file={file}").returncode == 3
+    succeeded(extract(experiment, experiment / "embeddings.parquet", csv), status=3)
     return folder
 
 
@@ -194,20 +182,8 @@ def test_those_that_were_learned_from_are_listed_and_training_does_not_go_on(pla
         *("s11", "s12", "s13", "s14")
     }
     # what is left of the experiment still works
-    script = ("evaluate.py", "hparams/evaluate.yaml", "--report=False")
-    options = (f"--experiment_folder={experiment}", "--audit=False")
-    assert run_script(*script, *options).returncode == 3  # s12_1 is empty
-    message = failed(
-        train(
-            plain / "corpus",
-            experiment,
-            "--on_bad_recording=skip",
-            "--audit=True",
-            "--report=True",
-            "--show_uids=True",
-            "--number_of_epochs=1",
-        )
-    )
+    succeeded(evaluate(experiment, *QUICK), status=3)  # s12_1 is empty
+    message = failed(train(plain / "corpus", experiment, *WHOLE))
     assert "Consent was withdrawn" in message and "--output_folder" in message
 
 
