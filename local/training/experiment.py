@@ -31,20 +31,14 @@ FREE_LATER = (
     "pseudonymise_key",
 )
 
-#: What experiments have that were made before there were these keys.
-BEFORE = {
-    "eval_batch_frames": 40000,
-    "max_duration": 0.0,
-    "window_overlap": 5.0,
-    "window_pooling": "mean",
-    "pseudonymise_key": None,
-}
-
 #: Keys of this machine, which always replace the experiment's.
 OF_THIS_MACHINE = ("audio_cache", "audio_cache_gb", "gcs_project", "decoded_cache")
 
 #: Keys that nothing works without.
-NEEDED = ("modules", "checkpointer", "label_groups", "sample_rate", "seed", "loss")
+NEEDED = (
+    *("modules", "checkpointer", "label_groups", "sample_rate", "seed", "loss"),
+    *FREE_LATER,
+)
 
 MANIFESTS = Path("save") / "manifests"
 RUN_OPTIONS = Path("save") / "run_options.json"
@@ -116,15 +110,17 @@ def open_experiment(options: dict, run_opts: RunOptions) -> Experiment:
     told_path = joined(address, hparams_file.name)
     if not options.get("trust_experiment"):
         check_trusted(hparams_file, told_path, overrides)
-    _check_choices(BEFORE | saved_values(hparams_file), options)
     with told_as(told_path, hparams_file):
-        hparams = BEFORE | load_hparams(hparams_file, overrides)
-    absent = [key for key in NEEDED if key not in hparams]
+        saved = saved_values(hparams_file)
+    absent = [key for key in NEEDED if key not in saved]
     if absent:
         raise UserError(
             f"{told_path} is not one that train.py wrote, or damaged; there is no:",
             absent,
         )
+    _check_choices(saved, options)
+    with told_as(told_path, hparams_file):
+        hparams = load_hparams(hparams_file, overrides)
     brain = ClinicalBrain(
         modules=hparams["modules"],
         hparams=hparams,
@@ -143,9 +139,8 @@ def _check_choices(saved: dict, options: dict):
     saved: Plain values of the experiment.
     options: As for `open_experiment`, with some of `FREE_LATER`.
     """
-    keys = (*FREE_LATER, "sample_rate")
-    chosen = {key: of for key, of in options.items() if of is not None}
-    check_later({key: saved[key] for key in keys if key in saved} | chosen)
+    chosen = {key: value for key, value in options.items() if value is not None}
+    check_later({key: saved[key] for key in (*FREE_LATER, "sample_rate")} | chosen)
 
 
 def save_hparams(hparams_file: Path, overrides: dict, folder: Path):
