@@ -37,7 +37,7 @@ class CellCodes:
     def of(cls, values: dict):
         """As a yaml's `missing_values` and `label_values` say.
 
-        values: Of a yaml; either may be None or absent, as in experiments made earlier.
+        values: Of a yaml; either may be None or absent.
 
         Raises UserError: naming every entry of `label_values` that can't be used.
         """

@@ -107,9 +107,7 @@ def inspect_again(manifest: pd.DataFrame, names: list[str], values: dict) -> Spl
 
     Raises UserError: for unusable recordings if these are to stop the run.
     """
-    # older manifests have no warnings
-    measured = ["duration", *MEASURED, *names]
-    table = manifest.drop(columns=measured, errors="ignore")
+    table = manifest.drop(columns=["duration", *MEASURED, *names])
     table = table.rename(columns={"ID": "uid", "recording": "audio"})
     corpus.check_data_folder(values["data_folder"])
     storage, notes, title = Storage.of(values), [], "the test split"

@@ -15,25 +15,18 @@ from local.training.safe_yaml import check_trusted
 from local.training.settings import check_later
 from local.utils.errors import UserError
 from local.utils.files import atomic_write
-from local.utils.keys import KEYS, NEEDED, UNASKED, keys_where
+from local.utils.keys import keys_where
 from local.utils.yaml_files import load_hparams, resolved_yaml, saved_values
 
 #: Keys of evaluate.yaml and extract_embeddings.yaml that replace the experiment's
 #: own: where the data are and how the work is done, never what shapes the input.
 FREE_LATER = keys_where(later="chosen")
 
-#: What experiments have that were made before there were these keys.
-BEFORE = {
-    name: row.absent
-    for name, row in KEYS.items()
-    if row.absent not in (NEEDED, UNASKED)
-}
-
 #: Keys of this machine, which always replace the experiment's.
 OF_THIS_MACHINE = keys_where(later="always")
 
 #: Keys that nothing works without.
-ESSENTIAL = ("modules", "checkpointer", *keys_where(absent=NEEDED))
+ESSENTIAL = ("modules", "checkpointer", *keys_where(needed=True), *FREE_LATER)
 
 MANIFESTS = Path("save") / "manifests"
 RUN_OPTIONS = Path("save") / "run_options.json"
@@ -105,15 +98,17 @@ def open_experiment(options: dict, run_opts: RunOptions) -> Experiment:
     told_path = joined(address, hparams_file.name)
     if not options.get("trust_experiment"):
         check_trusted(hparams_file, told_path, overrides)
-    _check_choices(BEFORE | saved_values(hparams_file), options)
     with told_as(told_path, hparams_file):
-        hparams = BEFORE | load_hparams(hparams_file, overrides)
-    absent = [key for key in ESSENTIAL if key not in hparams]
+        saved = saved_values(hparams_file)
+    absent = [key for key in ESSENTIAL if key not in saved]
     if absent:
         raise UserError(
             f"{told_path} is not one that train.py wrote, or damaged; there is no:",
             absent,
         )
+    _check_choices(saved, options)
+    with told_as(told_path, hparams_file):
+        hparams = load_hparams(hparams_file, overrides)
     brain = ClinicalBrain(
         modules=hparams["modules"],
         hparams=hparams,
@@ -132,9 +127,8 @@ def _check_choices(saved: dict, options: dict):
     saved: Plain values of the experiment.
     options: As for `open_experiment`, with some of `FREE_LATER`.
     """
-    keys = (*FREE_LATER, "sample_rate")
-    chosen = {key: of for key, of in options.items() if of is not None}
-    check_later({key: saved[key] for key in keys if key in saved} | chosen)
+    chosen = {key: value for key, value in options.items() if value is not None}
+    check_later({key: saved[key] for key in (*FREE_LATER, "sample_rate")} | chosen)
 
 
 def save_hparams(hparams_file: Path, overrides: dict, folder: Path):

@@ -18,9 +18,6 @@ RANGE = "[low, high] or one number"
 LIST = "a list"
 MAPPING = "a mapping"
 
-#: What a row says of experiments without the key: they are none, or nobody asks.
-NEEDED, UNASKED = object(), object()
-
 
 @dataclasses.dataclass(frozen=True)
 class Key:
@@ -39,7 +36,7 @@ class Key:
         is null there, "always" where it says something of the machine.
     filled: Whether train.py fills it: "data" from what preparation finds, "place" from
         the output folder.
-    absent: The value in experiments that do not have it, or what that means.
+    needed: Whether an experiment without it is none.
     """
 
     kind: str
@@ -53,7 +50,7 @@ class Key:
     folds: bool = False
     later: str | None = None
     filled: str | None = None
-    absent: object = UNASKED
+    needed: bool = False
 
 
 def _choice(*names, **marks):
@@ -65,7 +62,7 @@ def _machine(kind, **marks):
 
 
 KEYS = {
-    "seed": Key(WHOLE, 0, prepares=True, absent=NEEDED),
+    "seed": Key(WHOLE, 0, prepares=True, needed=True),
     # ---- Where the data are: the corpus may move, what is there is compared
     "corpus_folder": Key(TEXT, resume=True),
     "data_folder": Key(TEXT, resume=True, later="chosen"),
@@ -90,11 +87,11 @@ KEYS = {
     "save_folder": Key(TEXT, filled="place"),
     "train_log": Key(TEXT, filled="place"),
     "upload_to": Key(TEXT, resume=True),
-    "label_groups": Key(LIST, filled="data", absent=NEEDED),
+    "label_groups": Key(LIST, filled="data", needed=True),
     "positive_weights": Key(LIST, filled="data"),
     "label_ranges": Key(LIST, filled="data"),
     # ---- Audio
-    "sample_rate": Key(WHOLE, 0, 768_000, prepares=True, absent=NEEDED),
+    "sample_rate": Key(WHOLE, 0, 768_000, prepares=True, needed=True),
     "audio_backend": _choice("soundfile", "librosa", prepares=True),
     "mono": _choice("mean", "sum", prepares=True),
     "min_duration": Key(NUMBER, 0, prepares=True),
@@ -153,11 +150,11 @@ KEYS = {
     "pooling_mode": _choice("mean", "sum"),
     # ---- Objective and optimisation
     "positive_weight": Key(SWITCH),
-    "loss": _choice("bce", "mse", prepares=True, absent=NEEDED),
+    "loss": _choice("bce", "mse", prepares=True, needed=True),
     "batch_size": Key(WHOLE, 2),  # batch normalisation can't train on one recording
     "bucket_batches": Key(WHOLE, 1),
     "eval_batch_size": Key(WHOLE, 1, null=True, resume=True, later="chosen"),
-    "eval_batch_frames": Key(WHOLE, 1, resume=True, later="chosen", absent=40000),
+    "eval_batch_frames": Key(WHOLE, 1, resume=True, later="chosen"),
     "num_workers": Key(WHOLE, 0, 256, resume=True, folds=True, later="chosen"),
     "number_of_epochs": Key(WHOLE, 1, resume=True),
     "optimizer_name": _choice("adam", "adamw"),
@@ -171,11 +168,9 @@ KEYS = {
     "best_checkpoint": _choice("loss", "macro_auroc"),
     "patience": Key(WHOLE, 0, resume=True),
     # ---- Long recordings, outside training
-    "max_duration": Key(NUMBER, 0, resume=True, later="chosen", absent=0.0),
-    "window_overlap": Key(NUMBER, 0, resume=True, later="chosen", absent=5.0),
-    "window_pooling": _choice(
-        "mean", "max", resume=True, later="chosen", absent="mean"
-    ),
+    "max_duration": Key(NUMBER, 0, resume=True, later="chosen"),
+    "window_overlap": Key(NUMBER, 0, resume=True, later="chosen"),
+    "window_pooling": _choice("mean", "max", resume=True, later="chosen"),
     # ---- Evaluation
     "threshold_sensitivity": Key(OTHER_NUMBER, resume=True),
     "cross_fitted_csv": Key(TEXT, resume=True),
@@ -187,7 +182,7 @@ KEYS = {
     "measured_recordings": Key(WHOLE, 0, resume=True),
     "report": Key(SWITCH, resume=True),
     "show_uids": Key(SWITCH, resume=True),
-    "pseudonymise_key": Key(TEXT, resume=True, later="chosen", absent=None),
+    "pseudonymise_key": Key(TEXT, resume=True, later="chosen"),
     "n_folds": Key(WHOLE, 2),
     "n_repeats": Key(WHOLE, 1),
     # ---- Of evaluate.yaml and extract_embeddings.yaml only

@@ -1,7 +1,6 @@
 """Folders that commands have written, and how a person leaves them."""
 
 import dataclasses
-import re
 import shutil
 from pathlib import Path
 
@@ -19,7 +18,6 @@ from local.withdrawal.rebuild import rebuild
 from local.withdrawal.withdraw import (
     RESULTS,
     clean_csv,
-    clean_log,
     clean_parquet,
     parquets_of,
     read_cells,
@@ -158,8 +156,6 @@ class ResultFolder:
                 done[str(self.folder)] = self._collect()
         for file in parquets_of([self.folder], []):
             done[str(file)] = clean_parquet(file, person, dry_run)
-        for file in (*self.folder.rglob("*.txt"), *self.folder.rglob("*.log")):
-            done[str(file)] = clean_log(file, person, dry_run)
         for file in self.folder.rglob("inventory.json"):
             done[str(file)] = "removed (--check_only=True counts again)"
             if not dry_run:
@@ -200,11 +196,9 @@ class ResultFolder:
             return {}
         record = read_json(path)
         left = person.left_of(record["failed"])
-        names = person.uids | person.subjects
-        notes = [of for of in record["notes"] if not _names_any(of, names)]
         if not dry_run:
             withdrawn = sorted(splits | _withdrawn(folder)) or True
-            changed = {"failed": left, "notes": notes, "withdrawn": withdrawn}
+            changed = {"failed": left, "withdrawn": withdrawn}
             write_json(path, record | changed)
         return {str(path): len(record["failed"]) - len(left)}
 
@@ -214,12 +208,6 @@ def _withdrawn(folder):
     path = folder / MANIFESTS / "preparation.json"
     splits = read_json(path).get("withdrawn") if path.is_file() else None
     return set(map(str, splits)) if isinstance(splits, list) else set()
-
-
-def _names_any(note, names):
-    """Whether a note of an older version names one of these."""
-    words = [re.escape(name) for name in names if not name.isdecimal()]
-    return bool(words) and bool(re.search(rf"(?<!\w)(?:{'|'.join(words)})(?!\w)", note))
 
 
 def _is_manifest(path):

@@ -6,7 +6,6 @@ withdrawal that was killed can be run again, and knows whom to look for.
 """
 
 import json
-import re
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
@@ -31,9 +30,6 @@ from local.withdrawal.data_subject import Person, uid_column
 
 #: What an evaluation leaves in its folder.
 RESULTS = ("predictions.csv", "failed.csv")
-
-#: Names that are shorter could be anything in a log.
-SHORTEST_NAME = 3
 
 
 # Finding them
@@ -267,25 +263,6 @@ def clean_embeddings(file: Path, person: Person, dry_run: bool) -> dict[str, int
         table = read_cells(failed)
         found[str(failed)] = clean_csv(failed, table, person, dry_run)
     return found
-
-
-def clean_log(path, person, dry_run):
-    """Blank a person's names in a log; how many there were.
-
-    Logs name nobody, but those of older versions do.
-    """
-    names = person.subjects | person.uids | person.recordings
-    names = [name for name in names if len(name) >= SHORTEST_NAME]
-    names = sorted((n for n in names if not n.isdecimal()), key=len, reverse=True)
-    if not names:
-        return 0
-    text = path.read_text(encoding="utf-8", errors="surrogateescape")
-    pattern = rf"(?<!\w)(?:{'|'.join(map(re.escape, names))})(?!\w)"
-    blanked, n_names = re.subn(pattern, "…", text)
-    if n_names and not dry_run:
-        with atomic_write(path, "wb") as file:
-            file.write(blanked.encode("utf-8", "surrogateescape"))
-    return n_names
 
 
 # Caches

@@ -343,14 +343,6 @@ def test_a_list_of_exclusions_keeps_its_lines(tmp_path):
     assert path.read_text() == "p1\np2\np3\n"
 
 
-def test_an_older_log_is_blanked(tmp_path):
-    log = tmp_path / "log.txt"
-    log.write_text("r01, r02 and 5 more: clipped\n12 of 81 subjects\nr011\n")
-    person = Person({"12"}, uids={"r01"})
-    assert withdrawal.clean_log(log, person, dry_run=False) == 1
-    assert log.read_text() == "…, r02 and 5 more: clipped\n12 of 81 subjects\nr011\n"
-
-
 # Results of which no experiment is known
 
 
