@@ -11,7 +11,6 @@ from local.data.prepare import Preparation
 from local.evaluation.evaluate import Scored, evaluate
 from local.evaluation.failures import Failures, names_in
 from local.evaluation.measurements import (
-    MEASUREMENTS,
     SEEN,
     MeasuredSplit,
     measure_split,
@@ -28,6 +27,7 @@ from local.evaluation.result import EvaluationResult
 from local.evaluation.scoring import score_split, scored_rows
 from local.evaluation.worst_errors import Silences
 from local.metrics.thresholds import threshold_rule
+from local.storage.experiment_files import MEASUREMENTS
 from local.training.brain import ClinicalBrain
 from local.training.planning import TrainingPlan
 

@@ -22,8 +22,16 @@ from local.storage.addresses import (
     parent,
     several,
 )
+from local.storage.experiment_files import (
+    EVALUATIONS,
+    HPARAMS,
+    MANIFESTS,
+    PREPARATION,
+    SAVE,
+    TRAIN_LOG,
+)
 from local.storage.inputs import Storage, told_as
-from local.training.experiment import MANIFESTS, Experiment, check_no_experiment
+from local.training.experiment import Experiment, check_no_experiment
 from local.utils.errors import UserError
 from local.utils.files import read_json
 from local.utils.run_lock import refuse_links
@@ -166,7 +174,7 @@ def score(
     table = score_split(
         experiment.brain, hparams, prepared.manifest, prepared.recordings, split.name
     )
-    train_log = experiment.folder / "train_log.txt"
+    train_log = experiment.folder / TRAIN_LOG
     return Scored(
         split=split.name,
         table=table,
@@ -187,7 +195,7 @@ def score(
         features=split.features,
         failed=prepared.failed,
         notes=split.notes,
-        settings=saved_values(experiment.folder / "hyperparams.yaml"),
+        settings=saved_values(experiment.folder / HPARAMS),
         train_log=train_log if train_log.is_file() else None,
         report=options["report"],
         show_uids=options["show_uids"],
@@ -206,7 +214,7 @@ def _skipped_before(own_manifests: Path, split: str) -> list[dict]:
 
     Returns: `uid`, `reason`, and of whom and of which split they are.
     """
-    record = own_manifests / "preparation.json"
+    record = own_manifests / PREPARATION.name
     skipped = read_json(record)["failed"] if record.is_file() else []
     return [of for of in skipped if split in ("test", of["split"])]
 
@@ -244,9 +252,9 @@ def _output_folder(experiment, options, split_csv, saved):
         # without its folder: an experiment may move, with results of its own splits
         address, home = own or split_csv, experiment.output_folder
         csv = scored_csv.describe(address, file)
-        folder = scored_csv.folder_of(home / "evaluation", address, csv, storage, debug)
+        folder = scored_csv.folder_of(home / EVALUATIONS, address, csv, storage, debug)
         place = folder.relative_to(home)
-        refuse_links(home, ("evaluation", place.parent, place))
+        refuse_links(home, (EVALUATIONS, place.parent, place))
         return folder, csv
     address = joined(experiment.address, own) if own else split_csv
     csv = scored_csv.describe(address, file)
@@ -259,7 +267,7 @@ def _output_folder(experiment, options, split_csv, saved):
 
 def _check_output_folder(output_folder, experiment):
     """Refuse a folder with files of an experiment."""
-    save_folder = (experiment.folder / "save").resolve()
+    save_folder = (experiment.folder / SAVE).resolve()
     if output_folder.resolve() == experiment.folder.resolve() or (
         save_folder in [output_folder.resolve(), *output_folder.resolve().parents]
     ):

@@ -18,6 +18,7 @@ from local.evaluation.failures import Failures, names_in
 from local.evaluation.operating_points import fit_operating_points
 from local.metrics.thresholds import threshold_rule
 from local.storage.addresses import absolute, joined, output_path
+from local.storage.experiment_files import PREDICTIONS
 from local.storage.inputs import Storage, told_as
 from local.training.experiment import check_no_experiment
 from local.utils.errors import UserError
@@ -116,7 +117,7 @@ def _check_options(options):
 
 def _check_output_folder(folder, file):
     check_no_experiment(folder)
-    if (folder / "predictions.csv").resolve() == file.resolve():
+    if (folder / PREDICTIONS).resolve() == file.resolve():
         raise UserError(
             f"predictions_csv {file} would be replaced by the results in output_folder "
             f"{folder}: give another one."

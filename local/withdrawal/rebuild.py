@@ -17,14 +17,12 @@ from local.data.manifests import group_columns, read_manifest
 from local.data.predictions_table import read_predictions, write_predictions
 from local.data.pseudonyms import are_pseudonyms
 from local.data.recordings import open_recordings
-from local.evaluation import scored_csv
 from local.evaluation.baselines import ACOUSTIC
 from local.evaluation.evaluate import Scored, evaluate, measured
 from local.evaluation.experiment_split import seen_notes
 from local.evaluation.external_predictions import types_of
 from local.evaluation.failures import Failures, names_in
 from local.evaluation.measurements import (
-    MEASUREMENTS,
     MeasuredSplit,
     read_measurements,
     seen_splits,
@@ -32,8 +30,21 @@ from local.evaluation.measurements import (
 from local.evaluation.operating_points import read_operating_points, without_own_choices
 from local.evaluation.scoring import scored_rows
 from local.report.writing import OUTPUTS, write_results
+from local.storage.experiment_files import (
+    AUDIT,
+    FAILED,
+    HPARAMS,
+    MANIFESTS,
+    MEASUREMENTS,
+    METRICS,
+    PAGE,
+    PREDICTIONS,
+    PREPARATION,
+    SCORED_CSV,
+    TRAIN_LOG,
+)
 from local.storage.inputs import Storage
-from local.training.experiment import MANIFESTS, Experiment, open_experiment
+from local.training.experiment import Experiment, open_experiment
 from local.utils.errors import BadRecording, RunError, UserError
 from local.utils.files import read_json
 from local.utils.staging import finish
@@ -90,8 +101,8 @@ def rebuild(folder: Path, experiment: Experiment | None, person: Person) -> str:
         else:
             return IN_PART if metrics["failed_parts"] else how
     # where not even that can be written, everything stays for another try
-    write_predictions(old.table, folder / "predictions.csv")
-    _remove(folder, set(OUTPUTS) - {"predictions.csv", scored_csv.FILE})
+    write_predictions(old.table, folder / PREDICTIONS)
+    _remove(folder, set(OUTPUTS) - {PREDICTIONS, SCORED_CSV})
     return REMOVED
 
 
@@ -117,13 +128,13 @@ class _Old:
     @classmethod
     def read(cls, folder, person):
         finish(folder, OUTPUTS)  # what a kill interrupted
-        table = read_predictions(folder / "predictions.csv")
-        metrics, audit = _json(folder / "metrics.json"), _json(folder / "audit.json")
+        table = read_predictions(folder / PREDICTIONS)
+        metrics, audit = _json(folder / METRICS), _json(folder / AUDIT)
         is_hidden = are_pseudonyms(table["uid"])
         kept = table[~person.has(table)].reset_index(drop=True)
         failed = []
-        if (folder / "failed.csv").exists():
-            rows = pd.read_csv(folder / "failed.csv", dtype=str, keep_default_na=False)
+        if (folder / FAILED).exists():
+            rows = pd.read_csv(folder / FAILED, dtype=str, keep_default_na=False)
             failed = rows[~person.has(rows)].to_dict("records")
         is_complete = bool(metrics)
         return cls(
@@ -131,9 +142,9 @@ class _Old:
             kept,
             metrics,
             failed,
-            _json(folder / scored_csv.FILE) or None,
+            _json(folder / SCORED_CSV) or None,
             is_hidden,
-            with_report=(folder / "report.html").exists() or not is_complete,
+            with_report=(folder / PAGE).exists() or not is_complete,
             with_audit="reason" not in audit,
             with_acoustic_baseline=_has_acoustic_baseline(metrics) or not is_complete,
         )
@@ -202,8 +213,8 @@ def _of_experiment(old, experiment, person):
         },
         subjects,
     )
-    prepared = _json(folder / MANIFESTS / "preparation.json")
-    train_log = folder / "train_log.txt"
+    prepared = _json(folder / PREPARATION)
+    train_log = folder / TRAIN_LOG
     return Scored(
         split=table["split"].iloc[0],
         table=table,
@@ -226,7 +237,7 @@ def _of_experiment(old, experiment, person):
         csv=old.csv,
         failed=person.left_of(prepared.get("failed", [])) if is_own else old.failed,
         notes=prepared.get("notes", []) if is_own else seen_notes(everybody, subjects),
-        settings=saved_values(folder / "hyperparams.yaml"),
+        settings=saved_values(folder / HPARAMS),
         train_log=train_log if train_log.is_file() else None,
         report=old.with_report,
         show_uids=is_own and bool(hparams.get("show_uids")),
