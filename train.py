@@ -27,8 +27,9 @@ from local.data import saved_preparations
 from local.evaluation.after_training import evaluate_test_split, score_splits
 from local.report.writing import report_results
 from local.storage import publishing
+from local.storage.experiment_files import MANIFESTS, RUN_OPTIONS
 from local.training import fit
-from local.training.experiment import MANIFESTS, RUN_OPTIONS, save_hparams
+from local.training.experiment import save_hparams
 from local.training.planning import output_folder, plan_training
 from local.utils.files import write_json
 from local.utils.run_lock import claimed

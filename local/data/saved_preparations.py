@@ -12,6 +12,7 @@ import pandas as pd
 from local.data import corpus, labels
 from local.data.manifests import SEGMENT, build_manifest, read_manifest
 from local.data.prepare import Preparation, fetched, fingerprint_of
+from local.storage.experiment_files import PREPARATION
 from local.storage.inputs import Storage
 from local.utils.errors import UserError
 from local.utils.files import atomic_write, read_json, write_json
@@ -29,7 +30,7 @@ def saved_preparation(folder: Path, values: dict) -> Preparation | None:
     Returns: None where there is nothing saved.
     Raises UserError: if the CSVs, labels.txt or a key of `KEYS` changed since.
     """
-    record = Path(folder) / "preparation.json"
+    record = Path(folder) / PREPARATION.name
     if not record.exists():
         return None
     saved, manifests = _read(record)
@@ -123,4 +124,4 @@ def save_preparation(preparation: Preparation, folder: Path):
     }
     record["splits"] = list(preparation.manifests)
     record["data_folder"] = preparation.recordings.place
-    write_json(folder / "preparation.json", record)
+    write_json(folder / PREPARATION.name, record)

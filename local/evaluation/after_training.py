@@ -8,7 +8,7 @@ from local.data import labels
 from local.data.prepare import Preparation
 from local.data.split import Split
 from local.evaluation.evaluate import evaluate, measured
-from local.evaluation.measurements import MEASUREMENTS, SEEN, save_measurements
+from local.evaluation.measurements import SEEN, save_measurements
 from local.evaluation.operating_points import (
     apply_operating_points,
     fit_operating_points,
@@ -18,6 +18,7 @@ from local.evaluation.result import EvaluationResult
 from local.evaluation.scored_split import ScoredSplit
 from local.evaluation.scoring import score_split, scored_rows
 from local.metrics.thresholds import threshold_rule
+from local.storage.experiment_files import MEASUREMENTS
 from local.training.brain import ClinicalBrain
 from local.training.planning import TrainingPlan
 from local.training.train_log import json_log

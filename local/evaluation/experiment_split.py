@@ -24,8 +24,15 @@ from local.storage.addresses import (
     parent,
     several,
 )
+from local.storage.experiment_files import (
+    EVALUATIONS,
+    HPARAMS,
+    MANIFESTS,
+    PREPARATION,
+    SAVE,
+)
 from local.storage.inputs import Storage, told_as
-from local.training.experiment import MANIFESTS, Experiment, check_no_experiment
+from local.training.experiment import Experiment, check_no_experiment
 from local.training.train_log import json_log
 from local.utils.errors import UserError
 from local.utils.files import read_json
@@ -129,7 +136,7 @@ def score(
         options={**hparams, **{key: options[key] for key in OWN_OPTIONS}},
         command=command,
         checkpoint=experiment.checkpoint,
-        settings=saved_values(experiment.folder / "hyperparams.yaml"),
+        settings=saved_values(experiment.folder / HPARAMS),
         train_log=json_log(experiment.folder),
     )
 
@@ -141,7 +148,7 @@ def _skipped_before(own_manifests: Path, split: str) -> list[dict]:
 
     Returns: `uid`, `reason`, and of whom and of which split they are.
     """
-    record = own_manifests / "preparation.json"
+    record = own_manifests / PREPARATION.name
     skipped = read_json(record)["failed"] if record.is_file() else []
     return [entry for entry in skipped if split in ("test", entry["split"])]
 
@@ -179,9 +186,9 @@ def _output_folder(experiment, options, split_csv, saved):
         # without its folder: an experiment may move, with results of its own splits
         address, home = own or split_csv, experiment.output_folder
         csv = scored_csv.describe(address, file)
-        folder = scored_csv.folder_of(home / "evaluation", address, csv, storage, debug)
+        folder = scored_csv.folder_of(home / EVALUATIONS, address, csv, storage, debug)
         place = folder.relative_to(home)
-        refuse_links(home, ("evaluation", place.parent, place))
+        refuse_links(home, (EVALUATIONS, place.parent, place))
         return folder, csv
     address = joined(experiment.address, own) if own else split_csv
     csv = scored_csv.describe(address, file)
@@ -194,7 +201,7 @@ def _output_folder(experiment, options, split_csv, saved):
 
 def _check_output_folder(output_folder, experiment):
     """Refuse a folder with files of an experiment."""
-    save_folder = (experiment.folder / "save").resolve()
+    save_folder = (experiment.folder / SAVE).resolve()
     if output_folder.resolve() == experiment.folder.resolve() or (
         save_folder in [output_folder.resolve(), *output_folder.resolve().parents]
     ):

@@ -19,6 +19,7 @@ from local.evaluation.operating_points import (
 from local.evaluation.scored_split import ScoredSplit
 from local.metrics.thresholds import threshold_rule
 from local.storage.addresses import absolute, joined, output_path
+from local.storage.experiment_files import PREDICTIONS
 from local.storage.inputs import Storage, told_as
 from local.training.experiment import check_no_experiment
 from local.utils.errors import UserError
@@ -138,7 +139,7 @@ def _check_options(options):
 
 def _check_output_folder(folder, file):
     check_no_experiment(folder)
-    if (folder / "predictions.csv").resolve() == file.resolve():
+    if (folder / PREDICTIONS).resolve() == file.resolve():
         raise UserError(
             f"predictions_csv {file} would be replaced by the results in output_folder "
             f"{folder}: give another one."

@@ -4,11 +4,10 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from local.data.split import Split
+from local.storage.experiment_files import AUDIT
 from local.utils.errors import UserError
 from local.utils.files import read_json
 from local.utils.number_format import counted
-
-AUDIT = "audit.json"
 
 #: Of results that are not audited.
 NOTHING = {

@@ -7,6 +7,7 @@ import pandas as pd
 from local.data.manifests import write_failed
 from local.data.predictions_table import read_predictions, write_predictions
 from local.metrics.cross_validated import cross_validated_metrics
+from local.storage.experiment_files import FAILED, METRICS, PREDICTIONS
 from local.training.cross_validation import FoldRun
 from local.utils.files import read_json, write_json
 
@@ -48,21 +49,21 @@ def collect_results(runs: list[list[FoldRun]], labels: list[str], folder: Path) 
     }
     merged = [pd.concat(tables) for tables in repeats]
     for number, table in enumerate(merged, start=1):
-        write_predictions(table, folder / f"repeat_{number}" / "predictions.csv")
-    write_predictions(pd.concat(merged), folder / "predictions.csv")
-    write_failed(failed_recordings(runs), folder / "failed.csv")
-    write_json(folder / "metrics.json", result)
+        write_predictions(table, folder / f"repeat_{number}" / PREDICTIONS)
+    write_predictions(pd.concat(merged), folder / PREDICTIONS)
+    write_failed(failed_recordings(runs), folder / FAILED)
+    write_json(folder / METRICS, result)
     return result
 
 
 def _predictions(run):
-    table = read_predictions(run.folder / "predictions.csv")
+    table = read_predictions(run.folder / PREDICTIONS)
     return table.assign(split=run.name)
 
 
 def _thresholds(run):
     """Label → threshold on the probability, None where the fold has none."""
-    path = run.folder / "metrics.json"
+    path = run.folder / METRICS
     metrics = read_json(path)
     return {
         label: of.get("threshold", {}).get("value")
@@ -91,7 +92,7 @@ def failed_recordings(runs: list[list[FoldRun]]) -> list[dict]:
 
     Returns: `uid` and `reason`.
     """
-    files = [run.folder / "failed.csv" for of_repeat in runs for run in of_repeat]
+    files = [run.folder / FAILED for of_repeat in runs for run in of_repeat]
     found = {}
     for file in files:
         if file.exists():

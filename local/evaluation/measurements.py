@@ -23,13 +23,12 @@ from local.data.split import Split
 from local.evaluation import confound_audit
 from local.evaluation.acoustic_statistics import acoustic_statistics
 from local.evaluation.confound_audit.verdict import STRATA
-from local.training.experiment import MANIFESTS
+from local.storage.experiment_files import MANIFESTS, MEASUREMENTS
 from local.utils.errors import UserError
 from local.utils.files import atomic_write
 from local.utils.progress import progress
 
 #: Where an experiment keeps the measurements of its splits, <split>.parquet.
-MEASUREMENTS = Path("save") / "measurements"
 
 #: Of these columns nothing is computed; all others but `ID` are numbers.
 TEXT = (

@@ -20,12 +20,12 @@ from local.metrics.calibration import fit_calibration
 from local.metrics.cases import corrected_logits
 from local.metrics.decisions import decide
 from local.metrics.thresholds import threshold_with_fallback
+from local.storage.experiment_files import OPERATING_POINTS
 from local.utils.errors import UserError
 from local.utils.files import read_json, write_json
 from local.utils.spelling import among
 
 #: Where an experiment keeps them.
-OPERATING_POINTS = Path("save") / "operating_points.json"
 
 
 def fit_operating_points(

@@ -5,6 +5,7 @@ from pathlib import Path, PurePosixPath
 
 from local.storage import gcs
 from local.storage.addresses import is_remote, joined, last_name
+from local.storage.experiment_files import METRICS, PREDICTIONS, SCORED_CSV
 from local.storage.inputs import Storage
 from local.utils.errors import UserError
 from local.utils.files import read_json
@@ -12,10 +13,10 @@ from local.utils.number_format import printable
 from local.utils.staging import COMPLETE
 
 #: Lies beside results.
-FILE = "scored_csv.json"
+FILE = SCORED_CSV
 
 #: Results without it are of nobody knows which CSV.
-RESULTS = ("metrics.json", f"{COMPLETE}/metrics.json", "predictions.csv")
+RESULTS = (METRICS, f"{COMPLETE}/{METRICS}", PREDICTIONS)
 
 
 def describe(address: str, file: Path) -> dict:

@@ -9,6 +9,7 @@ import speechbrain
 import torch
 
 from local.model.heads import POOLING_MODES, Outputs
+from local.storage.experiment_files import HPARAMS
 from local.training.experiment import Experiment
 from local.utils.errors import UserError
 from local.utils.keys import KEYS
@@ -82,7 +83,7 @@ def describe(
     windowed: `rows`, from 0, of recordings that were cut into windows, and how they
         were.
     """
-    text = (experiment.folder / "hyperparams.yaml").read_bytes()
+    text = (experiment.folder / HPARAMS).read_bytes()
     return {
         "embedding_type": kind.type,
         "pooling_mode": kind.pooling_mode,

@@ -10,12 +10,10 @@ from speechbrain.dataio.dataloader import make_dataloader
 
 from local.data.prepare import Preparation
 from local.model.front_end import frame_counts, raw_features
+from local.storage.experiment_files import STATISTICS
 from local.utils.errors import UserError
 from local.utils.files import read_json, write_json
 from local.utils.progress import progress
-
-#: The file in the output folder, where training looks for it.
-FILE_NAME = "dataset_statistics.json"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,7 +39,7 @@ class DatasetStatistics:
         """Raise UserError if they are of other data or of another front end."""
         if self.made_with != expected:
             raise UserError(
-                f"{FILE_NAME} in the output folder was computed from other data or "
+                f"{STATISTICS} in the output folder was computed from other data or "
                 "with another front end than this run's. Compute it again with the "
                 "same options (compute_statistics.py), or delete it."
             )
@@ -68,7 +66,7 @@ def saved_statistics(folder: Path) -> DatasetStatistics | None:
     Returns: None if there are none.
     Raises UserError: if the file is damaged.
     """
-    path = Path(folder) / FILE_NAME
+    path = Path(folder) / STATISTICS
     if not path.exists():
         return None
     try:
@@ -82,7 +80,7 @@ def saved_statistics(folder: Path) -> DatasetStatistics | None:
 
 def save_statistics(statistics, folder):
     """Write them where `saved_statistics` finds them; returns the path."""
-    path = Path(folder) / FILE_NAME
+    path = Path(folder) / STATISTICS
     write_json(path, dataclasses.asdict(statistics))
     return path
 

@@ -8,27 +8,33 @@ from pathlib import Path
 
 from local.data.manifests import write_failed
 from local.data.predictions_table import write_predictions
-from local.evaluation import scored_csv
 from local.evaluation.result import EvaluationResult
 from local.report import figures
 from local.report.card import write_model_card
 from local.report.html import render_html
 from local.report.terminal import format_results
+from local.storage.experiment_files import (
+    AUDIT,
+    FAILED,
+    FIGURES,
+    METRICS,
+    MODEL_CARD,
+    PAGE,
+    PREDICTIONS,
+    SCORED_CSV,
+    files_where,
+)
 from local.utils.files import atomic_write, write_json
 from local.utils.staging import replaced_together
 
 logger = logging.getLogger(__name__)
 
-PAGE, MODEL_CARD, FIGURES = "report.html", "model_card.md", "figures"
-
-#: What `report: False` leaves out.
-REPORT = (*(f"{FIGURES}/{name}.png" for name in figures.NAMES), PAGE, MODEL_CARD)
-
 #: What evaluation writes to its output folder, where there is something to write. The
 #: last one is written last: with it the others are complete.
-OUTPUTS = (
-    *("predictions.csv", "audit.json", *REPORT, "failed.csv", scored_csv.FILE),
-    "metrics.json",
+OUTPUTS = tuple(
+    name.replace("*", f"{each}.png")
+    for name in files_where(evaluation=True)
+    for each in (figures.NAMES if "*" in name else [""])
 )
 
 
@@ -40,15 +46,15 @@ def write_results(result: EvaluationResult, output_folder: str | Path) -> dict:
     Returns: The content of metrics.json.
     """
     with replaced_together(Path(output_folder), OUTPUTS) as folder:
-        write_predictions(result.table, folder / "predictions.csv")
-        write_json(folder / "audit.json", result.audit)
+        write_predictions(result.table, folder / PREDICTIONS)
+        write_json(folder / AUDIT, result.audit)
         if result.csv:
-            write_json(folder / scored_csv.FILE, result.csv)
+            write_json(folder / SCORED_CSV, result.csv)
         if result.options["report"]:
             write_report(result, folder)
-        write_failed(result.failed, folder / "failed.csv")
+        write_failed(result.failed, folder / FAILED)
         metrics = result.metrics | {"failed_parts": dict(result.failures.reasons)}
-        write_json(folder / "metrics.json", metrics)
+        write_json(folder / METRICS, metrics)
     return metrics
 
 

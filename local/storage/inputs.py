@@ -7,20 +7,11 @@ from pathlib import Path
 
 from local.storage import gcs
 from local.storage.addresses import is_remote, local_path
+from local.storage.experiment_files import row_of
 from local.utils.errors import UserError
 
 #: Where copies of a bucket's objects are kept unless `audio_cache` says otherwise.
 DEFAULT_CACHE = "audio_cache"
-
-#: Of a trained experiment, what evaluation and export need (names below its folder).
-EXPERIMENT_FILES = (
-    "hyperparams.yaml",
-    "model_card.md",
-    "audit.json",
-    "train_log.jsonl",
-    "save/run_options.json",
-    "save/operating_points.json",
-)
 
 #: Seconds that something is waited for which is not needed in any case.
 IMPATIENT_S = 10.0
@@ -136,8 +127,5 @@ def _was_replaced(error):
 
 def _is_of_experiment(name):
     """Whether a file of an experiment's folder is needed to evaluate or export it."""
-    return (
-        name in EXPERIMENT_FILES
-        or name.startswith(("save/manifests/", "save/measurements/"))
-        or name.startswith("save/CKPT")
-    )
+    row = row_of(name)
+    return row is not None and row.reopen

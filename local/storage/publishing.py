@@ -13,6 +13,16 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from local.storage.addresses import remote_folder
+from local.storage.experiment_files import (
+    CHECKPOINT,
+    CHECKPOINT_FILES,
+    CHECKPOINT_MARKS,
+    FAILED,
+    HPARAMS,
+    RESULT,
+    UPLOAD,
+    row_of,
+)
 from local.storage.gcs.addresses import Address, RemoteObject
 from local.storage.gcs.clients import client
 from local.storage.gcs.errors import Conflict, Missing, RemoteError
@@ -25,42 +35,7 @@ from local.utils.files import write_json
 logger = logging.getLogger(__name__)
 
 #: Whose place it is; made once per experiment, so that a resumed run has it too.
-CLAIM = "save/upload.json"
-
-#: What runs write: nothing else in their folder is theirs to upload.
-WRITTEN = (
-    "hyperparams.yaml",
-    "env.log",
-    "log.txt",
-    "train_log.txt",
-    "train_log.jsonl",
-    "train.py",
-    "dataset_statistics.json",
-    "inventory.json",
-    "failed.csv",
-    "save/manifests/*",
-    "save/run_options.json",
-)
-
-#: Not for readers: what --debug writes.
-LEFT_OUT = ("evaluation/*/debug/*",)
-
-CHECKPOINT_FILES = "save/CKPT*/*"
-#: A folder without it is no checkpoint to SpeechBrain.
-CHECKPOINT_MARKS = "save/CKPT*/CKPT.yaml"
-
-#: Results that were made with a checkpoint.
-RESULTS = (
-    "predictions.csv",
-    "metrics.json",
-    "audit.json",
-    "report.html",
-    "model_card.md",
-    "figures/*",
-    "evaluation/*",
-    "save/operating_points.json",
-    "save/measurements/*",
-)
+CLAIM = UPLOAD
 
 #: Seconds that training waits for a bucket that does not answer, at most.
 TRAINING_DEADLINE_S = 60.0
@@ -101,7 +76,7 @@ def check_no_experiment(address: str | None):
     """
     if not address:
         return
-    for name in ("hyperparams.yaml", CLAIM):
+    for name in (HPARAMS, CLAIM):
         try:
             stat(Address.parse(address) / name)
         except Missing:
@@ -195,12 +170,7 @@ class ExperimentPublication:
                     f"{self.address / CLAIM} is no longer this run's: another run has "
                     "taken the place, or somebody has emptied it. Nothing was uploaded."
                 ]
-            published = (*WRITTEN, CHECKPOINT_FILES, *RESULTS)
-            names = [
-                name
-                for name in regular_files(self.folder)
-                if _is(name, *published) and not _is(name, *LEFT_OUT)
-            ]
+            names = [name for name in regular_files(self.folder) if _stage(name)]
             return self._mirror.run(self._stages(names, there), patience)
         except (UserError, RemoteError, OSError) as error:
             return [as_problem(error)]
@@ -212,10 +182,10 @@ class ExperimentPublication:
         there: What the bucket has.
         """
         marks = [name for name in names if _is(name, CHECKPOINT_MARKS)]
-        weights = [name for name in names if _is(name, CHECKPOINT_FILES)]
-        results = [name for name in names if _is(name, *RESULTS)]
+        weights = [name for name in names if _stage(name) == CHECKPOINT]
+        results = [name for name in names if _stage(name) == RESULT]
         gone = sorted(there.keys() - set(names))
-        old = [name for name in gone if _is(name, CHECKPOINT_FILES, "failed.csv")]
+        old = [name for name in gone if _is(name, CHECKPOINT_FILES, FAILED)]
         if not marks:  # a folder that has lost its checkpoints must not take these too
             old = []
         send, delete = self._mirror.upload_changed, self._mirror.delete
@@ -227,6 +197,12 @@ class ExperimentPublication:
             (delete, [name for name in old if _is(name, CHECKPOINT_MARKS)]),
             (delete, [name for name in old if not _is(name, CHECKPOINT_MARKS)]),
         ]
+
+
+def _stage(name):
+    """When a file is uploaded; None: it is not ours to upload, or for nobody else."""
+    row = row_of(name)
+    return row and row.published
 
 
 def _is(name, *patterns):

@@ -17,6 +17,7 @@ import pandas as pd
 from local.data import corpus
 from local.data.folds import make_folds, one_class_folds
 from local.storage.addresses import output_path
+from local.storage.experiment_files import HPARAMS, METRICS, PREDICTIONS, SAVE
 from local.training.pool import digest, read_pool
 from local.training.settings import check_numbers, check_values
 from local.utils import signals
@@ -68,11 +69,11 @@ class FoldRun:
     @property
     def is_finished(self):
         """Whether everything is there; train.py writes metrics.json at the very end."""
-        return (self.folder / "metrics.json").is_file()
+        return (self.folder / METRICS).is_file()
 
     def failed_parts(self):
         """Parts of its evaluation that failed, by name the reason."""
-        return read_json(self.folder / "metrics.json").get("failed_parts", {})
+        return read_json(self.folder / METRICS).get("failed_parts", {})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -223,7 +224,7 @@ def check_same(folder: Path, record: dict):
         else.
     """
     if not (folder / RECORD).exists():
-        others = ("hyperparams.yaml", "predictions.csv", "metrics.json", "save")
+        others = (HPARAMS, PREDICTIONS, METRICS, SAVE)
         if any((folder / name).exists() for name in others):
             raise UserError(
                 f"{folder} holds results that are not of a cross-validation. Give "

@@ -7,7 +7,7 @@ from pathlib import Path
 from speechbrain.utils.run_opts import RunOptions
 
 from local.storage.addresses import absolute, is_remote, joined
-from local.storage.experiment_files import HPARAMS, check_experiment_files
+from local.storage.experiment_files import HPARAMS, SAVE, check_experiment_files
 from local.storage.gcs import Address
 from local.storage.inputs import Storage, told_as
 from local.training.brain import ClinicalBrain
@@ -27,9 +27,6 @@ OF_THIS_MACHINE = keys_where(later="always")
 
 #: Keys that nothing works without.
 ESSENTIAL = ("modules", "checkpointer", *keys_where(needed=True), *FREE_LATER)
-
-MANIFESTS = Path("save") / "manifests"
-RUN_OPTIONS = Path("save") / "run_options.json"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,7 +85,7 @@ def open_experiment(options: dict, run_opts: RunOptions) -> Experiment:
     folder = Storage.of(options).experiment(address)
     hparams_file = folder / HPARAMS
     check_experiment_files(folder, address)
-    save_folder = folder / "save"
+    save_folder = folder / SAVE
     overrides = {
         # references are resolved: it still points to where it was made
         "checkpointer": {"checkpoints_dir": str(save_folder)},
@@ -137,7 +134,7 @@ def save_hparams(hparams_file: Path, overrides: dict, folder: Path):
     folder: The experiment's.
     """
     text = resolved_yaml(hparams_file, overrides)
-    with atomic_write(folder / "hyperparams.yaml") as file:
+    with atomic_write(folder / HPARAMS) as file:
         file.write(
             f"# Generated {datetime.date.today()} from:\n"
             f"# {Path(hparams_file).absolute()}\n"
@@ -150,7 +147,7 @@ def check_no_experiment(folder: Path):
 
     Raises UserError.
     """
-    if (folder / "hyperparams.yaml").exists() or (folder / "save").exists():
+    if (folder / HPARAMS).exists() or (folder / SAVE).exists():
         raise UserError(
             f"output_folder {folder} holds an experiment, whose files stay as they "
             "are: give another one."

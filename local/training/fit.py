@@ -12,6 +12,7 @@ from local.data import dataset, summary
 from local.data.prepare import Preparation
 from local.data.samplers import BucketedBatches, training_lengths
 from local.model.front_end import RecordingFeatures
+from local.storage.experiment_files import INVENTORY
 from local.training.brain import ClinicalBrain
 from local.utils import signals
 from local.utils.errors import UserError
@@ -28,7 +29,7 @@ def report_data(preparation: Preparation, output_folder: Path):
     """
     found = summary.take_inventory(preparation)
     print(summary.format_inventory(found))
-    write_json(output_folder / "inventory.json", found)
+    write_json(output_folder / INVENTORY, found)
     print(f"\nSaved in {output_folder / 'inventory.json'}")
 
 

@@ -14,8 +14,14 @@ from local.data.saved_preparations import saved_preparation
 from local.model import feature_statistics
 from local.storage import publishing
 from local.storage.addresses import absolute, local_path, output_path
+from local.storage.experiment_files import (
+    HPARAMS,
+    MANIFESTS,
+    RUN_OPTIONS,
+    SAVE,
+    STATISTICS,
+)
 from local.storage.inputs import Storage, told_as
-from local.training.experiment import MANIFESTS, RUN_OPTIONS
 from local.training.settings import (
     check_numbers,
     check_sensitivity,
@@ -116,9 +122,7 @@ def plan_training(arguments: Arguments, use_statistics: bool = True) -> Training
     notes = list(preparation.notes)
     if found:
         found.check_made_with(feature_statistics.made_with(values, preparation))
-        notes.append(
-            f"dataset_mean and dataset_std from {feature_statistics.FILE_NAME}"
-        )
+        notes.append(f"dataset_mean and dataset_std from {STATISTICS}")
     return TrainingPlan(
         overrides,
         values,
@@ -272,15 +276,15 @@ def _listing(folder):
 
 def _check_same_experiment(hparams_file, overrides, run_options, folder):
     """`fit` resumes whatever lies in the folder: it must be this experiment."""
-    if not any((folder / "save").glob("CKPT*")):
+    if not any((folder / SAVE).glob("CKPT*")):
         return  # nothing is trained yet
-    for name in ("hyperparams.yaml", RUN_OPTIONS):
+    for name in (HPARAMS, RUN_OPTIONS):
         if not (folder / name).exists():
             raise UserError(
                 f"{folder} holds checkpoints and no {name}: it can't be told what they "
                 "were trained with. Give another --output_folder."
             )
-    saved = saved_values(folder / "hyperparams.yaml")
+    saved = saved_values(folder / HPARAMS)
     free = {key: saved[key] for key in (*FREE_ON_RESUME, *FILLED) if key in saved}
     if saved.get("scheduler") == "onecycle":
         del free["number_of_epochs"]  # the schedule ends with the last epoch

@@ -8,6 +8,7 @@ import pandas as pd
 from speechbrain.utils.distributed import main_process_only
 from speechbrain.utils.train_logger import FileTrainLogger
 
+from local.storage.experiment_files import TRAIN_LOG_JSON
 from local.utils.errors import UserError
 from local.utils.files import atomic_write
 
@@ -61,7 +62,7 @@ def _without_nan(stats):
 
 def json_log(folder: Path) -> Path | None:
     """What `JsonTrainLogger` has left in an experiment's folder, if anything."""
-    path = folder / "train_log.jsonl"
+    path = folder / TRAIN_LOG_JSON
     return path if path.is_file() else None
 
 

@@ -14,14 +14,12 @@ from local.data.manifests import group_columns, read_manifest
 from local.data.predictions_table import read_predictions, write_predictions
 from local.data.pseudonyms import are_pseudonyms
 from local.data.split import Split
-from local.evaluation import scored_csv
 from local.evaluation.baselines import ACOUSTIC
 from local.evaluation.evaluate import evaluate
 from local.evaluation.experiment_split import OWN_OPTIONS
 from local.evaluation.external_predictions import from_elsewhere
 from local.evaluation.flags import seen_notes
 from local.evaluation.measurements import (
-    MEASUREMENTS,
     read_measurements,
     seen_splits,
 )
@@ -29,8 +27,18 @@ from local.evaluation.operating_points import points_for
 from local.evaluation.scored_split import ScoredSplit
 from local.evaluation.scoring import scored_rows
 from local.report.writing import OUTPUTS, write_results
-from local.storage.experiment_files import HPARAMS
-from local.training.experiment import MANIFESTS
+from local.storage.experiment_files import (
+    AUDIT,
+    FAILED,
+    HPARAMS,
+    MANIFESTS,
+    MEASUREMENTS,
+    METRICS,
+    PAGE,
+    PREDICTIONS,
+    PREPARATION,
+    SCORED_CSV,
+)
 from local.training.train_log import json_log
 from local.utils.errors import RunError, UserError
 from local.utils.files import read_json
@@ -69,7 +77,7 @@ def rebuild(folder: Path, experiment: Path | None, person: Person) -> str:
     Returns: One of `REBUILT`, `EMPTY`, `REMOVED` and `IN_PART`.
     """
     finish(folder, OUTPUTS)  # what a kill interrupted
-    table = read_predictions(folder / "predictions.csv")
+    table = read_predictions(folder / PREDICTIONS)
     table = table[~person.has(table)].reset_index(drop=True)
     if table.empty:
         _remove(folder, OUTPUTS)
@@ -80,8 +88,8 @@ def rebuild(folder: Path, experiment: Path | None, person: Person) -> str:
     except FAILURES as error:
         print(f"{folder} can't be rebuilt: {error}")
         # where not even that can be written, everything stays for another try
-        write_predictions(table, folder / "predictions.csv")
-        _remove(folder, set(OUTPUTS) - {"predictions.csv", scored_csv.FILE})
+        write_predictions(table, folder / PREDICTIONS)
+        _remove(folder, set(OUTPUTS) - {PREDICTIONS, SCORED_CSV})
         return REMOVED
     return IN_PART if metrics["failed_parts"] else REBUILT
 
@@ -93,7 +101,7 @@ def _remove(folder, names):
 
 def _scored(folder: Path, table, experiment: Path | None, person) -> ScoredSplit:
     """The predictions that are left, with what is known of them."""
-    metrics, audit = _json(folder / "metrics.json"), _json(folder / "audit.json")
+    metrics, audit = _json(folder / METRICS), _json(folder / AUDIT)
     settings = saved_values(experiment / HPARAMS) if experiment else {}
     split = Split(name=table["split"].iloc[0], failed=_failed(folder, person))
     command = list(COMMAND)
@@ -102,7 +110,7 @@ def _scored(folder: Path, table, experiment: Path | None, person) -> ScoredSplit
         command.append(f"--experiment_folder={experiment}")
     is_own = folder == experiment
     if is_own:
-        prepared = _json(experiment / MANIFESTS / "preparation.json")
+        prepared = _json(experiment / PREPARATION)
         failed = person.left_of(prepared.get("failed", []))
         split = split.changed(failed=failed, notes=prepared.get("notes", []))
     if are_pseudonyms(table["uid"]) and person.pseudonyms:
@@ -116,7 +124,7 @@ def _scored(folder: Path, table, experiment: Path | None, person) -> ScoredSplit
     if experiment:
         points = points_for(experiment, split.seen, set(table["subject"]))
     scored = from_elsewhere(
-        split.changed(csv=_json(folder / scored_csv.FILE) or None),
+        split.changed(csv=_json(folder / SCORED_CSV) or None),
         table,
         points,
         _options(folder, metrics, audit, settings, split, is_own),
@@ -151,9 +159,9 @@ def _known_split(split, table, experiment, settings, person):
 
 def _failed(folder, person):
     """The recordings that an evaluation could not use, but theirs."""
-    if not (folder / "failed.csv").exists():
+    if not (folder / FAILED).exists():
         return []
-    rows = pd.read_csv(folder / "failed.csv", dtype=str, keep_default_na=False)
+    rows = pd.read_csv(folder / FAILED, dtype=str, keep_default_na=False)
     return rows[~person.has(rows)].to_dict("records")
 
 
@@ -180,7 +188,7 @@ def _options(folder, metrics, audit, settings, split, is_own):
     columns = [] if split.manifest is None else split.manifest.columns
     wanted = sorted(compared) if compared and split.manifest is not None else None
     asked = (
-        (folder / "report.html").exists() or not metrics,
+        (folder / PAGE).exists() or not metrics,
         is_own and bool(settings.get("show_uids")),
         "reason" not in audit,
         any("auroc" in measures for measures in baseline.values()) or not metrics,

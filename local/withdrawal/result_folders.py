@@ -8,8 +8,17 @@ from local.data.corpus import is_csv
 from local.data.predictions_table import read_predictions
 from local.evaluation.fold_results import collect_results
 from local.report.writing import OUTPUTS
+from local.storage.experiment_files import (
+    FAILED,
+    HPARAMS,
+    INVENTORY,
+    MANIFESTS,
+    METRICS,
+    PREDICTIONS,
+    PREPARATION,
+    SAVE,
+)
 from local.training.cross_validation import RECORD, FoldRun
-from local.training.experiment import MANIFESTS
 from local.utils.files import remove_unfinished, write_json
 from local.utils.staging import BEGUN, COMPLETE, finish
 from local.utils.yaml_files import saved_values
@@ -45,19 +54,19 @@ class ResultFolder:
 
     def __init__(self, folder: Path):
         self.folder = folder
-        files = sorted(folder.rglob("hyperparams.yaml"))
+        files = sorted(folder.rglob(HPARAMS))
         self.experiments = [file.parent for file in files]
 
     @property
     def values(self):
         """Plain values of each experiment's yaml, list of dict."""
-        return [saved_values(of / "hyperparams.yaml") for of in self.experiments]
+        return [saved_values(of / HPARAMS) for of in self.experiments]
 
     def trained(self, person):
         """The checkpoints that learned from a person, list of Trained."""
         found = []
         for folder in self.experiments:
-            checkpoints = sorted((folder / "save").glob("CKPT*"))
+            checkpoints = sorted((folder / SAVE).glob("CKPT*"))
             before = _withdrawn(folder)
             for split, how in LEARNED_FROM.items():
                 file = folder / MANIFESTS / f"{split}.csv"
@@ -88,7 +97,7 @@ class ResultFolder:
     def evaluations(self):
         """Folders with an evaluation, each with the experiment it is of or None."""
         merged = {self.folder, *self.folder.glob("repeat_*")} if self.is_folds else ()
-        for file in sorted(self.folder.rglob("predictions.csv")):
+        for file in sorted(self.folder.rglob(PREDICTIONS)):
             if file.parent not in merged and file.parent.name not in (BEGUN, COMPLETE):
                 above = [file.parent, *file.parent.parents]
                 owner = next((of for of in above if of in self.experiments), None)
@@ -119,7 +128,7 @@ class ResultFolder:
         done, held = {}, self.holds(person)
         for folder, owner in self.evaluations():
             # one without it is of a withdrawal that was stopped
-            if not (held or not (folder / "metrics.json").exists()):
+            if not (held or not (folder / METRICS).exists()):
                 continue
             done[str(folder)] = "to be rebuilt"
             if dry_run:
@@ -143,20 +152,20 @@ class ResultFolder:
     @staticmethod
     def _failed_of(folder, person):
         """How many of their recordings an experiment could not use."""
-        path = folder / MANIFESTS / "preparation.json"
+        path = folder / PREPARATION
         failed = read_json(path)["failed"] if path.is_file() else []
         return len(failed) - len(person.left_of(failed))
 
     def _clean_others(self, person, dry_run):
         """Remove a person from all that no evaluation has written."""
         done = {}
-        if self.is_folds and (self.folder / "predictions.csv").exists():
+        if self.is_folds and (self.folder / PREDICTIONS).exists():
             done[str(self.folder)] = "to be put together again"
             if not dry_run:
                 done[str(self.folder)] = self._collect()
         for file in parquets_of([self.folder], []):
             done[str(file)] = clean_parquet(file, person, dry_run)
-        for file in self.folder.rglob("inventory.json"):
+        for file in self.folder.rglob(INVENTORY):
             done[str(file)] = "removed (--check_only=True counts again)"
             if not dry_run:
                 file.unlink()
@@ -176,17 +185,17 @@ class ResultFolder:
         runs = self.runs()
         finished = [[run for run in of if run.is_finished] for of in runs]
         if finished != runs:
-            for name in ("metrics.json", "predictions.csv", "failed.csv"):
+            for name in (METRICS, PREDICTIONS, FAILED):
                 (self.folder / name).unlink(missing_ok=True)
             return "removed: a fold has nobody left"
-        table = read_predictions(runs[0][0].folder / "predictions.csv")
+        table = read_predictions(runs[0][0].folder / PREDICTIONS)
         names = list(dict.fromkeys(table["label"]))
         collect_results(runs, names, self.folder)
         return "put together again"
 
     def _mark(self, folder, person, dry_run):
         """Let the record of an experiment's preparation say that it was changed."""
-        path = folder / MANIFESTS / "preparation.json"
+        path = folder / PREPARATION
         splits = {
             file.stem
             for file in path.parent.glob("*.csv")
@@ -205,7 +214,7 @@ class ResultFolder:
 
 def _withdrawn(folder):
     """Splits of an experiment that have lost somebody before, set of str."""
-    path = folder / MANIFESTS / "preparation.json"
+    path = folder / PREPARATION
     splits = read_json(path).get("withdrawn") if path.is_file() else None
     return set(map(str, splits)) if isinstance(splits, list) else set()
 

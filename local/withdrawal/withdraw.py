@@ -19,6 +19,7 @@ from local.data import corpus
 from local.data.pseudonyms import are_pseudonyms
 from local.inference.extraction import MERGED
 from local.storage.addresses import is_remote, joined
+from local.storage.experiment_files import HPARAMS, PREPARATION, ROWS, files_where
 from local.storage.gcs import Address, Cache
 from local.storage.gcs.cache import TAG
 from local.storage.inputs import DEFAULT_CACHE, Storage
@@ -28,8 +29,8 @@ from local.utils.errors import UserError
 from local.utils.files import atomic_write, is_hidden
 from local.withdrawal.data_subject import Person, uid_column
 
-#: What an evaluation leaves in its folder.
-RESULTS = ("predictions.csv", "failed.csv")
+#: What an evaluation leaves of recordings in its folder.
+RESULTS = files_where(evaluation=True, people=ROWS)
 
 
 # Finding them
@@ -42,7 +43,7 @@ def check_folders(folders: list[Path], embeddings: list[Path], caches: list[Path
 
     Raises UserError.
     """
-    marks = ("hyperparams.yaml", RECORD, *RESULTS)
+    marks = (HPARAMS, RECORD, *RESULTS)
     problems = [
         f"{folder} is no experiment: expected a folder that train.py, "
         "cross_validate.py or evaluate.py wrote"
@@ -91,7 +92,7 @@ def learn_corpus(person: Person, folder: str, storage: Storage) -> int:
 def learn_experiment(person: Person, folder: Path) -> int:
     """Learn from all that an experiment keeps; how many rows are theirs."""
     found = sum(person.learn(table) for _, table in tables_of(folder))
-    for record in folder.rglob("preparation.json"):
+    for record in folder.rglob(PREPARATION.name):
         failed = read_json(record).get("failed", [])
         if failed:
             found += person.learn(pd.DataFrame(failed, columns=["uid", "subject"]))

@@ -20,7 +20,7 @@ from local.evaluation import acoustic_statistics, confound_audit, measurements
 from local.evaluation.confound_audit.silence import SILENCE_S
 from local.evaluation.scored_split import ScoredSplit
 from local.evaluation.worst_errors import Silences
-from local.training.experiment import MANIFESTS
+from local.storage.experiment_files import MANIFESTS, MEASUREMENTS
 from local.utils.errors import UserError
 from tests.audio_files import speech
 from tests.conftest import write_recording
@@ -197,7 +197,7 @@ def test_workers_that_inherit_nothing_change_nothing(split, passed, monkeypatch)
 
 
 def test_measurements_come_back(frame, tmp_path):
-    path = tmp_path / measurements.MEASUREMENTS / "test.parquet"
+    path = tmp_path / MEASUREMENTS / "test.parquet"
     measurements.save_measurements(frame, path)
     pd.testing.assert_frame_equal(measurements.read_measurements(path), frame)
 
@@ -467,7 +467,7 @@ def test_an_experiment_tells_what_its_model_has_seen(tmp_path):
         path = tmp_path / MANIFESTS / f"{name}.csv"
         path.parent.mkdir(parents=True, exist_ok=True)
         train.manifest.to_csv(path, index=False)
-    folder = tmp_path / measurements.MEASUREMENTS
+    folder = tmp_path / MEASUREMENTS
     frame = train.measurements.assign(acoustic_duration_s=1.0, capture_level_dbfs=-9.0)
     measurements.save_measurements(frame, folder / "train.parquet")
     found = measurements.seen_splits(tmp_path, NAMES)

@@ -9,6 +9,7 @@ from scipy.special import expit, logit
 
 from local.data.predictions_table import read_cross_fitted, write_predictions
 from local.evaluation import operating_points as op
+from local.storage.experiment_files import OPERATING_POINTS
 from local.utils.errors import UserError
 
 
@@ -128,7 +129,7 @@ def test_saved_and_read_back(tmp_path):
     ["", "{}", '{"labels": []}', '{"labels": {"a": {"threshold": 3}}}', "NaN"],
 )
 def test_a_damaged_file_is_named(tmp_path, content):
-    path = tmp_path / op.OPERATING_POINTS
+    path = tmp_path / OPERATING_POINTS
     path.parent.mkdir()
     path.write_text(content)
     with pytest.raises(UserError, match=r"operating_points\.json can't be read"):
@@ -136,7 +137,7 @@ def test_a_damaged_file_is_named(tmp_path, content):
 
 
 def test_numbers_that_are_not_finite_are_damage(tmp_path):
-    path = tmp_path / op.OPERATING_POINTS
+    path = tmp_path / OPERATING_POINTS
     path.parent.mkdir()
     point = {"threshold": {"value": float("nan")}, "calibration": None}
     path.write_text(json.dumps({"labels": {"a": point}}))

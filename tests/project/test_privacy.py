@@ -1,5 +1,6 @@
 """What is logged names no subject, no recording and no folder."""
 
+import fnmatch
 import json
 import shutil
 
@@ -9,6 +10,16 @@ from conftest import RATE, make_corpus, read_csv, synthesise, write_csv
 from running import WHOLE, evaluate, extract, succeeded, train
 
 from local.data import manifests, prepared_split
+from local.storage.experiment_files import (
+    EVALUATIONS,
+    FILES,
+    INVENTORY,
+    ROWS,
+    SCORED_CSV,
+    STATISTICS,
+    UPLOAD,
+    row_of,
+)
 
 #: Parts of names that can't come from anywhere else.
 UID, SUBJECT, FOLDER = "zebrauid", "giraffesubject", "ostrichcorpus"
@@ -61,6 +72,24 @@ def test_nothing_that_is_logged_or_printed_names_anybody(run):
     for text in (*printed, *(file.read_text(encoding="utf-8") for file in logs)):
         for name in (UID, SUBJECT, FOLDER):
             assert name not in text
+
+
+def test_every_file_has_a_row_which_says_whether_it_names_anybody(run):
+    folder, _ = run
+    for path in (path for path in folder.rglob("*") if path.is_file()):
+        name = path.relative_to(folder).as_posix()
+        row = row_of(name)
+        assert row is not None, name
+        content = path.read_bytes()
+        if UID.encode() in content or SUBJECT.encode() in content:
+            assert row.people, name
+        elif path.suffix == ".csv":
+            assert row.people == ROWS, name
+    there = {path.relative_to(folder).as_posix() for path in folder.rglob("*")}
+    made = {name for name in FILES if any(fnmatch.fnmatch(f, name) for f in there)}
+    # of commands and options that were not given
+    others = {STATISTICS, INVENTORY, UPLOAD, f"{EVALUATIONS}/*/debug/*", SCORED_CSV}
+    assert made == FILES.keys() - others
 
 
 def test_the_log_holds_no_folder_at_all(run):

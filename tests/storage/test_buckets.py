@@ -27,7 +27,8 @@ import export
 from local.data.saved_preparations import save_preparation
 from local.inference.export import folder as export_folder
 from local.inference.interface import ClinicalClassifier
-from local.training.experiment import MANIFESTS, open_experiment
+from local.storage.experiment_files import MANIFESTS
+from local.training.experiment import open_experiment
 from local.training.planning import plan_training
 from local.utils import cli
 

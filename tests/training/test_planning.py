@@ -13,6 +13,7 @@ from running import ROOT, SMALL, failed, run_script, succeeded, train
 
 from local.data.dataset import build_dataset
 from local.model import feature_statistics
+from local.storage.experiment_files import STATISTICS
 from local.training.planning import plan_training
 from local.utils import cli
 from local.utils.errors import UserError
@@ -178,14 +179,14 @@ def test_training_reads_them(computed, shared_corpus):
 def test_those_of_other_features_are_refused(computed, shared_corpus, tmp_path):
     folder = tmp_path / "out"
     folder.mkdir()
-    shutil.copy(computed / feature_statistics.FILE_NAME, folder)
+    shutil.copy(computed / STATISTICS, folder)
     message = failed(train_fbank(shared_corpus, folder, "--n_mels=21"))
     assert "computed from other data or with another front end" in message
     # given ones come first
     given = ("--dataset_mean=-5", "--dataset_std=3")
     succeeded(train_fbank(shared_corpus, folder, "--n_mels=21", *given))
     assert plain_values(folder / "hyperparams.yaml")["dataset_mean"] == -5
-    (folder / feature_statistics.FILE_NAME).write_text("{}")
+    (folder / STATISTICS).write_text("{}")
     with pytest.raises(UserError, match="can't be read"):
         feature_statistics.saved_statistics(folder)
 

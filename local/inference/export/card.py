@@ -6,11 +6,10 @@ from pathlib import Path
 from local.data.labels import flatten
 from local.report import described
 from local.report.card import COMMAND_IS
+from local.storage.experiment_files import HPARAMS, MODEL_CARD
 from local.training.experiment import Experiment
 from local.utils.files import atomic_write
 from local.utils.yaml_files import plain_values
-
-CARD = "model_card.md"
 
 #: It has the paths of the machine that it was typed on.
 _COMMAND = re.compile(
@@ -35,7 +34,7 @@ decision about a person. Embeddings can identify a speaker: treat them like reco
 
 def write_card(experiment: Experiment, path: Path):
     """Write the experiment's own card, or a short one where it has none."""
-    own = experiment.folder / CARD  # that evaluation left
+    own = experiment.folder / MODEL_CARD  # that evaluation left
     text = own.read_text("utf-8") if own.is_file() else _short_card(experiment)
     text = _COMMAND.sub("The command is in the experiment's own card.\n", text)
     with atomic_write(path) as stream:
@@ -43,7 +42,7 @@ def write_card(experiment: Experiment, path: Path):
 
 
 def _short_card(experiment):
-    settings = plain_values(experiment.folder / "hyperparams.yaml")
+    settings = plain_values(experiment.folder / HPARAMS)
     facts = described.architecture(settings) | described.preprocessing(settings)
     return SHORT.format(
         name=settings["dataset_name"],
