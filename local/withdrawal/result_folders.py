@@ -1,7 +1,6 @@
 """Folders that commands have written, and how a person leaves them."""
 
 import dataclasses
-import re
 import shutil
 from pathlib import Path
 
@@ -200,11 +199,9 @@ class ResultFolder:
             return {}
         record = read_json(path)
         left = person.left_of(record["failed"])
-        names = person.uids | person.subjects
-        notes = [of for of in record["notes"] if not _names_any(of, names)]
         if not dry_run:
             withdrawn = sorted(splits | _withdrawn(folder)) or True
-            changed = {"failed": left, "notes": notes, "withdrawn": withdrawn}
+            changed = {"failed": left, "withdrawn": withdrawn}
             write_json(path, record | changed)
         return {str(path): len(record["failed"]) - len(left)}
 
@@ -214,12 +211,6 @@ def _withdrawn(folder):
     path = folder / MANIFESTS / "preparation.json"
     splits = read_json(path).get("withdrawn") if path.is_file() else None
     return set(map(str, splits)) if isinstance(splits, list) else set()
-
-
-def _names_any(note, names):
-    """Whether a note of an older version names one of these."""
-    words = [re.escape(name) for name in names if not name.isdecimal()]
-    return bool(words) and bool(re.search(rf"(?<!\w)(?:{'|'.join(words)})(?!\w)", note))
 
 
 def _is_manifest(path):
