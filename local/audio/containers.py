@@ -29,7 +29,7 @@ from local.audio.lengths import (
 )
 from local.audio.mpeg import mpeg_pieces, n_tag
 from local.audio.pieces import Piece, places, read_at
-from local.utils.errors import BadRecording
+from local.utils.errors import DAMAGED, BadRecording
 
 #: The identifiers of a Matroska file's header and of what follows it; how it goes on.
 EBML, SEGMENT = b"\x1aE\xdf\xa3", b"\x18S\x80g"
@@ -143,7 +143,8 @@ def _last_page(file, start, end):
     segments = page[27 : 27 + page[26]] if len(page) > 26 else b""
     if len(page) < 27 or len(page) < 27 + page[26] + sum(segments):
         raise BadRecording(
-            f"{Path(file.name).name} is truncated: its last Ogg page is incomplete"
+            f"{Path(file.name).name} is truncated: its last Ogg page is incomplete",
+            DAMAGED,
         )
     return "" if page[5] & 4 else "an Ogg without an end: it may be truncated"
 

@@ -22,7 +22,7 @@ import soundfile
 from local.audio.containers import pieces
 from local.audio.ffmpeg import LENGTH_SLACK_S, decoded_blocks, read_header
 from local.audio.pieces import Excerpt, Piece
-from local.utils.errors import BadRecording
+from local.utils.errors import DAMAGED, OUTSIDE, UNREADABLE, BadRecording
 from local.utils.files import file_size
 
 BACKENDS = ("soundfile", "librosa")
@@ -87,7 +87,7 @@ def probe(path: str | Path) -> AudioInfo:
     path = Path(path)
     with reasons_named(path):
         if file_size(path) == 0:
-            raise BadRecording(f"{path.name} is empty (0 bytes)")
+            raise BadRecording(f"{path.name} is empty (0 bytes)", DAMAGED)
         found = pieces(path)
         parts = [_probe(path, piece) for piece in found]
     info = parts[0] if len(parts) == 1 else _joined_info(parts)
@@ -191,14 +191,15 @@ def blocks(
     if not 0 <= start_s < last_s <= MAX_DURATION_S + 1:
         raise BadRecording(
             f"the segment should have 0 <= start_s < end_s <= {MAX_DURATION_S}, found "
-            f"start_s {start_s} and end_s {end_s}"
+            f"start_s {start_s} and end_s {end_s}",
+            OUTSIDE,
         )
     is_empty = True
     for block in _cut(_joined(path, info, backend, start_s), path, start_s, end_s):
         is_empty = False
         yield block
     if is_empty:
-        raise BadRecording(f"{path.name} holds no samples{segment}")
+        raise BadRecording(f"{path.name} holds no samples{segment}", DAMAGED)
 
 
 def _joined(path, info, backend, start_s):
@@ -213,7 +214,8 @@ def _joined(path, info, backend, start_s):
                 raise BadRecording(
                     f"{path.name} changes its rate or channels on the way, from "
                     f"{shape[0]} Hz and {shape[1]} channel(s) to {rate} Hz and "
-                    f"{len(samples)}"
+                    f"{len(samples)}",
+                    UNREADABLE,
                 )
             shape = rate, len(samples)
             n_samples = behind + position + samples.shape[1]
@@ -243,12 +245,18 @@ def reasons_named(path: Path):
         yield
     except soundfile.LibsndfileError as error:
         reason = error.error_string or f"libsndfile's error {error.code}"
-        raise BadRecording(f"{path.name} can't be decoded: {reason}") from error
+        raise BadRecording(
+            f"{path.name} can't be decoded: {reason}", UNREADABLE
+        ) from error
     except av.FFmpegError as error:
-        raise BadRecording(f"{path.name} can't be decoded: {error.strerror}") from error
+        raise BadRecording(
+            f"{path.name} can't be decoded: {error.strerror}", UNREADABLE
+        ) from error
     except OSError as error:
         reason = error.strerror or str(error)
-        raise BadRecording(f"{path.name} can't be read: {reason}") from error
+        raise BadRecording(
+            f"{path.name} can't be read: {reason}", UNREADABLE
+        ) from error
     except MemoryError as error:
         raise BadRecording(
             f"{path.name} needs more memory to be decoded than there is"
@@ -278,7 +286,8 @@ def _sound_file(path, part):
         if n_more * found_s > LENGTH_SLACK_S * n_read:
             raise BadRecording(
                 f"{path.name} is damaged: its header tells of {found_s:.2f} s, and "
-                f"{n_more} more bytes follow"
+                f"{n_more} more bytes follow",
+                DAMAGED,
             )
 
 
@@ -325,7 +334,8 @@ def _complete(path, part, backend, start_s):
     if part.is_promise and found_s < expected_s - LENGTH_SLACK_S:
         raise BadRecording(
             f"{path.name} is truncated or damaged: expected {expected_s:.2f} s by its "
-            f"header, found {found_s:.2f} s"
+            f"header, found {found_s:.2f} s",
+            DAMAGED,
         )
 
 
@@ -346,7 +356,8 @@ def _cut(found, path, start_s, end_s):
         end = "the end" if end_s is None else f"{end_s:g} s"
         raise BadRecording(
             f"the segment from {start_s:g} s to {end} reaches beyond the end of "
-            f"{path.name}, which has {found_s:.2f} s"
+            f"{path.name}, which has {found_s:.2f} s",
+            OUTSIDE,
         )
 
 
@@ -357,7 +368,8 @@ def _probe_with_pyav(path, piece, warnings):
     except av.FFmpegError as error:
         raise BadRecording(
             f"{path.name} is no audio that libsndfile or FFmpeg can read "
-            f"({error.strerror})"
+            f"({error.strerror})",
+            UNREADABLE,
         ) from error
     if piece.n_samples is not None:
         header |= {"n_samples": piece.n_samples, "is_promise": True}
@@ -383,13 +395,15 @@ def _check_bytes(path, part, backend):
             f"found {found_s:.2f} s ({present} bytes)"
             if found_s
             else f"{path.name} is truncated: its header promises {promised} bytes, "
-            f"found {present or 'none'}"
+            f"found {present or 'none'}",
+            DAMAGED,
         )
     found_s = part.n_samples / part.sample_rate
     if piece.n_more * found_s > LENGTH_SLACK_S * promised:
         raise BadRecording(
             f"{path.name} is damaged: its header tells of {promised} bytes of samples, "
-            f"{found_s:.2f} s, and {piece.n_more} more bytes follow"
+            f"{found_s:.2f} s, and {piece.n_more} more bytes follow",
+            DAMAGED,
         )
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from av.stream import Disposition
 
 from local.audio.mpeg import mpeg_frame
-from local.utils.errors import BadRecording
+from local.utils.errors import DAMAGED, UNREADABLE, BadRecording
 
 #: A container's own idea of its length is coarse: encoder delay, last packet.
 LENGTH_SLACK_S = 0.25
@@ -70,10 +70,12 @@ def read_header(source, name: str) -> dict:
 def _choose_track(container, name):
     """The audio track to use, and a warning if there are several."""
     if not container.streams.audio:
-        raise BadRecording(f"{name} has no audio track")
+        raise BadRecording(f"{name} has no audio track", UNREADABLE)
     tracks = [s for s in container.streams.audio if s.codec_context is not None]
     if not tracks:
-        raise BadRecording(f"{name} is in an encoding that FFmpeg can't read")
+        raise BadRecording(
+            f"{name} is in an encoding that FFmpeg can't read", UNREADABLE
+        )
     if len(container.streams.audio) == 1:
         return tracks[0], []
     loud = _loud(container, tracks)
@@ -269,7 +271,8 @@ def _check_end(container, stream, name, end_s):
     if end_s < expected_s - LENGTH_SLACK_S:
         raise BadRecording(
             f"{name} is truncated or damaged: expected {expected_s:.2f} s by its "
-            f"header, found {end_s:.2f} s"
+            f"header, found {end_s:.2f} s",
+            DAMAGED,
         )
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from local.audio import decoding, loading
-from local.utils.errors import BadRecording
+from local.utils.errors import DAMAGED, SILENT, TOO_SHORT, BadRecording
 
 FULL_SCALE = 0.999
 SILENCE_DBFS = -60
@@ -196,20 +196,26 @@ class _Levels:
         if self.n_samples < max(2, min_duration_s * self.rate):
             raise BadRecording(
                 f"{name} is too short: expected at least {min_duration_s:g} s, found "
-                f"{self.n_samples / self.rate:.4g} s ({self.n_samples} samples)"
+                f"{self.n_samples / self.rate:.4g} s ({self.n_samples} samples)",
+                TOO_SHORT,
             )
         if not self.is_finite:
-            raise BadRecording(f"{name} holds samples that are NaN or infinite")
+            raise BadRecording(
+                f"{name} holds samples that are NaN or infinite", DAMAGED
+            )
         if self.peak > MAX_MAGNITUDE:
             raise BadRecording(
                 f"{name} holds samples of up to {self.peak:.3g}, where 1 is full scale"
             )
         if self.low == self.high:
-            raise BadRecording(f"{name} is silent: every sample is {self.low:g}")
+            raise BadRecording(
+                f"{name} is silent: every sample is {self.low:g}", SILENT
+            )
         if self.mono_low == self.mono_high:
             raise BadRecording(
                 f"{name} is silent once its channels are mixed, since they cancel "
-                "each other: choose one of them with `channel`"
+                "each other: choose one of them with `channel`",
+                SILENT,
             )
         if self.mixed_share < MIN_MIXED_SHARE:
             lost_db = -10 * math.log10(max(self.mixed_share, 1e-12))

@@ -18,7 +18,13 @@ import torch
 import torchaudio
 
 from local.audio.decoding import blocks, probe, reasons_named
-from local.utils.errors import BadRecording
+from local.utils.errors import (
+    ABSENT,
+    BAD_METADATA,
+    FILE_ABSENT,
+    NO_CHANNEL,
+    BadRecording,
+)
 from local.utils.files import file_size
 
 MIXES = ("mean", "sum")
@@ -60,7 +66,7 @@ def recording_files(folder: str | Path) -> dict[str, Path]:
                     for path in sorted(folder.with_name(name).iterdir())
                     if is_recording_file(path.name)
                 }
-    raise BadRecording(f"there is no folder {folder}")
+    raise BadRecording(f"there is no folder {folder}", ABSENT)
 
 
 def read_metadata(files: dict[str, Path]) -> dict:
@@ -80,24 +86,31 @@ def read_metadata(files: dict[str, Path]) -> dict:
         if file_size(path) > MAX_METADATA_BYTES:
             raise BadRecording(
                 f"metadata.json should be a few lines, but has more than "
-                f"{MAX_METADATA_BYTES} bytes"
+                f"{MAX_METADATA_BYTES} bytes",
+                BAD_METADATA,
             )
         content = path.read_bytes()
     try:
         metadata = json.loads(content.decode("utf-8-sig"))
     except UnicodeDecodeError as error:
-        raise BadRecording(f"metadata.json is not UTF-8: {error}") from error
+        raise BadRecording(
+            f"metadata.json is not UTF-8: {error}", BAD_METADATA
+        ) from error
     except (ValueError, RecursionError) as error:
-        raise BadRecording(f"metadata.json is not JSON: {error}") from error
+        raise BadRecording(
+            f"metadata.json is not JSON: {error}", BAD_METADATA
+        ) from error
     if not isinstance(metadata, dict):
         raise BadRecording(
             'metadata.json should be an object like {"encoding": "WAV", '
-            f'"sample_rate_hz": 44100}}, found a {type(metadata).__name__}'
+            f'"sample_rate_hz": 44100}}, found a {type(metadata).__name__}',
+            BAD_METADATA,
         )
     encoding = metadata.get("encoding")
     if not isinstance(encoding, str) or not encoding.strip():
         raise BadRecording(
-            f'metadata.json needs "encoding", e.g. "WAV"; found {encoding!r}'
+            f'metadata.json needs "encoding", e.g. "WAV"; found {encoding!r}',
+            BAD_METADATA,
         )
     return metadata
 
@@ -129,12 +142,16 @@ def find_waveform(files: dict[str, Path], metadata: dict) -> Path:
             f"there are several waveforms: {', '.join(found)}; keep one, or name its "
             f'encoding in {METADATA}, as {{"encoding": "WAV"}}'
             if found
-            else "there is no waveform.*"
+            else "there is no waveform.*",
+            BAD_METADATA if found else FILE_ABSENT,
         )
     if not found:
-        raise BadRecording(f"{named} is missing, and there is no other waveform.*")
+        raise BadRecording(
+            f"{named} is missing, and there is no other waveform.*", FILE_ABSENT
+        )
     raise BadRecording(
-        f"{named} is missing, and there are several others: {', '.join(found)}"
+        f"{named} is missing, and there are several others: {', '.join(found)}",
+        FILE_ABSENT,
     )
 
 
@@ -270,7 +287,8 @@ def channels_used(n_channels: int, channel: int | None) -> slice:
     if not 0 <= channel < n_channels:
         raise BadRecording(
             f"there is no channel {channel}: the recording has {n_channels}, "
-            f"numbered from 0 to {n_channels - 1}"
+            f"numbered from 0 to {n_channels - 1}",
+            NO_CHANNEL,
         )
     return slice(channel, channel + 1)
 

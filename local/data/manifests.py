@@ -71,8 +71,8 @@ def build_manifest(
     title: What is shown beside the progress.
 
     Returns manifest: In the order of the table.
-    Returns failed: `uid`, `reason` and, if known, `subject` of those that can't be
-        used.
+    Returns failed: `uid`, `reason`, `kind` (see `errors.BadRecording`) and, if known,
+        `subject` of those that can't be used.
     """
     rows = table.to_dict("records")
     reports = _inspect_all(rows, recordings, values, title)
@@ -81,7 +81,7 @@ def build_manifest(
         if isinstance(report, BadRecording):
             failed.append(
                 {key: row[key] for key in ("uid", "subject") if key in row}
-                | {"reason": str(report)}
+                | {"reason": str(report), "kind": report.kind}
             )
             continue
         warned.update(report.warnings)

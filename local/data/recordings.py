@@ -15,7 +15,7 @@ from local.storage.addresses import is_remote
 from local.storage.gcs.addresses import Address
 from local.storage.gcs.cache import Cache
 from local.storage.inputs import Storage
-from local.utils.errors import BadRecording, UserError
+from local.utils.errors import ABSENT, FILE_ABSENT, GONE, BadRecording, UserError
 
 logger = logging.getLogger(__name__)
 
@@ -26,7 +26,7 @@ N_ATTEMPTS = 5
 def _check_complete(files):
     """Raise BadRecording unless a waveform is among these files."""
     if not set(files) - {METADATA}:
-        raise BadRecording("there is no waveform.*")
+        raise BadRecording("there is no waveform.*", FILE_ABSENT)
 
 
 def _lacks_metadata(files):
@@ -280,10 +280,10 @@ class BucketRecordings:
     def _of(self, name):
         """A recording's objects by the names of their files."""
         if name in self._gone:
-            raise BadRecording(self._gone[name])
+            raise BadRecording(self._gone[name], GONE)
         remotes = self._files.get(name)
         if not remotes:
-            raise BadRecording(f"there is no folder {self.address}/{name}")
+            raise BadRecording(f"there is no folder {self.address}/{name}", ABSENT)
         return remotes
 
     def _share(self):

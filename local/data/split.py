@@ -18,8 +18,8 @@ class Split:
     rows: Those of its CSV, with the recordings that can't be used.
     manifest: Of the recordings that can be used; None where nothing is known of them.
     recordings: Where they are read; None where they are not at hand.
-    failed: `uid` and `reason`, maybe `subject` and `split`, of recordings that can't be
-        used.
+    failed: `uid` and `reason`, maybe `kind`, `subject` and `split`, of recordings that
+        can't be used.
     notes: What was left out and why, and what else a reader should know.
     measurements: What `measurements.measure_split` gives, of all recordings or of a
         sample of whole subjects.

@@ -245,11 +245,13 @@ def _counts(label):
         counts = {"n": n, "n_subjects": n_subjects}
     else:
         n_positive = int(label.targets.sum())
+        with_positive, with_negative = subjects_by_class(label.targets, label.subjects)
         counts = {
             "n": n,
             "n_positive": n_positive,
             "n_subjects": n_subjects,
-            "n_positive_subjects": subjects_by_class(label.targets, label.subjects)[0],
+            "n_positive_subjects": with_positive,
+            "n_negative_subjects": with_negative,
             "prevalence": n_positive / n if n else None,
         }
     return counts if n else counts | {"reason": "no recording is rated"}
@@ -262,10 +264,17 @@ def _small_sample(label):
         counts = subjects_by_class(label.targets, label.subjects)
     if not n or (n >= ENOUGH_SUBJECTS and min(counts, default=n) >= ENOUGH_OF_A_CLASS):
         return {}
-    classes = (
-        " ({} with a positive, {} with a negative)".format(*counts) if counts else ""
-    )
-    return {"small_sample": f"Only {n} subjects{classes}: {SMALL_SAMPLE}"}
+    return {"small_sample": f"Only {few_subjects(n, *counts)}: {SMALL_SAMPLE}"}
+
+
+def few_subjects(n: int, n_positive: int | None = None, n_negative: int | None = None):
+    """How many subjects there are, of a label that is 0 or 1 also of each class.
+
+    >>> few_subjects(12, 5, 9)
+    '12 subjects (5 with a positive, 9 with a negative)'
+    """
+    classes = f" ({n_positive} with a positive, {n_negative} with a negative)"
+    return f"{n} subjects{classes if n_positive is not None else ''}"
 
 
 def _prediction_entries(label, seed, weighted=False):

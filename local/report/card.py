@@ -19,9 +19,6 @@ from local.utils.number_format import DASH, counted, listed, measured
 
 TEMPLATE = "model_card.md.jinja"
 
-#: What stands before the command.
-COMMAND_IS = "The evaluation was made by this command:"
-
 #: Columns of a split that tell of its people and of how they were recorded.
 FACTORS = ("sex", "age", "device", "site", "task", "session")
 
@@ -72,8 +69,6 @@ def _model(evidence):
         "n_heads": len(evidence.label_groups),
         "checkpoint": evidence.metrics["checkpoint"],
         "date": provenance.get("date"),
-        "command": provenance.get("command"),
-        "command_is": COMMAND_IS,
         "versions": ", ".join(f"{k} {v}" for k, v in versions.items() if v) or None,
         "architecture": described.architecture(settings),
         "preprocessing": described.preprocessing(settings),

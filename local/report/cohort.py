@@ -1,7 +1,5 @@
 """Who was recorded, in which split, and what was left out: nobody is named here."""
 
-import dataclasses
-import re
 from collections.abc import Collection
 
 import numpy as np
@@ -9,6 +7,7 @@ import pandas as pd
 
 from local.data.labels import NOT_RATED, LabelType
 from local.report.tables import Cell, Table
+from local.utils.errors import OTHER
 from local.utils.number_format import DASH, counted, measured
 
 #: Columns that a split may have, of subjects and of recordings.
@@ -27,28 +26,6 @@ NOT_THE_SAME = (
     "recordings of the same subject do not all say the same; of ages the median counts"
 )
 NOT_KNOWN = "not known here: the report of the training tells what was left out of it"
-
-#: What a reason is called where it is counted, by a part of its text. The text itself
-#: may name a recording, and has numbers that make every one its own.
-REASONS = {
-    "is too short": "too short",
-    "is silent": "silent",
-    "there is no folder": "not there",
-    "is missing": "a file is not there",
-    "there is no waveform": "a file is not there",
-    "metadata.json": "metadata.json can't be used",
-    "truncated": "truncated or damaged",
-    "is empty": "truncated or damaged",
-    "holds no samples": "truncated or damaged",
-    "NaN or infinite": "truncated or damaged",
-    "can't be": "no audio that can be read",
-    "no audio": "no audio that can be read",
-    "changes its rate": "no audio that can be read",
-    "segment": "the segment is not in the recording",
-    "there is no channel": "the channel is not in the recording",
-    "the bucket": "not in the bucket any more",
-}
-OTHER_REASON = "another reason"
 
 #: What becomes of recordings that are used.
 USED = ["rated for one label or more", "not rated"]
@@ -255,42 +232,29 @@ def _with_subjects(frame, inside):
     return Cell(f"{inside.sum():,}", f"({counted(n, 'subject')})")
 
 
-@dataclasses.dataclass(frozen=True)
-class Inclusion:
-    """From the recordings that are listed to those with a rating.
-
-    table: A column per split; without rows where there is none.
-    notes: What else was left out, and what a reader should know.
-    """
-
-    table: Table
-    notes: list[str]
-
-
 def inclusion_flow(
     manifests: dict[str, pd.DataFrame],
     failed: list[dict],
-    notes: list[str],
     labels: list[str],
     split: str,
     unknown: Collection[str] = (),
-    show_uids: bool = False,
-) -> Inclusion:
+) -> Table:
     """Counts recordings that were listed, could not be used, were used and rated.
 
     Behind them stands of how many subjects they are, where that is known of all.
 
     manifests: Split → manifest, with `ID`, `subject` and the labels.
-    failed: `uid`, `reason` and maybe `subject` and `split`.
+    failed: `uid` and maybe `kind` (see `errors.BadRecording`), `subject` and `split`.
     split: Where recordings belong that `failed` names without their split.
     unknown: Splits of which it is not known what was left out.
-    show_uids: Whether the notes may name recordings.
+
+    Returns: A column per split; without rows where there is none.
 
     >>> manifest = pd.DataFrame({"ID": ["a", "b"], "subject": ["p", "q"],
     ...     "slow": [1.0, None]})
-    >>> failed = [{"uid": "c", "reason": "waveform.wav is silent: every sample is 0"}]
-    >>> flow = inclusion_flow({"test": manifest}, failed, [], ["slow"], "test")
-    >>> [(row.name, row.cells[0].text) for row in flow.table.rows[:3]]
+    >>> failed = [{"uid": "c", "kind": "silent"}]
+    >>> table = inclusion_flow({"test": manifest}, failed, ["slow"], "test")
+    >>> [(row.name, row.cells[0].text) for row in table.rows[:3]]
     [('listed', '3'), ('left out: silent', '1'), ('used', '2')]
     """
     fates = _fates(manifests, failed, labels, split)
@@ -310,9 +274,7 @@ def inclusion_flow(
             for of in splits
         ]
         table.add(name, *cells)
-    if not show_uids:
-        notes = [_anonymous(note, set(fates["uid"]), manifests) for note in notes]
-    return Inclusion(table, list(notes))
+    return table
 
 
 def _fates(manifests, failed, labels, split):
@@ -332,7 +294,7 @@ def _fates(manifests, failed, labels, split):
             entry.get("split") or split,
             entry["uid"],
             entry.get("subject"),
-            _kind(entry["reason"]),
+            entry.get("kind", OTHER),
         )
         for entry in failed
     ]
@@ -347,34 +309,3 @@ def _of_subjects(fates):
         return Cell(f"{len(fates):,}")
     n = fates["subject"].nunique()
     return Cell(f"{len(fates):,}", f"({counted(n, 'subject')})")
-
-
-def _kind(reason):
-    """What a reason why a recording can't be used is called.
-
-    >>> _kind("x.wav is too short: expected at least 0.1 s, found 0.05 s (800 samples)")
-    'too short'
-    """
-    return next(
-        (kind for part, kind in REASONS.items() if part in reason), OTHER_REASON
-    )
-
-
-def _anonymous(note, uids, manifests):
-    """A note that names no recording and no subject.
-
-    Those on recordings name a few of them: "r01, r02, r03 and 5 more: it is clipped".
-
-    >>> _anonymous("r1, r2 and 5 more: it is clipped", {"r1", "r2"}, {})
-    '7 recordings: it is clipped'
-    """
-    found = re.fullmatch(r"(.+?)(?: and (\d+) more)?: (.+)", note, re.DOTALL)
-    if found and uids >= (named := set(found[1].split(", "))):
-        n = len(named) + int(found[2] or 0)
-        note = f"{counted(n, 'recording')}: {found[3]}"
-    subjects = set().union(*(manifest["subject"] for manifest in manifests.values()))
-    for name in sorted(uids | subjects, key=len, reverse=True):
-        # a number in a note is a count
-        if name in note and not name.isdecimal():
-            note = re.sub(rf"(?<!\w){re.escape(name)}(?!\w)", "…", note)
-    return note

@@ -42,19 +42,6 @@ def _escape_start(found):
     return f"{found[0]}\\" if found[0][0].isdigit() else f"\\{found[0]}"
 
 
-def fenced(text):
-    """A block of code that shows text of any number of lines as it is.
-
-    >>> print(fenced("a ``` b"))
-    ````text
-    a ``` b
-    ````
-    """
-    longest = max(map(len, re.findall("`+", text)), default=0)
-    fence = "`" * max(3, longest + 1)
-    return Markdown(f"{fence}text\n{text}\n{fence}")
-
-
 def pipe_table(table: Table) -> Markdown:
     """A table with its caption above and its notes below."""
     is_text = [
@@ -104,5 +91,5 @@ def environment(folder: Path) -> jinja2.Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    made.filters |= {"table": pipe_table, "fenced": fenced}
+    made.filters["table"] = pipe_table
     return made

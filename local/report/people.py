@@ -16,13 +16,11 @@ def inclusion(evidence):
     """What became of the recordings that were listed."""
     if not (evidence.manifests or evidence.failed or evidence.notes):
         return None
-    flow = cohort.inclusion_flow(
+    table = cohort.inclusion_flow(
         evidence.manifests,
         evidence.failed,
-        evidence.notes,
         flatten(evidence.label_groups),
         evidence.split,
         unknown=evidence.unprepared,
-        show_uids=evidence.show_uids,
     )
-    return {"table": flow.table if flow.table.rows else None, "notes": flow.notes}
+    return {"table": table if table.rows else None, "notes": evidence.notes}

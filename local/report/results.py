@@ -1,6 +1,6 @@
 """What a report says of the results: by label, beside baselines, by who counts."""
 
-from local.metrics.split_metrics import SMALL_SAMPLE, TREAT_ALL
+from local.metrics.split_metrics import SMALL_SAMPLE, TREAT_ALL, few_subjects
 from local.report.tables import Cell, Table, word
 from local.utils.number_format import listed, number, three_digits
 
@@ -90,10 +90,11 @@ def decisions(evidence):
 def _small(labels):
     """The labels of few people, by how few: {"only …": "label and label"}."""
     groups = {}
-    for label, of in labels.items():
-        if sentence := of.get("small_sample"):
-            few = sentence.removesuffix(f": {SMALL_SAMPLE}")
-            groups.setdefault(few[0].lower() + few[1:], []).append(label)
+    for label, measures in labels.items():
+        if "small_sample" in measures:
+            counts = ("n_subjects", "n_positive_subjects", "n_negative_subjects")
+            few = few_subjects(*map(measures.get, counts))
+            groups.setdefault(f"only {few}", []).append(label)
     return {few: listed(names) for few, names in groups.items()}
 
 

@@ -121,7 +121,7 @@ def _on_evaluation(evidence):
         "11": "A recording without a rating of a label does not count for that label; "
         "no value is imputed. Recordings that could not be used: see Evaluation data.",
         "12e": "See Metrics.",
-        "12g": "See Model details for the command and the checkpoint."
+        "12g": "See Model details for the checkpoint, and report.html for the command."
         if evidence.settings
         else "Unknown: the predictions were read from a file.",
         "15": "See Labels for the kind of output, Metrics for thresholds. "

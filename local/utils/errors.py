@@ -39,8 +39,29 @@ class RunError(Exception):
     """The run failed through no fault of the input: disk, numbers (exit status 1)."""
 
 
+#: Kinds of recordings that can't be used, as a report counts them.
+TOO_SHORT = "too short"
+SILENT = "silent"
+ABSENT = "not there"
+FILE_ABSENT = "a file is not there"
+BAD_METADATA = "metadata.json can't be used"
+DAMAGED = "truncated or damaged"
+UNREADABLE = "no audio that can be read"
+OUTSIDE = "the segment is not in the recording"
+NO_CHANNEL = "the channel is not in the recording"
+GONE = "not in the bucket any more"
+OTHER = "another reason"
+
+
 class BadRecording(Exception):
-    """One recording can't be used; the message is the reason."""
+    """One recording can't be used; the message is the reason.
+
+    kind: What it has in common with others, without names and numbers.
+    """
+
+    def __init__(self, reason: str, kind: str = OTHER):
+        super().__init__(reason)
+        self.kind = kind
 
 
 def told_by_worker(error) -> str:

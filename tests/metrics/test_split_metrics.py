@@ -313,7 +313,8 @@ def test_keys_of_the_contract():
     ]
     assert (found["checkpoint"], found["n_recordings"]) == ("CKPT+x", 125)
     assert found["n_subjects"] == 30
-    counts = ["n", "n_positive", "n_subjects", "n_positive_subjects", "prevalence"]
+    counts = ["n", "n_positive", "n_subjects", "n_positive_subjects"]
+    counts += ["n_negative_subjects", "prevalence"]
     keys = [*counts, *RANKING, *CALIBRATION, "threshold", *DECISIONS]
     keys += ["net_benefit_treat_all", "small_sample"]
     for view in (found, found["per_visit"], found["per_subject"]):
@@ -347,7 +348,7 @@ def test_keys_of_the_contract():
 def test_counts():
     found = evaluated([1, 0, NAN, 0, 1], [0.9, 0.8, 0.7, 0.1, 0.2], "aabca")
     label = found["labels"]["a"]
-    assert list(label.values())[:5] == [4, 2, 2, 1, 0.5]
+    assert list(label.values())[:6] == [4, 2, 2, 1, 2, 0.5]
     assert (found["n_recordings"], found["n_subjects"]) == (5, 3)
 
 

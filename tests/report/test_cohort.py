@@ -2,10 +2,12 @@
 
 import numpy as np
 import pandas as pd
+import pytest
 
 from local.data import labels
 from local.report import cohort
-from tests.audio_files import cut_file, inspect, make_recording, reason, sine
+from local.utils import errors
+from tests.audio_files import cut_file, inspect, make_recording, sine
 
 TYPES = labels.parse_label_types(
     {
@@ -175,19 +177,18 @@ def test_nobody_is_named_in_the_table():
 
 
 FAILED = [
-    {"uid": "r6", "reason": "x.wav is silent: every sample is 0", "subject": "ann"},
-    {"uid": "r7", "reason": "x.wav is silent: every sample is 0.5", "subject": "dan"},
-    {"uid": "r8", "reason": "there is no folder /data/r8", "subject": "dan"},
-    {"uid": "t2", "reason": "waveform.mp3 is something new", "split": "train"},
+    {"uid": "r6", "kind": errors.SILENT, "subject": "ann"},
+    {"uid": "r7", "kind": errors.SILENT, "subject": "dan"},
+    {"uid": "r8", "kind": errors.ABSENT, "subject": "dan"},
+    {"uid": "t2", "split": "train"},
 ]
 
 
-def flow(notes=(), failed=FAILED, **options):
+def flow(failed=FAILED, **options):
     train = manifest().iloc[:1].assign(ID="t1")
     return cohort.inclusion_flow(
         {"train": train, "test": manifest()},
         failed,
-        list(notes),
         ["slow", "severity"],
         "test",
         **options,
@@ -196,7 +197,7 @@ def flow(notes=(), failed=FAILED, **options):
 
 def test_recordings_and_subjects_from_listed_to_rated():
     """Of t2 it is not known whose it is; ann and dan are counted once."""
-    assert cells(flow().table) == {
+    assert cells(flow()) == {
         "listed": ["2", "8 (4 subjects)"],
         "left out: silent": ["0", "2 (2 subjects)"],
         "left out: not there": ["0", "1 (1 subject)"],
@@ -208,63 +209,36 @@ def test_recordings_and_subjects_from_listed_to_rated():
     }
 
 
-def test_without_recordings_there_are_notes_only():
-    found = cohort.inclusion_flow({}, [], ["not known"], ["slow"], "test")
-    assert (found.table.rows, found.notes) == ([], ["not known"])
+def test_without_recordings_there_is_nothing_to_count():
+    assert cohort.inclusion_flow({}, [], ["slow"], "test").rows == []
 
 
 def test_what_was_left_out_of_another_split_may_be_unknown():
     found = flow(unknown={"train"})
-    assert cells(found.table)["listed"] == ["–", "8 (4 subjects)"]
-    assert cells(found.table)["left out: silent"] == ["–", "2 (2 subjects)"]
-    assert cells(found.table)["used"] == ["1 (1 subject)", "5 (3 subjects)"]
-    assert list(found.table.notes) == [cohort.NOT_KNOWN]
+    assert cells(found)["listed"] == ["–", "8 (4 subjects)"]
+    assert cells(found)["left out: silent"] == ["–", "2 (2 subjects)"]
+    assert cells(found)["used"] == ["1 (1 subject)", "5 (3 subjects)"]
+    assert list(found.notes) == [cohort.NOT_KNOWN]
 
 
 def test_a_recording_is_used_or_left_out_never_both():
-    failed = [{"uid": "r5", "reason": "waveform.wav is silent: every sample is 0"}]
-    found = cells(flow(failed=failed).table)
+    failed = [{"uid": "r5", "kind": errors.SILENT}]
+    found = cells(flow(failed=failed))
     assert found["listed"] == ["1 (1 subject)", "5 (3 subjects)"]
     assert not any("left out" in name for name in found)
 
 
-NOTES = [
-    "r1, r2, r6 and 9 more: clipped: 3% of the samples",
-    "r3: mostly silent",
-    "something was odd with r4, and with bob's recordings",
-    "20 of 81 training subjects drawn for validation",
-    "slow: no recording is rated (train): nothing of it can be learned",
-]
-
-
-def test_notes_name_nobody_but_keep_their_counts():
-    assert flow(NOTES).notes == [
-        "12 recordings: clipped: 3% of the samples",
-        "1 recording: mostly silent",
-        "something was odd with …, and with …'s recordings",
-        *NOTES[3:],
-    ]
-
-
-def test_notes_may_name_recordings_where_that_is_wanted():
-    assert flow(NOTES, show_uids=True).notes == NOTES
-
-
-def test_numbers_that_are_uids_are_counted_too():
-    frame = manifest(ID=list("12345"))
-    found = cohort.inclusion_flow(
-        {"test": frame},
-        [],
-        ["1, 2, 3 and 1 more: clipped", "2 of 5 subjects drawn"],
-        ["slow"],
-        "test",
-    )
-    assert found.notes == ["4 recordings: clipped", "2 of 5 subjects drawn"]
-
-
 def test_no_reason_names_a_recording():
-    text = str(cells(flow(NOTES).table))
+    reason = "there is no folder /data/r8"
+    text = str(cells(flow([entry | {"reason": reason} for entry in FAILED])))
     assert "r8" not in text and "/data" not in text
+
+
+def kind(call, *args, **kwargs):
+    """What the reason why a recording can't be used is called."""
+    with pytest.raises(errors.BadRecording) as raised:
+        call(*args, **kwargs)
+    return raised.value.kind
 
 
 def test_reasons_that_inspection_gives_have_a_kind(tmp_path):
@@ -280,13 +254,13 @@ def test_reasons_that_inspection_gives_have_a_kind(tmp_path):
     cut_file(tmp_path / "f" / "waveform.wav")
     make_recording(tmp_path / "g")
     failed = [
-        {"uid": folder.name, "reason": reason(inspect, folder)}
+        {"uid": folder.name, "kind": kind(inspect, folder)}
         for folder in [*map(tmp_path.joinpath, "abcdef"), tmp_path / "missing"]
     ]
     failed.append(
-        {"uid": "g", "reason": reason(inspect, tmp_path / "g", start_s=0.5, end_s=9)}
+        {"uid": "g", "kind": kind(inspect, tmp_path / "g", start_s=0.5, end_s=9)}
     )
-    found = cells(flow(failed=failed).table)
+    found = cells(flow(failed=failed))
     assert {name: counts[1] for name, counts in found.items() if ": " in name} == {
         "left out: silent": "1",
         "left out: too short": "1",

@@ -139,7 +139,9 @@ def make_evidence(groups, scores=(), flagged=(), n_subjects=24, bare=False, **ch
         if bare
         else audit_of(labels, flagged),
         manifests={} if bare else {"train": others, "test": manifest},
-        failed=[] if bare else [{"uid": "take900", "reason": "x.wav is silent: 0"}],
+        failed=[]
+        if bare
+        else [{"uid": "take900", "reason": "x is silent: 0", "kind": "silent"}],
         notes=[],
         silences={},
         errors=[] if bare else [error],

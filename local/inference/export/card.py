@@ -1,21 +1,13 @@
 """The model card of an exported model."""
 
-import re
 from pathlib import Path
 
 from local.data.labels import flatten
 from local.report import described
-from local.report.card import COMMAND_IS
 from local.storage.experiment_files import HPARAMS, MODEL_CARD
 from local.training.experiment import Experiment
 from local.utils.files import atomic_write
 from local.utils.yaml_files import plain_values
-
-#: It has the paths of the machine that it was typed on.
-_COMMAND = re.compile(
-    rf"{re.escape(COMMAND_IS)}\n\n(?P<fence>`{{3,}})\w*\n.*?\n(?P=fence)\n",
-    re.DOTALL,
-)
 
 SHORT = """\
 # Model card: {name}
@@ -36,7 +28,6 @@ def write_card(experiment: Experiment, path: Path):
     """Write the experiment's own card, or a short one where it has none."""
     own = experiment.folder / MODEL_CARD  # that evaluation left
     text = own.read_text("utf-8") if own.is_file() else _short_card(experiment)
-    text = _COMMAND.sub("The command is in the experiment's own card.\n", text)
     with atomic_write(path) as stream:
         stream.write(text)
 
