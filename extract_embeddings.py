@@ -121,18 +121,18 @@ def _parts(output_file, split, windows, kind, experiment, engine, hparams, pseud
     how = ("max_duration", "window_overlap", "window_pooling")
     windowed = {key: hparams[key] for key in how}
     windowed["rows"] = [row for row, uid in enumerate(uids) if uid in windows.counts]
-    about = embeddings.describe(kind, experiment, engine.backend.name, windowed)
+    about = embeddings.describe(kind, experiment, engine.backend, windowed)
     if pseudonyms:
         about["pseudonyms"] = pseudonyms.fingerprint
     return Parts(
         output_file,
         uids,
-        kind.size_in(engine.modules),
+        kind.size_in(experiment.brain.plain_modules),
         about,
         state="\n".join(
             [
                 hparams["data_folder"],
-                f"{engine.device} {experiment.brain.eval_precision}",
+                f"{experiment.brain.device} {experiment.brain.eval_precision}",
                 split.manifest.to_csv(index=False),
             ]
         ),

@@ -7,7 +7,6 @@ from local.data import dataset as dataio
 from local.data import labels, predictions_table
 from local.data.recordings import BucketRecordings, FolderRecordings
 from local.data.windows import split_long
-from local.model.front_end import RecordingFeatures
 from local.training.brain import ClinicalBrain
 
 
@@ -37,7 +36,7 @@ def score_split(
         recordings,
         hparams,
         hparams["eval_crop"],
-        RecordingFeatures(brain.modules),
+        brain.recording_features,
     )
     loader_kwargs = dataio.scoring_loader_kwargs(
         windows.manifest, hparams, brain.device_type

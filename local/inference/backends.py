@@ -1,8 +1,6 @@
 """What computes the embedding: PyTorch as it is, or ONNX Runtime.
 
-Every backend is a function of features [batch, frame, channel] and frames of each
-recording, int64 [batch], that gives the output of ECAPA-TDNN, [batch, size]. The rest
-of the model costs next to nothing and stays in PyTorch.
+The rest of the model costs next to nothing and stays in PyTorch.
 """
 
 import contextlib
@@ -10,12 +8,10 @@ import logging
 import tempfile
 import time
 import warnings
-from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import torch
-
-from local.model.own_ends import OwnEnds
 
 logger = logging.getLogger(__name__)
 
@@ -32,45 +28,44 @@ WORTH_EXPORT_S = 7200
 PROBE_FRAMES = (100, 233)
 
 
-def build_backend(
-    name: str,
+def is_worth_it(device: torch.device, duration_s: float) -> bool:
+    """Whether ONNX Runtime saves more time than its export takes.
+
+    duration_s: Of all the recordings that are to come.
+    """
+    return device.type == "cpu" and duration_s > WORTH_EXPORT_S
+
+
+def onnx_backend(
     embedding_model: torch.nn.Module,
-    own_ends: OwnEnds,
     n_channels: int,
     device: torch.device,
-    duration_s: float,
-) -> Callable:
-    """Make a backend, and PyTorch as it is where that can't be had.
+    n_threads: int,
+) -> "Onnx | None":
+    """ONNX Runtime in the place of an embedding model.
 
-    name: As in extract_embeddings.yaml. `auto` is `onnx` for much work on a CPU, else
-        `eager`.
     embedding_model: In evaluation mode, on the device.
     n_channels: Of the features.
-    duration_s: Of all the recordings that are to come.
+    n_threads: Of ONNX Runtime.
 
-    Returns: The same in all processes of torchrun.
+    Returns: None, and a warning, where it can't be had or gives something else, in this
+        process or another one of torchrun.
     """
-    eager = Eager(embedding_model, own_ends)
-    if name == "auto":
-        much = device.type == "cpu" and duration_s > WORTH_EXPORT_S
-        name = "onnx" if much else "eager"
-    if name == "eager":
-        return eager
-    backend = _tried(embedding_model, n_channels, eager, device)
-    if not _everywhere(backend is not None):
-        if backend is not None:
-            logger.warning("backend onnx can't be used by all processes: eager is")
-        return eager
-    return backend
+    backend = _tried(embedding_model, n_channels, device, n_threads)
+    if _everywhere(backend is not None):
+        return backend
+    if backend is not None:
+        logger.warning("backend onnx can't be used by all processes: eager is")
+    return None
 
 
-def _tried(embedding_model, n_channels, eager, device):
+def _tried(embedding_model, n_channels, device, n_threads):
     """ONNX Runtime if it gives what PyTorch does, or None and a warning."""
     begin = time.perf_counter()
     probes = [torch.randn(1, n, n_channels, device=device) for n in PROBE_FRAMES]
     try:
-        backend = Onnx(embedding_model, probes[0])
-        difference = max(_difference(backend, eager, probe) for probe in probes)
+        backend = Onnx(embedding_model, probes[0], n_threads)
+        difference = max(_difference(backend, embedding_model, of) for of in probes)
     # whatever an exporter that is missing or old may raise
     except Exception as error:
         reason = " ".join(str(error).split())[:200] or type(error).__name__
@@ -95,46 +90,26 @@ def _everywhere(is_possible):
     return all(said)
 
 
-def _difference(backend, eager, features):
-    """The relative difference of two backends' embeddings."""
-    n_frames = torch.tensor([features.shape[1]], device=features.device)
+def _difference(backend, embedding_model, features):
+    """The relative difference of a backend's embeddings."""
     with torch.inference_mode():
-        found, expected = (of(features, n_frames) for of in (backend, eager))
-    return ((found - expected).norm() / expected.norm()).item()
-
-
-class Eager:
-    """PyTorch as it is.
-
-    own_ends: Its hooks.
-    """
-
-    name = "eager"
-
-    def __init__(self, embedding_model: torch.nn.Module, own_ends: OwnEnds):
-        self.embedding_model, self.own_ends = embedding_model, own_ends
-
-    def __call__(self, features, n_frames):
-        """Compute embeddings; see the module."""
-        if bool((n_frames == features.shape[1]).all()):  # nothing is padded
-            return self.embedding_model(features).squeeze(1)
-        with self.own_ends.of(features, n_frames) as (padded, lengths):
-            return self.embedding_model(padded, lengths).squeeze(1)
+        actual, expected = backend(features), embedding_model(features)
+    return ((actual - expected).norm() / expected.norm()).item()
 
 
 class Onnx:
-    """ONNX Runtime, for one recording at a time.
+    """ONNX Runtime in the place of an embedding model, where nothing is padded.
 
     probe: Features to trace it with, [1, frame, channel].
     """
 
-    name = "onnx"
-
-    def __init__(self, embedding_model: torch.nn.Module, probe: torch.Tensor):
+    def __init__(
+        self, embedding_model: torch.nn.Module, probe: torch.Tensor, n_threads: int
+    ):
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = torch.get_num_threads()
+        options.intra_op_num_threads = n_threads
         # its threads wait as those of OpenMP do: see local.utils.threads
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         with tempfile.TemporaryDirectory() as folder:
@@ -144,13 +119,13 @@ class Onnx:
                 path, options, providers=["CPUExecutionProvider"]
             )
 
-    def __call__(self, features, n_frames):
-        """Compute embeddings; see the module."""
-        found = [
-            self.session.run(None, {"features": one[None, :n].numpy()})[0][0]
-            for one, n in zip(features, n_frames.tolist(), strict=True)
+    def __call__(self, features):
+        """Embeddings: [batch, frame, channel] → [batch, 1, size]"""
+        embeddings = [
+            self.session.run(None, {"features": recording.numpy()})[0]
+            for recording in features.split(1)
         ]
-        return torch.stack([torch.from_numpy(one[0]) for one in found])
+        return torch.from_numpy(np.concatenate(embeddings))
 
 
 def _export(embedding_model, probe, path):

@@ -15,10 +15,8 @@ from local.audio.loading import decode, resample, to_mono
 from local.data.windows import pool_windows, window_starts
 from local.inference.stacked_heads import StackedHeads
 from local.metrics.decisions import decide
-from local.model.ecapa import make_lean
 from local.model.front_end import RecordingFeatures
-from local.model.heads import POOLING_MODES, Outputs, classify_recordings
-from local.model.own_ends import OwnEnds
+from local.model.heads import POOLING_MODES, Outputs, score_features
 from local.utils.errors import BadRecording
 
 #: Embeddings: ECAPA-TDNN's output, after the shared dense layer, first layer of heads.
@@ -67,8 +65,6 @@ class ClinicalClassifier(Pretrained):
         super().__init__(*args, **kwargs)
         self.labels = [label for group in self.hparams.label_groups for label in group]
         self.flagged = self.hparams.flagged
-        make_lean(self.mods["embedding_model"])
-        self._own_ends = OwnEnds(self.mods["embedding_model"])
         self._features = RecordingFeatures(self.mods)
         heads = self.mods["classifier"]
         if isinstance(heads, torch.nn.Sequential):  # an exported model's
@@ -191,7 +187,6 @@ class ClinicalClassifier(Pretrained):
 
     # From recordings to numbers
 
-    @torch.inference_mode()
     def outputs(self, waveforms: list[torch.Tensor]) -> Outputs:
         """All outputs for recordings, none of which is cut into windows.
 
@@ -207,12 +202,7 @@ class ClinicalClassifier(Pretrained):
         n_frames = torch.tensor([len(one) for one in features], device=self.device)
         padded = torch.nn.utils.rnn.pad_sequence(features, batch_first=True)
         with self.inference_ctx:
-            found = classify_recordings(
-                self._modules, self._own_ends, padded.to(self.device), n_frames
-            )
-            hidden = self._modules["classifier"].hidden(found.st)
-        values = (found.pt, found.st, found.logits, hidden)
-        return Outputs(*(of.float().cpu() for of in values))
+            return score_features(self._modules, padded.to(self.device), n_frames)
 
     def _pooled(self, windows, choose):
         """What is said of a recording, float32 [size], from its windows [time]."""

@@ -14,12 +14,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from local.data import dataset as dataio
 from local.data.pseudonyms import Pseudonyms
 from local.data.recordings import BucketRecordings, FolderRecordings
 from local.data.windows import Windows
 from local.inference.embeddings import EmbeddingKind
-from local.inference.engine import Engine, refuse_not_finite
+from local.inference.engine import Engine
 from local.report.tables import Table
 from local.utils.errors import RunError
 from local.utils.files import atomic_write, remove_unfinished
@@ -199,23 +198,8 @@ def extract_parts(
         for number in missing:
             embeddings = {}
             if number in manifests:
-                found = _embed(
-                    engine, kind, manifests[number], recordings, hparams, step
+                computed = engine.values(
+                    manifests[number], recordings, hparams, kind.of, step
                 )
-                embeddings = windows.pool(*found, hparams["window_pooling"])
+                embeddings = windows.pool(*computed, hparams["window_pooling"])
             parts.write(number, embeddings)
-
-
-def _embed(engine, kind, manifest, recordings, hparams, step):
-    """Names and embeddings [n, size] of a manifest's windows."""
-    dataset = dataio.build_dataset(
-        manifest, [], recordings, hparams, hparams["eval_crop"], engine.features
-    )
-    loader_kwargs = dataio.scoring_loader_kwargs(manifest, hparams, engine.device.type)
-    names, vectors = [], []
-    for ids, outputs in engine.run(dataset, loader_kwargs):
-        names += ids
-        vectors.append(kind.of(outputs).numpy())
-        refuse_not_finite(ids, vectors[-1])
-        step(len(ids))
-    return names, np.concatenate(vectors)

@@ -1,16 +1,14 @@
 """What a trained model says of recordings that nobody has rated."""
 
-import numpy as np
 import pandas as pd
 
-from local.data import dataset as dataio
 from local.data.labels import flatten
 from local.data.recordings import FolderRecordings
 from local.data.windows import split_long
 from local.evaluation.flags import MARK, flag_notes, flagged, read_audit, why_not_notes
 from local.evaluation.operating_points import read_operating_points
 from local.inference.classifier import decisions
-from local.inference.engine import Engine, refuse_not_finite
+from local.inference.engine import Engine
 from local.report.terminal import pipe_table
 from local.training.experiment import Experiment
 from local.utils.number_format import number, printable
@@ -36,7 +34,10 @@ def predict_manifest(
         "threshold" and "predicted" are None where training found no threshold.
     """
     windows = split_long(manifest, hparams["max_duration"], hparams["window_overlap"])
-    logits = _logits(engine, windows, recordings, hparams)
+    computed = engine.values(
+        windows.manifest, recordings, hparams, lambda outputs: outputs.logits
+    )
+    logits = windows.pool(*computed, hparams["window_pooling"])
     points = read_operating_points(experiment.folder)
     return {
         "experiment_folder": experiment.address,
@@ -52,22 +53,6 @@ def predict_manifest(
             for row in manifest.to_dict("records")
         ],
     }
-
-
-def _logits(engine, windows, recordings, hparams):
-    """Logits by recording, dict of str to [label]."""
-    dataset = dataio.build_dataset(
-        windows.manifest, [], recordings, hparams, hparams["eval_crop"], engine.features
-    )
-    loader_kwargs = dataio.scoring_loader_kwargs(
-        windows.manifest, hparams, engine.device.type
-    )
-    ids, values = [], []
-    for names, outputs in engine.run(dataset, loader_kwargs):
-        ids += names
-        values.append(outputs.logits.numpy())
-        refuse_not_finite(names, values[-1])
-    return windows.pool(ids, np.concatenate(values), hparams["window_pooling"])
 
 
 def _said(logits, hparams, points):

@@ -12,8 +12,8 @@ from collections.abc import Mapping
 
 import torch
 
+from local.model.ecapa import ECAPA_TDNN
 from local.model.front_end import frame_counts, raw_features
-from local.model.own_ends import OwnEnds
 
 #: How the embeddings of several heads become one.
 POOLING_MODES = ("mean", "sum")
@@ -223,27 +223,45 @@ def classify(
     return Outputs(pt, st, modules["classifier"](st))
 
 
-def classify_recordings(
-    modules: Mapping, own_ends: OwnEnds, features: torch.Tensor, n_frames: torch.Tensor
+@torch.inference_mode()
+def score_features(
+    modules: Mapping, features: torch.Tensor, n_frames: torch.Tensor
 ) -> Outputs:
-    """From features to logits, for each recording as if it were alone.
+    """From features to all outputs, for each recording as if it were alone.
 
-    modules: As for `classify`.
-    own_ends: Of its `embedding_model`.
+    modules: As for `classify`, plain ones (see `unwrapped`), in evaluation mode.
     features: [batch, frame, channel]; what lies behind a recording's end does not
         matter.
     n_frames: Frames of each recording, int64 [batch].
+
+    Returns: float32, on the CPU, with `hidden`.
     """
+    pt = _embeddings(modules["embedding_model"], features, n_frames).squeeze(1)
+    st = modules["shared_dense"](pt)
+    hidden = modules["classifier"].hidden(st)
+    logits = modules["classifier"].output(hidden)
+    return Outputs(*(values.float().cpu() for values in (pt, st, logits, hidden)))
+
+
+def _embeddings(model, features, n_frames):
+    """Output of the embedding model for each recording alone, [batch, 1, size]."""
     if bool((n_frames == features.shape[1]).all()):  # nothing is padded
-        return classify(modules, features, None)
-    with own_ends.of(features, n_frames) as (padded, lengths):
-        return classify(modules, padded, lengths)
+        return model(features)
+    if isinstance(model, ECAPA_TDNN):
+        return model(features, n_frames=n_frames)
+    counts = enumerate(n_frames.tolist())
+    return torch.cat([model(features[i : i + 1, :n]) for i, n in counts])
 
 
-def unwrapped(modules):
-    """Modules by name, without torchrun's wrapper, which waits for all processes."""
+def unwrapped(modules: Mapping) -> dict[str, torch.nn.Module]:
+    """Modules without torchrun's wrapper, which waits for others, and the compiler's.
+
+    In evaluation modules compute something else than in training, which would have to
+    be compiled as well; and later commands, which compile nothing, give the same.
+    """
     wrapper = torch.nn.parallel.DistributedDataParallel
-    return {
+    plain = {
         name: module.module if isinstance(module, wrapper) else module
         for name, module in modules.items()
     }
+    return {name: getattr(of, "_orig_mod", of) for name, of in plain.items()}

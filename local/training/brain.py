@@ -1,6 +1,5 @@
-"""The Brain: how a batch becomes a loss, an epoch a checkpoint, a split scores."""
+"""The Brain that trains: how a batch becomes a loss, an epoch a checkpoint."""
 
-import dataclasses
 import logging
 
 import numpy as np
@@ -11,8 +10,8 @@ from speechbrain.utils.distributed import ddp_broadcast, run_on_main
 
 from local.data.labels import flatten
 from local.model import heads
-from local.model.ecapa import make_lean
-from local.model.own_ends import OwnEnds
+from local.training.optimizers import SinceStep
+from local.training.scoring import SELECTION, Scores, ScoringBrain
 from local.training.selection import macro_auroc, selection_value
 from local.utils import signals
 from local.utils.errors import RunError, UserError
@@ -20,63 +19,11 @@ from local.utils.errors import RunError, UserError
 logger = logging.getLogger(__name__)
 
 
-#: Checkpoint meta key by which the best one is found; lower is better.
-SELECTION = "selection"
-
-
-@dataclasses.dataclass(frozen=True)
-class Scores:
-    """What the model said of every recording of a split.
-
-    logits: [recording, label]
-    targets: [recording, label], NaN where not rated.
-    """
-
-    uids: list[str]
-    logits: np.ndarray
-    targets: np.ndarray
-
-
-class SinceStep:
-    """What happened since the optimiser's last step, in case the next is skipped."""
-
-    def __init__(self, modules: torch.nn.Module):
-        self.statistics = [
-            statistic
-            for module in modules.modules()
-            if isinstance(module, torch.nn.modules.batchnorm._BatchNorm)
-            for statistic in module.buffers()
-        ]
-        self.clear()
-
-    def clear(self):
-        """Begin anew, after a step."""
-        self.uids, self.loss_is_finite, self.kept = [], True, []
-
-    def begin(self, uids):
-        """Note a batch's recordings, and keep the running statistics before the first.
-
-        Batch normalisation changes them in the forward pass: one that gave no numbers
-        would stay in them, though its step is skipped.
-        """
-        if not self.uids:
-            self.kept = [statistic.clone() for statistic in self.statistics]
-        self.uids += uids
-
-    @torch.no_grad()
-    def restore_statistics(self):
-        """Bring back what the batches since the last step have changed."""
-        for statistic, kept in zip(self.statistics, self.kept, strict=False):
-            statistic.copy_(kept)
-
-
-class ClinicalBrain(sb.Brain):
-    """Trains and evaluates several classifier heads over a shared embedding."""
+class ClinicalBrain(ScoringBrain):
+    """Trains several classifier heads over a shared embedding."""
 
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
-        make_lean(self.modules["embedding_model"])
-        self.own_ends = OwnEnds(self.modules["embedding_model"])
         self.epoch = None
         self.validates = True
         self.on_new_best = None
@@ -97,19 +44,11 @@ class ClinicalBrain(sb.Brain):
     # From a batch to a loss
 
     def compute_forward(self, batch, stage):
-        """Outputs of the model: batch → `models.Outputs`.
-
-        In training a batch has waveforms, to be augmented; else it has features, and
-        the outputs of a recording don't depend on what it is batched with.
-        """
+        """Outputs of the model: in training of waveforms, which are augmented."""
+        if stage != sb.Stage.TRAIN:
+            return super().compute_forward(batch, stage)
         batch = batch.to(self.device)
-        if stage == sb.Stage.TRAIN:
-            return heads.classify(self.modules, *self._training_features(batch))
-        features, lengths = batch.features
-        n_frames = torch.round(lengths * features.shape[1]).long()
-        return heads.classify_recordings(
-            self.modules, self.own_ends, features, n_frames
-        )
+        return heads.classify(self.modules, *self._training_features(batch))
 
     def _training_features(self, batch):
         """Features [batch, frame, channel] of augmented waveforms, and lengths."""
@@ -122,17 +61,11 @@ class ClinicalBrain(sb.Brain):
         return features, lengths
 
     def compute_objectives(self, predictions, batch, stage):
-        """The loss of a batch; outside training the scores are kept as well."""
+        """The loss of a batch."""
         targets = batch.target.data
         if stage == sb.Stage.TRAIN:
             targets = self.hparams.mix.mix_targets(targets, batch.id, self.epoch)
-        else:
-            self.scores.append((batch.id, predictions.logits.float(), targets))
-        if stage == sb.Stage.VALID and self._is_asked_to_stop():
-            # an epoch's training is done: it is not to be repeated
-            self.step, self.avg_train_loss = self.trained
-            self._save_intra_epoch_ckpt()
-        return self.hparams.compute_loss(predictions.logits, targets)
+        return self.hparams.compute_loss(predictions.logits.to(targets.device), targets)
 
     # Optimisation
 
@@ -241,15 +174,27 @@ class ClinicalBrain(sb.Brain):
         super()._fit_train(train_set, epoch, enable)
 
     def _fit_valid(self, valid_set, epoch, enable):
-        """Validate, in the same way."""
+        """Validate; may stop in the same way, and between batches."""
+        if valid_set is None:
+            return
 
         def save():
+            # an epoch's training is done: it is not to be repeated
             self.step, self.avg_train_loss = self.trained
             super(ClinicalBrain, self)._save_intra_epoch_ckpt()
 
-        if valid_set is not None:
-            valid_set = self._awaited(valid_set, lambda: True, save)
-        super()._fit_valid(valid_set, epoch, enable)
+        self.on_stage_start(sb.Stage.VALID, epoch)
+        loader = self._awaited(valid_set, lambda: True, save)
+
+        def batches():
+            for scored in self.run(loader, sb.Stage.VALID, enable):
+                if self._is_asked_to_stop():
+                    save()
+                    signals.stop()
+                yield scored
+
+        self.scores = Scores.of(batches())
+        self.on_stage_end(sb.Stage.VALID, None, epoch)
 
     def _awaited(self, loader, may_stop, save):
         """Batches; the wait for one may be ended, but for that of several processes."""
@@ -265,18 +210,11 @@ class ClinicalBrain(sb.Brain):
     # Stages
 
     def on_stage_start(self, stage, epoch=None):
-        """Start an epoch's crops, or a fresh list of scores."""
-        if self.compile:
-            # What is compiled runs in training only: later commands compile nothing,
-            # and give the same scores.
-            is_training = stage == sb.Stage.TRAIN
-            torch.compiler.set_stance("default" if is_training else "force_eager")
+        """Start an epoch's crops."""
         if stage == sb.Stage.TRAIN:
             self.epoch = epoch
             self.hparams.train_crop.epoch = epoch
             self.skipped_batches = 0
-        else:
-            self.scores = []
 
     def on_stage_end(self, stage, stage_loss, epoch=None):
         """At the end of an epoch: log, tell the early stopper, save."""
@@ -296,7 +234,7 @@ class ClinicalBrain(sb.Brain):
 
     def _validation_stats(self, epoch):
         """Loss and AUROC over all recordings of the validation split."""
-        scores = self.collected_scores()
+        scores = self.scores
         loss = self.hparams.compute_loss(
             torch.from_numpy(scores.logits), torch.from_numpy(scores.targets)
         ).item()
@@ -341,68 +279,6 @@ class ClinicalBrain(sb.Brain):
         )
         if self.on_new_best and self.hparams.epoch_counter.best_limit == epoch:
             run_on_main(self.on_new_best)
-
-    def collected_scores(self):
-        """The scores of the validation or test stage that has just ended."""
-        uids = [uid for batch, _, _ in self.scores for uid in batch]
-        logits = torch.cat([logits for _, logits, _ in self.scores]).cpu().numpy()
-        targets = torch.cat([targets for _, _, targets in self.scores]).cpu().numpy()
-        return Scores(uids, logits, targets)
-
-    def score(self, dataset, loader_kwargs: dict) -> Scores:
-        """Score every recording of a dataset with the best checkpoint.
-
-        dataset: DynamicItemDataset
-
-        Returns: In the order of the dataset.
-        """
-        self.evaluate(
-            dataset, min_key=SELECTION, test_loader_kwargs=dict(loader_kwargs)
-        )
-        scores = self.collected_scores()
-        places = {uid: place for place, uid in enumerate(scores.uids)}
-        order = [places[uid] for uid in dataset.data_ids if uid in places]
-        return Scores(
-            [scores.uids[i] for i in order], scores.logits[order], scores.targets[order]
-        )
-
-    @torch.inference_mode()
-    def score_waveforms(self, waveforms: torch.Tensor) -> torch.Tensor:
-        """Score waveforms of one length, with the weights as they are.
-
-        Under torchrun a single process may call this.
-
-        waveforms: [batch, time]
-
-        Returns: Logits, float32 [batch, label], on the CPU.
-        """
-        modules = heads.unwrapped(self.modules)
-        self.modules.eval()
-        waveforms = waveforms.to(self.device)
-        lengths = torch.ones(len(waveforms), device=self.device)
-        with self.evaluation_ctx:
-            features, lengths = heads.compute_features(modules, waveforms, lengths)
-            logits = heads.classify(modules, features, lengths).logits
-        return logits.float().cpu()
-
-    def on_evaluate_start(self, max_key=None, min_key=None):
-        """Load the best checkpoint; without one there is nothing to evaluate."""
-        self.load_best()
-
-    def load_best(self):
-        """Load the best end-of-epoch checkpoint.
-
-        Returns speechbrain.utils.checkpoints.Checkpoint
-        Raises UserError: if there is none: untrained weights are never evaluated.
-        """
-        checkpoint = self.checkpointer.recover_if_possible(min_key=SELECTION)
-        if checkpoint is None:
-            raise UserError(
-                f"There is no checkpoint in {self.checkpointer.checkpoints_dir}: "
-                "expected a folder CKPT+… that training saved."
-            )
-        self.checkpoint = checkpoint
-        return checkpoint
 
     # Loaders and processes
 

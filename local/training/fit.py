@@ -11,7 +11,6 @@ from speechbrain.utils.run_opts import RunOptions
 from local.data import dataset, summary
 from local.data.prepare import Preparation
 from local.data.samplers import BucketedBatches, training_lengths
-from local.model.front_end import RecordingFeatures
 from local.storage.experiment_files import INVENTORY
 from local.training.brain import ClinicalBrain
 from local.utils import signals
@@ -70,7 +69,7 @@ def fit(brain: ClinicalBrain, hparams: dict, preparation: Preparation):
             preparation.recordings,
             hparams,
             hparams["eval_crop"],
-            RecordingFeatures(brain.modules),
+            brain.recording_features,
         )
     brain.validates = valid is not None
     if brain.device_type == "cpu":

@@ -47,3 +47,36 @@ def build_scheduler(
         max_lr=max_lr,
         total_steps=steps_per_epoch * number_of_epochs,
     )
+
+
+class SinceStep:
+    """What happened since the optimiser's last step, in case the next is skipped."""
+
+    def __init__(self, modules: torch.nn.Module):
+        self.statistics = [
+            statistic
+            for module in modules.modules()
+            if isinstance(module, torch.nn.modules.batchnorm._BatchNorm)
+            for statistic in module.buffers()
+        ]
+        self.clear()
+
+    def clear(self):
+        """Begin anew, after a step."""
+        self.uids, self.loss_is_finite, self.kept = [], True, []
+
+    def begin(self, uids):
+        """Note a batch's recordings, and keep the running statistics before the first.
+
+        Batch normalisation changes them in the forward pass: one that gave no numbers
+        would stay in them, though its step is skipped.
+        """
+        if not self.uids:
+            self.kept = [statistic.clone() for statistic in self.statistics]
+        self.uids += uids
+
+    @torch.no_grad()
+    def restore_statistics(self):
+        """Bring back what the batches since the last step have changed."""
+        for statistic, kept in zip(self.statistics, self.kept, strict=False):
+            statistic.copy_(kept)

@@ -28,6 +28,7 @@ CLASSES = frozenset(
         "local.training.checkpoints.RandomState",
         "local.training.train_log.JsonTrainLogger",
         "local.data.dataset.RandomCrop",
+        "local.model.ecapa.ECAPA_TDNN",
         "local.model.front_end.FeatureNormalization",
         "local.model.front_end.KaldiFbank",
         "local.model.losses.MaskedLoss",
@@ -40,7 +41,7 @@ CLASSES = frozenset(
         "local.augment.spectrogram.SpectrogramMask",
         "local.augment.spectrogram.SpectrogramNoise",
         "speechbrain.lobes.features.Fbank",
-        "speechbrain.lobes.models.ECAPA_TDNN.ECAPA_TDNN",
+        "speechbrain.lobes.models.ECAPA_TDNN.ECAPA_TDNN",  # of earlier experiments
         "speechbrain.processing.features.InputNormalization",
     }
 )

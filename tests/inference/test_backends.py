@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from local.inference import backends
-from local.inference.backends import Eager, Onnx, build_backend
+from local.inference.backends import Onnx, is_worth_it, onnx_backend
 from local.inference.engine import Engine
-from local.model.own_ends import OwnEnds
+from local.model.heads import score_features
 from tests.training.test_brain import dataset, small_brain
 
 CPU = torch.device("cpu")
@@ -24,31 +24,37 @@ def brain(tmp_path):
     return brain
 
 
-def build(name, brain, duration_s=0.0):
-    model = brain.modules["embedding_model"]
-    return build_backend(name, model, brain.own_ends, 20, CPU, duration_s)
+def build(brain):
+    return onnx_backend(brain.modules["embedding_model"], 20, CPU, 1)
 
 
 @pytest.mark.unmeasured
 def test_onnx_gives_what_pytorch_does_for_any_length_and_padding(brain, caplog):
     caplog.set_level(logging.INFO)
-    onnx, eager = build("onnx", brain), build("eager", brain)
+    onnx = build(brain)
     assert isinstance(onnx, Onnx) and "backend onnx is ready" in caplog.text
     features = torch.randn(4, 300, 20, generator=torch.Generator().manual_seed(1))
     n_frames = torch.tensor([300, 5, 77, 299])
-    with torch.inference_mode():
-        found, expected = onnx(features, n_frames), eager(features, n_frames)
-        alone = eager(features[2:3, :77], n_frames[2:3])
+    eager = brain.plain_modules
+    exported = eager | {"embedding_model": onnx}
+    found = score_features(exported, features, n_frames).pt
+    expected = score_features(eager, features, n_frames).pt
+    alone = score_features(eager, features[2:3, :77], n_frames[2:3]).pt
+    whole = score_features(exported, features, torch.full((4,), 300)).pt
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(found[2:3], alone, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(whole[:1], expected[:1], rtol=1e-5, atol=1e-6)
 
 
-def test_auto_exports_where_it_is_worth_it(brain, monkeypatch):
+def test_auto_exports_where_it_is_worth_it(brain, tmp_path, monkeypatch):
     made = []
-    monkeypatch.setattr(backends, "Onnx", lambda *_: made.append(1) or Eager(*_))
-    assert build("auto", brain, duration_s=7200).name == "eager" and not made
-    build("auto", brain, duration_s=7201)
-    assert made
+    monkeypatch.setattr(backends, "Onnx", lambda model, *_: made.append(1) or model)
+    assert Engine(brain, "auto", duration_s=7200).backend == "eager" and not made
+    assert Engine(brain, "auto", duration_s=7201).backend == "onnx" and made
+    assert not is_worth_it(torch.device("cuda"), 1e9)
+    half = small_brain(tmp_path, {"eval_precision": "bf16"})
+    assert Engine(half, "auto", duration_s=7201).backend == "eager"
+    assert Engine(half, "onnx").backend == "onnx"
 
 
 def unavailable(*_, **__):
@@ -57,8 +63,7 @@ def unavailable(*_, **__):
 
 def test_what_is_missing_is_told_and_done_without(brain, monkeypatch, caplog):
     monkeypatch.setattr("torch.onnx.export", unavailable)
-    backend = build("onnx", brain)
-    assert type(backend) is Eager
+    assert Engine(brain, "onnx").backend == "eager" and not brain.stand_ins
     (warning,) = (r.message for r in caplog.records if r.levelname == "WARNING")
     assert warning.startswith("backend onnx can't be used, eager is: Failed to find")
     assert "\n" not in warning
@@ -66,34 +71,20 @@ def test_what_is_missing_is_told_and_done_without(brain, monkeypatch, caplog):
 
 @pytest.mark.parametrize("spoil", [lambda x: x * 1.0001, lambda x: x * float("nan")])
 def test_what_gives_something_else_is_not_used(brain, monkeypatch, caplog, spoil):
-    class Wrong(Eager):
-        def __call__(self, features, n_frames):
-            return spoil(super().__call__(features, n_frames))
-
     model = brain.modules["embedding_model"]
-    wrong = Wrong(model, brain.own_ends)
-    monkeypatch.setattr(backends, "Onnx", lambda *_: wrong)
-    assert type(build("onnx", brain)) is Eager
+    monkeypatch.setattr(backends, "Onnx", lambda *_: lambda x: spoil(model(x)))
+    assert build(brain) is None
     assert "differs by" in caplog.text
 
 
-class Exported(Eager):
-    """PyTorch under the name of what is made of it."""
-
-    name = "onnx"
-
-    def __init__(self, embedding_model, probe):
-        super().__init__(embedding_model, OwnEnds(embedding_model))
-
-
 def built_in_a_process(rank, folder, can_export, send):
-    """What `build_backend` gives in one of two processes, nothing really exported."""
+    """What is used in one of two processes, nothing really exported."""
     store = f"file://{folder / 'store'}"
     torch.distributed.init_process_group("gloo", store, rank=rank, world_size=2)
     brain = small_brain(folder / str(rank))
     brain.modules.eval()
-    backends.Onnx = Exported if can_export else unavailable
-    send.put((rank, build("onnx", brain).name))
+    backends.Onnx = (lambda model, *_: model) if can_export else unavailable
+    send.put((rank, Engine(brain, "onnx").backend))
     torch.distributed.barrier()
 
 
@@ -127,7 +118,7 @@ def test_streams_change_nothing_and_keep_the_order(brain, n_threads):
     torch.set_num_threads(n_threads)
     try:
         engine = Engine(brain)
-        assert engine.n_streams == n_threads
+        assert brain.n_streams == n_threads
         order = [3, 1, 0, 2, 7, 6, 5, 4]
         data = dataset()
         found = list(engine.run(data, {"batch_sampler": [[i] for i in order]}))
@@ -141,11 +132,11 @@ def test_streams_change_nothing_and_keep_the_order(brain, n_threads):
         np.testing.assert_allclose(outputs.pt, expected, rtol=1e-5, atol=1e-6)
 
 
-def test_an_error_in_a_stream_is_told(brain, monkeypatch):
+def test_an_error_in_a_stream_is_told(brain):
     torch.set_num_threads(2)
     try:
         engine = Engine(brain)
-        monkeypatch.setattr(engine, "backend", unavailable)
+        brain.stand_ins["embedding_model"] = unavailable
         with pytest.raises(RuntimeError, match="compiler"):
             list(engine.run(dataset(), {"batch_sampler": [[i] for i in range(8)]}))
     finally:

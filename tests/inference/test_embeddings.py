@@ -80,7 +80,7 @@ def test_embeddings_are_those_of_the_layers(tmp_path):
         for name, vectors in found.items():
             values = EmbeddingKind(*name).of(outputs)
             vectors.update(zip(ids, values, strict=True))
-    sizes = {name: EmbeddingKind(*name).size_in(engine.modules) for name in kinds}
+    sizes = {name: EmbeddingKind(*name).size_in(brain.modules) for name in kinds}
     assert list(sizes.values()) == [6, 7, 5, 5]
     shared, heads = brain.modules["shared_dense"], brain.modules["classifier"].heads
     for uid in UIDS:

@@ -193,20 +193,20 @@ def test_extraction_goes_on_where_it_was_killed(tmp_path, recordings, monkeypatc
     expected = embeddings(parts)
     whole = parts.output_file.read_bytes()
     assert expected["unreadable"] is None and len(expected) == 11
-    embed, calls = extraction._embed, []
+    values, calls = Engine.values, []
 
     def killed_at_the_fourth(*args):
         calls.append(args)
         if len(calls) == 4:
             raise KeyboardInterrupt
-        return embed(*args)
+        return values(*args)
 
-    monkeypatch.setattr(extraction, "_embed", killed_at_the_fourth)
+    monkeypatch.setattr(Engine, "values", killed_at_the_fourth)
     with pytest.raises(KeyboardInterrupt):
         extract(tmp_path, recordings, "whole")
     calls.clear()
     monkeypatch.setattr(
-        extraction, "_embed", lambda *args: calls.append(1) or embed(*args)
+        Engine, "values", lambda *args: calls.append(1) or values(*args)
     )
     parts = extract(tmp_path, recordings, "whole")
     assert len(calls) == 7  # ten parts hold a recording, three were there

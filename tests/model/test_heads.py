@@ -3,10 +3,10 @@
 import pytest
 import torch
 from speechbrain.lobes.features import Fbank
-from speechbrain.lobes.models.ECAPA_TDNN import ECAPA_TDNN
 from speechbrain.processing.features import InputNormalization
 
 from local.model import heads as models
+from local.model.ecapa import ECAPA_TDNN
 
 GROUPS = [["a", "b"], ["c"], ["d", "e", "f"]]
 

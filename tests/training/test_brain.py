@@ -18,6 +18,7 @@ from local.model.front_end import RecordingFeatures
 from local.training.brain import ClinicalBrain
 from local.training.checkpoints import AtomicCheckpointer, EarlyStopping
 from local.training.experiment import open_experiment
+from local.training.scoring import Scores
 from local.training.selection import selection_value
 from local.utils.errors import RunError, UserError
 from local.utils.yaml_files import load_hparams, resolved_yaml
@@ -162,7 +163,7 @@ def test_validation_tells_of_classes_and_of_scores(tmp_path):
     brain.on_stage_start(Stage.VALID)
     logits = torch.tensor([[0.0, 1.0, 1.0], [1.0, 3.5, 2.0]])
     targets = torch.tensor([[0.0, 2.0, NAN], [1.0, 3.0, 1.0]])
-    brain.scores = [(["a", "b"], logits, targets)]
+    brain.scores = Scores(["a", "b"], logits.numpy(), targets.numpy())
     found = brain._validation_stats(epoch=1)
     assert found["auroc low"] == found["macro_auroc"] == 1
     assert found["auroc noisy"] is None  # one class
@@ -518,6 +519,26 @@ def test_an_experiment_is_opened_where_it_lies_now(tmp_path):
     scores = score(experiment.brain, dataset(UIDS[:1]))
     assert scores.logits.tolist() == [[1.0, 2.0, 3.0]]
     assert not made.exists()
+
+
+def test_an_experiment_of_before_opens_and_says_the_same(tmp_path):
+    """It names SpeechBrain's ECAPA-TDNN, and a key that there is no more."""
+    brain = small_brain(tmp_path)
+    brain.checkpointer.save_checkpoint(meta={"selection": 0.5})
+    write_yaml(tmp_path)
+    file = tmp_path / "hyperparams.yaml"
+    ours, theirs = "local.model.ecapa", "speechbrain.lobes.models.ECAPA_TDNN"
+    text = file.read_text().replace(ours, theirs) + "decoded_cache: /a/folder\n"
+    file.write_text(text)
+    options = {"experiment_folder": str(tmp_path)}
+    before = open_experiment(options, {"device": "cpu"}).brain
+    assert theirs in text and ours not in text
+    uneven = dataset()
+    for i, item in enumerate(uneven.data.values()):
+        item["features"] = item["features"][: 10 + i]
+    kwargs = {"batch_size": 4}
+    actual, expected = before.score(uneven, kwargs), brain.score(uneven, kwargs)
+    np.testing.assert_allclose(actual.logits, expected.logits, rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize(

@@ -99,7 +99,7 @@ def signalled(folder, corpus, tmp_path, number, moment, *options):
 
 @pytest.mark.parametrize(
     ("number", "moment"),
-    [(signal.SIGTERM, "TRAIN 2 3"), (signal.SIGINT, "VALID 2 1")],
+    [(signal.SIGTERM, "TRAIN 2 3"), (signal.SIGINT, "VALID 2 0")],
     ids=["SIGTERM in training", "SIGINT in validation"],
 )
 def test_a_stopped_training_goes_on_from_where_it_was(

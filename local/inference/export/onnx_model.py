@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import torch
-from speechbrain.nnet.CNN import Conv1d
 
 from local.inference.backends import quiet_exporter
 from local.inference.export.onnx_features import (
@@ -14,7 +13,6 @@ from local.inference.export.onnx_features import (
     padded_crop,
     padded_front_end,
 )
-from local.model.ecapa import make_lean
 
 INPUTS = ("waveforms", "lengths")
 
@@ -41,20 +39,9 @@ class OnnxModel(torch.nn.Module):
         self.front_end = padded_front_end(modules["compute_features"])
         self.normalization = modules["mean_var_norm"]
         self.embedding_model = modules["embedding_model"]
-        # the one that was copied leads back to the original's weights
-        vars(self.embedding_model.asp).pop("forward", None)
-        make_lean(self.embedding_model)
         self.shared_dense = modules["shared_dense"]
         self.classifier = modules["classifier"]
         self.output_names = ["logits", "pt", *(["st"] if has_st else []), "ft"]
-        self._n_frames = None
-        reaches = [0]
-        for module in self.embedding_model.modules():
-            if isinstance(module, Conv1d) and module.kernel_size > 1:
-                module._forward_pre_hooks.clear()  # own_ends.OwnEnds'
-                module.register_forward_pre_hook(self._mirror)
-                reaches.append(module.dilation * (module.kernel_size - 1) // 2)
-        self.margin = max(reaches)
 
     def forward(
         self, waveforms: torch.Tensor, lengths: torch.Tensor
@@ -76,26 +63,11 @@ class OnnxModel(torch.nn.Module):
         # half a frame short: see features.frame_lengths
         relative = (n_frames - 0.5) / features.shape[1]
         features = self.normalization(features, relative)
-        padded = torch.nn.functional.pad(features, (0, 0, 0, self.margin))
-        self._n_frames = n_frames
-        relative = (n_frames - 0.5) / padded.shape[1]
-        pt = self.embedding_model(padded, relative).squeeze(1)
+        pt = self.embedding_model(features, n_frames=n_frames).squeeze(1)
         st = self.shared_dense(pt)
         ft = self.classifier.hidden(st)
-        found = {"pt": pt, "st": st, "ft": ft, "logits": self.classifier.output(ft)}
-        return tuple(found[name] for name in self.output_names)
-
-    def _mirror(self, _convolution, inputs):
-        """As own_ends.OwnEnds: the mirror image of each recording's own end behind it.
-
-        Nothing in place, which ONNX does not know. inputs : ([batch, channel, frame],)
-        """
-        values = inputs[0]
-        places = torch.arange(values.shape[2], device=values.device).unsqueeze(0)
-        last = self._n_frames.unsqueeze(1) - 1
-        places = torch.where(places > last, 2 * last - places, places).clamp(min=0)
-        places = places.unsqueeze(1).expand(-1, values.shape[1], -1)
-        return (values.gather(2, places),)
+        outputs = {"pt": pt, "st": st, "ft": ft, "logits": self.classifier.output(ft)}
+        return tuple(outputs[name] for name in self.output_names)
 
 
 def write_onnx(model: OnnxModel, sample_rate: int, path: Path, metadata):

@@ -1,4 +1,4 @@
-"""model.own_ends: a recording's outputs are its own, whatever it is batched with."""
+"""model.heads: a recording's outputs are its own, whatever it is batched with."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from speechbrain.dataio.batch import PaddedBatch
 
 from local.model import heads
 from local.model.front_end import RecordingFeatures
-from local.model.own_ends import OwnEnds
+from local.utils.parallel import in_parallel
 from local.utils.yaml_files import load_hparams
 
 HPARAMS = Path(__file__).parents[2] / "hparams"
@@ -36,12 +36,11 @@ MODELS = {}
 
 
 def model(name):
-    """Modules of a yaml, with batch statistics of some input; and their OwnEnds."""
+    """Modules of a yaml, with batch statistics of some input; and its features."""
     if name not in MODELS:
         yaml = HPARAMS / f"{name.split(',')[0]}.yaml"
         torch.manual_seed(1)
         modules = load_hparams(yaml, SMALL | FRONT_ENDS[name])["modules"]
-        own_ends = OwnEnds(modules["embedding_model"])
         compute = RecordingFeatures(modules)
         features = torch.stack([compute(speech(2.0, seed)) for seed in range(4)])
         for module in modules.values():
@@ -50,7 +49,7 @@ def model(name):
             heads.classify(modules, features, torch.ones(4))
         for module in modules.values():
             module.eval()
-        MODELS[name] = modules, own_ends, compute
+        MODELS[name] = modules, compute
     return MODELS[name]
 
 
@@ -67,18 +66,17 @@ def speech(duration_s, seed):
 @torch.no_grad()
 def outputs(name, waveforms):
     """All outputs for a batch of waveforms, as float64 [batch, size] by kind."""
-    modules, own_ends, compute = model(name)
+    modules, compute = model(name)
     batch = PaddedBatch([{"features": compute(waveform)} for waveform in waveforms])
     features, lengths = batch.features
     n_frames = torch.round(lengths * features.shape[1]).long()
-    found = heads.classify_recordings(modules, own_ends, features, n_frames)
-    ft = modules["classifier"].hidden(found.st).flatten(1)
+    found = heads.score_features(modules, features, n_frames)
     return {
         kind: values.double().numpy()
         for kind, values in (
             ("pt", found.pt),
             ("st", found.st),
-            ("ft", ft),
+            ("ft", found.hidden.flatten(1)),
             ("logits", found.logits),
         )
     }
@@ -103,9 +101,9 @@ def test_outputs_are_those_of_the_recording_on_its_own(name, lengths):
             assert relative_difference(together[kind][i], values[0]) < 1e-5, kind
 
 
-def test_without_hooks_they_are_not():
+def test_in_speechbrains_own_padding_they_are_not():
     """The test above would fail for SpeechBrain's own padding."""
-    modules, _, compute = model("train")
+    modules, compute = model("train")
     features = [compute(speech(length, 1)) for length in (0.5, 3.0)]
     batch = torch.nn.utils.rnn.pad_sequence(features, batch_first=True)
     lengths = torch.tensor([len(features[0]) / batch.shape[1], 1.0])
@@ -120,23 +118,51 @@ def test_order_and_padding_do_not_matter():
     forwards = outputs("train", waveforms)["pt"]
     backwards = outputs("train", waveforms[::-1])["pt"][::-1]
     assert relative_difference(forwards, backwards) < 1e-5
-    modules, own_ends, compute = model("train")
+    modules, compute = model("train")
     features = compute(waveforms[2])
     padded = torch.nn.functional.pad(features, (0, 0, 0, 500), value=1e3)
     with torch.no_grad():
-        found = heads.classify_recordings(
-            modules, own_ends, padded[None], torch.tensor([len(features)])
+        found = heads.score_features(
+            modules, padded[None], torch.tensor([len(features)])
         )
     assert relative_difference(found.pt.numpy(), forwards[2:]) < 1e-5
 
 
-def test_training_is_as_without_hooks():
-    modules, own_ends, compute = model("train")
+def test_streams_at_the_same_time_do_not_touch():
+    batches = [[speech(0.3 + 0.2 * i, i), speech(1.5, i)] for i in range(8)]
+    expected = [outputs("train", batch)["pt"] for batch in batches]
+    together = in_parallel(lambda batch: outputs("train", batch), batches, 4)
+    for actual, alone in zip(together, expected, strict=True):
+        assert relative_difference(actual["pt"], alone) < 1e-6
+
+
+def test_another_embedding_model_gets_recordings_one_at_a_time():
+    modules, compute = model("train")
+    features = [compute(speech(length, 1)) for length in (0.5, 3.0)]
+    batch = torch.nn.utils.rnn.pad_sequence(features, batch_first=True)
+    n_frames = torch.tensor([len(one) for one in features])
+    shapes, own = [], modules["embedding_model"]
+
+    def other(features):
+        shapes.append(tuple(features.shape[:2]))
+        return own(features)
+
+    other_modules = modules | {"embedding_model": other}
+    actual = heads.score_features(other_modules, batch, n_frames)
+    expected = heads.score_features(modules, batch, n_frames)
+    assert shapes == [(1, n) for n in n_frames.tolist()]
+    for kind in ("pt", "st", "logits", "hidden"):
+        values = getattr(actual, kind), getattr(expected, kind)
+        assert relative_difference(*values) < 1e-5
+    assert not actual.logits.requires_grad
+
+
+def test_training_is_as_without_ends():
+    modules, compute = model("train")
     features, lengths = compute(speech(1.0, 1))[None], torch.ones(1)
     with torch.no_grad():
         before = heads.classify(modules, features, lengths).pt
-        with own_ends.of(features, torch.tensor([50])) as (padded, shorter):
-            inside = heads.classify(modules, padded, shorter).pt
+        inside = heads.score_features(modules, features, torch.tensor([50])).pt
         after = heads.classify(modules, features, lengths).pt
     assert torch.equal(before, after) and not torch.equal(before, inside)
-    assert own_ends.margin == 4  # kernel 3, dilation 4
+    assert modules["embedding_model"].margin == 4  # kernel 3, dilation 4
