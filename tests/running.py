@@ -45,11 +45,11 @@ FORKING.set_forkserver_preload(
     ]
 )
 
-#: What takes longer than the small model's training and evaluation.
-QUICK = ("--audit=False", "--report=False")
+#: Without what takes longer than training and evaluating the small model.
+FAST = ("--audit=False", "--report=False")
 
 #: With all that names recordings and people, of a corpus with a damaged recording.
-WHOLE = (
+FULL = (
     "--on_bad_recording=skip",
     "--audit=True",
     "--report=True",
@@ -71,7 +71,7 @@ SMALL = (
     "--clip_length=0.3",
     "--device=cpu",
     "--acoustic_baseline=False",
-    *QUICK,
+    *FAST,
 )
 
 

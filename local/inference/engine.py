@@ -20,8 +20,8 @@ class Engine:
     """A trained model, ready to run over many recordings.
 
     brain: With the weights loaded.
-    backend: As in extract_embeddings.yaml: `auto` is `onnx` for much work on a CPU, else
-        `eager`; afterwards the one that is used.
+    backend: As in extract_embeddings.yaml: `auto` is `onnx` for much work on a CPU,
+        else `eager`; afterwards the one that is used.
     duration_s: Of all recordings that are to come: more work is worth more preparation.
     features (front_end.RecordingFeatures): What a loader's dataset computes.
     """

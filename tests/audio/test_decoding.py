@@ -19,6 +19,16 @@ from tests.audio_files import (
     write_audio,
 )
 
+
+def written(path, samples, rate):
+    """The path of a file that is written; the test is skipped if FFmpeg can't."""
+    try:
+        write_audio(path, samples, rate)
+    except av.codec.codec.UnknownCodecError:
+        pytest.skip(f"this FFmpeg does not encode {path.suffix}")
+    return path
+
+
 # Formats
 
 
@@ -104,11 +114,7 @@ def test_lossless_formats_keep_every_sample(
 def test_lossy_formats_keep_the_sine(tmp_path, backend, extension):
     """Amplitude 0.5 at 440 Hz, in the middle half of 2 s."""
     rate = ENCODERS.get(extension, (None, None, 48000, None))[2]
-    path = tmp_path / f"a.{extension}"
-    try:
-        write_audio(path, sine(2, rate), rate)
-    except av.codec.codec.UnknownCodecError:
-        pytest.skip(f"this FFmpeg does not encode {extension}")
+    path = written(tmp_path / f"a.{extension}", sine(2, rate), rate)
     waveform, found_rate = loading.decode(path, backend)
     assert found_rate == rate
     assert waveform.shape[0] == 1
@@ -278,11 +284,7 @@ def test_truncated_containers_with_lengths(tmp_path, extension, subtype):
 def test_truncated_compressed_files(tmp_path, extension):
     """Half the bytes; the reason depends on what the format can tell."""
     rate = ENCODERS.get(extension, (None, None, 16000, None))[2]
-    path = tmp_path / f"a.{extension}"
-    try:
-        write_audio(path, sine(3, rate), rate)
-    except av.codec.codec.UnknownCodecError:
-        pytest.skip(f"this FFmpeg does not encode {extension}")
+    path = written(tmp_path / f"a.{extension}", sine(3, rate), rate)
     cut_file(path)
     message = reason(loading.decode, path)
     assert any(

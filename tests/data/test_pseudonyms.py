@@ -9,16 +9,7 @@ import pytest
 from conftest import make_corpus, read_csv, write_csv
 from hypothesis import given
 from hypothesis import strategies as st
-from running import (
-    QUICK,
-    WHOLE,
-    evaluate,
-    extract,
-    failed,
-    run_script,
-    succeeded,
-    train,
-)
+from running import FAST, FULL, evaluate, extract, failed, run_script, succeeded, train
 
 from local.data.pseudonyms import Pseudonyms, are_pseudonyms, read_pseudonyms
 from local.utils.errors import UserError
@@ -92,7 +83,7 @@ def run(tmp_path_factory):
     wave = (corpus / "audio/s00_0/waveform.wav").read_bytes()
     (corpus / "audio/s12_0/waveform.wav").write_bytes(wave)
     key = f"--pseudonymise_key={folder / 'key'}"
-    succeeded(train(corpus, folder / "experiment", key, *WHOLE), status=3)
+    succeeded(train(corpus, folder / "experiment", key, *FULL), status=3)
     return folder
 
 
@@ -153,7 +144,7 @@ def test_embeddings_have_the_same_names_and_can_be_a_baseline(run):
         run / "experiment",
         f"--features={run / 'e.parquet'}",
         f"--output_folder={run / 'with features'}",
-        *QUICK,
+        *FAST,
     )
     succeeded(result, status=3)
     metrics = json.loads((run / "with features/metrics.json").read_text())
@@ -162,7 +153,7 @@ def test_embeddings_have_the_same_names_and_can_be_a_baseline(run):
 
 def test_predictions_find_their_recordings_by_the_key(run, tmp_path):
     command = (
-        *("evaluate.py", "hparams/evaluate.yaml", *QUICK),
+        *("evaluate.py", "hparams/evaluate.yaml", *FAST),
         f"--predictions_csv={run / 'experiment/predictions.csv'}",
         f"--split_csv={run / 'corpus/splits/test.csv'}",
     )

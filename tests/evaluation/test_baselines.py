@@ -7,6 +7,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from conftest import user_error
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import (
     average_precision_score,
@@ -304,9 +305,7 @@ def test_other_lists_of_numbers_will_do(tmp_path):
 
 
 def refusal(path, uids):
-    with pytest.raises(UserError) as error:
-        baselines.read_features(path, uids)
-    return str(error.value)
+    return user_error(baselines.read_features, path, uids)
 
 
 def test_recordings_without_an_embedding_are_counted_and_named(tmp_path):

@@ -3,11 +3,10 @@
 import json
 
 import pytest
-from conftest import write_csv
+from conftest import user_error, write_csv
 from running import failed, run_script
 
 import compare
-from local.utils.errors import UserError
 
 pytest_plugins = ["gcs_server"]
 
@@ -53,9 +52,7 @@ def compared(tmp_path, *arguments):
 
 
 def refusal(*arguments):
-    with pytest.raises(UserError) as caught:
-        compare.main([*map(str, arguments)])
-    return str(caught.value)
+    return user_error(compare.main, [*map(str, arguments)])
 
 
 def test_difference_by_hand(pair, tmp_path, capsys):

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import torch
 from conftest import RATE, make_corpus, synthesise, write_csv, write_recording
-from running import QUICK, evaluate, extract, succeeded, train
+from running import FAST, evaluate, extract, succeeded, train
 
 from local.inference.classifier import decision
 from local.inference.interface import ClinicalClassifier
@@ -58,7 +58,7 @@ def wav(experiment, uid):
 def test_classify_file_is_evaluate(experiment, model):
     corpus, output = experiment
     csv = f"--split_csv={corpus / 'splits' / 'mine.csv'}"
-    succeeded(evaluate(output, csv, "--device=cpu", *QUICK))
+    succeeded(evaluate(output, csv, "--device=cpu", *FAST))
     table = pd.read_csv(output / "evaluation" / "mine" / "predictions.csv")
     assert set(table["uid"]) == {"long", "s12_0"}
     for uid, rows in table.groupby("uid"):

@@ -3,6 +3,7 @@
 import pytest
 import torch
 import torchaudio.compliance.kaldi as kaldi
+from original_features import kaldi_fbank
 from speechbrain.dataio.dataio import length_to_mask
 from speechbrain.lobes.features import Fbank
 
@@ -26,18 +27,8 @@ def test_the_filterbank_is_kaldis(sample_rate, n_mels):
     """Called as the original project does, recording by recording."""
     waveforms = noise(2, sample_rate // 2)
     features = KaldiFbank(sample_rate, n_mels)(waveforms)
-    for waveform, found in zip(waveforms, features, strict=True):
-        expected = kaldi.fbank(
-            waveform[None],
-            htk_compat=True,
-            sample_frequency=sample_rate,
-            use_energy=False,
-            window_type="hanning",
-            num_mel_bins=n_mels,
-            dither=0.0,
-            frame_shift=10,
-        )
-        assert torch.equal(found, expected)
+    for waveform, own in zip(waveforms, features, strict=True):
+        assert torch.equal(own, kaldi_fbank(waveform, sample_rate, n_mels))
     # windows of 25 ms every 10 ms that fit into 500 ms: (500 - 25) // 10 + 1
     assert features.shape == (2, 48, n_mels)
 

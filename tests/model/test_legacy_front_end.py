@@ -4,8 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
-import torchaudio
-from torchaudio.compliance import kaldi
+from original_features import original_fbank, original_mfcc
 
 from local.model import heads
 from local.model.front_end import KaldiFbank
@@ -22,39 +21,6 @@ def recording(duration_s, loudness=1.0, seed=0):
     generator = torch.Generator().manual_seed(seed)
     noise = torch.randn(round(duration_s * RATE), generator=generator)
     return loudness * (0.1 * noise + 0.05)
-
-
-def original_mfcc(waveform, sample_rate=RATE, n_mfcc=80, n_fft=400, n_mels=128):
-    """One recording [time] → [frame, coefficient]."""
-    transform = torchaudio.transforms.MFCC(
-        sample_rate=sample_rate,
-        n_mfcc=n_mfcc,
-        melkwargs={
-            "n_fft": n_fft,
-            "n_mels": n_mels,
-            "norm": "slaney",
-            "mel_scale": "htk",
-        },
-    )
-    return transform(waveform.unsqueeze(0)).squeeze(0).T
-
-
-def original_fbank(waveform, n_frames, sample_rate=RATE, n_mels=128):
-    """One recording [time] → [frame, mel]."""
-    features = kaldi.fbank(
-        waveform.unsqueeze(0),
-        sample_frequency=sample_rate,
-        htk_compat=True,
-        use_energy=False,
-        window_type="hanning",
-        num_mel_bins=n_mels,
-        dither=0.0,
-        frame_shift=10,
-    )
-    missing = n_frames - len(features)
-    if missing > 0:
-        return torch.nn.functional.pad(features, (0, 0, 0, missing))
-    return features[:n_frames]
 
 
 # The clip

@@ -8,7 +8,7 @@ from tests.faults.stages import STAGES, Place
 
 pytestmark = pytest.mark.unmeasured
 
-QUICK = {"evaluation": ("--report=False",)}
+FAST = {"evaluation": ("--report=False",)}
 
 
 @pytest.fixture(scope="module")
@@ -20,7 +20,7 @@ def place(shared_corpus, shared_experiment, tmp_path_factory):
         if stage not in places:
             folder = tmp_path_factory.mktemp(stage)
             # drawing takes longer than all else: `make test-faults` has the figures
-            command = (*STAGES[stage].command, *QUICK.get(stage, ()))
+            command = (*STAGES[stage].command, *FAST.get(stage, ()))
             quick = dataclasses.replace(STAGES[stage], command=command)
             places[stage] = Place(folder, quick, shared_corpus, shared_experiment)
         return places[stage]

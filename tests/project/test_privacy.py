@@ -7,7 +7,7 @@ import shutil
 import pytest
 import soundfile
 from conftest import RATE, make_corpus, read_csv, synthesise, write_csv
-from running import WHOLE, evaluate, extract, succeeded, train
+from running import FULL, evaluate, extract, succeeded, train
 
 from local.data import manifests, prepared_split
 from local.storage.experiment_files import (
@@ -55,7 +55,7 @@ def corpus(tmp_path_factory):
 def run(corpus, tmp_path_factory):
     """An experiment, and all that its commands have printed."""
     folder = tmp_path_factory.mktemp("private") / "experiment"
-    trained = train(corpus, folder, *WHOLE, "--show_uids=False")
+    trained = train(corpus, folder, *FULL, "--show_uids=False")
     csv = f"--split_csv={corpus / 'splits' / 'test.csv'}"
     results = (
         succeeded(trained, status=3),

@@ -20,7 +20,7 @@ from local.utils.errors import BadRecording, UserError
 from local.utils.problems import lines
 from local.utils.text_io import read_cells
 
-QUICK = settings(
+FAST = settings(
     max_examples=100,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
@@ -40,7 +40,7 @@ def tables(draw):
     return [header, *draw(st.lists(row, max_size=4))]
 
 
-@QUICK
+@FAST
 @given(
     table=tables(),
     delimiter=st.sampled_from(",;\t"),
@@ -76,7 +76,7 @@ TABLE_BYTES = st.one_of(
 )
 
 
-@QUICK
+@FAST
 @given(content=TABLE_BYTES)
 def test_any_bytes_are_a_split_or_an_error_of_ours(tmp_path, content):
     (tmp_path / "train.csv").write_bytes(content)
@@ -87,7 +87,7 @@ def test_any_bytes_are_a_split_or_an_error_of_ours(tmp_path, content):
     assert problems or (len(table) and table["uid"].is_unique)
 
 
-@QUICK
+@FAST
 @given(content=st.one_of(st.binary(max_size=40), st.text(max_size=40).map(str.encode)))
 def test_any_bytes_are_labels_or_an_error_of_ours(tmp_path, content):
     (tmp_path / "labels.txt").write_bytes(content)
@@ -107,7 +107,7 @@ NUMBER_LIKE = st.one_of(
 )
 
 
-@QUICK
+@FAST
 @given(start=NUMBER_LIKE, end=NUMBER_LIKE, channel=NUMBER_LIKE)
 def test_a_segment_that_is_accepted_is_one(tmp_path, start, end, channel):
     header = ["uid", "subject", "start_s", "end_s", "channel"]
@@ -147,7 +147,7 @@ def expected_target(cell):
     return "wrong"
 
 
-@QUICK
+@FAST
 @given(
     cell=st.one_of(
         NUMBER_LIKE,
@@ -191,7 +191,7 @@ YAML_VALUE = st.recursive(
 )
 
 
-@QUICK
+@FAST
 @given(entry=YAML_VALUE, loss=st.sampled_from(["bce", "mse"]))
 def test_label_types_are_types_or_an_error_of_ours(entry, loss):
     try:
@@ -223,7 +223,7 @@ JSON = st.recursive(
 )
 
 
-@QUICK
+@FAST
 @given(value=JSON)
 def test_any_json_is_metadata_or_a_bad_recording(tmp_path, value):
     path = tmp_path / "metadata.json"
@@ -243,7 +243,7 @@ def test_any_json_is_metadata_or_a_bad_recording(tmp_path, value):
         loading.find_waveform({"metadata.json": path}, found)
 
 
-@QUICK
+@FAST
 @given(content=st.binary(max_size=50))
 def test_any_bytes_are_metadata_or_a_bad_recording(tmp_path, content):
     path = tmp_path / "metadata.json"
@@ -261,7 +261,7 @@ PARTS = st.lists(PART, max_size=4)
 BUCKET = st.from_regex("[a-z0-9][a-z0-9._-]{1,20}[a-z0-9]", fullmatch=True)
 
 
-@QUICK
+@FAST
 @given(bucket=BUCKET, parts=PARTS, name=PART, slashes=st.integers(0, 3))
 def test_laws_of_addresses_in_buckets(bucket, parts, name, slashes):
     folder = "/".join([f"gs://{bucket}", *parts])
@@ -274,7 +274,7 @@ def test_laws_of_addresses_in_buckets(bucket, parts, name, slashes):
     assert Address.parse(inside).name == "/".join([*parts, name])
 
 
-@QUICK
+@FAST
 @given(parts=st.lists(PART, min_size=1, max_size=4), name=PART)
 def test_laws_of_addresses_on_disk(parts, name):
     folder = "/" + "/".join(parts)
@@ -284,7 +284,7 @@ def test_laws_of_addresses_on_disk(parts, name):
     assert addresses.last_name(inside) == name
 
 
-@QUICK
+@FAST
 @given(text=st.one_of(st.text(), st.text().map("gs://".__add__)))
 @example(text="~nobody_of_this_name")
 def test_any_text_is_an_address_or_an_error_of_ours(text):
@@ -295,7 +295,7 @@ def test_any_text_is_an_address_or_an_error_of_ours(text):
     assert addresses.absolute(found, "key") == found
 
 
-@QUICK
+@FAST
 @given(name=st.text(st.characters(), max_size=20))
 def test_a_name_that_is_trusted_leads_nowhere_else(name):
     try:
@@ -320,7 +320,7 @@ def hparams_file(tmp_path_factory):
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), min_size=1)
 
 
-@QUICK
+@FAST
 @given(value=TEXT.filter(lambda text: text != "null"), equals=st.booleans())
 def test_a_folders_name_comes_through_whole(hparams_file, value, equals):
     assume(equals or not value.startswith("--"))
@@ -334,21 +334,21 @@ PLAIN = st.one_of(
 )
 
 
-@QUICK
+@FAST
 @given(value=st.one_of(PLAIN, st.lists(PLAIN), st.dictionaries(st.text("ab"), PLAIN)))
 def test_values_come_through_whole(hparams_file, value):
     found = cli.parse_arguments([hparams_file, f"--seed={json.dumps(value)}"])
     assert found.overrides == {"seed": value}
 
 
-@QUICK
+@FAST
 @given(arguments=st.lists(st.one_of(TEXT, TEXT.map("--".__add__)), max_size=3))
 def test_any_command_line_is_read_or_an_error_of_ours(hparams_file, arguments):
     with contextlib.suppress(UserError):
         cli.parse_arguments([hparams_file, *arguments])
 
 
-@QUICK
+@FAST
 @given(text=TEXT)
 def test_any_value_is_read_or_an_error_of_ours(hparams_file, text):
     try:

@@ -12,6 +12,7 @@ import soundfile
 import torch
 import torchaudio
 from conftest import LABELS, read_csv, synthesise
+from original_features import original_fbank, original_mfcc
 from running import evaluate, extract, failed, run_script, succeeded
 from speechbrain.lobes.models.ECAPA_TDNN import ECAPA_TDNN
 from speechbrain.utils.run_opts import RunOptions
@@ -22,7 +23,6 @@ from local.utils.errors import UserError
 from local.utils.yaml_files import plain_values
 from recipes.original.import_checkpoint import main
 from recipes.original.pickled_args import read_args
-from tests.model.test_legacy_front_end import original_fbank, original_mfcc
 
 SCRIPT = "recipes/original/import_checkpoint.py"
 NAMES = [label for group in LABELS for label in group]

@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from results import result_of, types_of
 
-from local.data.labels import LabelType, flatten
+from local.data.labels import LabelType, flatten, label_ranges
 from local.data.predictions_table import predictions_table
-from local.evaluation.result import EvaluationResult
 from local.inference.export.card import write_card as export_card
 from local.metrics.split_metrics import evaluate_predictions
 from local.report import described, markdown
@@ -78,45 +78,28 @@ def points(labels):
 def computed(groups, scores, with_points):
     """The table and its metrics, which take a second."""
     labels = flatten(groups)
-    types = {
-        k: LabelType("score", (0.0, 4.0), None, is_score=True)
-        if k in scores
-        else LabelType()
-        for k in labels
-    }
-    ranges = [types[k].range if types[k].is_score else None for k in labels]
-    table = predictions(labels, ranges)
-    found = points(labels) if with_points else None
+    types = types_of(labels, scores)
+    table = predictions(labels, label_ranges(types, labels))
+    chosen = points(labels) if with_points else None
     checkpoint = "CKPT+1" if with_points else None
-    metrics = evaluate_predictions(table, groups, checkpoint, types, found, 1)
+    metrics = evaluate_predictions(table, groups, checkpoint, types, chosen, 1)
     return table, types, metrics
 
 
 def from_elsewhere(groups=(("slow",),), scores=(), with_points=False, **changes):
     """What is known of predictions in a file, and nothing else."""
     table, types, metrics = copy.deepcopy(computed(groups, scores, with_points))
-    made = EvaluationResult(
-        split="test",
-        table=table,
-        label_groups=[list(group) for group in groups],
-        types=types,
-        metrics=metrics,
-        audit={
+    groups = [list(group) for group in groups]
+    others = {
+        "audit": {
             "labels": {},
             "shared_subjects": [],
             "shared_audio": [],
             "reason": "the recordings are not known",
         },
-        manifests={},
-        failed=[],
-        notes=[],
-        silences={},
-        errors=[],
-        train_log=None,
-        settings={},
-        provenance={"command": "python evaluate.py", "date": None, "versions": {}},
-    )
-    return dataclasses.replace(made, **changes)
+        "provenance": {"command": "python evaluate.py", "date": None, "versions": {}},
+    }
+    return result_of(table, groups, types, metrics, **(others | changes))
 
 
 def manifest(evidence, prefix=""):

@@ -7,10 +7,11 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.image import imread
+from results import result_of
 
 from local.data.labels import LabelType
 from local.evaluation.operating_points import apply_operating_points
-from local.evaluation.result import EvaluationResult, Excerpt
+from local.evaluation.result import Excerpt
 from local.metrics import split_metrics
 from local.report.figures import FIGURES, NAMES, Drawn, draw_figures
 from local.report.figures.audit import draw_audit
@@ -79,24 +80,8 @@ def evidence_of(labels, thresholds=None, **changes):
     }
     table = apply_operating_points(table, points)
     groups = [list(labels)]
-    found = split_metrics.evaluate_predictions(table, groups, None, types, points, 1)
-    evidence = EvaluationResult(
-        split="test",
-        table=table,
-        label_groups=groups,
-        types=types,
-        metrics=found,
-        audit={"labels": {}, "shared_subjects": [], "shared_audio": []},
-        manifests={},
-        failed=[],
-        notes=[],
-        silences={},
-        errors=[],
-        train_log=None,
-        settings={},
-        provenance={},
-    )
-    return dataclasses.replace(evidence, **changes)
+    metrics = split_metrics.evaluate_predictions(table, groups, None, types, points, 1)
+    return result_of(table, groups, types, metrics, **changes)
 
 
 def with_metrics(evidence, **changes):

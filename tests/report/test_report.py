@@ -13,11 +13,12 @@ import subprocess
 import numpy as np
 import pandas as pd
 import pytest
+from results import result_of, types_of
 
 from local.data.labels import LabelType, flatten
 from local.data.predictions_table import predictions_table
 from local.evaluation.baselines import ACOUSTIC
-from local.evaluation.result import EvaluationResult, Excerpt
+from local.evaluation.result import Excerpt
 from local.metrics.rater_agreement import agreement, raters_on_roc
 from local.metrics.split_metrics import SMALL_SAMPLE, evaluate_predictions
 from local.metrics.subgroups import subgroup_report
@@ -97,12 +98,7 @@ def make_evidence(groups, scores=(), flagged=(), n_subjects=24, bare=False, **ch
     """The evidence of a synthetic evaluation; bare: only its table is known."""
     labels = flatten(groups)
     table = make_table(labels, n_subjects, scores=scores)
-    types = {
-        label: LabelType("score", (0.0, 4.0), None, True)
-        if label in scores
-        else LabelType()
-        for label in labels
-    }
+    types = types_of(labels, scores)
     threshold = {"value": 0.5, "rule": "youden", "source": "validation"}
     threshold |= {"n_positive_subjects": 11}
     binary = [label for label in labels if label not in scores]
@@ -129,28 +125,22 @@ def make_evidence(groups, scores=(), flagged=(), n_subjects=24, bare=False, **ch
     row = table.iloc[0]
     error = Excerpt(2, row["uid"], row["label"], row["target"], 0.1, waveform, 16000)
     nothing = {"labels": {}, "shared_subjects": [], "shared_audio": []}
-    evidence = EvaluationResult(
-        split="test",
-        table=table,
-        label_groups=groups,
-        types=types,
-        metrics=metrics,
-        audit=nothing | {"reason": "the recordings are not known"}
-        if bare
-        else audit_of(labels, flagged),
-        manifests={} if bare else {"train": others, "test": manifest},
-        failed=[]
-        if bare
-        else [{"uid": "take900", "reason": "x is silent: 0", "kind": "silent"}],
-        notes=[],
-        silences={},
-        errors=[] if bare else [error],
-        train_log=None,
-        settings={} if bare else {"dataset_name": "clinic", "seed": 1986, "lr": 0.003},
-        provenance={"command": "python evaluate.py x.yaml", "versions": {}},
-        unprepared=frozenset({"train"}),
-    )
-    return dataclasses.replace(evidence, **changes)
+    known = {
+        "audit": nothing | {"reason": "the recordings are not known"},
+        "provenance": {"command": "python evaluate.py x.yaml", "versions": {}},
+        "unprepared": frozenset({"train"}),
+    }
+    if not bare:
+        known |= {
+            "audit": audit_of(labels, flagged),
+            "manifests": {"train": others, "test": manifest},
+            "failed": [
+                {"uid": "take900", "reason": "x is silent: 0", "kind": "silent"}
+            ],
+            "errors": [error],
+            "settings": {"dataset_name": "clinic", "seed": 1986, "lr": 0.003},
+        }
+    return result_of(table, groups, types, metrics, **(known | changes))
 
 
 def groups_of(table, manifest, label):

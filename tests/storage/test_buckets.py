@@ -10,7 +10,7 @@ import pytest
 import torch
 from conftest import read_csv, user_error, write_csv
 from running import (
-    QUICK,
+    FAST,
     ROOT,
     SMALL,
     Started,
@@ -62,7 +62,7 @@ def cache(tmp_path):
 def evaluate_into(output_folder, experiment, *options):
     """Run evaluate.py on an experiment, without what takes longest."""
     place = f"--output_folder={output_folder}"
-    return evaluate(experiment, place, *QUICK, *options)
+    return evaluate(experiment, place, *FAST, *options)
 
 
 def planned(corpus, folder, *options):
@@ -166,7 +166,7 @@ def test_an_experiments_own_test_split_comes_from_its_bucket(
     bucket, local_run, tmp_path
 ):
     bucket.put("results", local_run, "mine")
-    script = (ROOT / "evaluate.py", ROOT / "hparams/evaluate.yaml", *QUICK)
+    script = (ROOT / "evaluate.py", ROOT / "hparams/evaluate.yaml", *FAST)
     place = "--experiment_folder=gs://results/mine/"
     succeeded(run_script(*script, place, folder=tmp_path))
     # where nothing is said: below the working folder, by bucket and name

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import make_corpus, read_csv, write_csv
+from conftest import user_error as refusal
 from running import ROOT, SMALL, Started, failed, run_script
 from sklearn.metrics import average_precision_score, roc_auc_score
 
@@ -107,13 +108,6 @@ def run(fake, plain_yaml, tmp_path):
         return cross_validate.main(argv, train) or 0
 
     return cross_validated
-
-
-def refusal(run, *args, **kwargs):
-    """The message of a run that must refuse its input."""
-    with pytest.raises(UserError) as caught:
-        run(*args, **kwargs)
-    return str(caught.value)
 
 
 def experiments(folder):

@@ -10,16 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from conftest import LABELS, read_csv, write_csv
-from running import (
-    QUICK,
-    SMALL,
-    evaluate,
-    extract,
-    failed,
-    run_script,
-    succeeded,
-    train,
-)
+from running import FAST, SMALL, evaluate, extract, failed, run_script, succeeded, train
 from scipy.special import expit
 from sklearn.metrics import roc_auc_score
 
@@ -172,7 +163,7 @@ def test_embeddings_of_any_model_are_a_baseline(experiment, tmp_path):
         f"--features=[{tmp_path / 'theirs.parquet'},{tmp_path / 'again.parquet'}]",
         f"--output_folder={tmp_path / 'out'}",
         "--acoustic_baseline=False",
-        *QUICK,
+        *FAST,
     )
     succeeded(evaluate(experiment, *options))
     found = json.loads((tmp_path / "out" / "metrics.json").read_text())["baselines"]
@@ -305,7 +296,7 @@ def test_a_moved_experiment_scores_another_split_without_bad_recordings(
             f"--data_folder={shared_corpus / 'audio'}/",
             f"--output_folder={tmp_path / 'scores'}",
         )
-        succeeded(evaluate(moved, *options, *QUICK), status=3)
+        succeeded(evaluate(moved, *options, *FAST), status=3)
         assert not experiment.exists()  # the old place is not made again
     finally:
         moved.rename(experiment)

@@ -9,7 +9,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from running import QUICK, ROOT, evaluate, failed, run_script, succeeded, train
+from running import FAST, ROOT, evaluate, failed, run_script, succeeded, train
 
 from local.training import safe_yaml
 from local.training.safe_yaml import check_trusted
@@ -194,9 +194,9 @@ def test_an_experiment_is_trusted_knowingly(experiment, tmp_path):
     path.write_text(
         path.read_text("utf-8") + f"\nmine: !apply:os.mkdir ['{marker}']\n", "utf-8"
     )
-    assert "!apply:os.mkdir" in failed(evaluate(experiment, *QUICK))
+    assert "!apply:os.mkdir" in failed(evaluate(experiment, *FAST))
     assert not marker.exists()
-    succeeded(evaluate(experiment, *QUICK, "--trust_experiment=True"))
+    succeeded(evaluate(experiment, *FAST, "--trust_experiment=True"))
     assert marker.exists()
 
 
@@ -214,12 +214,12 @@ class Pickled:
 def test_a_pickle_in_a_checkpoint_is_not_run(experiment, tmp_path, name):
     (checkpoint,) = (experiment / "save").glob("CKPT+*")
     torch.save(Pickled(tmp_path / "marker"), checkpoint / f"{name}.ckpt")
-    message = failed(evaluate(experiment, *QUICK))
+    message = failed(evaluate(experiment, *FAST))
     assert "is damaged or does not fit" in message
     assert "something else than numbers" in message and "weights_only" not in message
     assert not (tmp_path / "marker").exists()
     (checkpoint / f"{name}.ckpt").unlink()
-    assert f"no file of '{name}'" in failed(evaluate(experiment, *QUICK))
+    assert f"no file of '{name}'" in failed(evaluate(experiment, *FAST))
 
 
 def test_no_pickle_is_run_where_a_training_goes_on(
@@ -252,7 +252,7 @@ def test_yamls_that_say_too_little_or_too_much(experiment, key, value, told):
     yaml = experiment / "hyperparams.yaml"
     text = re.sub(f"(?m)^{key}:.*", f"{key}: {value}", yaml.read_text("utf-8"))
     yaml.write_text(text if key else value)
-    assert told in failed(evaluate(experiment, *QUICK))
+    assert told in failed(evaluate(experiment, *FAST))
 
 
 def test_names_that_are_written_into_other_files_are_refused(experiment, tmp_path):

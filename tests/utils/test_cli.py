@@ -7,6 +7,7 @@ import types
 from pathlib import Path
 
 import pytest
+from conftest import user_error
 from running import Started
 
 from local.utils import cli, launch, signals
@@ -25,10 +26,8 @@ def run_opts(*arguments):
     return cli.parse_arguments([str(TRAIN_YAML), *arguments]).run_opts
 
 
-def user_error(*arguments):
-    with pytest.raises(UserError) as raised:
-        cli.parse_arguments(list(arguments))
-    return str(raised.value)
+def refusal(*arguments):
+    return user_error(cli.parse_arguments, list(arguments))
 
 
 # Keys
@@ -36,19 +35,19 @@ def user_error(*arguments):
 
 def test_abbreviations_are_refused():
     """argparse would take it for --optimizer_step_limit."""
-    message = user_error(str(TRAIN_YAML), "--optimizer=adam")
+    message = refusal(str(TRAIN_YAML), "--optimizer=adam")
     assert "--optimizer is neither a key of" in message
     assert "did you mean --optimizer_name?" in message
 
 
 @pytest.mark.parametrize("key", ["--lrr=1", "--devic=cpu", "--Seed=1", "--=1", "--"])
 def test_unknown_keys_are_refused(key):
-    assert "is neither a key of" in user_error(str(TRAIN_YAML), key)
+    assert "is neither a key of" in refusal(str(TRAIN_YAML), key)
 
 
 def test_keys_of_a_nested_object_are_no_keys():
-    assert "--clip is neither" in user_error(str(TRAIN_YAML), "--clip=1")
-    assert "--transforms is neither" in user_error(str(TRAIN_YAML), "--transforms=[]")
+    assert "--clip is neither" in refusal(str(TRAIN_YAML), "--clip=1")
+    assert "--transforms is neither" in refusal(str(TRAIN_YAML), "--transforms=[]")
 
 
 def test_run_options_are_not_overrides():
@@ -62,7 +61,7 @@ def test_run_options_are_not_overrides():
 
 
 def test_all_problems_are_told_at_once():
-    message = user_error(
+    message = refusal(
         str(TRAIN_YAML), "--sed=1", "--seed", "--debug=perhaps", "--betas=[1"
     )
     assert "did you mean --seed?" in message
@@ -72,7 +71,7 @@ def test_all_problems_are_told_at_once():
 
 
 def test_a_value_that_is_no_yaml():
-    assert "--channels=[1 is not a yaml value" in user_error(
+    assert "--channels=[1 is not a yaml value" in refusal(
         str(TRAIN_YAML), "--channels=[1"
     )
 
@@ -134,10 +133,10 @@ def test_a_gpu_that_is_not_there(monkeypatch):
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
     monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
     assert run_opts("--device=cuda:1").device == "cuda:1"
-    message = user_error(str(TRAIN_YAML), "--device=cuda:2")
+    message = refusal(str(TRAIN_YAML), "--device=cuda:2")
     assert message.startswith("--device=cuda:2: there is no such GPU that PyTorch")
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
-    assert "(0 found)" in user_error(str(TRAIN_YAML), "--device=cuda")
+    assert "(0 found)" in refusal(str(TRAIN_YAML), "--device=cuda")
 
 
 def test_the_last_of_two_counts():
@@ -172,7 +171,7 @@ def test_a_folder_called_2024_stays_text_in_references():
 
 
 def test_a_run_option_with_a_wrong_value(capfd):
-    assert "run option" in user_error(str(TRAIN_YAML), "--debug_batches=many")
+    assert "run option" in refusal(str(TRAIN_YAML), "--debug_batches=many")
     assert "debug_batches" in capfd.readouterr().err
 
 
@@ -180,10 +179,10 @@ def test_a_run_option_with_a_wrong_value(capfd):
 
 
 def test_the_yaml_is_needed_once(tmp_path):
-    assert "exactly one hyperparameter file" in user_error()
-    assert "exactly one" in user_error(str(TRAIN_YAML), "more.yaml")
+    assert "exactly one hyperparameter file" in refusal()
+    assert "exactly one" in refusal(str(TRAIN_YAML), "more.yaml")
     absent = tmp_path / "absent.yaml"
-    assert f"no hyperparameter file {absent}" in user_error(str(absent))
+    assert f"no hyperparameter file {absent}" in refusal(str(absent))
 
 
 @pytest.mark.parametrize(
@@ -197,7 +196,7 @@ def test_the_yaml_is_needed_once(tmp_path):
 )
 def test_files_that_are_no_yaml(tmp_path, content, expected):
     (tmp_path / "a.yaml").write_bytes(content)
-    assert expected in user_error(str(tmp_path / "a.yaml"))
+    assert expected in refusal(str(tmp_path / "a.yaml"))
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
@@ -340,14 +339,14 @@ def test_what_torchrun_says(environment):
 def test_a_part_of_what_torchrun_says(environment, given):
     """SpeechBrain would take the process for another than the first, or wait."""
     environment(**{name: "1" for name in given})
-    message = user_error(str(TRAIN_YAML))
+    message = refusal(str(TRAIN_YAML))
     assert f"The environment has {' and '.join(given)}, as torchrun sets" in message
     assert "WORLD_SIZE, MASTER_ADDR, MASTER_PORT. Start with `torchrun" in message
 
 
 def test_numbers_of_torchrun_that_are_none(environment):
     environment(**TORCHRUN | {"RANK": "a", "MASTER_PORT": "-1"})
-    assert user_error(str(TRAIN_YAML)).endswith(
+    assert refusal(str(TRAIN_YAML)).endswith(
         "no whole numbers:\n  - RANK=a\n  - MASTER_PORT=-1"
     )
 
@@ -357,7 +356,7 @@ def test_copies_of_a_batch_system(environment):
     run_opts("--device=cpu")
     assert launch.n_processes() == 1
     environment(SLURM_PROCID="2")
-    assert "SLURM_PROCID=2" in user_error(str(TRAIN_YAML))
+    assert "SLURM_PROCID=2" in refusal(str(TRAIN_YAML))
     environment(**TORCHRUN)  # torchrun in a task of the batch system
     run_opts("--device=cpu")
 
@@ -366,5 +365,5 @@ def test_more_processes_than_gpus(environment, monkeypatch):
     environment(**TORCHRUN | {"RANK": "3", "LOCAL_RANK": "1", "WORLD_SIZE": "4"})
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
     monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
-    assert "than there are GPUs (1)" in user_error(str(TRAIN_YAML))
+    assert "than there are GPUs (1)" in refusal(str(TRAIN_YAML))
     assert run_opts("--device=cpu").distributed_backend == "gloo"

@@ -4,7 +4,7 @@ import json
 
 import pytest
 from conftest import read_csv, write_csv
-from running import QUICK, evaluate, failed, run_script, succeeded, train
+from running import FAST, evaluate, failed, run_script, succeeded, train
 
 
 def edit(path, change):
@@ -98,7 +98,7 @@ def test_skipping_goes_on_without_unusable_recordings(corpus, tmp_path, uid, sta
     manifests = (tmp_path / "out" / "save" / "manifests").glob("*.csv")
     used = [row["ID"] for manifest in manifests for row in read_csv(manifest)]
     assert uid not in used and len(used) == 29
-    succeeded(evaluate(tmp_path / "out", "--device=cpu", *QUICK), status)
+    succeeded(evaluate(tmp_path / "out", "--device=cpu", *FAST), status)
     assert read_csv(tmp_path / "out" / "failed.csv") == left_out
 
 

@@ -11,16 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from conftest import LABELS, make_corpus, read_csv, write_csv
-from running import (
-    QUICK,
-    WHOLE,
-    evaluate,
-    extract,
-    failed,
-    run_script,
-    succeeded,
-    train,
-)
+from running import FAST, FULL, evaluate, extract, failed, run_script, succeeded, train
 
 from local.data.predictions_table import read_predictions, write_predictions
 from local.data.pseudonyms import Pseudonyms
@@ -52,9 +43,9 @@ def made(tmp_path_factory):
     corpus = make_corpus(folder / "corpus")
     (corpus / "audio/s12_1/waveform.wav").write_bytes(b"")
     experiment = folder / "experiment"
-    succeeded(train(corpus, experiment, *WHOLE), status=3)
+    succeeded(train(corpus, experiment, *FULL), status=3)
     valid = f"--split_csv={experiment / 'save/manifests/valid.csv'}"
-    succeeded(evaluate(experiment, valid, *QUICK))
+    succeeded(evaluate(experiment, valid, *FAST))
     csv = f"--split_csv={corpus / 'splits/test.csv'}"
     succeeded(extract(experiment, experiment / "embeddings.parquet", csv), status=3)
     return folder
@@ -182,8 +173,8 @@ def test_those_that_were_learned_from_are_listed_and_training_does_not_go_on(pla
         *("s11", "s12", "s13", "s14")
     }
     # what is left of the experiment still works
-    succeeded(evaluate(experiment, *QUICK), status=3)  # s12_1 is empty
-    message = failed(train(plain / "corpus", experiment, *WHOLE))
+    succeeded(evaluate(experiment, *FAST), status=3)  # s12_1 is empty
+    message = failed(train(plain / "corpus", experiment, *FULL))
     assert "Consent was withdrawn" in message and "--output_folder" in message
 
 
