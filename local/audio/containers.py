@@ -13,11 +13,13 @@ import itertools
 import re
 from pathlib import Path
 
-from local.audio.chunks import Chunks, in_boxes, in_chunks
 from local.audio.lengths import (
+    Chunks,
     asf,
     au,
     avr,
+    in_boxes,
+    in_chunks,
     mat4,
     mat5,
     mpc,

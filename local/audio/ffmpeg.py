@@ -267,11 +267,15 @@ def _check_end(container, stream, name, end_s):
     is_stated = container.format.name.split(",")[0] in STATING
     if not is_stated or stream.duration is not None or container.duration is None:
         return
-    expected_s = container.duration / av.time_base
-    if end_s < expected_s - LENGTH_SLACK_S:
+    check_length(name, container.duration / av.time_base, end_s)
+
+
+def check_length(name: str, expected_s: float, decoded_s: float):
+    """Compare seconds with those that a header tells of; BadRecording if they lack."""
+    if decoded_s < expected_s - LENGTH_SLACK_S:
         raise BadRecording(
             f"{name} is truncated or damaged: expected {expected_s:.2f} s by its "
-            f"header, found {end_s:.2f} s",
+            f"header, found {decoded_s:.2f} s",
             DAMAGED,
         )
 

@@ -19,20 +19,20 @@ NOT_CLOSED = "a header that was never completed: the file is read to its end"
 class Piece:
     """A recording within a file; most files hold one.
 
-    start, end (int): Its first byte in the file, and the first one behind it.
-    position (int or None): Where its samples begin; None where the container doesn't
+    start, end: Its first byte in the file, and the first one behind it.
+    position: Where its samples begin; None where the container doesn't
         tell.
-    promised (int or None): How many bytes of samples its header tells of.
-    is_sound (bool): Whether `promised` counts samples, rather than some part of the
+    promised: How many bytes of samples its header tells of.
+    is_sound: Whether `promised` counts samples, rather than some part of the
         file.
-    n_more (int): Bytes behind them that are neither chunks nor zeros.
-    patch (tuple or None): (position, bytes): the length, where its header doesn't tell
+    n_more: Bytes behind them that are neither chunks nor zeros.
+    patch: (position, bytes): the length, where its header doesn't tell
         it.
-    needs_ffmpeg (bool): Whether libsndfile would read a part of it for all there is.
-    is_whole (bool): Whether it is the file as it is.
-    n_samples (int or None): Samples per channel that its header tells of, where it
+    needs_ffmpeg: Whether libsndfile would read a part of it for all there is.
+    is_whole: Whether it is the file as it is.
+    n_samples: Samples per channel that its header tells of, where it
         doesn't tell of bytes.
-    warning (str): What is odd about it.
+    warning: What is odd about it.
     """
 
     start: int

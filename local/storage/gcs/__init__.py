@@ -14,13 +14,11 @@ scheme) leads everything to an emulator, without credentials.
 What is where, each module importing only from those above it:
 
 - `addresses`: names that can be trusted, addresses, objects;
-- `causes`: what google's exceptions say, and whether it passes;
 - `errors`: the exceptions of this package, and google's turned into them;
 - `patience`: how long to wait, and when to try again;
 - `clients`: one client for each process;
 - `listing`: what there is in a bucket;
-- `sink`: the bytes of a download, counted and checked;
-- `downloads`: one object to a file;
+- `downloads`: one object to a file, its bytes counted and checked;
 - `parallel`: many objects at a time;
 - `cache`: copies of objects on disk, each of one generation;
 - `snapshots`: copies of a folder's small files;
@@ -30,7 +28,6 @@ What is where, each module importing only from those above it:
 
 from local.storage.gcs.addresses import Address, RemoteObject, check_name, is_remote
 from local.storage.gcs.cache import Cache
-from local.storage.gcs.causes import is_passing
 from local.storage.gcs.clients import client
 from local.storage.gcs.downloads import download
 from local.storage.gcs.errors import (
@@ -40,6 +37,7 @@ from local.storage.gcs.errors import (
     Missing,
     RemoteError,
     Unreachable,
+    is_passing,
 )
 from local.storage.gcs.listing import list_objects, stat
 from local.storage.gcs.parallel import download_many

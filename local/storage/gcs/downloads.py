@@ -1,10 +1,13 @@
-"""Downloading one object."""
+"""Downloading one object; its bytes are counted and checked on their way."""
 
+import base64
 import contextlib
 import logging
 import threading
+import zlib
 from pathlib import Path
 
+import google_crc32c
 from google.api_core import exceptions as api_exceptions
 
 from local.storage.gcs.addresses import RemoteObject
@@ -12,7 +15,6 @@ from local.storage.gcs.clients import shared_client
 from local.storage.gcs.errors import GET, Changed, Missing, RemoteError, explained
 from local.storage.gcs.listing import stat
 from local.storage.gcs.patience import Patience, retry
-from local.storage.gcs.sink import Sink, WrongBytes
 from local.utils.files import atomic_write
 
 logger = logging.getLogger(__name__)
@@ -104,3 +106,49 @@ def _fetch(remote, sink, patience, stop):
         except api_exceptions.RetryError:
             if sink.n_bytes - before < PROGRESS_BYTES:
                 raise
+
+
+class WrongBytes(Exception):
+    """What arrives can't be the object."""
+
+
+class Sink:
+    """Writes the bytes of an object to a file while it counts and checksums them."""
+
+    def __init__(self, file, remote, stop):
+        self.n_bytes = 0
+        self._file, self._remote, self._stop = file, remote, stop
+        self._checksum = google_crc32c.Checksum()
+        # the checksum is of the bytes as stored, the file is for who reads it
+        self._unpacker = zlib.decompressobj(31) if remote.encoding == "gzip" else None
+
+    @property
+    def complete(self):
+        """Whether nothing is left to be fetched (an empty object still is, once)."""
+        return 0 < self._remote.size <= self.n_bytes
+
+    def write(self, chunk):
+        """Take the next bytes."""
+        if self._stop.is_set():
+            raise RemoteError(f"{self._remote.address}: the download was stopped.")
+        self.n_bytes += len(chunk)
+        self._checksum.update(chunk)
+        if self.n_bytes > self._remote.size:  # e.g. all again instead of the rest
+            raise WrongBytes
+        if self._unpacker:
+            try:
+                chunk = self._unpacker.decompress(chunk)
+            except zlib.error:
+                raise WrongBytes from None
+        self._file.write(chunk)
+
+    def problem(self):
+        """How the bytes differ from the object listed, or None."""
+        if self.n_bytes != self._remote.size:
+            return f"expected {self._remote.size} bytes, found {self.n_bytes}"
+        found = base64.b64encode(self._checksum.digest()).decode()
+        if found != self._remote.crc32c:
+            return f"expected crc32c {self._remote.crc32c}, found {found}"
+        if self._unpacker and not self._unpacker.eof:
+            return "its gzip content has no end"
+        return None

@@ -10,7 +10,7 @@ import threading
 
 from google.api_core.retry import Retry
 
-from local.storage.gcs.causes import in_words, is_passing
+from local.storage.gcs.errors import in_words, is_passing
 from local.utils.errors import UserError
 
 logger = logging.getLogger(__name__)
