@@ -1,7 +1,7 @@
 """CSVs and folders become manifests, datasets and batches.
 
-Modules: `audio_files`, `contradictions`, `corpus`, `dataset`, `folds`, `handover`,
-`label_cells`, `label_proposals`, `labels`, `manifests`, `predictions_table`, `prepare`,
-`prepared_split`, `pseudonyms`, `raters`, `recordings`, `samplers`,
-`saved_preparations`, `split`, `splits`, `summary`, `windows`.
+Modules: `audio_files`, `contradictions`, `corpus`, `cross_fitted`, `dataset`, `folds`,
+`handover`, `label_cells`, `label_proposals`, `labels`, `manifests`,
+`predictions_table`, `prepare`, `prepared_split`, `pseudonyms`, `raters`, `recordings`,
+`samplers`, `saved_preparations`, `split`, `splits`, `summary`, `windows`.
 """

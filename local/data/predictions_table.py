@@ -23,11 +23,9 @@ from scipy.special import expit, logit
 
 from local.data.label_cells import WORDS
 from local.data.labels import NOT_RATED, score_labels
-from local.data.pseudonyms import Pseudonyms
 from local.utils.errors import RunError, UserError
 from local.utils.files import atomic_write
 from local.utils.problems import Place, Problem
-from local.utils.spelling import among
 from local.utils.text_io import read_cells
 
 #: The columns of the table, in the order of the file.
@@ -98,12 +96,8 @@ def predictions_table(
             f"(recordings, labels) = {shape}"
         )
     _refuse_not_finite(logits, recordings["uid"], split)
-    # A weight w on the positives of binary cross-entropy multiplies their odds by
-    # w, so the best logit is log(w p / (1 - p)): log w above the one of the true
-    # probability p. In float64, where a probability is rounded to 1 much later.
-    log_weights = np.asarray(log_positive_weights, dtype=float).reshape(shape[1])
-    probabilities = expit(logits.astype(float) - log_weights)
     scores = score_labels(labels, label_ranges)
+    probabilities = _probabilities(logits, log_positive_weights)
     probabilities[:, np.isin(np.asarray(labels, dtype=object), scores)] = np.nan
 
     def per_label(column):
@@ -122,6 +116,17 @@ def predictions_table(
             "predicted": pd.array([None] * logits.size, dtype="Int8"),
         }
     )
+
+
+def _probabilities(logits, log_positive_weights):
+    """Probabilities without the class weight, [n_recordings, n_labels].
+
+    A weight w on the positives of binary cross-entropy multiplies their odds by w, so
+    the best logit is log(w p / (1 - p)): log w above the one of the true probability p.
+    In float64, where a probability is rounded to 1 much later.
+    """
+    log_weights = np.asarray(log_positive_weights, dtype=float)
+    return expit(logits.astype(float) - log_weights.reshape(logits.shape[1]))
 
 
 def _shortest(numbers):
@@ -365,43 +370,3 @@ def _parse(row, may_be_score) -> list[tuple[str, str]]:
                 (f"in column {column!r} with something else than {expected}", str(text))
             )
     return problems
-
-
-def read_cross_fitted(
-    path: str | Path,
-    names: list[str],
-    training: set[str],
-    held_out: set[str],
-    pseudonyms: Pseudonyms | None = None,
-) -> pd.DataFrame:
-    """Reads cross-fitted predictions (`cross_fitted_csv`) and checks whose they are.
-
-    path: predictions.csv of a cross-validation.
-    names: Labels of the experiment.
-    training: Subjects that the experiment is trained or validated on.
-    held_out: Those that it is tested on.
-    pseudonyms: By which the predictions may name them.
-
-    Raises UserError: if it lacks a label, or is of subjects who are tested on or
-        unknown here: a threshold must not be chosen on whom it is judged by.
-    """
-    table = read_predictions(path)
-    if pseudonyms:
-        table = pseudonyms.restored(table, (), training | held_out)
-    subjects, problems = set(table["subject"]), []
-    absent = [name for name in names if name not in set(table["label"])]
-    if absent:
-        problems.append(f"it has no rows of {', '.join(absent)}")
-    if tested := among(subjects, held_out):
-        problems.append(f"{len(tested)} of its subjects are in the test split")
-    if unknown := subjects - among(subjects, training | held_out):
-        problems.append(
-            f"{len(unknown)} of its subjects are in no split of this corpus"
-        )
-    if problems:
-        raise UserError(
-            f"cross_fitted_csv {path} must hold predictions of the training subjects, "
-            "as cross_validate.py writes them:",
-            problems,
-        )
-    return table

@@ -1,6 +1,6 @@
 """Arrays become estimates with intervals.
 
 Modules: `calibration`, `cases`, `comparison`, `cross_validated`, `decisions`,
-`estimate`, `intervals`, `measures`, `rater_agreement`, `resampling`, `split_metrics`,
-`subgroups`, `thresholds`.
+`estimate`, `fold_auroc`, `intervals`, `label_cases`, `macro`, `measures`,
+`rater_agreement`, `resampling`, `split_metrics`, `subgroups`, `thresholds`.
 """

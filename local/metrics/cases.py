@@ -5,12 +5,14 @@ are alike: what is said of recordings is also said of visits and subjects. The w
 with which each subject weighs the same are `measures.subject_weights`.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 from scipy.special import expit, logit
 
-from local.data.predictions_table import COLUMNS, scores_in
+from local.data.predictions_table import COLUMNS, rows_of_label, scores_in
 
 #: Logits of probabilities so near to 1 that rounding shows in the eighth digit.
 ROUNDED_FROM = 20
@@ -122,3 +124,18 @@ def finite_logits(probabilities: ArrayLike) -> np.ndarray:
     # only what would be infinite: a probability of 1e-30 is exact
     inside = np.where(given == 0, smallest, np.where(given == 1, 1 - smallest, given))
     return logit(inside)
+
+
+class Rated(NamedTuple):
+    """The rated recordings of one label each an array [n]."""
+
+    targets: np.ndarray  # 0 or 1, of a score any number
+    predictions: np.ndarray  # probabilities, of a score the predicted score
+    subjects: np.ndarray  # of str
+
+
+def rated_rows(table: pd.DataFrame, label: str) -> Rated:
+    """The rated recordings of a label in a table of predictions."""
+    rows = rows_of_label(table, label)
+    rated = ~np.isnan(rows[0])
+    return Rated(*(column[rated] for column in rows))

@@ -13,7 +13,7 @@ from scipy.stats import rankdata, t
 
 from local.data.labels import why_one_class
 from local.data.pseudonyms import are_pseudonyms
-from local.metrics.cross_validated import rated_rows
+from local.metrics.cases import rated_rows
 from local.metrics.estimate import measure, too_few_subjects, with_holm
 from local.metrics.intervals import MIN_SUBJECTS
 from local.metrics.resampling import draw_subjects, in_blocks

@@ -92,3 +92,8 @@ def with_holm(tests: dict[str, dict]) -> dict[str, dict]:
         holm = multipletests(list(p_values.values()), method="holm")[1]
         corrected = dict(zip(p_values, map(float, holm), strict=True))
     return {name: of | {"p_holm": corrected.get(name)} for name, of in tests.items()}
+
+
+def nothing(names, reason):
+    """Entries of measures that can't be computed, all for one reason."""
+    return {name: measure(None, reason=reason) for name in names}

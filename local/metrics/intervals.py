@@ -171,26 +171,22 @@ def bootstrap_intervals(
     targets, scores, subjects, weights = _rated(targets, scores, subjects, weights)
     names, index = np.unique(subjects, return_inverse=True)
     label = functions, targets, scores, index, weights
+    strata, too_few = np.zeros(len(names)), _why_too_few_subjects(len(names))
     if two_classes:
-        too_few, strata = (
-            too_few_subjects(*subjects_by_class(targets, index), MIN_SUBJECTS),
-            _strata(targets, index),
-        )
-    else:
-        too_few, strata = _why_too_few_subjects(len(names)), np.zeros(len(names))
+        strata = _strata(targets, index)
+        too_few = too_few_subjects(*subjects_by_class(targets, index), MIN_SUBJECTS)
     values = _measured(label, np.ones((1, len(names))))
     draws = None if too_few else _drawn([label], strata, seed, n_draws)
-    intervals = {}
-    for name in functions:
+
+    def interval(name):
         value = values[name][0]
         if np.isnan(value):
-            intervals[name] = _undefined(name, targets)
-        elif too_few:
-            intervals[name] = measure(value, reason=too_few)
-        else:
-            n_answers = partial(_n_answers, name, label)
-            intervals[name] = _percentiles(value, draws[name][0], n_answers)
-    return intervals
+            return _undefined(name, targets)
+        if too_few:
+            return measure(value, reason=too_few)
+        return _percentiles(value, draws[name][0], partial(_n_answers, name, label))
+
+    return {name: interval(name) for name in functions}
 
 
 def macro_intervals(

@@ -4,7 +4,6 @@ A number that can't be computed is None with a reason beside it, never a made-up
 value. All numbers are plain Python ones, as JSON wants them.
 """
 
-import dataclasses
 from functools import partial
 
 import numpy as np
@@ -12,26 +11,13 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from local.data.labels import LabelType, flatten
-from local.data.predictions_table import rows_of_label, scores_in
 from local.metrics.calibration import calibration_metrics
 from local.metrics.cases import per_subject, per_visit
-from local.metrics.estimate import measure, subjects_by_class
-from local.metrics.intervals import auroc_interval, bootstrap_intervals, macro_intervals
-from local.metrics.measures import (
-    PROBABILITY_MEASURES,
-    SCORE_MEASURES,
-    WHY_UNDEFINED,
-    net_benefit_treat_all,
-    quadratic_kappa,
-    subject_weights,
-    threshold_measures,
-)
-
-#: The measures of decisions, in the order of metrics.json.
-DECISION_MEASURES = tuple(threshold_measures(0.5))
-
-#: What the net benefit is compared with. No interval: draws keep the classes' sizes.
-TREAT_ALL = "net_benefit_treat_all"
+from local.metrics.estimate import nothing, subjects_by_class
+from local.metrics.intervals import auroc_interval, bootstrap_intervals
+from local.metrics.label_cases import DECISION_MEASURES, read_labels, treat_all
+from local.metrics.macro import macro_metrics
+from local.metrics.measures import SCORE_MEASURES, WHY_UNDEFINED
 
 #: What a small sample means, said of each label in metrics.json and once in a report.
 SMALL_SAMPLE = (
@@ -47,9 +33,6 @@ ENOUGH_OF_A_CLASS = 20
 #: Of fewer recordings any correlation is 1 or -1.
 MIN_FOR_CORRELATION = 3
 
-NONE = "there is no threshold: "
-NOT_CHOSEN = "none was chosen, and these cases have no decisions of their own"
-OWN_DECISIONS = "the predictions hold decisions of their own, taken as they are"
 WEIGHTING = (
     "In labels and macro each recording weighs the same, in subject_weighted each "
     "subject does, whose recordings share its weight. In per_visit and per_subject "
@@ -91,7 +74,7 @@ def evaluate_predictions(
         recording has a session.
     """
     read = partial(
-        _read_labels,
+        read_labels,
         names=flatten(label_groups),
         types=types or {},
         points=operating_points or {},
@@ -115,97 +98,6 @@ def evaluate_predictions(
     return found
 
 
-@dataclasses.dataclass(frozen=True)
-class _Label:
-    """The rated cases of one label: recordings, or visits, or subjects.
-
-    targets, predictions, subjects: [n]
-    threshold: As metrics.json has it; empty of a score.
-    decided_on: [n], What decisions are made of, positive from `cut` on; None where
-        there are none.
-    """
-
-    targets: np.ndarray
-    predictions: np.ndarray
-    subjects: np.ndarray
-    is_score: bool
-    type: LabelType | None
-    threshold: dict
-    decided_on: np.ndarray | None = None
-    cut: float | None = None
-
-    def weights(self, weighted):
-        """[n]: with which each subject weighs the same, if `weighted`; else each 1."""
-        n = len(self.subjects)
-        return subject_weights(self.subjects) if weighted and n else np.ones(n)
-
-    def question(self, weighted):
-        """What is asked of the predictions, as `local.metrics.intervals` takes it."""
-        functions = self._score_measures() if self.is_score else PROBABILITY_MEASURES
-        return self._question(functions, self.predictions, weighted)
-
-    def decision_question(self, weighted):
-        """What is asked of the decisions; only where there are some."""
-        return self._question(threshold_measures(self.cut), self.decided_on, weighted)
-
-    def _question(self, functions, scores, weighted):
-        return {
-            "functions": functions,
-            "targets": self.targets,
-            "scores": scores,
-            "subjects": self.subjects,
-            "weights": self.weights(weighted),
-        }
-
-    def _score_measures(self):
-        if self.type is None or self.type.level != "ordinal":
-            return SCORE_MEASURES
-
-        def kappa(ratings, predictions, weights):
-            # a prediction beyond the scale means its end
-            return quadratic_kappa(
-                ratings, np.clip(predictions, *self.type.range), weights
-            )
-
-        return SCORE_MEASURES | {"quadratic_kappa": kappa}
-
-
-def _read_labels(table, names, types, points):
-    """Label → _Label."""
-    return {
-        name: _read_label(table, name, types.get(name), points.get(name))
-        for name in names
-    }
-
-
-def _read_label(table, name, label_type, point):
-    """The rated cases of a label, and what decides.
-
-    label_type : LabelType or None; point : dict or None, of the operating points
-    """
-    rows = table[table["label"] == name]
-    rated = rows[rows["target"].notna()]
-    is_score = name in scores_in(rows)
-    if not len(rows):
-        is_score = label_type is not None and label_type.is_score
-    given = *rows_of_label(rated, name), is_score, label_type
-    if is_score:
-        return _Label(*given, threshold={})
-    threshold = point["threshold"] if point else _no_threshold(None, NOT_CHOSEN)
-    if threshold["value"] is not None:
-        return _Label(*given, threshold, given[1], threshold["value"])
-    predicted = rated["predicted"].to_numpy(dtype=float, na_value=np.nan)
-    if len(rated) and not np.isnan(predicted).any():
-        own = _no_threshold("the predictions themselves", OWN_DECISIONS)
-        return _Label(*given, own, predicted, 0.5)
-    return _Label(*given, threshold | {"reason": NONE + threshold["reason"]})
-
-
-def _no_threshold(source, reason):
-    nothing = dict.fromkeys(("value", "rule", "source", "n_positive_subjects"))
-    return nothing | {"source": source, "reason": reason}
-
-
 def _evaluate(labels, seed):
     """All about labels, whose cases weigh the same: {"labels", "macro"}."""
     found = {}
@@ -216,7 +108,7 @@ def _evaluate(labels, seed):
             found[name] |= {"threshold": label.threshold}
             found[name] |= _decision_entries(label, seed)
         found[name] |= _small_sample(label)
-    return {"labels": found, "macro": _macro(labels, found, seed)}
+    return {"labels": found, "macro": macro_metrics(labels, found, seed)}
 
 
 def _evaluate_cases(cases, n_varying, read, seed):
@@ -236,7 +128,7 @@ def _evaluate_weighted(labels, seed):
         found[name] = _prediction_entries(label, seed, weighted=True)
         if not label.is_score:
             found[name] |= _decision_entries(label, seed, weighted=True)
-    return {"labels": found, "macro": _macro(labels, found, seed, weighted=True)}
+    return {"labels": found, "macro": macro_metrics(labels, found, seed, weighted=True)}
 
 
 def _counts(label):
@@ -284,7 +176,7 @@ def _prediction_entries(label, seed, weighted=False):
         entries = bootstrap_intervals(**asked, seed=seed, two_classes=False)
         too_few = _why_too_few(asked["targets"], asked["weights"])
         if too_few:
-            entries |= _nothing(set(entries) - {"mae"}, too_few)
+            entries |= nothing(set(entries) - {"mae"}, too_few)
         return entries
     functions = dict(asked.pop("functions"))
     del functions["auroc"]
@@ -308,117 +200,12 @@ def _why_too_few(ratings, weights):
 def _decision_entries(label, seed, weighted=False):
     """Entries of decisions; a net benefit needs the odds of a threshold."""
     if label.decided_on is None:
-        entries = _nothing(DECISION_MEASURES, label.threshold["reason"])
+        entries = nothing(DECISION_MEASURES, label.threshold["reason"])
     else:
         entries = bootstrap_intervals(**label.decision_question(weighted), seed=seed)
     if label.threshold["value"] is None:
-        entries |= _nothing(["net_benefit"], label.threshold["reason"])
-    return entries | _treat_all([(label, weighted)], entries["net_benefit"])
-
-
-def _treat_all(asked, net_benefit):
-    """The mean net benefit of calling all positive, beside that of the decisions.
-
-    asked : list of (_Label, whether subjects weigh the same)
-    net_benefit : dict
-        The entry of the decisions: where it has no value, neither has this.
-    """
-    if net_benefit["value"] is None:
-        return {TREAT_ALL: None, f"{TREAT_ALL}_reason": net_benefit["reason"]}
-    values = [
-        net_benefit_treat_all(
-            np.average(label.targets, weights=label.weights(weighted)),
-            label.threshold["value"],
-        )
-        for label, weighted in asked
-    ]
-    return {TREAT_ALL: float(np.mean(values))}
-
-
-def _nothing(names, reason):
-    return {name: measure(None, reason=reason) for name in names}
-
-
-def _macro(labels, found, seed, weighted=False):
-    """Means over the labels whose every measure could be computed.
-
-    labels : dict of str to _Label; found : dict of str to dict, their entries
-    """
-    binary = {name: of for name, of in labels.items() if not of.is_score}
-    kept, left_out = _separate(binary, found, "auroc")
-    if kept:
-        asked = {name: of.question(weighted) for name, of in kept.items()}
-        macro = macro_intervals(asked, seed) | _macro_decisions(kept, seed, weighted)
-        macro = _no_surer_than_labels(macro, kept, found)
-    else:
-        reason = "no label has both classes"
-        if labels and not binary:
-            reason = "no label has two classes: all are scores"
-        macro = _nothing((*PROBABILITY_MEASURES, *DECISION_MEASURES), reason)
-    asked = [(of, weighted) for of in kept.values()]
-    macro |= _treat_all(asked, macro["net_benefit"])
-    macro |= {"n_labels": len(kept), "left_out": left_out}
-    scores = {name: of for name, of in labels.items() if of.is_score}
-    return macro | (_macro_scores(scores, found, seed, weighted) if scores else {})
-
-
-def _no_surer_than_labels(macro, kept, found):
-    """Means over labels without bounds have none; that of a single label is its own."""
-    if len(kept) == 1:
-        (only,) = kept
-        return {name: found[only].get(name, entry) for name, entry in macro.items()}
-    few = [name for name in kept if found[name]["auroc"]["low"] is None]
-    if not few:
-        return macro
-    reason = f"{few[0]}: {found[few[0]]['auroc']['reason']}"
-    return {
-        name: entry if entry["low"] is None else measure(entry["value"], reason=reason)
-        for name, entry in macro.items()
-    }
-
-
-def _separate(labels, found, needed):
-    """Labels that have a measure, and the reasons why the others don't."""
-    missing = {
-        name: found[name][needed]["reason"]
-        for name in labels
-        if found[name][needed]["value"] is None
-    }
-    return {name: of for name, of in labels.items() if name not in missing}, missing
-
-
-def _macro_decisions(kept, seed, weighted):
-    """Means of decisions, if they are made for all labels that are kept."""
-    without = [name for name, of in kept.items() if of.decided_on is None]
-    if without:
-        return _nothing(DECISION_MEASURES, f"{NONE}none for {', '.join(without)}")
-    asked = {name: of.decision_question(weighted) for name, of in kept.items()}
-    macro = macro_intervals(asked, seed)
-    own = [name for name, of in kept.items() if of.threshold["value"] is None]
-    if own:
-        macro |= _nothing(["net_benefit"], f"{NONE}none for {', '.join(own)}")
-    return macro
-
-
-def _macro_scores(labels, found, seed, weighted):
-    """Means over the scores that have all measures."""
-    # Where there is no Pearson correlation the others may be: it needs the most.
-    kept, left_out = _separate(labels, found, "pearson")
-    macro = _nothing(SCORE_MEASURES, "no score has all measures")
-    if kept:
-        asked = {name: of.question(weighted) for name, of in kept.items()}
-        # a mean of kappas only where all are on ordinal scales
-        common = set.intersection(*(set(each["functions"]) for each in asked.values()))
-        for each in asked.values():
-            functions = each["functions"].items()
-            each["functions"] = {k: of for k, of in functions if k in common}
-        macro = macro_intervals(asked, seed)
-    ranges = {of.type and of.type.range for of in kept.values()}
-    if len(kept) > 1 and None in ranges:
-        macro["mae"] = measure(None, reason="the ranges of the scores are not known")
-    elif len(ranges) > 1:
-        macro["mae"] = measure(None, reason="the scores have different ranges")
-    return macro | {"n_scores": len(kept), "scores_left_out": left_out}
+        entries |= nothing(["net_benefit"], label.threshold["reason"])
+    return entries | treat_all([(label, weighted)], entries["net_benefit"])
 
 
 def _head_metrics(table, group, scores):

@@ -1,6 +1,7 @@
 """What a report says of the results: by label, beside baselines, by who counts."""
 
-from local.metrics.split_metrics import SMALL_SAMPLE, TREAT_ALL, few_subjects
+from local.metrics.label_cases import TREAT_ALL
+from local.metrics.split_metrics import SMALL_SAMPLE, few_subjects
 from local.report.tables import Cell, Table, word
 from local.utils.number_format import listed, number, three_digits
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pandas as pd
 
 from local.data import corpus, prepare
+from local.data.cross_fitted import read_cross_fitted
 from local.data.manifests import group_columns, positive_weights, stop_on_failed
-from local.data.predictions_table import read_cross_fitted
 from local.data.pseudonyms import Pseudonyms, read_pseudonyms
 from local.data.saved_preparations import saved_preparation
 from local.model import feature_statistics

@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 from scipy.special import expit, logit
 
-from local.data.predictions_table import read_cross_fitted, write_predictions
+from local.data.cross_fitted import read_cross_fitted
+from local.data.predictions_table import write_predictions
 from local.evaluation import operating_points as op
 from local.storage.experiment_files import OPERATING_POINTS
 from local.utils.errors import UserError

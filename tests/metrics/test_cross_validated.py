@@ -9,14 +9,10 @@ from scipy.special import expit
 from scipy.stats import t
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from local.metrics.cross_validated import (
-    Rated,
-    auroc_within_folds,
-    cross_validated_metrics,
-    mean_auroc_interval,
-    rated_rows,
-)
+from local.metrics.cases import Rated, rated_rows
+from local.metrics.cross_validated import cross_validated_metrics
 from local.metrics.estimate import wilson_interval
+from local.metrics.fold_auroc import auroc_within_folds, mean_auroc_interval
 
 
 def table(targets, logits, subjects, label="low"):

@@ -243,6 +243,7 @@ def test_net_benefit_at_the_ends():
 
 # Intraclass correlation
 
+#: Shrout and Fleiss (1979), table 2: six targets rated by four judges.
 SHROUT_FLEISS = [
     [9, 2, 5, 8],
     [6, 1, 3, 2],

@@ -32,8 +32,6 @@ from local.utils.errors import UserError
 NAN = np.nan
 HEADER = "uid,subject,label,target,logit,probability,session,split,predicted\n"
 
-#: Shrout and Fleiss (1979), table 2: six targets rated by four judges.
-
 
 def table_of(targets, outputs, labels, label_ranges, dtype=np.float32):
     targets, outputs = np.asarray(targets, dtype), np.asarray(outputs, dtype)

@@ -35,18 +35,7 @@ def leakage(
     >>> found["shared_subjects"], found["shared_audio"]
     (['p1'], [])
     """
-    parts = [
-        pd.DataFrame(
-            {
-                "split": split,
-                "uid": manifest["ID"].astype(str).to_list(),
-                "subject": manifest["subject"].astype(str).to_list(),
-                "hash": list(hashes[split]),
-            }
-        )
-        for split, manifest in manifests.items()
-    ]
-    rows = pd.concat(parts, ignore_index=True)
+    rows = _rows(manifests, hashes)
     scores = score_labels(names, label_ranges)
     binary = [name for name in names if name not in scores]
     measured = {split: _count(of) for split, of in rows.groupby("split", sort=False)}
@@ -69,6 +58,22 @@ def leakage(
     if missing := not_measured(measured):
         found["shared_audio_reason"] = f"not all was compared: {missing}"
     return found
+
+
+def _rows(manifests, hashes):
+    """The recordings of all splits: columns `split`, `uid`, `subject` and `hash`."""
+    parts = [
+        pd.DataFrame(
+            {
+                "split": split,
+                "uid": manifest["ID"].astype(str).to_list(),
+                "subject": manifest["subject"].astype(str).to_list(),
+                "hash": list(hashes[split]),
+            }
+        )
+        for split, manifest in manifests.items()
+    ]
+    return pd.concat(parts, ignore_index=True)
 
 
 def not_measured(measured: dict) -> str:

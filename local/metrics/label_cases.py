@@ -1,0 +1,139 @@
+"""The rated cases of a label, and what is asked of them."""
+
+import dataclasses
+
+import numpy as np
+
+from local.data.labels import LabelType
+from local.data.predictions_table import rows_of_label, scores_in
+from local.metrics.measures import (
+    PROBABILITY_MEASURES,
+    SCORE_MEASURES,
+    net_benefit_treat_all,
+    quadratic_kappa,
+    subject_weights,
+    threshold_measures,
+)
+
+#: The measures of decisions, in the order of metrics.json.
+DECISION_MEASURES = tuple(threshold_measures(0.5))
+
+#: What the net benefit is compared with. No interval: draws keep the classes' sizes.
+TREAT_ALL = "net_benefit_treat_all"
+
+NONE = "there is no threshold: "
+NOT_CHOSEN = "none was chosen, and these cases have no decisions of their own"
+OWN_DECISIONS = "the predictions hold decisions of their own, taken as they are"
+
+
+@dataclasses.dataclass(frozen=True)
+class LabelCases:
+    """The rated cases of one label: recordings, or visits, or subjects.
+
+    targets, predictions, subjects: [n]
+    threshold: As metrics.json has it; empty of a score.
+    decided_on: [n], What decisions are made of, positive from `cut` on; None where
+        there are none.
+    """
+
+    targets: np.ndarray
+    predictions: np.ndarray
+    subjects: np.ndarray
+    is_score: bool
+    type: LabelType | None
+    threshold: dict
+    decided_on: np.ndarray | None = None
+    cut: float | None = None
+
+    def weights(self, weighted):
+        """[n]: with which each subject weighs the same, if `weighted`; else each 1."""
+        n = len(self.subjects)
+        return subject_weights(self.subjects) if weighted and n else np.ones(n)
+
+    def question(self, weighted):
+        """What is asked of the predictions, as `local.metrics.intervals` takes it."""
+        functions = self._score_measures() if self.is_score else PROBABILITY_MEASURES
+        return self._question(functions, self.predictions, weighted)
+
+    def decision_question(self, weighted):
+        """What is asked of the decisions; only where there are some."""
+        return self._question(threshold_measures(self.cut), self.decided_on, weighted)
+
+    def _question(self, functions, scores, weighted):
+        return {
+            "functions": functions,
+            "targets": self.targets,
+            "scores": scores,
+            "subjects": self.subjects,
+            "weights": self.weights(weighted),
+        }
+
+    def _score_measures(self):
+        if self.type is None or self.type.level != "ordinal":
+            return SCORE_MEASURES
+
+        def kappa(ratings, predictions, weights):
+            # a prediction beyond the scale means its end
+            return quadratic_kappa(
+                ratings, np.clip(predictions, *self.type.range), weights
+            )
+
+        return SCORE_MEASURES | {"quadratic_kappa": kappa}
+
+
+def read_labels(table, names, types, points):
+    """Label → LabelCases, of a table of predictions.
+
+    points: The operating points of labels that have some.
+    """
+    return {
+        name: _read_label(table, name, types.get(name), points.get(name))
+        for name in names
+    }
+
+
+def _read_label(table, name, label_type, point):
+    """The rated cases of a label, and what decides.
+
+    label_type : LabelType or None; point : dict or None, of the operating points
+    """
+    rows = table[table["label"] == name]
+    rated = rows[rows["target"].notna()]
+    is_score = name in scores_in(rows)
+    if not len(rows):
+        is_score = label_type is not None and label_type.is_score
+    given = *rows_of_label(rated, name), is_score, label_type
+    if is_score:
+        return LabelCases(*given, threshold={})
+    threshold = point["threshold"] if point else _no_threshold(None, NOT_CHOSEN)
+    if threshold["value"] is not None:
+        return LabelCases(*given, threshold, given[1], threshold["value"])
+    predicted = rated["predicted"].to_numpy(dtype=float, na_value=np.nan)
+    if len(rated) and not np.isnan(predicted).any():
+        own = _no_threshold("the predictions themselves", OWN_DECISIONS)
+        return LabelCases(*given, own, predicted, 0.5)
+    return LabelCases(*given, threshold | {"reason": NONE + threshold["reason"]})
+
+
+def _no_threshold(source, reason):
+    nothing = dict.fromkeys(("value", "rule", "source", "n_positive_subjects"))
+    return nothing | {"source": source, "reason": reason}
+
+
+def treat_all(asked, net_benefit):
+    """The mean net benefit of calling all positive, beside that of the decisions.
+
+    asked : list of (LabelCases, whether subjects weigh the same)
+    net_benefit : dict
+        The entry of the decisions: where it has no value, neither has this.
+    """
+    if net_benefit["value"] is None:
+        return {TREAT_ALL: None, f"{TREAT_ALL}_reason": net_benefit["reason"]}
+    values = [
+        net_benefit_treat_all(
+            np.average(label.targets, weights=label.weights(weighted)),
+            label.threshold["value"],
+        )
+        for label, weighted in asked
+    ]
+    return {TREAT_ALL: float(np.mean(values))}
