@@ -179,8 +179,8 @@ def extract_parts(
     """Compute the parts that are missing.
 
     windows: Of the recordings that can be used.
-    hparams: Audio settings, `eval_crop`, `window_pooling`, `eval_batch_size`,
-        `eval_batch_frames`, `num_workers`, `seed`.
+    hparams: Audio settings, `eval_crop`, `eval_batch_size`, `eval_batch_frames`,
+        `num_workers`, `seed`.
     share: Which process this is, of how many.
     """
     rank, n_processes = share
@@ -202,7 +202,7 @@ def extract_parts(
                 found = _embed(
                     engine, kind, manifests[number], recordings, hparams, step
                 )
-                embeddings = windows.pool(*found, hparams["window_pooling"])
+                embeddings = windows.pool(*found)
             parts.write(number, embeddings)
 
 

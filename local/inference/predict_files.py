@@ -6,7 +6,6 @@ import pandas as pd
 from local.data import dataset as dataio
 from local.data.labels import flatten
 from local.data.recordings import FolderRecordings
-from local.data.windows import split_long
 from local.evaluation.flags import MARK, flag_notes, flagged, read_audit, why_not_notes
 from local.evaluation.operating_points import read_operating_points
 from local.inference.classifier import decisions
@@ -35,7 +34,7 @@ def predict_manifest(
         "probability", "threshold", "predicted"}}}]}. Of a score there is "score" only;
         "threshold" and "predicted" are None where training found no threshold.
     """
-    windows = split_long(manifest, hparams["max_duration"], hparams["window_overlap"])
+    windows = hparams["windows"].cut(manifest)
     logits = _logits(engine, windows, recordings, hparams)
     points = read_operating_points(experiment.folder)
     return {
@@ -67,7 +66,7 @@ def _logits(engine, windows, recordings, hparams):
         ids += names
         values.append(outputs.logits.numpy())
         refuse_not_finite(names, values[-1])
-    return windows.pool(ids, np.concatenate(values), hparams["window_pooling"])
+    return windows.pool(ids, np.concatenate(values))
 
 
 def _said(logits, hparams, points):

@@ -27,6 +27,7 @@ CLASSES = frozenset(
         "local.training.checkpoints.EarlyStopping",
         "local.training.checkpoints.RandomState",
         "local.data.dataset.RandomCrop",
+        "local.data.windows.LongRecordings",
         "local.model.front_end.FeatureNormalization",
         "local.model.front_end.KaldiFbank",
         "local.model.losses.MaskedLoss",

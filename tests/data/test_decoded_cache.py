@@ -19,7 +19,7 @@ from local.data import dataset as dataio
 from local.data import decoded_cache, prepare
 from local.data.decoded_cache import DecodedCache, step_exponent
 from local.data.recordings import FolderRecordings
-from local.data.windows import split_long
+from local.data.windows import LongRecordings
 from local.utils.errors import BadRecording, UserError
 from local.utils.yaml_files import plain_values
 
@@ -362,7 +362,7 @@ def test_windows_of_a_long_recording_are_forgotten_with_it(cache, tmp_path):
     recording(tmp_path / "long", pcm_wav(np.arange(16000) % 1000))
     row = {"ID": "long", "recording": "long", "duration": 2.0}
     row |= dict.fromkeys(("start_s", "end_s", "channel"), "")
-    windows = split_long(pd.DataFrame([row]), 1.0, 0.0)
+    windows = LongRecordings(1.0, 0.0).cut(pd.DataFrame([row]))
     settings = {"sample_rate": 8000, "audio_backend": "soundfile", "mono": "mean"}
     dataset = dataio.build_dataset(
         windows.manifest,
