@@ -16,6 +16,7 @@ if __name__ == "__main__":
     first_look.look()
 
 import contextlib
+import dataclasses
 import logging
 
 import torch
@@ -29,7 +30,6 @@ from speechbrain.utils.distributed import (
 from local.data.manifests import write_failed
 from local.data.prepared_split import prepare_split
 from local.data.pseudonyms import read_pseudonyms
-from local.data.windows import split_long
 from local.inference import embeddings
 from local.inference.engine import Engine
 from local.inference.extraction import Parts, extract_parts
@@ -74,9 +74,7 @@ def main(argv):
     )
     for note in split.notes:
         logger.info(note)
-    windows = split_long(
-        split.manifest, hparams["max_duration"], hparams["window_overlap"]
-    )
+    windows = hparams["windows"].cut(split.manifest)
     duration_s = windows.manifest["duration"].sum()
     engine = Engine(experiment.brain, options["backend"], duration_s)
     parts = _parts(
@@ -118,8 +116,7 @@ def _output_file(options):
 def _parts(output_file, split, windows, kind, experiment, engine, hparams, pseudonyms):
     """The parts of the file, and all that they depend on."""
     uids = split.rows["uid"].tolist()
-    how = ("max_duration", "window_overlap", "window_pooling")
-    windowed = {key: hparams[key] for key in how}
+    windowed = dataclasses.asdict(hparams["windows"])
     windowed["rows"] = [row for row, uid in enumerate(uids) if uid in windows.counts]
     about = embeddings.describe(kind, experiment, engine.backend, windowed)
     if pseudonyms:

@@ -23,27 +23,92 @@ class Windows:
         window, `duration` (s), `start_s` and `end_s` are its own.
     owners: `ID` → uid of the recording.
     counts: Windows of each recording that has more than one.
+    pooling: One of `POOLINGS`.
     """
 
     manifest: pd.DataFrame
     owners: dict[str, str]
     counts: dict[str, int]
+    pooling: str
 
-    def pool(
-        self, ids: list[str], values: np.ndarray, pooling: str
-    ) -> dict[str, np.ndarray]:
+    def pool(self, ids: list[str], values: np.ndarray) -> dict[str, np.ndarray]:
         """What is said of recordings, from what is said of their windows.
 
         ids: Of windows, in any order.
         values: [n_windows, size]
-        pooling: `mean`, or `max` (of each number on its own), which finds what is rare.
 
         Returns: [size], By uid, in the order of the first window of each.
         """
         groups = {}
         for name, value in zip(ids, values, strict=True):
             groups.setdefault(self.owners[name], []).append(value)
-        return {uid: pool_windows(group, pooling) for uid, group in groups.items()}
+        return {uid: pool_windows(group, self.pooling) for uid, group in groups.items()}
+
+
+@dataclasses.dataclass(frozen=True)
+class LongRecordings:
+    """What becomes of long recordings outside training.
+
+    Those longer than `max_duration` are cut into windows of that length. The first
+    begins and the last ends with the recording; all are the same distance apart, and
+    share `window_overlap` at least.
+
+    max_duration: s; 0 leaves all recordings whole.
+    window_overlap: s
+    window_pooling: `mean`, or `max` (of each number on its own), which finds what is
+        rare.
+
+    Raises UserError: for windows that can't be.
+
+    >>> row = {"ID": "a", "duration": 25.0, "start_s": "", "end_s": ""}
+    >>> windows = LongRecordings(10.0, 2.0).cut(pd.DataFrame([row])).manifest
+    >>> windows["start_s"].tolist(), windows["end_s"].tolist()
+    ([0.0, 7.5, 15.0], [10.0, 17.5, ''])
+    >>> windows["ID"].tolist()
+    ['a, window 1 of 3', 'a, window 2 of 3', 'a, window 3 of 3']
+    """
+
+    max_duration: float
+    window_overlap: float
+    window_pooling: str = "mean"
+
+    def __post_init__(self):
+        length_s, overlap_s = self.max_duration, self.window_overlap
+        if length_s and length_s < SHORTEST_S:
+            raise UserError(
+                f"max_duration must be {SHORTEST_S:g} s or more, or 0 for none; found "
+                f"{length_s:g}."
+            )
+        if length_s and not 0 <= overlap_s < length_s:
+            raise UserError(
+                f"window_overlap must be less than max_duration ({length_s:g} s) and "
+                f"not below 0; found {overlap_s:g}."
+            )
+        if self.window_pooling not in POOLINGS:
+            raise UserError(
+                f"window_pooling must be {' or '.join(POOLINGS)}, found "
+                f"{self.window_pooling!r}."
+            )
+
+    @classmethod
+    def of(cls, values: dict) -> "LongRecordings":
+        """As the keys of a yaml say, of which each field is one."""
+        names = [field.name for field in dataclasses.fields(cls)]
+        return cls(**{name: values[name] for name in names})
+
+    def cut(self, manifest: pd.DataFrame) -> Windows:
+        """The windows of a manifest, as `manifests.build_manifest` gives it."""
+        rows, owners, counts = [], {}, {}
+        for row in manifest.to_dict("records"):
+            own = [row]
+            if 0 < self.max_duration < row["duration"]:
+                own = list(_cut(row, self.max_duration, self.window_overlap))
+                counts[row["ID"]] = len(own)
+            rows += own
+            owners |= {part["ID"]: row["ID"] for part in own}
+        if counts:
+            manifest = pd.DataFrame(rows, columns=manifest.columns)
+        return Windows(manifest, owners, counts, self.window_pooling)
 
 
 def pool_windows(values: list[np.ndarray], pooling: str) -> np.ndarray:
@@ -62,38 +127,6 @@ def pool_windows(values: list[np.ndarray], pooling: str) -> np.ndarray:
     pool = np.mean if pooling == "mean" else np.max
     # sorted: a mean depends on the order in its last digits
     return pool(np.sort(values, axis=0), axis=0)
-
-
-def split_long(
-    manifest: pd.DataFrame, max_duration: float, window_overlap: float
-) -> Windows:
-    """Cut recordings that are longer than `max_duration` into windows of that length.
-
-    The first begins and the last ends with the recording; all are the same distance
-    apart, and share `window_overlap` s at least.
-
-    manifest: As `manifests.build_manifest` gives it.
-    max_duration: s; 0 leaves all recordings whole.
-    window_overlap: s
-
-    >>> row = {"ID": "a", "duration": 25.0, "start_s": "", "end_s": ""}
-    >>> windows = split_long(pd.DataFrame([row]), 10.0, 2.0).manifest
-    >>> windows["start_s"].tolist(), windows["end_s"].tolist()
-    ([0.0, 7.5, 15.0], [10.0, 17.5, ''])
-    >>> windows["ID"].tolist()
-    ['a, window 1 of 3', 'a, window 2 of 3', 'a, window 3 of 3']
-    """
-    rows, owners, counts = [], {}, {}
-    for row in manifest.to_dict("records"):
-        own = [row]
-        if 0 < max_duration < row["duration"]:
-            own = list(_cut(row, max_duration, window_overlap))
-            counts[row["ID"]] = len(own)
-        rows += own
-        owners |= {part["ID"]: row["ID"] for part in own}
-    if not counts:
-        return Windows(manifest, owners, counts)
-    return Windows(pd.DataFrame(rows, columns=manifest.columns), owners, counts)
 
 
 def _cut(row, length_s, overlap_s):
@@ -129,23 +162,3 @@ def window_starts(duration_s: float, length_s: float, overlap_s: float) -> list[
     # less a rounding error, which should not cost a window
     n = 1 + max(1, math.ceil(spare_s / (length_s - overlap_s) - 1e-6))
     return [spare_s * i / (n - 1) for i in range(n)]
-
-
-def check_windows(values: dict):
-    """Refuse windows that can't be.
-
-    values: `max_duration` and `window_overlap` (s).
-
-    Raises UserError.
-    """
-    length_s, overlap_s = values["max_duration"], values["window_overlap"]
-    if length_s and length_s < SHORTEST_S:
-        raise UserError(
-            f"max_duration must be {SHORTEST_S:g} s or more, or 0 for none; found "
-            f"{length_s:g}."
-        )
-    if length_s and not 0 <= overlap_s < length_s:
-        raise UserError(
-            f"window_overlap must be less than max_duration ({length_s:g} s) and not "
-            f"below 0; found {overlap_s:g}."
-        )

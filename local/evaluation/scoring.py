@@ -6,7 +6,6 @@ import pandas as pd
 from local.data import dataset as dataio
 from local.data import labels, predictions_table
 from local.data.recordings import BucketRecordings, FolderRecordings
-from local.data.windows import split_long
 from local.training.brain import ClinicalBrain
 
 
@@ -20,8 +19,7 @@ def score_split(
     """Score the recordings of a manifest with the best checkpoint.
 
     hparams: Audio settings, `label_groups`, `positive_weights`, `label_ranges`,
-        `max_duration`, `window_overlap`, `window_pooling`, `eval_batch_size`,
-        `eval_batch_frames` and `num_workers`.
+        `windows`, `eval_batch_size`, `eval_batch_frames` and `num_workers`.
     recordings: Where those of the manifest are read.
     split: Name of the split, for the `split` column.
 
@@ -29,7 +27,7 @@ def score_split(
         recordings that were scored: with `--debug` the first few.
     """
     names = labels.flatten(hparams["label_groups"])
-    windows = split_long(manifest, hparams["max_duration"], hparams["window_overlap"])
+    windows = hparams["windows"].cut(manifest)
     dataset = dataio.build_dataset(
         windows.manifest,
         names,
@@ -42,7 +40,7 @@ def score_split(
         windows.manifest, hparams, brain.device_type
     )
     scores = brain.score(dataset, loader_kwargs)
-    logits = windows.pool(scores.uids, scores.logits, hparams["window_pooling"])
+    logits = windows.pool(scores.uids, scores.logits)
     scored = manifest.set_index("ID").loc[list(logits)].rename_axis("uid").reset_index()
     return predictions_table.predictions_table(
         scored[["uid", "subject", "session"]],

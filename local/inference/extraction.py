@@ -178,8 +178,8 @@ def extract_parts(
     """Compute the parts that are missing.
 
     windows: Of the recordings that can be used.
-    hparams: Audio settings, `eval_crop`, `window_pooling`, `eval_batch_size`,
-        `eval_batch_frames`, `num_workers`, `seed`.
+    hparams: Audio settings, `eval_crop`, `eval_batch_size`, `eval_batch_frames`,
+        `num_workers`, `seed`.
     share: Which process this is, of how many.
     """
     rank, n_processes = share
@@ -201,5 +201,5 @@ def extract_parts(
                 computed = engine.values(
                     manifests[number], recordings, hparams, kind.of, step
                 )
-                embeddings = windows.pool(*computed, hparams["window_pooling"])
+                embeddings = windows.pool(*computed)
             parts.write(number, embeddings)

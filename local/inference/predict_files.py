@@ -4,7 +4,6 @@ import pandas as pd
 
 from local.data.labels import flatten
 from local.data.recordings import FolderRecordings
-from local.data.windows import split_long
 from local.evaluation.flags import MARK, flag_notes, flagged, read_audit, why_not_notes
 from local.evaluation.operating_points import read_operating_points
 from local.inference.classifier import decisions
@@ -33,11 +32,11 @@ def predict_manifest(
         "probability", "threshold", "predicted"}}}]}. Of a score there is "score" only;
         "threshold" and "predicted" are None where training found no threshold.
     """
-    windows = split_long(manifest, hparams["max_duration"], hparams["window_overlap"])
+    windows = hparams["windows"].cut(manifest)
     computed = engine.values(
         windows.manifest, recordings, hparams, lambda outputs: outputs.logits
     )
-    logits = windows.pool(*computed, hparams["window_pooling"])
+    logits = windows.pool(*computed)
     points = read_operating_points(experiment.folder)
     return {
         "experiment_folder": experiment.address,

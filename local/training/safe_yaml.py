@@ -28,6 +28,7 @@ CLASSES = frozenset(
         "local.training.checkpoints.RandomState",
         "local.training.train_log.JsonTrainLogger",
         "local.data.dataset.RandomCrop",
+        "local.data.windows.LongRecordings",
         "local.model.ecapa.ECAPA_TDNN",
         "local.model.front_end.FeatureNormalization",
         "local.model.front_end.KaldiFbank",

@@ -2,7 +2,7 @@
 
 import math
 
-from local.data.windows import check_windows
+from local.data.windows import LongRecordings
 from local.utils.errors import UserError
 from local.utils.keys import KEYS, NUMBER, SHARE, WHOLE
 
@@ -81,7 +81,7 @@ def check_numbers(values: dict):
         problems = _too_short(values)
     if problems:
         raise UserError("These settings can't be:", problems)
-    check_windows(values)
+    LongRecordings.of(values)  # which checks them
 
 
 def check_sensitivity(share: float | None):
@@ -100,8 +100,7 @@ def check_sensitivity(share: float | None):
 def check_later(values: dict):
     """Check what a later run may choose anew.
 
-    values: Some keys of a training yaml, `max_duration` and `window_overlap` among
-        them.
+    values: Some keys of a training yaml, those of `LongRecordings` among them.
 
     Raises UserError: naming all that is wrong.
     """
@@ -109,7 +108,7 @@ def check_later(values: dict):
     problems = _out_of_range(values)
     if problems:
         raise UserError("These settings can't be:", problems)
-    check_windows(values)
+    LongRecordings.of(values)  # which checks them
 
 
 def _out_of_range(values):

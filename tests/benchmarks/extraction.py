@@ -35,7 +35,6 @@ from turns import make_recordings, print_ratio, take_turns
 from local.audio import loading
 from local.data.manifests import build_manifest
 from local.data.recordings import FolderRecordings
-from local.data.windows import split_long
 from local.inference import embeddings
 from local.inference.engine import Engine
 from local.inference.extraction import Parts, extract_parts
@@ -115,9 +114,7 @@ class Ours:
         recordings = FolderRecordings(self.folder / "audio")
         settings = self.hparams
         manifest, _ = build_manifest(table, None, recordings, settings, [], "looking")
-        windows = split_long(
-            manifest, settings["max_duration"], settings["window_overlap"]
-        )
+        windows = settings["windows"].cut(manifest)
         parts = Parts(self.folder / "e.parquet", self.uids, 192, {}, "")
         extract_parts(parts, self.engine, PT, windows, recordings, settings)
         parts.merge()

@@ -17,7 +17,7 @@ from conftest import write_recording
 from tqdm import tqdm
 
 from local.data.recordings import FolderRecordings
-from local.data.windows import split_long
+from local.data.windows import LongRecordings
 from local.inference import extraction
 from local.inference.embeddings import EmbeddingKind
 from local.inference.engine import Engine
@@ -31,7 +31,6 @@ HPARAMS = {
     "audio_backend": "soundfile",
     "mono": "mean",
     "eval_crop": None,
-    "window_pooling": "mean",
     "eval_batch_size": None,
     "eval_batch_frames": 1000,
     "num_workers": 0,
@@ -169,13 +168,15 @@ def recordings(tmp_path):
     return FolderRecordings(tmp_path / "audio"), pd.DataFrame(rows)
 
 
-def extract(tmp_path, recordings, name="e", share=(0, 1), most=0.0, **changes):
+def extract(
+    tmp_path, recordings, name="e", share=(0, 1), most=0.0, pooling="mean", **changes
+):
     """Extract with a small model; the parts and all rows, None or float32 [size]."""
     torch.manual_seed(1)
     engine = Engine(small_brain(tmp_path / "model"))
     folders, manifest = recordings
     uids = [*manifest["ID"], "unreadable"]
-    windows = split_long(manifest, most, 0.2)
+    windows = LongRecordings(most, 0.2, pooling).cut(manifest)
     parts = Parts(tmp_path / f"{name}.parquet", uids, 6, {}, "")
     hparams = HPARAMS | changes
     extract_parts(parts, engine, PT, windows, folders, hparams, share)
@@ -265,7 +266,7 @@ def test_a_long_recording_is_pooled_over_its_windows(
 ):
     """2.6 s in windows of 1.4 s: [0, 1.4] and [1.2, 2.6]."""
     folders, manifest = recordings
-    options = {"most": 1.4, "window_pooling": pooling}
+    options = {"most": 1.4, "pooling": pooling}
     found = embeddings(extract(tmp_path, recordings, **options))
     cut = manifest[-1:].assign(duration=1.4)
     cut = pd.concat(

@@ -249,7 +249,7 @@ INTENDED = {
     "train_original.yaml": {
         *("mono", "train_crop", "eval_crop", "augment", "mixup_equal_level", "mix"),
         *("white_noise", "n_mels", "compute_features", "embedding_model", "modules"),
-        *("scheduler", "lr_scheduler", "max_grad_norm", "max_duration"),
+        *("scheduler", "lr_scheduler", "max_grad_norm", "max_duration", "windows"),
         *("bucket_batches",),  # clips of one length
     },
 }
