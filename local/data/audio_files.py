@@ -42,17 +42,17 @@ class FileRecordings(FolderRecordings):
 def find_audio(paths: list[Path]):
     """The audio files that are named, and those in the folders that are named.
 
-    Returns found: By name: the path as text, without what is not UTF-8.
+    Returns files: By name: the path as text, without what is not UTF-8.
     Returns skipped: collections.Counter: How many files of the folders were not taken,
         by suffix; `HIDDEN` is for those that are hidden, or in a hidden folder or the
         trash.
     Raises UserError: naming all paths that are not there, and all folders without audio
         files.
     """
-    found, skipped, problems = {}, Counter(), []
+    files, skipped, problems = {}, Counter(), []
     for path in paths:
         inside = _files(path, skipped)
-        found |= {_name(file): file for file in inside}
+        files |= {_name(file): file for file in inside}
         if not path.exists():
             problems.append(f"{path}: there is no such file or folder")
         elif not inside:
@@ -63,7 +63,7 @@ def find_audio(paths: list[Path]):
             f"{' '.join(SUFFIXES)}):",
             problems,
         )
-    return found, skipped
+    return files, skipped
 
 
 def _name(path):
