@@ -39,7 +39,11 @@ def main(argv, train=TRAIN):
             print(f"{run.name}: {run.folder}", flush=True)
             status = run_fold([*train, *argv, *plan.command_line(run)], claim)
             if status not in (cli.OK, cli.INCOMPLETE):
-                return _stopped(run, status)
+                message = f"error: train.py ended with status {status} in {run.name}."
+                print(
+                    f"{message} The same command continues from there.", file=sys.stderr
+                )
+                return status
         result = collect_results(plan.runs, plan.labels, plan.folder)
     folders = [run.folder for of_repeat in plan.runs for run in of_repeat]
     audit = audit_of_folds(map(read_audit, folders))
@@ -47,15 +51,6 @@ def main(argv, train=TRAIN):
     print(f"\nEverything is in {plan.folder}")
     incomplete = result["failed_parts"] or (plan.folder / "failed.csv").exists()
     return cli.INCOMPLETE if incomplete else cli.OK
-
-
-def _stopped(run, status):
-    print(
-        f"error: train.py ended with status {status} in {run.name}. The same command "
-        "continues from there.",
-        file=sys.stderr,
-    )
-    return status
 
 
 if __name__ == "__main__":

@@ -49,19 +49,19 @@ def pieces(path: Path) -> list[Piece]:
     Raises BadRecording: if there are more than anybody joins.
     Raises OSError: if the file can't be read.
     """
-    found = []
+    recordings = []
     with path.open("rb") as file:
         size = file.seek(0, io.SEEK_END)
-        while not found or found[-1].end < size:
-            start = found[-1].end if found else 0
-            found += _pieces_from(file, start, size)
-            if len(found) > MAX_PIECES:
+        while not recordings or recordings[-1].end < size:
+            start = recordings[-1].end if recordings else 0
+            recordings += _pieces_from(file, start, size)
+            if len(recordings) > MAX_PIECES:
                 raise BadRecording(
                     f"{path.name} holds more than {MAX_PIECES} recordings"
                 )
-    if len(found) == 1 and found[0].patch is None:
-        found = [dataclasses.replace(found[0], is_whole=True)]
-    return found
+    if len(recordings) == 1 and recordings[0].patch is None:
+        recordings = [dataclasses.replace(recordings[0], is_whole=True)]
+    return recordings
 
 
 def _pieces_from(file, start, size):
@@ -116,21 +116,21 @@ def _ebml_size(file, position):
 
 def _ogg(file, head, start, size):
     """Chains of an Ogg file; each may begin with the first pages of several tracks."""
-    found, next_page = [], None
+    chains, next_page = [], None
     for position in places(file, b"OggS\0\2", start):
         page = read_at(file, position, 27 + 255).ljust(27, b"\0")
         is_next = position == next_page
         next_page = position + 27 + page[26] + sum(page[27 : 27 + page[26]])
         if is_next:
-            found[-1][1] = True
+            chains[-1][1] = True
         else:
-            found.append([position, False])
-    if not found or found[0][0] != start:
-        found.insert(0, [start, False])
-    ends = [*(place for place, _ in found[1:]), size]
+            chains.append([position, False])
+    if not chains or chains[0][0] != start:
+        chains.insert(0, [start, False])
+    ends = [*(place for place, _ in chains[1:]), size]
     return [
         Piece(place, end, needs_ffmpeg=is_mixed, warning=_last_page(file, place, end))
-        for (place, is_mixed), end in zip(found, ends, strict=True)
+        for (place, is_mixed), end in zip(chains, ends, strict=True)
     ]
 
 

@@ -250,7 +250,7 @@ def asf(file, head, start):
     """Windows Media, whose header tells of the whole file, unless it is a broadcast."""
     properties = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
     content = read_at(file, start, 1 << 16)
-    found = content.find(properties)
-    if found < 0 or content[found + 88 : found + 89] not in (b"\0", b"\2"):
+    place = content.find(properties)
+    if place < 0 or content[place + 88 : place + 89] not in (b"\0", b"\2"):
         return None
-    return start, int.from_bytes(content[found + 40 : found + 48], "little")
+    return start, int.from_bytes(content[place + 40 : place + 48], "little")

@@ -130,27 +130,27 @@ def find_waveform(files: dict[str, Path], metadata: dict) -> Path:
     # Names are compared, never joined: an encoding of "/../x" finds nothing.
     if named in files:
         return files[named]
-    found = {
+    waveforms = {
         name: path
         for name, path in files.items()
         if name != METADATA and not path.is_dir()
     }
-    if len(found) == 1:
-        return next(iter(found.values()))
+    if len(waveforms) == 1:
+        return next(iter(waveforms.values()))
     if named is None:
         raise BadRecording(
-            f"there are several waveforms: {', '.join(found)}; keep one, or name its "
-            f'encoding in {METADATA}, as {{"encoding": "WAV"}}'
-            if found
+            f"there are several waveforms: {', '.join(waveforms)}; keep one, or name "
+            f'its encoding in {METADATA}, as {{"encoding": "WAV"}}'
+            if waveforms
             else "there is no waveform.*",
-            BAD_METADATA if found else FILE_ABSENT,
+            BAD_METADATA if waveforms else FILE_ABSENT,
         )
-    if not found:
+    if not waveforms:
         raise BadRecording(
             f"{named} is missing, and there is no other waveform.*", FILE_ABSENT
         )
     raise BadRecording(
-        f"{named} is missing, and there are several others: {', '.join(found)}",
+        f"{named} is missing, and there are several others: {', '.join(waveforms)}",
         FILE_ABSENT,
     )
 

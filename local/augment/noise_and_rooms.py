@@ -151,8 +151,8 @@ def _audio_files(folder, content):
     """The audio files below a folder, sorted: list of (Path, AudioInfo)"""
     expected = f"folder must be a folder with {content}, as audio files of any format"
     if folder is None or not Path(folder).is_dir():
-        found = "none given" if folder is None else f"there is no folder {folder}"
-        raise ValueError(f"{expected}: {found}")
+        absence = "none given" if folder is None else f"there is no folder {folder}"
+        raise ValueError(f"{expected}: {absence}")
     files, others = [], []
     for path in sorted(Path(folder).rglob("*")):
         if not path.is_file():

@@ -44,12 +44,12 @@ def several(given, key: str) -> list[str]:
     (['/a.csv'], ['/a.csv', 'gs://ward/b.csv'])
     """
     addresses = given if isinstance(given, list) else [given]
-    found = [absolute(address, key) for address in addresses]
-    if not found:
+    named = [absolute(address, key) for address in addresses]
+    if not named:
         raise UserError(f"{key} is empty: give --{key}=PATH.")
-    if twice := sorted({address for address in found if found.count(address) > 1}):
+    if twice := sorted({address for address in named if named.count(address) > 1}):
         raise UserError(f"{key} names these more than once:", twice)
-    return found
+    return named
 
 
 def joined(address, name):

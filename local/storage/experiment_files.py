@@ -138,9 +138,9 @@ def check_experiment_files(folder: Path, address: str):
             "training has not finished a first epoch."
         )
     odd = [
-        repr(found.name)
-        for found in save_folder.glob("CKPT*")
-        if not CHECKPOINT_NAME.fullmatch(found.name)
+        repr(path.name)
+        for path in save_folder.glob("CKPT*")
+        if not CHECKPOINT_NAME.fullmatch(path.name)
     ]
     if odd:
         raise UserError(

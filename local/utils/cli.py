@@ -305,8 +305,8 @@ def _fail(message, status):
 
 def _explained(error):
     """What a user can do about an error of torch's; None of others."""
-    found = [told for said, told in EXPLAINED.items() if said in str(error)]
-    return found[0] if isinstance(error, RuntimeError) and found else None
+    explanations = [told for said, told in EXPLAINED.items() if said in str(error)]
+    return next(iter(explanations), None) if isinstance(error, RuntimeError) else None
 
 
 def _unexpected(error):

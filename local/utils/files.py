@@ -89,7 +89,7 @@ def is_hidden(path):
     path (pathlib.PurePath): Below the folder that was named, which may be hidden
         itself.
 
-    >>> [is_hidden(Path(of)) for of in (".Trash/a.wav", "b/._a.wav", "b/a.wav")]
+    >>> [is_hidden(Path(path)) for path in (".Trash/a.wav", "b/._a.wav", "b/a.wav")]
     [True, True, False]
     """
     return any(part.startswith(".") or part == TRASH for part in path.parts)

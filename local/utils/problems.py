@@ -86,8 +86,10 @@ class Problem:
         by_place = self.noun.endswith(("cell", "row"))
         n = len(self.places) if by_place else len(by_value)
         shown = [
-            f"{value} ({_rows(of)})" if value and _rows(of) else value or _rows(of)
-            for value, of in list(by_value.items())[:MAX_SHOWN]
+            f"{value} ({_rows(places)})"
+            if value and _rows(places)
+            else value or _rows(places)
+            for value, places in list(by_value.items())[:MAX_SHOWN]
         ]
         more = ["…"] * (len(by_value) > MAX_SHOWN)
         line = f"{counted(n, self.noun)} {self.what}: {', '.join([*shown, *more])}"
@@ -115,14 +117,14 @@ def listed(values):
 
 def lines(problems: Iterable[Problem | str]) -> list[str]:
     """A line for each kind of problem, and one with all settings that mend several."""
-    found = {}
+    by_kind = {}
     for problem in problems:
         kind = getattr(problem, "kind", problem)
-        if kind in found and isinstance(problem, Problem):
-            problem = found[kind].with_places_of(problem)
-        found[kind] = problem
-    told = [str(problem) for problem in found.values()]
-    proposed = [of.settings() for of in found.values() if isinstance(of, Problem)]
+        if kind in by_kind and isinstance(problem, Problem):
+            problem = by_kind[kind].with_places_of(problem)
+        by_kind[kind] = problem
+    told = [str(problem) for problem in by_kind.values()]
+    proposed = [x.settings() for x in by_kind.values() if isinstance(x, Problem)]
     proposed = [*filter(None, proposed)]
     if len(proposed) > 1:
         told.append(f"all these settings at once: {options(merged(proposed))}")
@@ -135,17 +137,17 @@ def merged(settings):
     >>> merged([{"a": {"x": {"b": [1]}}, "c": [9]}, {"a": {"x": {"b": [2]}}, "c": [8]}])
     {'a': {'x': {'b': [2]}}, 'c': [9, 8]}
     """
-    found = {}
+    merged = {}
     for key, value in (entry for values in settings for entry in values.items()):
         if isinstance(value, list):
-            found[key] = list(dict.fromkeys([*found.get(key, []), *value]))
+            merged[key] = list(dict.fromkeys([*merged.get(key, []), *value]))
         else:
-            known = found.get(key, {})
-            found[key] = known | {
-                name: {**known[name], **of} if name in known else of
-                for name, of in value.items()
+            known = merged.get(key, {})
+            merged[key] = known | {
+                name: {**known[name], **entry} if name in known else entry
+                for name, entry in value.items()
             }
-    return found
+    return merged
 
 
 def options(settings):
@@ -166,7 +168,7 @@ def flow(value):
     '{"a: b": [1, null, "yes"]}'
     """
     if isinstance(value, dict):
-        entries = (f"{flow(key)}: {flow(of)}" for key, of in value.items())
+        entries = (f"{flow(key)}: {flow(entry)}" for key, entry in value.items())
         return f"{{{', '.join(entries)}}}"
     if isinstance(value, list | tuple):
         return f"[{', '.join(map(flow, value))}]"

@@ -1,4 +1,5 @@
 """A person leaves everything.
 
-Modules: `data_subject`, `rebuild`, `result_folders`, `under_way`, `withdraw`.
+Modules: `command`, `data_subject`, `rebuild`, `result_folders`, `under_way`,
+`withdraw`.
 """

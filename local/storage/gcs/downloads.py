@@ -146,9 +146,9 @@ class Sink:
         """How the bytes differ from the object listed, or None."""
         if self.n_bytes != self._remote.size:
             return f"expected {self._remote.size} bytes, found {self.n_bytes}"
-        found = base64.b64encode(self._checksum.digest()).decode()
-        if found != self._remote.crc32c:
-            return f"expected crc32c {self._remote.crc32c}, found {found}"
+        crc32c = base64.b64encode(self._checksum.digest()).decode()
+        if crc32c != self._remote.crc32c:
+            return f"expected crc32c {self._remote.crc32c}, found {crc32c}"
         if self._unpacker and not self._unpacker.eof:
             return "its gzip content has no end"
         return None

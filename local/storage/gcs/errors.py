@@ -90,9 +90,9 @@ def explained(address: Address | str, needed: tuple[str, str]):
             "waiting and trying again. Check the network, then run again."
         ) from None
     except auth_exceptions.GoogleAuthError as error:
-        found = "found none" if _absent(error) else "those found are not accepted"
+        absence = "found none" if _absent(error) else "those found are not accepted"
         raise Denied(
-            f"{address}: expected application default credentials, {found}: "
+            f"{address}: expected application default credentials, {absence}: "
             f"run {LOGIN}."
         ) from None
     except (api_exceptions.GoogleAPICallError, InvalidResponse) as error:
@@ -121,27 +121,27 @@ def _refusal(error, address, right, role):
     """Our exception for a status that no waiting helps against."""
     status = status_of(error)
     word = _reason(error)
-    found = f"{status}, {word}" if word and status != 404 else f"{status}"
+    answer = f"{status}, {word}" if word and status != 404 else f"{status}"
     if status == 401:
         return Denied(
-            f"{address}: access denied ({found}): the credentials are not accepted; "
+            f"{address}: access denied ({answer}): the credentials are not accepted; "
             f"the right {right} is needed. Run {LOGIN} and, if it goes on, ask the "
             f"bucket's owner for the role {role}."
         )
     if status == 403:
         return Denied(
-            f"{address}: access denied ({found}): the credentials lack the right "
+            f"{address}: access denied ({answer}): the credentials lack the right "
             f"{right}. Ask the bucket's owner for the role {role}, or sign in as "
             f"somebody who has it: {LOGIN}."
         )
     if status == 404:
         return Missing(
-            f"{address} does not exist ({found}): check the address, its bucket "
+            f"{address} does not exist ({answer}): check the address, its bucket "
             "included, for spelling."
         )
     if status == 412:
         return Conflict(
-            f"{address} was written by somebody else meanwhile ({found}); nothing was "
+            f"{address} was written by somebody else meanwhile ({answer}); nothing was "
             "replaced. Two runs must not write to one place: give each its own."
         )
     return RemoteError(f"{address}: {in_words(error)}.")

@@ -60,8 +60,10 @@ class Mirror:
         """
         if names is None:
             prefix = f"{self.address.name}/".lstrip("/")
-            found = list_objects(self.address, patience)
-            self.there = {remote.name.removeprefix(prefix): remote for remote in found}
+            listing = list_objects(self.address, patience)
+            self.there = {
+                remote.name.removeprefix(prefix): remote for remote in listing
+            }
         else:
             self.there = {}
             for name in names:
