@@ -14,12 +14,12 @@ def types_of(labels, scores):
     return {label: SCORE if label in scores else LabelType() for label in labels}
 
 
-def result_of(table, label_groups, types, metrics, **others):
+def result_of(table, groups, types, metrics, **others):
     """An evaluation of the predictions in a table; others: what else is known."""
     result = EvaluationResult(
         split="test",
         table=table,
-        label_groups=label_groups,
+        label_groups=groups,
         types=types,
         metrics=metrics,
         audit={"labels": {}, "shared_subjects": [], "shared_audio": []},

@@ -727,7 +727,10 @@ def test_errors(pair):
 
 def test_uids_only_where_they_may_be_shown(pair):
     evidence = dataclasses.replace(
-        pair, errors=[excerpt()], silences={"slow": [excerpt(20)]}, show_uids=True
+        pair,
+        errors=[excerpt()],
+        silences={"slow": [excerpt(20)]},
+        options={"show_uids": True},
     )
     sketch = draw_errors(evidence)
     assert sketch.figure.axes[0].get_title().startswith("slow\nrow 12, uid12\n")
