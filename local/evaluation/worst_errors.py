@@ -42,7 +42,9 @@ def worst_errors(
     [2, 4]
     """
     scores = table["label"].isin(scores_in(table))
-    widths = table["label"].map({name: np.ptp(of.range) for name, of in types.items()})
+    widths = table["label"].map(
+        {name: np.ptp(entry.range) for name, entry in types.items()}
+    )
     prediction = table["logit"].where(scores, table["probability"])
     rows = table.assign(row=np.arange(len(table)) + 2, prediction=prediction)
     error = (table["target"] - prediction).abs() / widths.where(scores, 1)
