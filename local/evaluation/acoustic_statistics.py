@@ -64,7 +64,7 @@ def acoustic_statistics(
         "centroid_hz": frequencies @ power / power.sum(dim=0),
         "flatness_db": _decibels(power).mean(dim=0) - _decibels(power.mean(dim=0)),
     }
-    found = {
+    result = {
         **{f"{name}_mean": track.mean().item() for name, track in tracks.items()},
         **{
             f"{name}_sd": track.std(correction=0).item()
@@ -75,7 +75,7 @@ def acoustic_statistics(
         "pause_share": 1.0 if pause_share is None else pause_share,
         "n_pauses": float(count_pauses(level)),
     }
-    return {f"acoustic_{name}": value for name, value in found.items()}
+    return {f"acoustic_{name}": value for name, value in result.items()}
 
 
 @functools.cache
@@ -132,15 +132,15 @@ def f0_track(waveform: torch.Tensor, sample_rate: int) -> torch.Tensor:
     lowest, highest = (int(sample_rate / f0) for f0 in reversed(F0_RANGE))
     lags = torch.arange(lowest, highest + 1)
     cost = OCTAVE_COST * torch.log2(lags / lowest)
-    found = []
+    result = []
     for some in frames.split(FRAMES_AT_A_TIME):
         centred = some - some.mean(dim=1, keepdim=True)
         correlation = (_autocorrelation(centred * window) / of_window)[:, lags]
         _, best = (correlation - cost).max(dim=1)
         voiced = correlation.gather(1, best[:, None])[:, 0] > VOICED_CORRELATION
         voiced &= centred.abs().amax(dim=1) > VOICED_AMPLITUDE * waveform.abs().max()
-        found.append(torch.where(voiced, sample_rate / lags[best], 0.0))
-    return torch.cat(found)
+        result.append(torch.where(voiced, sample_rate / lags[best], 0.0))
+    return torch.cat(result)
 
 
 def _autocorrelation(frames):

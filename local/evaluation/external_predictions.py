@@ -150,11 +150,11 @@ def _by_use(table, address):
     """Rows that thresholds are chosen on (or None), rows to be scored, and notes."""
     splits = set(table["split"]) - {VALIDATION, TRAINING}
     if len(splits) != 1:
-        found = ", ".join(sorted(map(repr, set(table["split"])))) or "no rows"
+        result = ", ".join(sorted(map(repr, set(table["split"])))) or "no rows"
         raise UserError(
             f"{address} must hold the rows of one split to be scored, beside those of "
             f"{VALIDATION!r}, on which thresholds are chosen, and {TRAINING!r}, which "
-            f"are left alone; its column split has: {found}. Keep one of them."
+            f"are left alone; its column split has: {result}. Keep one of them."
         )
     scored = table[table["split"].isin(splits)]
     validation = table[table["split"] == VALIDATION]
@@ -184,14 +184,14 @@ def _without_excluded(table, validation, values, storage, notes, pseudonyms):
     if pseudonyms:
         excluded.subjects.update([*map(pseudonyms.subject, excluded.subjects)])
     tables = [table] if validation is None else [table, validation]
-    are_out = [excluded.are_among(of["subject"]) for of in tables]
-    found = set().union(
-        *(of["subject"][out] for of, out in zip(tables, are_out, strict=True))
+    are_out = [excluded.are_among(entry["subject"]) for entry in tables]
+    result = set().union(
+        *(entry["subject"][out] for entry, out in zip(tables, are_out, strict=True))
     )
-    if not found:
+    if not result:
         return table, validation
-    notes.append(f"{counted(len(found), 'excluded subject')} left out")
-    kept = [of[~out] for of, out in zip(tables, are_out, strict=True)]
+    notes.append(f"{counted(len(result), 'excluded subject')} left out")
+    kept = [entry[~out] for entry, out in zip(tables, are_out, strict=True)]
     if kept[0].empty:
         raise UserError(
             f"predictions_csv {values['predictions_csv']}: all subjects to be scored "

@@ -56,9 +56,9 @@ def flagged(audit: dict) -> dict[str, list[str]]:
     {'loud': ['The noise tells the label.']}
     """
     return {
-        name: list(of["reasons"])
-        for name, of in audit["labels"].items()
-        if of["status"] == "flagged"
+        name: list(entry["reasons"])
+        for name, entry in audit["labels"].items()
+        if entry["status"] == "flagged"
     }
 
 
@@ -76,7 +76,9 @@ def flag_notes(labels: dict[str, list[str]]) -> list[str]:
 
     labels: As `flagged` gives them; the first reason is what flags a label.
     """
-    lines = [f"{MARK} {' '.join([f'{name}:', *of[:1]])}" for name, of in labels.items()]
+    lines = [
+        f"{MARK} {' '.join([f'{name}:', *why[:1]])}" for name, why in labels.items()
+    ]
     return [MEANING, *lines] if lines else []
 
 
@@ -148,18 +150,23 @@ def audit_of_folds(audits: Iterable[dict]) -> dict:
         any fold flags it, and what is shared is counted once.
     """
     audits = list(audits)
-    found, reasons = {}, {}
+    result, reasons = {}, {}
     for audit in audits:
-        for name, of in flagged(audit).items():
-            reasons.setdefault(name, []).extend(of[:1] or [""])
+        for name, entry in flagged(audit).items():
+            reasons.setdefault(name, []).extend(entry[:1] or [""])
         if "reason" in audit:
-            found["reason"] = audit["reason"]
-    for name, of in reasons.items():
-        reasons[name] = [f"In {len(of)} of {len(audits)} folds: {of[0]}"]
-    shared = {tuple(of["uids"]): of for audit in audits for of in audit["shared_audio"]}
-    return found | {
+            result["reason"] = audit["reason"]
+    for name, entry in reasons.items():
+        reasons[name] = [f"In {len(entry)} of {len(audits)} folds: {entry[0]}"]
+    shared = {
+        tuple(entry["uids"]): entry
+        for audit in audits
+        for entry in audit["shared_audio"]
+    }
+    return result | {
         "labels": {
-            name: {"status": "flagged", "reasons": of} for name, of in reasons.items()
+            name: {"status": "flagged", "reasons": entry}
+            for name, entry in reasons.items()
         },
         "shared_subjects": sorted(
             set().union(*(audit["shared_subjects"] for audit in audits))

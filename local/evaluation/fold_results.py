@@ -66,16 +66,16 @@ def _thresholds(run):
     path = run.folder / METRICS
     metrics = read_json(path)
     return {
-        label: of.get("threshold", {}).get("value")
-        for label, of in metrics["labels"].items()
+        label: entry.get("threshold", {}).get("value")
+        for label, entry in metrics["labels"].items()
     }
 
 
 def _fold_counts(run, table, of_labels):
     one_class = {
         label: entry["reason"]
-        for label, of in of_labels.items()
-        for entry in of.get("left_out", [])
+        for label, item in of_labels.items()
+        for entry in item.get("left_out", [])
         if (entry["repeat"], entry["fold"]) == (run.repeat, run.fold)
     }
     return {
@@ -92,10 +92,10 @@ def failed_recordings(runs: list[list[FoldRun]]) -> list[dict]:
 
     Returns: `uid` and `reason`.
     """
-    files = [run.folder / FAILED for of_repeat in runs for run in of_repeat]
-    found = {}
+    files = [run.folder / FAILED for repeat in runs for run in repeat]
+    result = {}
     for file in files:
         if file.exists():
             table = pd.read_csv(file, dtype=str, keep_default_na=False)
-            found |= dict(zip(table["uid"], table["reason"], strict=True))
-    return [{"uid": uid, "reason": reason} for uid, reason in found.items()]
+            result |= dict(zip(table["uid"], table["reason"], strict=True))
+    return [{"uid": uid, "reason": reason} for uid, reason in result.items()]

@@ -50,17 +50,17 @@ def others_in(folder: str | Path, csv: dict, storage: Storage) -> str | None:
         except gcs.Missing:
             continue
         if file.is_file():
-            found = _recorded(file)
-            same = found.get("address_sha256") == csv["address_sha256"]
-            name = printable(str(found.get("name", "one that is not known")))
+            result = _recorded(file)
+            same = result.get("address_sha256") == csv["address_sha256"]
+            name = printable(str(result.get("name", "one that is not known")))
             return None if same else name
     return None
 
 
 def _recorded(file):
     try:
-        found = read_json(file)
-        return found if isinstance(found, dict) else {}
+        result = read_json(file)
+        return result if isinstance(result, dict) else {}
     except (OSError, ValueError):
         return {}
 

@@ -71,10 +71,10 @@ def compare(
     _refuse_mismatch(first, second, names)
     pairs, left_out = _pairs(first, second)
     aurocs = _drawn_aurocs(pairs, sorted(set(first["subject"])), seed, n_draws)
-    counts = {label: _counts(of[0], of[2]) for label, of in pairs.items()}
+    counts = {label: _counts(entry[0], entry[2]) for label, entry in pairs.items()}
     tests = {
-        label: of | _tested(names, *aurocs[label], *_smaller_class(of))
-        for label, of in counts.items()
+        label: entry | _tested(names, *aurocs[label], *_smaller_class(entry))
+        for label, entry in counts.items()
     }
     return {
         "systems": list(names),
@@ -91,35 +91,35 @@ def compare(
 
 def _common_labels(first, second, names):
     """Both tables with the labels that both have, and of the others who has them."""
-    labels = [list(dict.fromkeys(of["label"])) for of in (first, second)]
+    labels = [list(dict.fromkeys(entry["label"])) for entry in (first, second)]
     common = set(labels[0]) & set(labels[1])
     if not common and len(first) and len(second):
         raise UserError(
             "The two systems have no label in common. Their labels:",
             [
-                f"{name}: {', '.join(of)}"
-                for name, of in zip(names, labels, strict=True)
+                f"{name}: {', '.join(entry)}"
+                for name, entry in zip(names, labels, strict=True)
             ],
         )
     unique = {
         label: f"only in {name}"
-        for name, of in zip(names, labels, strict=True)
-        for label in of
+        for name, entry in zip(names, labels, strict=True)
+        for label in entry
         if label not in common
     }
-    tables = [of[of["label"].isin(common)] for of in (first, second)]
+    tables = [table[table["label"].isin(common)] for table in (first, second)]
     return *tables, unique
 
 
 def _refuse_mismatch(first, second, names):
     tables = dict(zip(names, (first, second), strict=True))
-    hidden = [name for name, of in tables.items() if are_pseudonyms(of["uid"])]
+    hidden = [name for name, entry in tables.items() if are_pseudonyms(entry["uid"])]
     if len(hidden) == 1:
         raise UserError(
             f"{hidden[0]} names recordings by pseudonyms and the other one does not: "
             "both must be made with the same --pseudonymise_key, or without."
         )
-    problems = [f"{name} has no rows" for name, of in tables.items() if of.empty]
+    problems = [f"{name} has no rows" for name, table in tables.items() if table.empty]
     a, b = set(first["uid"]), set(second["uid"])
     for name, only in zip(names, (a - b, b - a), strict=True):
         problems += [f"uid {uid!r} is only in {name}" for uid in sorted(only)]
@@ -176,7 +176,7 @@ def _pairs(first, second) -> tuple[dict[str, tuple], dict[str, str]]:
         elif why_one_class(rows[0].targets):
             left_out[label] = why_one_class(rows[0].targets)
         else:
-            ranks = np.stack([rankdata(of.predictions) for of in rows])
+            ranks = np.stack([rankdata(entry.predictions) for entry in rows])
             pairs[label] = (targets == 1, ranks, rows[0].subjects)
     return pairs, left_out
 
@@ -274,9 +274,9 @@ def _macro(names, counts, aurocs):
     if not aurocs:
         reason = "no label has both classes"
         return {"n_labels": 0, "difference": measure(None, reason=reason), "p": None}
-    smaller = {label: _smaller_class(of) for label, of in counts.items()}
+    smaller = {label: _smaller_class(entry) for label, entry in counts.items()}
     reasons = [f"{label}: {why}" for label, (_, why) in smaller.items() if why]
-    means = [np.mean(of, axis=0) for of in zip(*aurocs.values(), strict=True)]
+    means = [np.mean(entry, axis=0) for entry in zip(*aurocs.values(), strict=True)]
     df = min(df for df, _ in smaller.values())
     tested = _tested(names, *means, df, reasons[0] if reasons else None)
     return {"n_labels": len(aurocs)} | tested

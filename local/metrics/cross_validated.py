@@ -70,7 +70,7 @@ def cross_validated_metrics(
             of_labels[label] = _counts(folds[0], True) | _score_metrics(folds)
             continue
         chosen = [
-            [(of or {}).get(label) for of in row]
+            [(entry or {}).get(label) for entry in row]
             for row in thresholds or [[None] * len(tables) for tables in repeats]
         ]
         aurocs[label] = [auroc_within_folds(rows) for rows in folds]
@@ -158,17 +158,17 @@ def threshold_metrics(
         return dict.fromkeys(THRESHOLD_METRICS, empty) | result
     too_few = None
     for positive, _, subjects in per_repeat:
-        counts = (len(set(subjects[of])) for of in (positive, ~positive))
+        counts = (len(set(subjects[entry])) for entry in (positive, ~positive))
         too_few = too_few or too_few_subjects(*counts, MIN_SUBJECTS)
-    shares = [_shares(*of) for of in per_repeat]
-    found = {
-        name: _mean_share([of[name] for of in shares], name, too_few)
+    shares = [_shares(*entry) for entry in per_repeat]
+    outcome = {
+        name: _mean_share([entry[name] for entry in shares], name, too_few)
         for name in ("sensitivity", "specificity", "ppv", "npv", "f1")
     }
-    found["balanced_accuracy"] = _mean_of_two(
-        found["sensitivity"], found["specificity"]
+    outcome["balanced_accuracy"] = _mean_of_two(
+        outcome["sensitivity"], outcome["specificity"]
     )
-    return {name: found[name] for name in THRESHOLD_METRICS} | result
+    return {name: outcome[name] for name in THRESHOLD_METRICS} | result
 
 
 def _decisions(folds, thresholds):
@@ -204,8 +204,8 @@ def _shares(positive, predicted, subjects):
         "f1": (positive & predicted, positive | predicted),
     }
     return {
-        name: (hits[of].mean(), len(set(subjects[of]))) if of.any() else (None, 0)
-        for name, (hits, of) in among.items()
+        name: (hits[rows].mean(), len(set(subjects[rows]))) if rows.any() else (None, 0)
+        for name, (hits, rows) in among.items()
     }
 
 
@@ -229,13 +229,13 @@ def _mean_share(shares, name, too_few):
 
 def _mean_of_two(first, second):
     """The mean of two independent measures, its interval from theirs (MOVER)."""
-    for of in (first, second):
-        if of["value"] is None:
-            return measure(None, reason=of["reason"])
+    for entry in (first, second):
+        if entry["value"] is None:
+            return measure(None, reason=entry["reason"])
     value = (first["value"] + second["value"]) / 2
-    for of in (first, second):
-        if of["low"] is None:
-            return measure(value, reason=of["reason"])
+    for entry in (first, second):
+        if entry["low"] is None:
+            return measure(value, reason=entry["reason"])
     low, high = (
         np.hypot(first["value"] - first[bound], second["value"] - second[bound]) / 2
         for bound in ("low", "high")
@@ -250,7 +250,7 @@ def _score_metrics(folds):
     ]
     result = {}
     for name in SCORE_MEASURES:
-        values = [[of[name]["value"] for of in row] for row in of_folds]
+        values = [[entry[name]["value"] for entry in row] for row in of_folds]
         kept = [[value for value in row if value is not None] for row in values]
         means = [np.mean(row) for row in kept if row]
         result[name] = (
@@ -269,7 +269,7 @@ def _macro(aurocs, of_labels):
         for label in aurocs
         if of_labels[label]["auroc"]["value"] is None
     }
-    kept = {label: of for label, of in aurocs.items() if label not in left_out}
+    kept = {label: entry for label, entry in aurocs.items() if label not in left_out}
     counts = {"n_labels": len(kept), "left_out": left_out}
     if not kept:
         reason = "no label has a fold with both classes"

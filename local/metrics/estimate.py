@@ -86,12 +86,16 @@ def with_holm(tests: dict[str, dict]) -> dict[str, dict]:
     >>> [of["p_holm"] for of in found.values()]
     [0.02, 0.04, None]
     """
-    p_values = {name: of["p"] for name, of in tests.items() if of["p"] is not None}
+    p_values = {
+        name: entry["p"] for name, entry in tests.items() if entry["p"] is not None
+    }
     corrected = {}
     if p_values:  # statsmodels can't correct none
         holm = multipletests(list(p_values.values()), method="holm")[1]
         corrected = dict(zip(p_values, map(float, holm), strict=True))
-    return {name: of | {"p_holm": corrected.get(name)} for name, of in tests.items()}
+    return {
+        name: entry | {"p_holm": corrected.get(name)} for name, entry in tests.items()
+    }
 
 
 def nothing(names, reason):

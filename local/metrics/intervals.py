@@ -223,14 +223,16 @@ def macro_intervals(
         label: (given["functions"], *_rated(*map(given.get, columns)))
         for label, given in labels.items()
     }
-    kept = {label: of for label, of in rated.items() if len(np.unique(of[1])) > 1}
+    kept = {
+        label: entry for label, entry in rated.items() if len(np.unique(entry[1])) > 1
+    }
     if not kept:
         reason = "no label has two different targets"
         return {name: measure(None, reason=reason) for name in names}
-    subjects = np.unique(np.concatenate([of[3] for of in kept.values()]))
+    subjects = np.unique(np.concatenate([entry[3] for entry in kept.values()]))
     kept = {
-        label: (functions, targets, scores, np.searchsorted(subjects, of), weights)
-        for label, (functions, targets, scores, of, weights) in kept.items()
+        label: (functions, targets, scores, np.searchsorted(subjects, entry), weights)
+        for label, (functions, targets, scores, entry, weights) in kept.items()
     }
     return _macro_intervals(kept, len(subjects), seed, n_draws)
 
@@ -238,14 +240,14 @@ def macro_intervals(
 def _macro_intervals(labels, n_subjects, seed, n_draws):
     """The same of the labels that are kept, with the numbers of their subjects."""
     everybody = np.ones((1, n_subjects))
-    values = {label: _measured(of, everybody) for label, of in labels.items()}
+    values = {label: _measured(entry, everybody) for label, entry in labels.items()}
     too_few = _why_too_few_subjects(n_subjects)
     draws = None
     if not too_few:
         draws = _drawn(list(labels.values()), np.zeros(n_subjects), seed, n_draws)
     intervals = {}
     for name in next(iter(values.values())):
-        of_labels = {label: of[name][0] for label, of in values.items()}
+        of_labels = {label: entry[name][0] for label, entry in values.items()}
         undefined = [label for label, value in of_labels.items() if np.isnan(value)]
         value = np.mean(list(of_labels.values()))
         if undefined:
@@ -307,7 +309,7 @@ def _drawn(labels, strata, seed, n_draws):
         max(len(targets) for _, targets, *_ in labels),
     )
     return {
-        name: np.hstack([[of[name] for of in block] for block in blocks])
+        name: np.hstack([[entry[name] for entry in block] for block in blocks])
         for name in labels[0][0]
     }
 
@@ -316,7 +318,7 @@ def _measured(label, counts):
     """The measures of a label, each subject counted [d, n_subjects] times: [d] each."""
     functions, targets, scores, index, weights = label
     weights = np.take(counts, index, axis=1) * weights
-    return {name: of(targets, scores, weights) for name, of in functions.items()}
+    return {name: call(targets, scores, weights) for name, call in functions.items()}
 
 
 def _strata(targets, index):

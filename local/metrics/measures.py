@@ -69,15 +69,15 @@ def auprc(targets, scores, weights):
     """
     places, of_positives = sorted_weights(-scores, weights, targets == 1)
     negatives, of_negatives = sorted_weights(-scores, weights, targets == 0)
-    found, false = sums_up_to(of_positives), sums_up_to(of_negatives)
+    result, false = sums_up_to(of_positives), sums_up_to(of_negatives)
     # without negatives it is 1 whatever the scores
-    total = np.where(false[:, -1] > 0, found[:, -1], 0)
-    found = np.take(found, np.searchsorted(places, places, side="right"), axis=1)
+    total = np.where(false[:, -1] > 0, result[:, -1], 0)
+    result = np.take(result, np.searchsorted(places, places, side="right"), axis=1)
     false = np.take(false, np.searchsorted(negatives, places, side="right"), axis=1)
-    false += found
+    false += result
     # 0 / 0 above the first that weighs anything: what is put there is multiplied by 0
-    found /= np.maximum(false, np.finfo(float).tiny, out=false)
-    return ratio(np.einsum("dn,dn->d", of_positives, found), total)
+    result /= np.maximum(false, np.finfo(float).tiny, out=false)
+    return ratio(np.einsum("dn,dn->d", of_positives, result), total)
 
 
 def log_loss(targets, probabilities, weights):

@@ -80,10 +80,10 @@ def evaluate_predictions(
         points=operating_points or {},
     )
     labels = read(table)
-    scores = {name for name, of in labels.items() if of.is_score}
+    scores = {name for name, entry in labels.items() if entry.is_score}
     # One seed for all: each use makes its own generator, and measures that are set
     # beside each other are then of the same draws of subjects.
-    found = {
+    result = {
         "checkpoint": checkpoint,
         "n_recordings": int(table["uid"].nunique()),
         "n_subjects": int(table["subject"].nunique()),
@@ -93,22 +93,22 @@ def evaluate_predictions(
         "subject_weighted": _evaluate_weighted(labels, seed),
     }
     if (table["session"] != "").any():
-        found["per_visit"] = _evaluate_cases(*per_visit(table), read, seed)
-    found["per_subject"] = _evaluate_cases(*per_subject(table), read, seed)
-    return found
+        result["per_visit"] = _evaluate_cases(*per_visit(table), read, seed)
+    result["per_subject"] = _evaluate_cases(*per_subject(table), read, seed)
+    return result
 
 
 def _evaluate(labels, seed):
     """All about labels, whose cases weigh the same: {"labels", "macro"}."""
-    found = {}
+    result = {}
     for name, label in labels.items():
-        found[name] = _counts(label) | _prediction_entries(label, seed)
+        result[name] = _counts(label) | _prediction_entries(label, seed)
         if not label.is_score:
-            found[name] |= calibration_metrics(label.targets, label.predictions, seed)
-            found[name] |= {"threshold": label.threshold}
-            found[name] |= _decision_entries(label, seed)
-        found[name] |= _small_sample(label)
-    return {"labels": found, "macro": macro_metrics(labels, found, seed)}
+            result[name] |= calibration_metrics(label.targets, label.predictions, seed)
+            result[name] |= {"threshold": label.threshold}
+            result[name] |= _decision_entries(label, seed)
+        result[name] |= _small_sample(label)
+    return {"labels": result, "macro": macro_metrics(labels, result, seed)}
 
 
 def _evaluate_cases(cases, n_varying, read, seed):
@@ -123,12 +123,15 @@ def _evaluate_cases(cases, n_varying, read, seed):
 
 def _evaluate_weighted(labels, seed):
     """What there is of it where the subjects weigh the same."""
-    found = {}
+    result = {}
     for name, label in labels.items():
-        found[name] = _prediction_entries(label, seed, weighted=True)
+        result[name] = _prediction_entries(label, seed, weighted=True)
         if not label.is_score:
-            found[name] |= _decision_entries(label, seed, weighted=True)
-    return {"labels": found, "macro": macro_metrics(labels, found, seed, weighted=True)}
+            result[name] |= _decision_entries(label, seed, weighted=True)
+    return {
+        "labels": result,
+        "macro": macro_metrics(labels, result, seed, weighted=True),
+    }
 
 
 def _counts(label):
@@ -270,14 +273,14 @@ def score_metrics(
     ratings, predictions = ratings[rated], np.asarray(predictions, dtype=float)[rated]
     subjects = np.asarray(subjects, dtype=object)[rated]
     weights = np.ones(len(ratings))
-    found = {"n": len(ratings), "n_subjects": len(set(subjects))}
+    result = {"n": len(ratings), "n_subjects": len(set(subjects))}
     too_few = _why_too_few(ratings, weights)
-    for name, of in SCORE_MEASURES.items():
-        value = of(ratings, predictions, weights[None])[0]
+    for name, function in SCORE_MEASURES.items():
+        value = function(ratings, predictions, weights[None])[0]
         reason = too_few if name != "mae" or not len(ratings) else None
         if reason is None and np.isnan(value):
             reason = WHY_UNDEFINED[name]
-        found[name] = (
+        result[name] = (
             {"value": None, "reason": reason} if reason else {"value": float(value)}
         )
-    return found
+    return result

@@ -74,10 +74,12 @@ def subgroup_report(
             _entry(name, members == name, *rows, predicted)
             for name in members.categories
         ]
-        large = [of["group"] for of in entries if of["auroc"]["value"] is not None]
+        large = [
+            entry["group"] for entry in entries if entry["auroc"]["value"] is not None
+        ]
         codes = pd.Categorical(members, categories=large).codes
-        found = heterogeneity(*rows, codes, len(large), seed)
-        columns[column] = {"groups": entries} | found
+        result = heterogeneity(*rows, codes, len(large), seed)
+        columns[column] = {"groups": entries} | result
     return {
         "threshold": threshold,
         "n_permutations": N_PERMUTATIONS,
@@ -203,14 +205,14 @@ def heterogeneity(
         difference between two groups' AUROCs, and its mean under permutation. The three
         are None, with a "reason", with fewer than two groups.
     """
-    found = {"n_groups": n_groups}
+    result = {"n_groups": n_groups}
     if n_groups < 2:
         nothing = dict.fromkeys(("largest_gap", "largest_gap_by_chance", "p"))
         reason = f"{n_groups or 'no'} group is large enough: a comparison needs two"
-        return found | nothing | {"reason": reason}
+        return result | nothing | {"reason": reason}
     inside = codes >= 0
     rows = positive[inside], scores[inside], subjects[inside], codes[inside]
-    return found | _test(*rows, n_groups, seed)
+    return result | _test(*rows, n_groups, seed)
 
 
 def _test(positive, scores, subjects, codes, n_groups, seed):

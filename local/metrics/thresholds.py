@@ -87,7 +87,8 @@ def _gaps(positives, negatives):
     high = np.unique(np.concatenate([positives, negatives]))
     low = np.concatenate([[0.0], high[:-1]])
     hits, alarms = (
-        len(of) - np.searchsorted(np.sort(of), high) for of in (positives, negatives)
+        len(entry) - np.searchsorted(np.sort(entry), high)
+        for entry in (positives, negatives)
     )
     return low, high, hits, alarms, (len(positives), len(negatives))
 

@@ -18,7 +18,7 @@ def brief(evidence):
 def _results(metrics):
     """Sentences on the means over labels."""
     macro, sentences = metrics["macro"], []
-    binary, scores = (of(metrics["labels"]) for of in (binary_labels, score_labels))
+    binary, scores = (item(metrics["labels"]) for item in (binary_labels, score_labels))
     if binary:
         name = f"Mean AUROC over {macro['n_labels']} of {len(binary)} labels"
         sentences.append(_auroc(name, macro["auroc"]))
@@ -61,15 +61,17 @@ def _equalled(metrics):
     baseline = metrics.get("baselines", {}).get(ACOUSTIC, {"labels": {}})["labels"]
     return [
         label
-        for label, of in binary_labels(metrics["labels"]).items()
-        if of["auroc"]["value"] is not None
+        for label, entry in binary_labels(metrics["labels"]).items()
+        if entry["auroc"]["value"] is not None
         and (high := baseline.get(label, {}).get("auroc", {}).get("high")) is not None
-        and of["auroc"]["value"] <= high
+        and entry["auroc"]["value"] <= high
     ]
 
 
 def _with_status(audit, status):
-    return [label for label, of in audit["labels"].items() if of["status"] == status]
+    return [
+        label for label, entry in audit["labels"].items() if entry["status"] == status
+    ]
 
 
 def _flags(evidence):
@@ -90,7 +92,7 @@ def _flags(evidence):
 def _warnings(evidence):
     """What else a reader should be careful about."""
     warnings, labels = [], evidence.metrics["labels"]
-    if small := [label for label, of in labels.items() if of.get("small_sample")]:
+    if small := [label for label, entry in labels.items() if entry.get("small_sample")]:
         warnings.append(
             f"Small sample for {listed(small)}: with so few people the numbers are "
             "uncertain, and intervals may be too narrow."

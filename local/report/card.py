@@ -90,9 +90,9 @@ def _definitions(evidence):
     table = Table("Labels", ["label", "head", "output", "how ratings are coded"])
     for head, labels in enumerate(evidence.label_groups, start=1):
         for label in labels:
-            of, n = evidence.types[label], n_raters.get(label, 0)
-            coded = described.label_definition(label, of, evidence.settings, n)
-            output = "predicted score" if of.is_score else "probability"
+            entry, n = evidence.types[label], n_raters.get(label, 0)
+            coded = described.label_definition(label, entry, evidence.settings, n)
+            output = "predicted score" if entry.is_score else "probability"
             table.add(label, head, word(output), word(coded))
     return table
 
@@ -175,13 +175,13 @@ def _findings(evidence):
 
 def _agreement(evidence):
     """How far raters agree, none of them named; None where there are none."""
-    found = evidence.raters()
-    if not found:
+    result = evidence.raters()
+    if not result:
         return None
     columns = ["label", "raters", "recordings with two ratings or more", "alpha"]
     table = Table("Agreement of raters (Krippendorff's alpha)", columns)
-    for label, of in found.items():
-        one = of["agreement"]
+    for label, entry in result.items():
+        one = entry["agreement"]
         table.add(label, len(one["raters"]), one["n"], table.value(one["alpha"]))
     return table
 
@@ -190,10 +190,10 @@ def _groups(evidence):
     """Results of the groups that are large enough; None where there is none."""
     columns = ["", "recordings", "subjects", *GROUP_MEASURES.values()]
     table = Table("Groups that are large enough", columns)
-    for label, of in (evidence.metrics.get("subgroups") or {}).items():
+    for label, item in (evidence.metrics.get("subgroups") or {}).items():
         large = [
             (f"{column}: {group['group']}", group)
-            for column, tested in of["columns"].items()
+            for column, tested in item["columns"].items()
             for group in tested["groups"]
             if "reason" not in group
         ]

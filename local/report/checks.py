@@ -26,30 +26,30 @@ PAIR_MEASURES = {
 
 def subgroups(evidence):
     """Tables by label; None where no column was compared."""
-    found = evidence.metrics.get("subgroups") or {}
-    found = {label: of for label, of in found.items() if of["columns"]}
-    if not found:
+    result = evidence.metrics.get("subgroups") or {}
+    result = {label: entry for label, entry in result.items() if entry["columns"]}
+    if not result:
         return None
     tested = [
         column["p"] is not None
-        for of in found.values()
-        for column in of["columns"].values()
+        for entry in result.values()
+        for column in entry["columns"].values()
     ]
     return {
-        "tests": _tests(found) if any(tested) else None,
-        "tables": [table for table in map(_groups, found, found.values()) if table],
-        "too_small": _too_small(found),
-        "n_permutations": next(iter(found.values()))["n_permutations"],
+        "tests": _tests(result) if any(tested) else None,
+        "tables": [table for table in map(_groups, result, result.values()) if table],
+        "too_small": _too_small(result),
+        "n_permutations": next(iter(result.values()))["n_permutations"],
     }
 
 
-def _tests(found):
+def _tests(result):
     """One row per label and column: is there more than chance?"""
     columns = ["", "groups compared", "largest gap in AUROC", "gap expected by chance"]
     table = Table("Do groups differ?", [*columns, "p", "p after Holm"])
-    for label, of in found.items():
+    for label, entry in result.items():
         table.heading(label)
-        for column, tested in of["columns"].items():
+        for column, tested in entry["columns"].items():
             reason = tested.get("reason")
             gaps = [
                 table.number(tested[name], reason)
@@ -66,22 +66,24 @@ def _are_too_small(tested):
     return all("reason" in group for group in tested["groups"])
 
 
-def _too_small(found):
+def _too_small(result):
     """Columns of which no group has numbers: {"column and column": "label, label"}."""
     by_columns = {}
-    for label, of in found.items():
-        columns = [c for c, tested in of["columns"].items() if _are_too_small(tested)]
+    for label, entry in result.items():
+        columns = [
+            c for c, tested in entry["columns"].items() if _are_too_small(tested)
+        ]
         if columns:
             by_columns.setdefault(listed(columns), []).append(label)
     return {columns: listed(labels) for columns, labels in by_columns.items()}
 
 
-def _groups(label, of):
+def _groups(label, item):
     """A label's groups, of the columns that have any large enough; None without."""
     columns = ["recordings", "subjects", "with a positive", "with a negative", "AUROC"]
     columns += ["sensitivity", "specificity"]
     table = Table(label, ["group", *columns])
-    for column, tested in of["columns"].items():
+    for column, tested in item["columns"].items():
         if _are_too_small(tested):
             continue
         table.heading(column)
@@ -102,23 +104,23 @@ def _groups(label, of):
 
 def audit(evidence):
     """The confound audit: verdicts, measures, leakage."""
-    found = evidence.audit
-    labels, shares = found["labels"], found.get("label_shares") or {}
-    flagged = {label for label, of in labels.items() if of["status"] == "flagged"}
-    measured, compared = found.get("measured", {}), len(shares) > 1
-    heard = [of["n_measured"] > 0 for of in measured.values()]
+    result = evidence.audit
+    labels, shares = result["labels"], result.get("label_shares") or {}
+    flagged = {label for label, entry in labels.items() if entry["status"] == "flagged"}
+    measured, compared = result.get("measured", {}), len(shares) > 1
+    heard = [entry["n_measured"] > 0 for entry in measured.values()]
     unknown = "no other split is known"
     return {
-        "reason": found.get("reason"),
+        "reason": result.get("reason"),
         "verdicts": _verdicts(labels) if labels else None,
-        "reasons": {label: of["reasons"] for label, of in labels.items()},
+        "reasons": {label: entry["reasons"] for label, entry in labels.items()},
         "flagged": flagged,
         "within": _within(labels),
         "shares": _shares(shares),
-        "shared_subjects": found["shared_subjects"] if compared else None,
-        "subjects_reason": found.get("shared_subjects_reason", unknown),
-        "shared_audio": found["shared_audio"] if compared and sum(heard) > 1 else None,
-        "audio_reason": found.get("shared_audio_reason", unknown),
+        "shared_subjects": result["shared_subjects"] if compared else None,
+        "subjects_reason": result.get("shared_subjects_reason", unknown),
+        "shared_audio": result["shared_audio"] if compared and sum(heard) > 1 else None,
+        "audio_reason": result.get("shared_audio_reason", unknown),
         "unheard": not_measured(measured) if any(heard) else None,
         "show_uids": evidence.show_uids,
         "large": LARGE,
@@ -131,20 +133,20 @@ def _verdicts(labels):
     table = Table(
         "AUROC without the speech", ["label", "status", *AUDIT_MEASURES.values()]
     )
-    for label, of in labels.items():
-        flagged = "flagged" if of["status"] == "flagged" else ""
-        cells = [_probe(table, of[name]) for name in AUDIT_MEASURES]
-        table.add(label, word(STATUSES[of["status"]], flagged), *cells)
+    for label, entry in labels.items():
+        flagged = "flagged" if entry["status"] == "flagged" else ""
+        cells = [_probe(table, entry[name]) for name in AUDIT_MEASURES]
+        table.add(label, word(STATUSES[entry["status"]], flagged), *cells)
     return table
 
 
-def _probe(table, of):
+def _probe(table, entry):
     """What a probe found: its AUROC, red where that flags the label, and p."""
-    if of["value"] is None:
-        return table.number(None, of["reason"])
-    p = "" if of["p_holm"] is None else f"(p {_compared(of['p_holm'])})"
-    kind = "flagged" if of["status"] == "flagged" else ""
-    return Cell(number(of["value"]), p, kind=kind)
+    if entry["value"] is None:
+        return table.number(None, entry["reason"])
+    p = "" if entry["p_holm"] is None else f"(p {_compared(entry['p_holm'])})"
+    kind = "flagged" if entry["status"] == "flagged" else ""
+    return Cell(number(entry["value"]), p, kind=kind)
 
 
 def _compared(p):
@@ -157,26 +159,26 @@ def _within(labels):
     measures = {"auroc": "this model"} | {k: AUDIT_MEASURES[k] for k in TESTED}
     columns = dict.fromkeys(
         column
-        for of in labels.values()
+        for entry in labels.values()
         for name in measures
-        for column in of.get(name, {}).get("within", {})
+        for column in entry.get(name, {}).get("within", {})
     )
     if not columns:
         return None
     heads = ["", "overall", *(f"within {column}" for column in columns)]
     table = Table("AUROC within devices and sites", heads)
-    for label, of in labels.items():
+    for label, entry in labels.items():
         table.heading(label)
         for name, title in measures.items():
-            if name in of and of[name]["value"] is not None:
-                table.add(title, *_strata(table, of[name], columns))
+            if name in entry and entry[name]["value"] is not None:
+                table.add(title, *_strata(table, entry[name], columns))
     return table
 
 
-def _strata(table, of, columns):
+def _strata(table, entry, columns):
     reason = "no two recordings of it have different ratings"
-    inside = [table.number(of["within"].get(column), reason) for column in columns]
-    return [table.number(of["value"]), *inside]
+    inside = [table.number(entry["within"].get(column), reason) for column in columns]
+    return [table.number(entry["value"]), *inside]
 
 
 def _shares(shares):
@@ -187,57 +189,57 @@ def _shares(shares):
     for label in next(iter(shares.values())):
         cells = []
         for split in shares.values():
-            of = split[label]
-            if of["share"] is None:
-                cells.append(table.number(None, of["reason"]))
+            entry = split[label]
+            if entry["share"] is None:
+                cells.append(table.number(None, entry["reason"]))
             else:
-                counts = f"({of['n_positive']:,} of {of['n']:,})"
-                cells.append(Cell(number(of["share"]), counts))
+                counts = f"({entry['n_positive']:,} of {entry['n']:,})"
+                cells.append(Cell(number(entry["share"]), counts))
         table.add(label, *cells)
     return table
 
 
 def raters(evidence):
     """How far raters agree, and where they are on the ROC; None without raters."""
-    found = evidence.raters()
-    if not found:
+    result = evidence.raters()
+    if not result:
         return None
     return {
-        "agreement": _agreement(found),
-        "pairs": _pairs(found),
-        "on_roc": _on_roc(found),
+        "agreement": _agreement(result),
+        "pairs": _pairs(result),
+        "on_roc": _on_roc(result),
     }
 
 
-def _agreement(found):
+def _agreement(result):
     columns = ["label", "raters", "recordings with two ratings or more"]
     table = Table("Agreement of all raters", [*columns, "Krippendorff's alpha"])
-    for label, of in found.items():
-        one = of["agreement"]
+    for label, entry in result.items():
+        one = entry["agreement"]
         table.add(
             label, word(listed(one["raters"])), one["n"], table.value(one["alpha"])
         )
     return table
 
 
-def _pairs(found):
+def _pairs(result):
     columns = ["pair", "recordings both rated", "agreement", "measure"]
     table = Table("Agreement of each pair", columns)
-    for label, of in found.items():
+    for label, entry in result.items():
         table.heading(label)
-        for pair in of["agreement"]["pairs"]:
+        for pair in entry["agreement"]["pairs"]:
             name, measure = listed(pair["raters"]), PAIR_MEASURES[pair["measure"]]
             table.add(name, pair["n"], table.value(pair), word(measure))
     return table
 
 
-def _on_roc(found):
+def _on_roc(result):
     columns = ["rater", "recordings", "sensitivity", "specificity"]
     columns += ["model's sensitivity there", "model's AUROC"]
     table = Table("Each rater and the model against the other raters", columns)
-    for label, of in found.items():
+    for label, entry in result.items():
         table.heading(label)
-        for point in of["on_roc"]:
+        for point in entry["on_roc"]:
             names = ["sensitivity", "specificity", "model_sensitivity", "model_auroc"]
             cells = [table.value(point[name]) for name in names]
             table.add(point["rater"], point["n"], *cells)

@@ -54,12 +54,18 @@ def table_one(
     _add(table, frames, f"recordings per subject{SPREAD}", _recordings_per_subject)
     if any(_given(frame, "session").notna().any() for frame in frames):
         _add(
-            table, frames, f"visits per subject{SPREAD}", lambda of: _visits(of, table)
+            table,
+            frames,
+            f"visits per subject{SPREAD}",
+            lambda entry: _visits(entry, table),
         )
     _add(
-        table, frames, f"seconds per recording{SPREAD}", lambda of: _seconds(of, table)
+        table,
+        frames,
+        f"seconds per recording{SPREAD}",
+        lambda entry: _seconds(entry, table),
     )
-    _add(table, frames, "hours in all", lambda of: _hours(of, table))
+    _add(table, frames, "hours in all", lambda entry: _hours(entry, table))
     for label in labels:
         table.heading(label)
         rows = _score_rows if types[label].is_score else _class_rows
@@ -113,15 +119,15 @@ def _class_rows(label, table):
         return int(frame[label].notna().sum())
 
     def positive(frame):
-        n, of = int((frame[label] == 1).sum()), rated(frame)
-        if not of:
+        n, entry = int((frame[label] == 1).sum()), rated(frame)
+        if not entry:
             return table.number(None, NO_RATING)
-        return Cell(f"{n:,}", f"({100 * n / of:.0f} %)")
+        return Cell(f"{n:,}", f"({100 * n / entry:.0f} %)")
 
     def subjects(frame):
         n = frame["subject"][frame[label] == 1].nunique()
-        of = frame["subject"][frame[label].notna()].nunique()
-        return Cell(f"{n:,}", f"(of {of:,} rated)")
+        entry = frame["subject"][frame[label].notna()].nunique()
+        return Cell(f"{n:,}", f"(of {entry:,} rated)")
 
     return {
         "rated recordings": rated,
@@ -166,7 +172,7 @@ def _personal_rows(table, frames, column):
         .tolist()
         for frame in frames
     ]  # of each subject no value, one or several
-    values = {value for of in of_subjects for given in of for value in given}
+    values = {value for entry in of_subjects for given in entry for value in given}
     if not values:
         return
     table.heading(column)
@@ -174,24 +180,26 @@ def _personal_rows(table, frames, column):
     if column == "age" and np.isfinite(numbers).all():
         _age_rows(table, of_subjects)
     elif len(values) > MAX_VALUES:
-        table.add("different values", *(len(set().union(*of)) for of in of_subjects))
+        table.add(
+            "different values", *(len(set().union(*entry)) for entry in of_subjects)
+        )
     else:
         for value in _sorted(values):
-            table.add(value, *(of.count((value,)) for of in of_subjects))
-    several = [sum(len(given) > 1 for given in of) for of in of_subjects]
+            table.add(value, *(entry.count((value,)) for entry in of_subjects))
+    several = [sum(len(given) > 1 for given in entry) for entry in of_subjects]
     if any(several):
         mark = table.mark(NOT_THE_SAME)
         table.add("several values", *(Cell(f"{n:,}", mark=mark) for n in several))
-    table.add("not given", *(of.count(()) for of in of_subjects))
+    table.add("not given", *(entry.count(()) for entry in of_subjects))
 
 
 def _age_rows(table, of_subjects):
-    given = [float(age) for of in of_subjects for ages in of for age in ages]
+    given = [float(age) for entry in of_subjects for ages in entry for age in ages]
     # a median of years may be half of one, which nobody has said
     form = _whole if all(age.is_integer() for age in given) else measured
     quartiles, ranges = [], []
-    for of in of_subjects:
-        ages = [np.median(np.array(given, dtype=float)) for given in of if given]
+    for entry in of_subjects:
+        ages = [np.median(np.array(given, dtype=float)) for given in entry if given]
         if ages:
             low, middle, high = map(form, np.quantile(ages, [0.25, 0.5, 0.75]))
             quartiles.append(Cell(middle, f"({low}{DASH}{high})"))
@@ -223,7 +231,7 @@ def _technical_rows(table, frames, column):
         inside["not given"] = [cells.isna() for cells in given]
     for name, of_splits in inside.items():
         rows = zip(frames, of_splits, strict=True)
-        table.add(name, *(_with_subjects(frame, of) for frame, of in rows))
+        table.add(name, *(_with_subjects(frame, entry) for frame, entry in rows))
 
 
 def _with_subjects(frame, inside):
@@ -269,9 +277,9 @@ def inclusion_flow(
         hidden = set() if set(belong) <= set(USED) else set(unknown)
         cells = [
             table.number(None, NOT_KNOWN)
-            if of in hidden
-            else _of_subjects(inside[inside["split"] == of])
-            for of in splits
+            if entry in hidden
+            else _of_subjects(inside[inside["split"] == entry])
+            for entry in splits
         ]
         table.add(name, *cells)
     return table

@@ -141,7 +141,7 @@ def augmentation(settings) -> list[str] | None:
     """
     if not settings:
         return None
-    found = [
+    result = [
         f"{what}{_bounds(settings.get(range_key), unit)}, in {100 * share:g} % of the "
         "recordings"
         for key, what, range_key, unit in TRANSFORMS
@@ -149,10 +149,10 @@ def augmentation(settings) -> list[str] | None:
     ]
     for key, what in (("freqm", "mel channels"), ("timem", "frames")):
         if settings.get(key):
-            found.append(f"up to {settings[key]} {what} of the features hidden")
+            result.append(f"up to {settings[key]} {what} of the features hidden")
     if settings.get("noise"):
-        found.append("noise added to the features, and a shift in time")
-    return found
+        result.append("noise added to the features, and a shift in time")
+    return result
 
 
 def _bounds(bounds, unit):

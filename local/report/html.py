@@ -112,8 +112,8 @@ def _failed(section, reasons):
         parts[section.name] = "what belongs here"
     parts |= {
         f"figures/{name}.png": f"the figure {name}"
-        for name, (of, _) in FIGURES.items()
-        if of == section.name
+        for name, (entry, _) in FIGURES.items()
+        if entry == section.name
     }
     return {what: reasons[part] for part, what in parts.items() if part in reasons}
 

@@ -38,8 +38,8 @@ def escaped(content) -> Markdown:
     return Markdown(_AT_START.sub(_escape_start, text))
 
 
-def _escape_start(found):
-    return f"{found[0]}\\" if found[0][0].isdigit() else f"\\{found[0]}"
+def _escape_start(result):
+    return f"{result[0]}\\" if result[0][0].isdigit() else f"\\{result[0]}"
 
 
 def pipe_table(table: Table) -> Markdown:

@@ -46,12 +46,12 @@ NOT_ORDINAL = "not all of it is on an ordinal scale"
 
 def binary_labels(labels):
     """Those of metrics.json that are 0 or 1, {label: its measures}."""
-    return {label: of for label, of in labels.items() if "mae" not in of}
+    return {label: entry for label, entry in labels.items() if "mae" not in entry}
 
 
 def score_labels(labels):
     """Those of metrics.json that are scores, {label: its measures}."""
-    return {label: of for label, of in labels.items() if "mae" in of}
+    return {label: entry for label, entry in labels.items() if "mae" in entry}
 
 
 def form_of(name):
@@ -71,7 +71,9 @@ def headline(evidence):
         "small": _small(labels),
         "small_means": SMALL_SAMPLE,
         "heads": [
-            of for of in metrics["heads"] if of["top1_accuracy"]["value"] is not None
+            entry
+            for entry in metrics["heads"]
+            if entry["top1_accuracy"]["value"] is not None
         ],
     }
 
@@ -108,12 +110,12 @@ def _ranking(labels, macro):
     columns = [*RANKING.values(), "prevalence", "recordings", "of them positive"]
     columns += ["subjects", "with a positive"]
     table = Table("How well the model ranks recordings", ["label", *columns])
-    for label, of in labels.items():
+    for label, item in labels.items():
         counts = [
-            of[n] for n in ("n", "n_positive", "n_subjects", "n_positive_subjects")
+            item[n] for n in ("n", "n_positive", "n_subjects", "n_positive_subjects")
         ]
-        measures = [table.entry(of[name]) for name in RANKING]
-        prevalence = table.number(of["prevalence"], "no recording is rated")
+        measures = [table.entry(item[name]) for name in RANKING]
+        prevalence = table.number(item["prevalence"], "no recording is rated")
         table.add(label, *measures, prevalence, *counts)
     measures = [table.entry(macro[name]) for name in RANKING]
     table.add(_mean_name(macro, labels), *measures, *[""] * 5)
@@ -123,10 +125,10 @@ def _ranking(labels, macro):
 def _probabilities(labels, macro):
     columns = ["label", *LOSSES.values(), *CALIBRATION.values()]
     table = Table("How good the probabilities are", columns)
-    for label, of in labels.items():
-        losses = [table.entry(of[name]) for name in LOSSES]
+    for label, item in labels.items():
+        losses = [table.entry(item[name]) for name in LOSSES]
         calibration = [
-            table.number(of[name], of.get(f"{name}_reason")) for name in CALIBRATION
+            table.number(item[name], item.get(f"{name}_reason")) for name in CALIBRATION
         ]
         table.add(label, *losses, *calibration)
     losses = [table.entry(macro[name]) for name in LOSSES]
@@ -148,8 +150,8 @@ def rule_in_words(rule):
 def _thresholds(labels):
     columns = ["label", "threshold", "rule", "chosen on", "positive subjects there"]
     table = Table("The thresholds and where they are from", columns)
-    for label, of in labels.items():
-        threshold = of["threshold"]
+    for label, entry in labels.items():
+        threshold = entry["threshold"]
         value = table.number(threshold["value"], threshold.get("reason"))
         n = threshold["n_positive_subjects"]
         table.add(
@@ -171,9 +173,9 @@ def _rule(table, threshold):
 def _decisions(labels, macro):
     columns = [*DECISIONS.values(), "calling all positive"]
     table = Table("Decisions at the threshold", ["label", *columns])
-    for label, of in (*labels.items(), (_mean_name(macro, labels), macro)):
-        entries = [table.entry(of[name]) for name in DECISIONS]
-        of_all = table.number(of[TREAT_ALL], of.get(f"{TREAT_ALL}_reason"))
+    for label, item in (*labels.items(), (_mean_name(macro, labels), macro)):
+        entries = [table.entry(item[name]) for name in DECISIONS]
+        of_all = table.number(item[TREAT_ALL], item.get(f"{TREAT_ALL}_reason"))
         table.add(label, *entries, of_all)
     return table
 
@@ -181,19 +183,21 @@ def _decisions(labels, macro):
 def baselines(evidence):
     """The model beside plain baselines; None where there are none."""
     metrics = evidence.metrics
-    labels, found = binary_labels(metrics["labels"]), metrics.get("baselines", {})
-    if not found or not labels:
+    labels, result = binary_labels(metrics["labels"]), metrics.get("baselines", {})
+    if not result or not labels:
         return None
     table = Table("The model beside baselines", ["", *BASELINE_MEASURES.values()])
-    for label, of in labels.items():
+    for label, item in labels.items():
         table.heading(label)
-        table.add("this model", *(table.entry(of[name]) for name in BASELINE_MEASURES))
-        for name, baseline in found.items():
+        table.add(
+            "this model", *(table.entry(item[name]) for name in BASELINE_MEASURES)
+        )
+        for name, baseline in result.items():
             own = baseline["labels"].get(label, {"reason": "not computed"})
             nothing = {"value": None, "reason": own.get("reason")}
             cells = [table.entry(own.get(key, nothing)) for key in BASELINE_MEASURES]
             table.add(name, *cells)
-    described = {name: of["description"] for name, of in found.items()}
+    described = {name: item["description"] for name, item in result.items()}
     return {"table": table, "described": described}
 
 
@@ -210,8 +214,10 @@ def counting(evidence):
     """The same results with each recording, visit or subject weighing the same."""
     metrics = evidence.metrics
     ways = {key: metrics if key is None else metrics.get(key) for key in WAYS}
-    ways = {key: of for key, of in ways.items() if of}
-    binary, numbers = (of(metrics["labels"]) for of in (binary_labels, score_labels))
+    ways = {key: entry for key, entry in ways.items() if entry}
+    binary, numbers = (
+        entry(metrics["labels"]) for entry in (binary_labels, score_labels)
+    )
     tables = []
     if binary:
         caption = "Results, counted in several ways"
@@ -230,12 +236,12 @@ def _counting_table(caption, ways, labels, measures):
     table = Table(caption, ["what weighs the same", "cases", *measures.values()])
     for label in labels:
         table.heading(label)
-        for way, of in ways.items():
-            own = of["labels"][label]
+        for way, entry in ways.items():
+            own = entry["labels"][label]
             table.add(WAYS[way], own.get("n", ""), *_cells(table, own, measures))
     table.heading("mean over labels")
-    for way, of in ways.items():
-        table.add(WAYS[way], "", *_cells(table, of["macro"], measures))
+    for way, entry in ways.items():
+        table.add(WAYS[way], "", *_cells(table, entry["macro"], measures))
     return table
 
 
@@ -256,8 +262,8 @@ def _varying(ways, labels):
         table.add(
             label,
             *(
-                Cell(f"{of['n_varying'][label]:,} of {of['n_cases']:,}")
-                for of in of_ways
+                Cell(f"{entry['n_varying'][label]:,} of {entry['n_cases']:,}")
+                for entry in of_ways
             ),
         )
     return table
@@ -279,8 +285,10 @@ def scores(evidence):
     measures = _score_columns(labels)
     columns = ["score", "recordings", "subjects", *measures.values()]
     table = Table("Predicted against rated scores", columns)
-    for label, of in labels.items():
-        table.add(label, of["n"], of["n_subjects"], *_cells(table, of, measures))
+    for label, entry in labels.items():
+        table.add(
+            label, entry["n"], entry["n_subjects"], *_cells(table, entry, measures)
+        )
     name = f"mean of {macro['n_scores']} of {len(labels)} scores"
     table.add(name, "", "", *_cells(table, macro, measures))
     said = bool(binary_labels(metrics["labels"]))  # in the section on these

@@ -28,8 +28,8 @@ def format_results(
         threshold, and per head that has a top-1 accuracy.
     """
     labels, macro = metrics["labels"], metrics["macro"]
-    scores = {name: of for name, of in labels.items() if "mae" in of}
-    binary = {name: of for name, of in labels.items() if name not in scores}
+    scores = {name: entry for name, entry in labels.items() if "mae" in entry}
+    binary = {name: entry for name, entry in labels.items() if name not in scores}
     parts = []
     if binary:
         flags = flagged(audit) if audit else {}
@@ -60,15 +60,17 @@ def _binary_rows(labels, macro, references, flags):
     rows = [[*header, *references]]
     name = f"macro ({macro['n_labels']} of {len(labels)} labels)"
     marked = {*flags, name} if flags.keys() - macro["left_out"].keys() else flags
-    for key, of in [*labels.items(), (name, macro)]:
-        auprc = _number(of["auprc"]["value"])
-        if of.get("prevalence") is not None:
-            auprc += f" ({of['prevalence']:.3f})"
-        others = [of[each]["value"] for each in ("brier", "sensitivity", "specificity")]
-        key_there = "macro" if of is macro else key
+    for key, entry in [*labels.items(), (name, macro)]:
+        auprc = _number(entry["auprc"]["value"])
+        if entry.get("prevalence") is not None:
+            auprc += f" ({entry['prevalence']:.3f})"
+        others = [
+            entry[each]["value"] for each in ("brier", "sensitivity", "specificity")
+        ]
+        key_there = "macro" if entry is macro else key
         others += [column.get(key_there) for column in references.values()]
-        counts = [str(of.get(count, "")) for count in ("n", "n_positive")]
-        auroc = _with_interval(of["auroc"])
+        counts = [str(entry.get(count, "")) for count in ("n", "n_positive")]
+        auroc = _with_interval(entry["auroc"])
         if flags:
             auroc += f" {MARK if key in marked else ' '}"
         cells = [auroc, auprc, *map(_number, others)]
@@ -79,20 +81,20 @@ def _binary_rows(labels, macro, references, flags):
 def _score_rows(labels, macro):
     rows = [["label", "n", *SCORE_COLUMNS.values()]]
     name = f"macro ({macro['n_scores']} of {len(labels)} scores)"
-    for key, of in [*labels.items(), (name, macro)]:
-        mae, *others, icc = (of[each] for each in SCORE_COLUMNS)
+    for key, entry in [*labels.items(), (name, macro)]:
+        mae, *others, icc = (entry[each] for each in SCORE_COLUMNS)
         values = [_number(each["value"]) for each in others]
         cells = [_with_interval(mae), *values, _with_interval(icc)]
-        rows.append([key, str(of.get("n", "")), *cells])
+        rows.append([key, str(entry.get("n", "")), *cells])
     return rows
 
 
 def _without_decisions(labels):
     """A line per reason why labels have no sensitivity and no specificity."""
     lacking = {}
-    for name, of in labels.items():
-        if of["sensitivity"]["value"] is of["specificity"]["value"] is None:
-            lacking.setdefault(of["sensitivity"]["reason"], []).append(name)
+    for name, entry in labels.items():
+        if entry["sensitivity"]["value"] is entry["specificity"]["value"] is None:
+            lacking.setdefault(entry["sensitivity"]["reason"], []).append(name)
     return [f"{', '.join(names)}: {reason}" for reason, names in lacking.items()]
 
 
@@ -136,8 +138,10 @@ def format_cross_validation(result: dict, audit: dict) -> str:
     Returns: A table with a row per label and one of their mean, one of the scores, what
         these are about, what the folds' audits flag, and what is left out.
     """
-    scores = {name: of for name, of in result["labels"].items() if "mae" in of}
-    binary = {name: of for name, of in result["labels"].items() if "mae" not in of}
+    scores = {name: entry for name, entry in result["labels"].items() if "mae" in entry}
+    binary = {
+        name: entry for name, entry in result["labels"].items() if "mae" not in entry
+    }
     parts = [
         f"{result['n_recordings']} recordings of {result['n_subjects']} subjects, "
         f"{result['n_folds']} folds, {result['n_repeats']} repeat(s)"
@@ -147,47 +151,55 @@ def format_cross_validation(result: dict, audit: dict) -> str:
         parts.append(pipe_table(rows))
     if scores:
         rows = [
-            [name, str(of["n"]), *(_number(of[key]["value"]) for key in SCORE_COLUMNS)]
-            for name, of in scores.items()
+            [
+                name,
+                str(entry["n"]),
+                *(_number(entry[key]["value"]) for key in SCORE_COLUMNS),
+            ]
+            for name, entry in scores.items()
         ]
         parts.append(pipe_table([["label", "n", *SCORE_COLUMNS.values()], *rows]))
     parts += [result["text"], *audit_notes(audit)]
-    parts += [note for name, of in binary.items() for note in _left_out_notes(name, of)]
+    parts += [
+        note for name, entry in binary.items() for note in _left_out_notes(name, entry)
+    ]
     return "\n\n".join(parts)
 
 
 def _cross_validated_rows(binary, macro, flags):
     rows = [CROSS_VALIDATED]
-    for name, of in binary.items():
-        auprc = _number(of["auprc"]["value"])
-        if of["prevalence"] is not None:
-            auprc += f" ({of['prevalence']:.3f})"
-        auroc = _with_interval(of["auroc"])
+    for name, entry in binary.items():
+        auprc = _number(entry["auprc"]["value"])
+        if entry["prevalence"] is not None:
+            auprc += f" ({entry['prevalence']:.3f})"
+        auroc = _with_interval(entry["auroc"])
         if flags:
             auroc += f" {MARK if name in flags else ' '}"
         cells = [auroc, auprc]
-        cells += [_number(of[key]["value"]) for key in ("sensitivity", "specificity")]
-        rows.append([name, str(of["n"]), str(of["n_positive"]), *cells])
+        cells += [
+            _number(entry[key]["value"]) for key in ("sensitivity", "specificity")
+        ]
+        rows.append([name, str(entry["n"]), str(entry["n_positive"]), *cells])
     name = f"macro ({macro['n_labels']} of {len(binary)} labels)"
     means = [_with_interval(macro["auroc"]), _number(macro["auprc"]["value"])]
     return [*rows, [name, "", "", *means, "", ""]]
 
 
-def _left_out_notes(name, of):
+def _left_out_notes(name, item):
     """Why a label has no number or interval, and the folds that are not in one."""
     notes = [
         f"{name}: repeat {entry['repeat']}, fold {entry['fold']} is not in AUROC and "
         f"AUPRC, {entry['reason']}"
-        for entry in of["left_out"]
+        for entry in item["left_out"]
     ]
-    if of["auroc"]["low"] is None:
-        notes.append(f"{name}: no interval of AUROC, {of['auroc']['reason']}")
+    if item["auroc"]["low"] is None:
+        notes.append(f"{name}: no interval of AUROC, {item['auroc']['reason']}")
     without = [
         f"repeat {entry['repeat']}, fold {entry['fold']}"
-        for entry in of["without_threshold"]
+        for entry in item["without_threshold"]
     ]
-    if of["sensitivity"]["value"] is None:
-        notes.append(f"{name}: no sensitivity, {of['sensitivity']['reason']}")
+    if item["sensitivity"]["value"] is None:
+        notes.append(f"{name}: no sensitivity, {item['sensitivity']['reason']}")
     elif without:
         notes.append(f"{name}: no threshold in {'; '.join(without)}")
     return notes
@@ -207,20 +219,20 @@ def format_comparison(comparison: dict) -> str:
     ]
     notes = []
     macro = comparison["macro"]
-    for name, of in [*comparison["labels"].items(), ("macro", macro)]:
-        difference = of["difference"]
+    for name, entry in [*comparison["labels"].items(), ("macro", macro)]:
+        difference = entry["difference"]
         if "reason" in difference:
             notes.append(f"{name}: {difference['reason']}")
         if difference["value"] is None:
             continue
-        if of["n_draws_left_out"]:
+        if entry["n_draws_left_out"]:
             notes.append(
-                f"{name}: {of['n_draws_left_out']} of {comparison['n_draws']} draws of "
-                "subjects left out, a label had one class there"
+                f"{name}: {entry['n_draws_left_out']} of {comparison['n_draws']} draws "
+                "of subjects left out, a label had one class there"
             )
         if name == "macro":
             name = f"macro ({macro['n_labels']} labels)"
-        rows.append(_comparison_row(name, of))
+        rows.append(_comparison_row(name, entry))
     notes += [
         f"{name}: left out, {why}" for name, why in comparison["left_out"].items()
     ]
@@ -233,11 +245,11 @@ def format_comparison(comparison: dict) -> str:
     return "\n\n".join([title, *table, *notes])
 
 
-def _comparison_row(name, of):
-    bounds = [of["difference"][bound] for bound in ("low", "high")]
+def _comparison_row(name, entry):
+    bounds = [entry["difference"][bound] for bound in ("low", "high")]
     interval = "n/a" if None in bounds else f"{bounds[0]:+.3f} to {bounds[1]:+.3f}"
-    counts = [str(of.get(count, "")) for count in ("n", "n_subjects")]
-    aurocs = [f"{value:.3f}" for value in of["auroc"].values()]
-    holm = f"{of['p_holm']:.4f}" if "p_holm" in of else ""
-    difference = f"{of['difference']['value']:+.3f}"
-    return [name, *counts, *aurocs, difference, interval, f"{of['p']:.4f}", holm]
+    counts = [str(entry.get(count, "")) for count in ("n", "n_subjects")]
+    aurocs = [f"{value:.3f}" for value in entry["auroc"].values()]
+    holm = f"{entry['p_holm']:.4f}" if "p_holm" in entry else ""
+    difference = f"{entry['difference']['value']:+.3f}"
+    return [name, *counts, *aurocs, difference, interval, f"{entry['p']:.4f}", holm]

@@ -99,8 +99,8 @@ def authors(what):
 def compared_columns(evidence):
     """Columns whose groups could be compared, for any label, and those too small."""
     n_groups = {}
-    for of in (evidence.metrics.get("subgroups") or {}).values():
-        for column, tested in of["columns"].items():
+    for entry in (evidence.metrics.get("subgroups") or {}).values():
+        for column, tested in entry["columns"].items():
             n_groups[column] = max(tested["n_groups"], n_groups.get(column, 0))
     compared = [column for column, n in n_groups.items() if n > 1]
     return compared, [column for column in n_groups if column not in compared]
@@ -169,7 +169,7 @@ def _on_data(evidence):
         f"{counted(frame['subject'].nunique(), 'subject')}"
         for name, frame in evidence.manifests.items()
     }
-    found = {
+    result = {
         "12a": f"Partitioned by subject: {'; '.join(splits.values())}. Subjects in "
         "more than one split: see Confound audit. "
         + authors("whether other data were used"),
@@ -177,15 +177,15 @@ def _on_data(evidence):
         "20b": "See Evaluation data. " + authors("dates, treatments"),
     }
     if len(splits) > 1:
-        found["16"] = "Numbers side by side: see Evaluation data. " + authors(
+        result["16"] = "Numbers side by side: see Evaluation data. " + authors(
             "differences in setting, eligibility and ratings"
         )
-        found["20c"] = "See Evaluation data, a column per split."
+        result["20c"] = "See Evaluation data, a column per split."
     if evidence.raters():
-        found["8b"] = "Agreement of raters: see Raters. " + authors(
+        result["8b"] = "Agreement of raters: see Raters. " + authors(
             "qualifications and demographics of raters"
         )
-    return found
+    return result
 
 
 def _on_model(settings):

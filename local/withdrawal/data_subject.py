@@ -39,9 +39,9 @@ class Person:
             subjects = set(self.subjects)
             if self.pseudonyms:
                 subjects |= set(map(self.pseudonyms.subject, self.subjects))
-            found = table["subject"].fillna("")
-            own = found.map(alike).isin({alike(subject) for subject in subjects})
-            theirs = own | (theirs & (found == ""))
+            result = table["subject"].fillna("")
+            own = result.map(alike).isin({alike(subject) for subject in subjects})
+            theirs = own | (theirs & (result == ""))
         return theirs
 
     def shown(self, uids):
@@ -72,7 +72,7 @@ class Person:
     def left_of(self, failed):
         """A list of dict with `uid` and maybe `subject`, without theirs."""
         theirs = self.has(pd.DataFrame(failed)) if failed else ()
-        return [of for of, own in zip(failed, theirs, strict=True) if not own]
+        return [entry for entry, own in zip(failed, theirs, strict=True) if not own]
 
 
 def uid_column(columns):

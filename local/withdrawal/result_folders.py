@@ -60,22 +60,22 @@ class ResultFolder:
     @property
     def values(self):
         """Plain values of each experiment's yaml, list of dict."""
-        return [saved_values(of / HPARAMS) for of in self.experiments]
+        return [saved_values(folder / HPARAMS) for folder in self.experiments]
 
     def trained(self, person):
         """The checkpoints that learned from a person, list of Trained."""
-        found = []
+        result = []
         for folder in self.experiments:
             checkpoints = sorted((folder / SAVE).glob("CKPT*"))
             before = _withdrawn(folder)
             for split, how in LEARNED_FROM.items():
                 file = folder / MANIFESTS / f"{split}.csv"
                 if file.is_file() and person.has(read_cells(file)).any():
-                    found += [Trained(path, how) for path in checkpoints]
+                    result += [Trained(path, how) for path in checkpoints]
                 if split in before:
                     others = how.replace("them", "people who were withdrawn before")
-                    found += [Trained(path, others) for path in checkpoints]
-        return found
+                    result += [Trained(path, others) for path in checkpoints]
+        return result
 
     def places(self):
         """Folders in it that other commands may be writing to, set of Path."""
@@ -100,7 +100,9 @@ class ResultFolder:
         for file in sorted(self.folder.rglob(PREDICTIONS)):
             if file.parent not in merged and file.parent.name not in (BEGUN, COMPLETE):
                 above = [file.parent, *file.parent.parents]
-                owner = next((of for of in above if of in self.experiments), None)
+                owner = next(
+                    (entry for entry in above if entry in self.experiments), None
+                )
                 yield file.parent, owner
 
     @property
@@ -110,15 +112,18 @@ class ResultFolder:
 
     def runs(self):
         """The folds of a cross-validation, by repeat, list of (list of FoldRun)."""
-        found = {}
+        result = {}
         for folder in self.folder.glob("repeat_*/fold_*"):
             numbers = [
                 int(part.name.rpartition("_")[2]) for part in (folder.parent, folder)
             ]
-            found.setdefault(numbers[0], []).append(
+            result.setdefault(numbers[0], []).append(
                 FoldRun(*numbers, 0, folder, Path())
             )
-        return [sorted(of, key=lambda run: run.fold) for _, of in sorted(found.items())]
+        return [
+            sorted(folds, key=lambda run: run.fold)
+            for _, folds in sorted(result.items())
+        ]
 
     def clean(self, person: Person, dry_run: bool) -> dict[str, int | str]:
         """Remove a person, memory last.
@@ -174,16 +179,18 @@ class ResultFolder:
         results = {folder for folder, _ in self.evaluations()}
         results |= {self.folder} if self.is_folds else set()
         # the person is found by the manifests: they are the last
-        tables = sorted(tables_of(self.folder), key=lambda of: _is_manifest(of[0]))
+        tables = sorted(
+            tables_of(self.folder), key=lambda entry: _is_manifest(entry[0])
+        )
         for file, table in tables:
             if file.parent not in results or file.name not in RESULTS or dry_run:
                 done[str(file)] = clean_csv(file, table, person, dry_run)
-        return {name: of for name, of in done.items() if of}
+        return {name: entry for name, entry in done.items() if entry}
 
     def _collect(self):
         """Put the results of a cross-validation together again."""
         runs = self.runs()
-        finished = [[run for run in of if run.is_finished] for of in runs]
+        finished = [[run for run in entry if run.is_finished] for entry in runs]
         if finished != runs:
             for name in (METRICS, PREDICTIONS, FAILED):
                 (self.folder / name).unlink(missing_ok=True)

@@ -91,12 +91,12 @@ def learn_corpus(person: Person, folder: str, storage: Storage) -> int:
 
 def learn_experiment(person: Person, folder: Path) -> int:
     """Learn from all that an experiment keeps; how many rows are theirs."""
-    found = sum(person.learn(table) for _, table in tables_of(folder))
+    result = sum(person.learn(table) for _, table in tables_of(folder))
     for record in folder.rglob(PREPARATION.name):
         failed = read_json(record).get("failed", [])
         if failed:
-            found += person.learn(pd.DataFrame(failed, columns=["uid", "subject"]))
-    return found
+            result += person.learn(pd.DataFrame(failed, columns=["uid", "subject"]))
+    return result
 
 
 def check_readable(
@@ -126,7 +126,7 @@ def check_readable(
     if corpus_folder and not is_remote(corpus_folder):
         for _, table in corpus.csv_tables(Path(corpus_folder, "splits")):
             known |= set() if table is None else {*table["uid"], *table["subject"]}
-    keyed = {of(name) for name in known for of in _namers(person.pseudonyms)}
+    keyed = {namer(name) for name in known for namer in _namers(person.pseudonyms)}
     strange = [file for file, names in hidden.items() if not names & keyed]
     if strange:
         raise UserError(
@@ -256,14 +256,15 @@ def clean_embeddings(file: Path, person: Person, dry_run: bool) -> dict[str, int
     if not dry_run:  # what a kill has left
         files.remove_unfinished(_parts_of(file))
         (_parts_of(file) / MERGED).unlink(missing_ok=True)
-    found = {
-        str(of): clean_parquet(of, person, dry_run) for of in parquets_of([], [file])
+    result = {
+        str(part): clean_parquet(part, person, dry_run)
+        for part in parquets_of([], [file])
     }
     failed = file.with_name(f"{file.name}.failed.csv")
     if failed.is_file():
         table = read_cells(failed)
-        found[str(failed)] = clean_csv(failed, table, person, dry_run)
-    return found
+        result[str(failed)] = clean_csv(failed, table, person, dry_run)
+    return result
 
 
 # Caches
@@ -304,9 +305,9 @@ def known_caches(units):
 
 def data_folders(units, corpus_folder):
     """Where the recordings themselves are, list of str."""
-    found = {values.get("data_folder") for unit in units for values in unit.values}
-    found |= {joined(corpus_folder, "audio")} if corpus_folder else set()
-    return sorted(folder for folder in found if folder)
+    result = {values.get("data_folder") for unit in units for values in unit.values}
+    result |= {joined(corpus_folder, "audio")} if corpus_folder else set()
+    return sorted(folder for folder in result if folder)
 
 
 def corpus_storage(audio_cache):

@@ -38,7 +38,7 @@ def extract(
     """
     samples = waveform.numpy()
     speech = silence.find_speech(waveform, sample_rate)
-    found = silence.find_silence(waveform, sample_rate, speech)
+    result = silence.find_silence(waveform, sample_rate, speech)
     features = {
         "capture_level_dbfs": float(row["level_dbfs"]),
         "capture_noise_floor_dbfs": noise_floor_dbfs(samples, sample_rate),
@@ -46,12 +46,12 @@ def extract(
         "capture_sample_rate": f"{float(row['sample_rate']):g}",
         "capture_format": f"{row['format']} {row['codec']}",
         "capture_channels": f"{float(row['channels']):g}",
-        **silence.silence_features(found, sample_rate),
+        **silence.silence_features(result, sample_rate),
         "behaviour_duration_s": len(samples) / sample_rate,
         "behaviour_pause_share": silence.pause_share(speech),
         "audio_sha256": audio_hash(samples),
     }
-    return features, found
+    return features, result
 
 
 def noise_floor_dbfs(samples: np.ndarray, sample_rate: int) -> float:

@@ -38,8 +38,10 @@ def leakage(
     rows = _rows(manifests, hashes)
     scores = score_labels(names, label_ranges)
     binary = [name for name in names if name not in scores]
-    measured = {split: _count(of) for split, of in rows.groupby("split", sort=False)}
-    found = {
+    measured = {
+        split: _count(entry) for split, entry in rows.groupby("split", sort=False)
+    }
+    result = {
         "shared_subjects": sorted(
             # as it is spelt first
             shared["subject"].iloc[0]
@@ -56,8 +58,8 @@ def leakage(
         },
     }
     if missing := not_measured(measured):
-        found["shared_audio_reason"] = f"not all was compared: {missing}"
-    return found
+        result["shared_audio_reason"] = f"not all was compared: {missing}"
+    return result
 
 
 def _rows(manifests, hashes):
@@ -87,10 +89,10 @@ def not_measured(measured: dict) -> str:
     '5,000 of 9,000 recordings of train were measured'
     """
     return "; ".join(
-        f"{of['n_measured']:,} of {of['n_recordings']:,} recordings of {split} were "
-        "measured"
-        for split, of in measured.items()
-        if of["n_measured"] < of["n_recordings"]
+        f"{entry['n_measured']:,} of {entry['n_recordings']:,} recordings of {split} "
+        "were measured"
+        for split, entry in measured.items()
+        if entry["n_measured"] < entry["n_recordings"]
     )
 
 

@@ -55,14 +55,14 @@ def find_speech(waveform: torch.Tensor, sample_rate: int) -> list[tuple[float, f
     """
     model, timestamps = _detector()
     with torch.inference_mode():
-        found = timestamps(
+        result = timestamps(
             resample(waveform, sample_rate, DETECTOR_RATE),
             model,
             threshold=SPEECH_PROBABILITY,
             sampling_rate=DETECTOR_RATE,
             min_speech_duration_ms=1000 * MIN_SPEECH_S,
         )
-    return [(p["start"] / DETECTOR_RATE, p["end"] / DETECTOR_RATE) for p in found]
+    return [(p["start"] / DETECTOR_RATE, p["end"] / DETECTOR_RATE) for p in result]
 
 
 def pause_share(speech: list[tuple[float, float]]) -> float | None:

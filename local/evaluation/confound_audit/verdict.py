@@ -81,10 +81,10 @@ def audit_labels(
         labels[name] = {}
         for kind, source in (probed | models).items():
             why = ON_A_SCALE if name in scores else None
-            of, statistic = _examine(manifest, name, source, seed, why)
-            labels[name][kind] = of
+            entry, statistic = _examine(manifest, name, source, seed, why)
+            labels[name][kind] = entry
             if statistic and kind in TESTED:
-                tests.append((of, statistic))
+                tests.append((entry, statistic))
     _test(tests, seed)
     silent = probed["silence_probe_auroc"].notna().all(axis=1).to_numpy()
     measured = features.notna().any(axis=1).to_numpy()
@@ -190,13 +190,13 @@ def _within(manifest, targets, scores, folds) -> dict:
 
     Returns: {column: float or None}, of the columns there are, with two values or more.
     """
-    found = {}
+    result = {}
     for column in STRATA:
         if column in manifest and manifest[column].nunique() > 1:
             both = pd.Series(list(zip(folds, manifest[column], strict=True)))
             strata = pd.factorize(both)[0]
-            found[column] = probes.auroc_within(targets, scores, strata)
-    return found
+            result[column] = probes.auroc_within(targets, scores, strata)
+    return result
 
 
 def _test(tests, seed):
@@ -247,13 +247,13 @@ def _verdict(measures: dict, n_silent: int, n_rated: int) -> dict:
 
     Returns: "status" and "reasons", sentences.
     """
-    found = {name: measures[name]["status"] for name in TESTED}
+    result = {name: measures[name]["status"] for name in TESTED}
     status = next(
-        (s for s in ("flagged", "inconclusive", "clear") if s in found.values()),
+        (s for s in ("flagged", "inconclusive", "clear") if s in result.values()),
         "not_computable",
     )
     # what flags the label comes first
-    order = sorted(TESTED, key=lambda name: found[name] != "flagged")
+    order = sorted(TESTED, key=lambda name: result[name] != "flagged")
     reasons = [_sentence(TESTED[name], measures[name]) for name in order]
     reasons = list(dict.fromkeys(reasons))
     if n_silent < n_rated:
