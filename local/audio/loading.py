@@ -19,7 +19,7 @@ import torchaudio
 
 from local.audio.decoding import blocks, probe, reasons_named
 from local.utils.errors import BadRecording
-from local.utils.files import file_size
+from local.utils.file_size import file_size
 
 MIXES = ("mean", "sum")
 

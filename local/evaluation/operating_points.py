@@ -15,8 +15,9 @@ import numpy as np
 import pandas as pd
 
 from local.data.predictions_table import scores_in
-from local.metrics.calibration import apply_calibration, fit_calibration
+from local.metrics.calibration import fit_calibration
 from local.metrics.cases import corrected_logits
+from local.metrics.decision import apply_calibration
 from local.metrics.thresholds import threshold_with_fallback
 from local.utils.errors import UserError
 from local.utils.files import read_json, write_json

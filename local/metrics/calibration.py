@@ -263,25 +263,6 @@ def fit_calibration(
     return fitted | ({"reason": reason} if reason else {})
 
 
-def apply_calibration(parameters: dict, logits) -> np.ndarray:
-    """Probabilities of logits, calibrated.
-
-    parameters: What `fit_calibration` returned, with a slope.
-    logits (array-like of any shape): The same kind that was fitted: without the class
-        weight used in training.
-
-    Returns: In the shape of `logits`.
-    Raises ValueError: if nothing could be fitted.
-
-    >>> apply_calibration({"kind": "platt", "slope": 2.0, "intercept": -2.0}, [1.0])
-    array([0.5])
-    """
-    if parameters["slope"] is None:
-        raise ValueError(f"there is no calibration: {parameters['reason']}")
-    logits = np.asarray(logits, dtype=float)
-    return expit(parameters["slope"] * logits + parameters["intercept"])
-
-
 def calibration_curve(
     targets: ArrayLike, probabilities: ArrayLike, subjects: ArrayLike
 ) -> dict:

@@ -4,7 +4,8 @@ import math
 
 from local.audio import decoding
 from local.audio.loading import MIXES
-from local.data.windows import POOLINGS, check_windows
+from local.data.pooling import POOLINGS
+from local.data.windows import check_windows
 from local.model.heads import POOLING_MODES
 from local.training.optimizers import OPTIMIZERS, SCHEDULERS
 from local.training.selection import BEST_CHECKPOINTS

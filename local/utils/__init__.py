@@ -1,6 +1,6 @@
 """Files, yaml, the command line, locks, signals: knows nothing of speech.
 
-Modules: `cli`, `errors`, `files`, `keyed_random`, `launch`, `memory`, `number_format`,
-`parallel`, `problems`, `progress`, `run_lock`, `signals`, `spelling`, `staging`,
-`streams`, `text_io`, `threads`, `usage`, `yaml_files`.
+Modules: `cli`, `errors`, `file_size`, `files`, `keyed_random`, `launch`, `memory`,
+`number_format`, `parallel`, `problems`, `progress`, `run_lock`, `signals`, `spelling`,
+`staging`, `streams`, `text_io`, `threads`, `usage`, `yaml_files`.
 """

@@ -11,7 +11,6 @@ from scipy.stats import norm
 from sklearn.calibration import calibration_curve as binned_curve
 
 from local.metrics.calibration import (
-    apply_calibration,
     calibration_curve,
     calibration_intercept,
     calibration_metrics,
@@ -20,6 +19,7 @@ from local.metrics.calibration import (
     ece_if_calibrated,
     fit_calibration,
 )
+from local.metrics.decision import apply_calibration
 
 NAN = np.nan
 
