@@ -38,7 +38,7 @@ from local.data.manifests import (
     stop_on_failed,
     write_failed,
 )
-from local.data.windows import POOLINGS
+from local.data.pooling import POOLINGS
 from local.evaluation.flags import read_audit
 from local.inference.engine import Engine
 from local.inference.predict_files import (

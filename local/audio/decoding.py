@@ -23,7 +23,7 @@ from local.audio.containers import pieces
 from local.audio.ffmpeg import LENGTH_SLACK_S, check_length, decoded_blocks, read_header
 from local.audio.pieces import Excerpt, Piece
 from local.utils.errors import DAMAGED, OUTSIDE, UNREADABLE, BadRecording
-from local.utils.files import file_size
+from local.utils.file_size import file_size
 
 BACKENDS = ("soundfile", "librosa")
 

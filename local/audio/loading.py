@@ -25,7 +25,7 @@ from local.utils.errors import (
     NO_CHANNEL,
     BadRecording,
 )
-from local.utils.files import file_size
+from local.utils.file_size import file_size
 
 MIXES = ("mean", "sum")
 

@@ -1,5 +1,5 @@
 """A trained model on any audio: Python, files, archives, exports.
 
 Modules: `backends`, `classifier`, `embeddings`, `engine`, `export`, `extraction`,
-`interface`, `predict_files`, `stacked_heads`.
+`predict_files`, `stacked_heads`.
 """

@@ -1,20 +1,27 @@
-"""The model for use from Python: what it says of a file or of a batch of waveforms.
+"""The trained model as a SpeechBrain interface, from an experiment or an export.
 
-`export.py` writes this class, and what it needs of this recipe, into the `custom.py`
-of an exported model. `interface.ClinicalClassifier` is the one to use here.
+    from local.inference.classifier import ClinicalClassifier
+
+    model = ClinicalClassifier.from_hparams(source="results/mine")
+    model.classify_file("recording.wav")["strained"]["probability"]
+    model.encode_file("recording.wav", kind="pt")
+
+Elsewhere, without this recipe, an exported folder has a copy of this module, and what
+it needs.
 """
 
+import contextlib
+import sys
 from pathlib import Path
 
-import numpy as np
 import torch
-from scipy.special import expit
 from speechbrain.inference.interfaces import Pretrained
+from speechbrain.utils.run_opts import RunOptions
 
 from local.audio.loading import decode, resample, to_mono
-from local.data.windows import pool_windows, window_starts
+from local.data.pooling import pool_windows, window_starts
 from local.inference.stacked_heads import StackedHeads
-from local.metrics.decisions import decide
+from local.metrics.decisions import decisions
 from local.model.front_end import RecordingFeatures
 from local.model.heads import POOLING_MODES, Outputs, score_features
 from local.utils.errors import BadRecording
@@ -79,6 +86,60 @@ class ClinicalClassifier(Pretrained):
             "classifier": heads,
         }
 
+    @classmethod
+    def from_hparams(
+        cls,
+        source: str | Path,
+        hparams_file: str = "hyperparams.yaml",
+        trust_experiment: bool = False,
+        **kwargs,
+    ) -> "ClinicalClassifier":
+        """Load a model.
+
+        source: What train.py called output_folder, here or ``gs://…``, or a folder that
+            export.py wrote.
+        hparams_file: Of an exported folder, which runs its own modules: load only those
+            of people whose programs you would run.
+        trust_experiment: Whether to open an experiment whatever Python its yaml names.
+        **kwargs: `run_opts`, as {"device": "cuda:0"}, and of an exported folder all
+            that SpeechBrain's `pretrained_from_hparams` takes.
+
+        Raises UserError: if the source is an experiment that can't be used.
+        """
+        source = str(source)
+        is_experiment = Path(source, "save").is_dir()
+        if Path(source, "custom.py").is_file() and not is_experiment:
+            with _importable(source):
+                return super().from_hparams(source, hparams_file, **kwargs)
+        try:
+            from local.training.experiment import open_experiment
+        except ImportError:  # this is an exported copy
+            return super().from_hparams(source, hparams_file, **kwargs)
+        run_opts = kwargs.pop("run_opts", None) or {}
+        if isinstance(run_opts, dict):
+            run_opts = RunOptions.from_dictionary(run_opts)
+        options = {"experiment_folder": source, "trust_experiment": trust_experiment}
+        experiment = open_experiment(options, run_opts)
+        return cls.of_experiment(experiment, run_opts=run_opts, **kwargs)
+
+    @classmethod
+    def of_experiment(cls, experiment, **kwargs) -> "ClinicalClassifier":
+        """The model of an experiment that is open already.
+
+        experiment (training.experiment.Experiment)
+        **kwargs: As for `speechbrain.inference.interfaces.Pretrained`.
+        """
+        # what no exported model has, nor needs
+        from local.evaluation.flags import known_flags, read_audit
+        from local.evaluation.operating_points import read_operating_points
+
+        settings = {
+            "operating_points": read_operating_points(experiment.folder),
+            "flagged": known_flags(read_audit(experiment.folder)),
+        }
+        modules = dict(experiment.brain.modules.items())
+        return cls(modules=modules, hparams=experiment.hparams | settings, **kwargs)
+
     # What the model says
 
     def classify_file(
@@ -102,7 +163,7 @@ class ClinicalClassifier(Pretrained):
         Raises BadRecording: if the file can't be used; the message is the reason.
         """
         windows = self._windows_of_file(path, channel, start_s, end_s)
-        return self._decisions(self._pooled(windows, lambda of: of.logits))
+        return self._decisions(self._pooled(windows, lambda outputs: outputs.logits))
 
     def classify_batch(
         self, wavs: torch.Tensor, wav_lens: torch.Tensor | None = None
@@ -116,7 +177,7 @@ class ClinicalClassifier(Pretrained):
         Raises BadRecording.
         """
         return [
-            self._decisions(self._pooled(windows, lambda of: of.logits))
+            self._decisions(self._pooled(windows, lambda outputs: outputs.logits))
             for windows in self._windows_of_batch(wavs, wav_lens)
         ]
 
@@ -163,11 +224,11 @@ class ClinicalClassifier(Pretrained):
         Raises BadRecording.
         """
         choose = self._embedding(kind, pooling_mode)
-        found = [
+        embeddings = [
             torch.from_numpy(self._pooled(windows, choose))
             for windows in self._windows_of_batch(wavs, wav_lens)
         ]
-        return torch.stack(found).unsqueeze(1)
+        return torch.stack(embeddings).unsqueeze(1)
 
     def forward(self, wavs, wav_lens=None):
         """As `classify_batch`."""
@@ -223,8 +284,8 @@ class ClinicalClassifier(Pretrained):
                 "trained without one: use pt or ft"
             )
         if kind == "ft":
-            return lambda of: getattr(of.hidden, mode)(dim=1)
-        return lambda of: getattr(of, kind)
+            return lambda outputs: getattr(outputs.hidden, mode)(dim=1)
+        return lambda outputs: getattr(outputs, kind)
 
     def _decisions(self, logits):
         """As `classify_file` gives it: logits [label] → dict."""
@@ -299,57 +360,14 @@ class ClinicalClassifier(Pretrained):
             raise BadRecording(f"{name} is silent: every sample is {float(mono[0]):g}")
 
 
-def decisions(
-    logits: np.ndarray,
-    labels: list[str],
-    positive_weights: list[float] | None,
-    label_ranges: list[list[float] | None] | None,
-    points: dict[str, dict],
-) -> dict[str, dict]:
-    """What is made of all outputs of the network for a recording.
-
-    logits: [label]
-    positive_weights: See `decision`; None: there are none.
-    label_ranges: See `decision`; None: there are no scores.
-    points: Threshold and calibration of the labels that have them.
-
-    Returns: By label, as `decision` gives it.
-    """
-    weights = positive_weights or [1.0] * len(labels)
-    ranges = label_ranges or [None] * len(labels)
-    rows = zip(labels, logits.tolist(), weights, ranges, strict=True)
-    return {
-        label: decision(logit, weight, bounds, points.get(label))
-        for label, logit, weight, bounds in rows
-    }
-
-
-def decision(
-    logit: float, positive_weight: float, bounds: list[float] | None, point: dict | None
-) -> dict:
-    """What is made of one output of the network.
-
-    logit: The output; of a score the predicted score.
-    positive_weight: The weight that positives had in the loss; 1 for none.
-    bounds: Lowest and highest value of a score, None of any other label.
-    point: The label's `threshold` and `calibration`, as `operating_points` has them.
-
-    Returns: `logit`, `probability`, `score`, `threshold`, `predicted`.
-
-    >>> decision(0.0, 1.0, None, None)["probability"]
-    0.5
-    >>> decision(37.5, 1.0, [0, 100], None)["score"]
-    37.5
-    """
-    nothing = {"logit": logit, "probability": None, "score": None}
-    nothing |= {"threshold": None, "predicted": None}
-    if bounds:
-        return nothing | {"score": logit}
-    # a weight w on the positives multiplies their odds by w
-    corrected = logit - float(np.log(positive_weight))
-    probability, predicted = decide(corrected, expit(corrected), point)
-    return nothing | {
-        "probability": float(probability),
-        "threshold": point["threshold"]["value"] if point else None,
-        "predicted": None if predicted is None else int(predicted),
-    }
+@contextlib.contextmanager
+def _importable(folder):
+    """Let hyperparams.yaml find what it needs among the folder's own modules."""
+    for name in [*sys.modules]:
+        if name.partition(".")[0] == "clinical_speech":  # another model's
+            del sys.modules[name]
+    sys.path.insert(0, folder)
+    try:
+        yield
+    finally:
+        sys.path.remove(folder)

@@ -6,8 +6,8 @@ from local.data.labels import flatten
 from local.data.recordings import FolderRecordings
 from local.evaluation.flags import MARK, flag_notes, flagged, read_audit, why_not_notes
 from local.evaluation.operating_points import read_operating_points
-from local.inference.classifier import decisions
 from local.inference.engine import Engine
+from local.metrics.decisions import decisions
 from local.report.terminal import pipe_table
 from local.training.experiment import Experiment
 from local.utils.number_format import number, printable

@@ -46,3 +46,59 @@ def decide(logits, probabilities, point: dict | None) -> tuple:
     if threshold is None:
         return probabilities, None
     return probabilities, (probabilities >= threshold).astype(int)
+
+
+def decisions(
+    logits: np.ndarray,
+    labels: list[str],
+    positive_weights: list[float] | None,
+    label_ranges: list[list[float] | None] | None,
+    points: dict[str, dict],
+) -> dict[str, dict]:
+    """What is made of all outputs of the network for a recording.
+
+    logits: [label]
+    positive_weights: See `decision`; None: there are none.
+    label_ranges: See `decision`; None: there are no scores.
+    points: Threshold and calibration of the labels that have them.
+
+    Returns: By label, as `decision` gives it.
+    """
+    weights = positive_weights or [1.0] * len(labels)
+    ranges = label_ranges or [None] * len(labels)
+    rows = zip(labels, logits.tolist(), weights, ranges, strict=True)
+    return {
+        label: decision(logit, weight, bounds, points.get(label))
+        for label, logit, weight, bounds in rows
+    }
+
+
+def decision(
+    logit: float, positive_weight: float, bounds: list[float] | None, point: dict | None
+) -> dict:
+    """What is made of one output of the network.
+
+    logit: The output; of a score the predicted score.
+    positive_weight: The weight that positives had in the loss; 1 for none.
+    bounds: Lowest and highest value of a score, None of any other label.
+    point: The label's `threshold` and `calibration`, as `operating_points` has them.
+
+    Returns: `logit`, `probability`, `score`, `threshold`, `predicted`.
+
+    >>> decision(0.0, 1.0, None, None)["probability"]
+    0.5
+    >>> decision(37.5, 1.0, [0, 100], None)["score"]
+    37.5
+    """
+    nothing = {"logit": logit, "probability": None, "score": None}
+    nothing |= {"threshold": None, "predicted": None}
+    if bounds:
+        return nothing | {"score": logit}
+    # a weight w on the positives multiplies their odds by w
+    corrected = logit - float(np.log(positive_weight))
+    probability, predicted = decide(corrected, expit(corrected), point)
+    return nothing | {
+        "probability": float(probability),
+        "threshold": point["threshold"]["value"] if point else None,
+        "predicted": None if predicted is None else int(predicted),
+    }

@@ -1,6 +1,5 @@
 """Files: written so that a reader sees the old one or the new one, never a half."""
 
-import errno
 import fcntl
 import glob
 import json
@@ -8,10 +7,11 @@ import os
 import re
 import secrets
 import shutil
-import stat
 import tempfile
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+
+from local.utils.file_size import file_size
 
 #: What is larger is not read: it would fill the memory.
 MAX_JSON_BYTES = 200_000_000
@@ -181,22 +181,3 @@ def _locked(folder, options=0):
         except OSError:  # locked by another; a link; some network drives have no locks
             is_locked = False
         yield is_locked
-
-
-def file_size(path: Path) -> int:
-    """The size of a file that can be read to its end.
-
-    Returns: Bytes.
-    Raises OSError: if it is not there, can't be looked at, or is a folder, pipe or
-        device: reading these might never end.
-
-    >>> file_size(Path("/dev/zero"))
-    Traceback (most recent call last):
-    OSError: [Errno 22] it is a device, not a file
-    """
-    status = path.stat()
-    if not stat.S_ISREG(status.st_mode):
-        kinds = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a pipe"}
-        kind = kinds.get(stat.S_IFMT(status.st_mode), "a device")
-        raise OSError(errno.EINVAL, f"it is {kind}, not a file")
-    return status.st_size

@@ -1,6 +1,7 @@
 """export.py: a folder that loads elsewhere and says what the experiment says."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -18,10 +19,9 @@ from running import run_script, succeeded
 from speechbrain.utils.run_opts import RunOptions
 
 import export as script
-from local.inference.export import check, folder
+from local.inference.classifier import ClinicalClassifier
+from local.inference.export import check, folder, package
 from local.inference.export.onnx_features import NoOnnx
-from local.inference.export.standalone import standalone_source
-from local.inference.interface import ClinicalClassifier
 from local.training.brain import ClinicalBrain
 from local.training.experiment import open_experiment
 from local.utils.errors import RunError, UserError
@@ -164,14 +164,17 @@ def exported(tmp_path_factory):
 def test_what_is_written(exported):
     _, output = exported
     names = {path.name for path in output.rglob("*")}
-    assert names == {
+    modules = {f"{of.split('.')[-1]}.py" for of in package.MODULES}
+    packages = {of.split(".")[0] for of in package.MODULES}
+    assert names == modules | packages | {
+        *("clinical_speech", "__init__.py", "hyperparams.yaml"),
         *("hyperparams.yaml", "embedding_model.ckpt", "classifier.ckpt"),
         *("label_encoder.ckpt", "labels.txt", "labels.json", "custom.py", "README.md"),
         *("requirements.txt", "model.onnx", "model_card.md"),
     }
     assert [path.name for path in output.parent.iterdir()] == ["out"]
     text = (output / "hyperparams.yaml").read_text()
-    assert "!new:local" not in text and "!new:custom" not in text
+    assert "!new:local" not in text and "!new:clinical_speech" not in text
     assert str(output.parent) not in text
     readme = (output / "README.md").read_text()
     assert "## ONNX" in readme and "| `model.onnx` |" in readme
@@ -205,6 +208,7 @@ def test_stock_class_loads_it_moved_and_without_our_code(exported, tmp_path):
     shutil.copytree(output, moved)
     for name in ("custom.py", "model.onnx", "labels.json"):
         (moved / name).unlink()
+    shutil.rmtree(moved / "clinical_speech")
     (tmp_path / "empty").mkdir()
     model = reference(experiment)
     waveform = speech(1.7, 3)
@@ -426,14 +430,14 @@ def test_a_class_from_elsewhere_is_refused(tmp_path):
         folder.ModelNodes(file)
 
 
-def test_one_file_needs_one_meaning_per_name():
-    text = standalone_source([folder.INTERFACE, *folder.FRONT_ENDS])
-    assert "import local" not in text and "from local" not in text
-    compile(text, "custom.py", "exec")
-    # both modules have a function _cut
-    with pytest.raises(ValueError, match="both define _cut"):
-        standalone_source(
-            [("local.data.windows", "_cut"), ("local.audio.decoding", "_cut")]
-        )
-    with pytest.raises(ValueError, match="no single file"):
-        standalone_source([("local.training.brain", "ClinicalBrain")])
+def test_copied_modules_import_nothing_else_of_the_recipe():
+    wanted = set()
+    for module in package.MODULES:
+        path = ROOT.joinpath("local", *module.split(".")).with_suffix(".py")
+        text = package.renamed(path.read_text("utf-8"))
+        assert not re.search(r"^\s*(from|import) local\\b", text, re.M)
+        for line in re.findall(r"^from clinical_speech\.([\w.]+) import", text, re.M):
+            wanted.add(line)
+    # and none is copied for nothing; yamls name front ends, custom.py the classifier
+    named = {"model.front_end", "model.legacy_front_end", "inference.classifier"}
+    assert wanted | named == set(package.MODULES)

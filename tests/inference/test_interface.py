@@ -1,4 +1,4 @@
-"""inference.interface: numbers are those of evaluate.py and extract_embeddings.py."""
+"""inference.classifier: numbers are those of evaluate.py and extract_embeddings.py."""
 
 import json
 
@@ -9,8 +9,8 @@ import torch
 from conftest import RATE, make_corpus, synthesise, write_csv, write_recording
 from running import FAST, evaluate, extract, succeeded, train
 
-from local.inference.classifier import decision
-from local.inference.interface import ClinicalClassifier
+from local.inference.classifier import ClinicalClassifier
+from local.metrics.decisions import decision
 from local.utils.errors import BadRecording
 
 #: Three seconds in stereo at another rate: two channels of one length.

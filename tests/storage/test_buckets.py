@@ -25,8 +25,8 @@ from speechbrain.utils.run_opts import RunOptions
 
 import export
 from local.data.saved_preparations import save_preparation
+from local.inference.classifier import ClinicalClassifier
 from local.inference.export import folder as export_folder
-from local.inference.interface import ClinicalClassifier
 from local.storage.experiment_files import MANIFESTS
 from local.training.experiment import open_experiment
 from local.training.planning import plan_training

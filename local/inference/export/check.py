@@ -34,7 +34,7 @@ BATCHES_S = (
 def check_folder(folder: Path, model, is_stock: bool) -> float:
     """Load an exported folder in a process without this recipe, and compare.
 
-    model (interface.ClinicalClassifier): Of the experiment, on the CPU.
+    model (classifier.ClinicalClassifier): Of the experiment, on the CPU.
     is_stock: Whether SpeechBrain's EncoderClassifier is to load it as well.
 
     Returns: The largest relative difference.
@@ -63,7 +63,7 @@ def check_folder(folder: Path, model, is_stock: bool) -> float:
 def check_onnx(path: Path, model, output_names: list[str]) -> float:
     """Compare model.onnx with PyTorch, recording by recording, in several shapes.
 
-    model (interface.ClinicalClassifier): Of the experiment, on the CPU.
+    model (classifier.ClinicalClassifier): Of the experiment, on the CPU.
 
     Returns: The largest relative difference.
     Raises RunError: if one is above 1e-4.

@@ -10,14 +10,14 @@ import torch
 from speechbrain.dataio.encoder import CategoricalEncoder
 
 from local.data.labels import flatten
+from local.inference.classifier import ClinicalClassifier
 from local.inference.export.card import write_card
 from local.inference.export.check import check_folder, check_onnx
 from local.inference.export.onnx_features import NoOnnx
 from local.inference.export.onnx_model import OnnxModel, write_onnx
+from local.inference.export.package import write_package
 from local.inference.export.readme import readme_text
-from local.inference.export.standalone import standalone_source
 from local.inference.export.yaml_text import ModelNodes, yaml_text
-from local.inference.interface import ClinicalClassifier
 from local.inference.stacked_heads import stack_heads
 from local.storage.addresses import is_remote
 from local.training.experiment import Experiment
@@ -27,19 +27,7 @@ from local.utils.number_format import printable
 
 logger = logging.getLogger(__name__)
 
-INTERFACE = ("local.inference.classifier", "ClinicalClassifier")
-
-#: Always in custom.py: Python loads only one file of that
-#: name per process, so that of one model has to do for another.
-FRONT_ENDS = (
-    ("local.model.front_end", "KaldiFbank"),
-    ("local.model.front_end", "FeatureNormalization"),
-    ("local.model.legacy_front_end", "OriginalFrontEnd"),
-    ("local.model.legacy_front_end", "OriginalClip"),
-    ("local.model.legacy_front_end", "n_features"),
-)
-
-#: What custom.py imports, as packages; torch comes with SpeechBrain.
+#: What the copied modules import, as packages; torch comes with SpeechBrain.
 PACKAGES = (
     *("speechbrain", "torch", "torchaudio", "numpy", "scipy", "soundfile", "soxr"),
     *("av", "librosa"),
@@ -58,13 +46,12 @@ def export(experiment: Experiment, output_folder: Path):
     nodes = ModelNodes(experiment.folder / "hyperparams.yaml")
     with _no_new_parents(output_folder), folder_beside(output_folder) as partial:
         labels = write_folder(partial, experiment, model, nodes)
-        is_stock = not nodes.own_classes
-        difference = check_folder(partial, model, is_stock)
+        difference = check_folder(partial, model, nodes.is_stock)
         logger.info("loaded again: differs by at most %.1e", difference)
         onnx_file = partial / "model.onnx"
         write_and_check_onnx(onnx_file, experiment, model, labels)
         has_onnx = onnx_file.exists()
-        text = readme_text(experiment.hparams, is_stock, has_onnx, model.flagged)
+        text = readme_text(experiment.hparams, nodes.is_stock, has_onnx, model.flagged)
         _write(partial / "README.md", text)
         partial.rename(output_folder)
 
@@ -101,11 +88,10 @@ def write_folder(
     points = model.hparams.operating_points
     name = printable(Path(experiment.address).name)  # it stands in a comment's line
     origin = f"{name}, {experiment.checkpoint}"
-    found = {"operating_points": points, "flagged": model.flagged}
-    text = yaml_text(nodes, hparams | found, layers, loadables, origin)
+    decided = {"operating_points": points, "flagged": model.flagged}
+    text = yaml_text(nodes, hparams | decided, layers, loadables, origin)
     _write(folder / "hyperparams.yaml", text)
-    front_ends = sorted({*FRONT_ENDS, *nodes.own_classes})
-    _write(folder / "custom.py", standalone_source([INTERFACE, *front_ends]))
+    write_package(folder)
     groups = "\n".join(",".join(group) for group in hparams["label_groups"])
     _write(folder / "labels.txt", groups + "\n")
     # without "+cpu", which package indexes don't have

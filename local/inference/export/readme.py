@@ -46,7 +46,8 @@ intercept 0 unless calibrated; positive from the threshold's value on.
 | `embedding_model.ckpt`, `classifier.ckpt` | weights |
 | `labels.json` | labels with their heads, thresholds and calibration |
 | `labels.txt`, `label_encoder.ckpt` | labels: by head, and for SpeechBrain |
-| `custom.py`, `requirements.txt` | the Python class, and versions that it works with |
+| `custom.py`, `clinical_speech/` | the Python class, and modules that it needs |
+| `requirements.txt` | versions that it works with |
 {onnx_file}"""
 
 ONNX = """

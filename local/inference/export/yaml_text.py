@@ -8,6 +8,7 @@ from pathlib import Path
 import ruamel.yaml
 import torch
 
+from local.inference.export.package import OWN, exported_name
 from local.utils.errors import UserError
 from local.utils.yaml_files import resolved_yaml
 
@@ -16,9 +17,6 @@ MODULES = ("compute_features", "mean_var_norm", "embedding_model")
 
 #: What objects of a yaml may be of where this recipe is not: stock classes.
 STOCK = ("speechbrain.", "torch.", "torchaudio.")
-
-#: Their prefix here, and in an exported folder.
-OWN, EXPORTED = "local.", "custom."
 
 #: SpeechBrain's own class for one of this recipe that computes the same with less.
 STOCK_FOR = {
@@ -82,8 +80,7 @@ class ModelNodes:
     """The entries of a training yaml that an exported model is built from.
 
     hparams_file: hyperparams.yaml of an experiment.
-    own_classes (list of (str, str)): Module and name of what they need of this recipe;
-        none: stock classes suffice.
+    is_stock: Whether SpeechBrain's own classes, and torch's, suffice.
 
     Raises UserError: if they need something that is neither stock nor of this recipe.
     """
@@ -95,7 +92,7 @@ class ModelNodes:
         modules = {key.value: node for key, node in top["modules"].value}
         self._nodes = {name: modules[name] for name in MODULES}
         self._nodes["eval_crop"] = top["eval_crop"]
-        self.own_classes = []
+        self.is_stock = True
         for node in self._nodes.values():
             self._move(node)
 
@@ -120,14 +117,13 @@ class ModelNodes:
             path = tag.removeprefix(prefix)
             path = STOCK_FOR.get(path, path)
             node.tag = prefix + path
-            if path.startswith(OWN):
-                module, _, name = path.rpartition(".")
-                self.own_classes.append((module, name))
-                node.tag = f"{prefix}{EXPORTED}{name}"
+            if path.startswith(f"{OWN}."):
+                self.is_stock = False
+                node.tag = prefix + exported_name(path)
             elif not path.startswith(STOCK):
                 raise UserError(
                     f"The experiment's yaml builds {path}, which can't be exported: "
-                    f"expected a class of {', '.join(STOCK)} or {OWN}"
+                    f"expected a class of {', '.join(STOCK)} or {OWN}."
                 )
         if isinstance(node, ruamel.yaml.MappingNode):
             children = [value for _, value in node.value]
