@@ -428,7 +428,7 @@ def test_inputs_that_are_not_there_are_named(bucket, tmp_path, cache):
     assert "gs://nowhere/x does not exist" in message
 
 
-def test_untrusted_names_are_user_error(bucket, local_run, tmp_path, cache):
+def test_untrusted_names_are_refused(bucket, local_run, tmp_path, cache):
     evil = "study A/corpus/audio/s03_1/waveform.evil\nwav"
     bucket.put_bytes(BUCKET, evil, b"x")
     options = [cache, f"--data_folder={CORPUS}/audio"]
