@@ -641,7 +641,7 @@ DEADLY = """
 import os, signal, sys
 import train
 from local.utils import cli
-from local.brain import ClinicalBrain
+from local.training.brain import ClinicalBrain
 
 fit_batch = ClinicalBrain.fit_batch
 
