@@ -65,7 +65,9 @@ def _tried(embedding_model, n_channels, device, n_threads):
     probes = [torch.randn(1, n, n_channels, device=device) for n in PROBE_FRAMES]
     try:
         backend = Onnx(embedding_model, probes[0], n_threads)
-        difference = max(_difference(backend, embedding_model, of) for of in probes)
+        difference = max(
+            _difference(backend, embedding_model, probe) for probe in probes
+        )
     # whatever an exporter that is missing or old may raise
     except Exception as error:
         reason = " ".join(str(error).split())[:200] or type(error).__name__

@@ -65,10 +65,10 @@ def _said(logits, hparams, points):
     )
     keys = ("logit", "probability", "threshold", "predicted")
     return {
-        label: {"score": of["score"]}
-        if of["score"] is not None
-        else {key: of[key] for key in keys}
-        for label, of in said.items()
+        label: {"score": entry["score"]}
+        if entry["score"] is not None
+        else {key: entry[key] for key in keys}
+        for label, entry in said.items()
     }
 
 
@@ -95,13 +95,17 @@ def format_predictions(predicted: dict, audit: dict) -> str:
     """
     labels = list(predicted["recordings"][0]["labels"])
     flags = flagged(audit)
-    rows = [["file", *(f"{of} {MARK}" if of in flags else of for of in labels)]]
+    rows = [
+        ["file", *(f"{label} {MARK}" if label in flags else label for label in labels)]
+    ]
     for recording in predicted["recordings"]:
         cells = (_cell(recording["labels"][label]) for label in labels)
         rows.append([printable(recording["file"]), *cells])
     notes = ["", "* the label's threshold or above"]
     entries = predicted["recordings"][0]["labels"]
-    without = [name for name, of in entries.items() if of.get("threshold", 0) is None]
+    without = [
+        name for name, entry in entries.items() if entry.get("threshold", 0) is None
+    ]
     if without:
         notes.append(f"Without a threshold: {', '.join(without)}")
     notes += flag_notes(flags) + why_not_notes(audit)

@@ -126,7 +126,7 @@ def _activations(activations, n_hidden):
     """The heads' activation, once for all: what it does to one must stay in it."""
     kind = type(activations[0])
     if kind is torch.nn.PReLU:  # its slope is learned, one per head
-        slopes = [of.weight.detach().expand(n_hidden) for of in activations]
+        slopes = [prelu.weight.detach().expand(n_hidden) for prelu in activations]
         n = n_hidden * len(activations)
         layer, arguments = _layer(kind, num_parameters=n)
         layer.load_state_dict({"weight": torch.cat(slopes)})

@@ -31,7 +31,9 @@ class ECAPA_TDNN(speechbrain_ecapa.ECAPA_TDNN):
 
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
-        convolutions = [of for of in self.modules() if isinstance(of, Conv1d)]
+        convolutions = [
+            module for module in self.modules() if isinstance(module, Conv1d)
+        ]
         self.margin = max(map(_reach, convolutions))
         for convolution in convolutions:
             if convolution.kernel_size == 1:

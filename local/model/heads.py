@@ -264,4 +264,6 @@ def unwrapped(modules: Mapping) -> dict[str, torch.nn.Module]:
         name: module.module if isinstance(module, wrapper) else module
         for name, module in modules.items()
     }
-    return {name: getattr(of, "_orig_mod", of) for name, of in plain.items()}
+    return {
+        name: getattr(module, "_orig_mod", module) for name, module in plain.items()
+    }

@@ -39,5 +39,5 @@ def _short_card(experiment):
         name=settings["dataset_name"],
         labels=", ".join(flatten(settings["label_groups"])),
         checkpoint=experiment.checkpoint,
-        facts="\n".join(f"- {name}: {of}" for name, of in facts.items() if of),
+        facts="\n".join(f"- {name}: {fact}" for name, fact in facts.items() if fact),
     )

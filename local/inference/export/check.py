@@ -41,22 +41,22 @@ def check_folder(folder: Path, model, is_stock: bool) -> float:
     Raises RunError: if it can't be loaded or differs by more than 1e-4.
     """
     waveforms = [_noise(length_s, i, model) for i, length_s in enumerate(PROBES_S)]
-    found = _probed(folder, waveforms, is_stock)
+    probed = _probed(folder, waveforms, is_stock)
     alone = [model.outputs([waveform]) for waveform in waveforms]
     differences = {}
     for kind in ("logits", "pt", "st", "hidden"):
-        expected = torch.cat([getattr(of, kind) for of in alone]).numpy()
+        expected = torch.cat([getattr(outputs, kind) for outputs in alone]).numpy()
         for name in (kind, f"batch {kind}", f"stock {kind}"):
-            if name in found:
-                differences[name] = _worst(found[name], expected, kind)
+            if name in probed:
+                differences[name] = _worst(probed[name], expected, kind)
     _refuse(differences, "The exported folder")
     for name in ("labels", "stock labels"):
-        if name in found and found[name].tolist() != model.labels:
+        if name in probed and probed[name].tolist() != model.labels:
             raise RunError(
-                f"The exported folder has the {name} {found[name].tolist()}, expected "
+                f"The exported folder has the {name} {probed[name].tolist()}, expected "
                 f"{model.labels}."
             )
-    _check_decisions(json.loads(str(found["decisions"])), model, waveforms)
+    _check_decisions(json.loads(str(probed["decisions"])), model, waveforms)
     return max(differences.values())
 
 
@@ -79,12 +79,12 @@ def check_onnx(path: Path, model, output_names: list[str]) -> float:
     for lengths_s in BATCHES_S:
         waveforms = [_noise(length_s, i, model) for i, length_s in enumerate(lengths_s)]
         inputs = dict(zip(INPUTS, padded_batch(waveforms), strict=True))
-        found = dict(zip(output_names, session.run(None, inputs), strict=True))
+        outputs = dict(zip(output_names, session.run(None, inputs), strict=True))
         for i, waveform in enumerate(waveforms):
             alone = model.outputs([waveform])
             for name in output_names:
                 expected = getattr(alone, "hidden" if name == "ft" else name).numpy()
-                difference = _worst(found[name][i][None], expected, name)
+                difference = _worst(outputs[name][i][None], expected, name)
                 key = f"{name} in a batch of {len(waveforms)}"
                 differences[key] = max(difference, differences.get(key, 0.0))
     _refuse(differences, "model.onnx")
@@ -141,36 +141,42 @@ def _probed(folder, waveforms, is_stock):
         if result.returncode:
             reason = (result.stderr.strip().splitlines() or ["no message"])[-1]
             raise RunError(f"The exported folder can't be loaded: {reason}")
-        with np.load(output) as found:
-            return {key: found[key] for key in found.files}
+        with np.load(output) as arrays:
+            return {key: arrays[key] for key in arrays.files}
 
 
-def _worst(found, expected, kind):
+def _worst(actual, expected, kind):
     """The largest difference of a row, relative to its norm."""
-    if found.shape != expected.shape:
+    if actual.shape != expected.shape:
         return float("inf")
     axes = tuple(range(1, expected.ndim))
     norms = np.sqrt(np.square(expected).sum(axis=axes))
     if kind == "logits":  # near 0 it is their distance that counts
         norms = np.maximum(norms, 1.0)
-    distances = np.sqrt(np.square(found - expected).sum(axis=axes))
+    distances = np.sqrt(np.square(actual - expected).sum(axis=axes))
     return float(np.max(distances / np.maximum(norms, 1e-30)))
 
 
 def _refuse(differences, what):
     """Raise RunError for differences above the tolerance, or that are no numbers."""
-    wrong = {name: of for name, of in differences.items() if not of <= TOLERANCE}
+    wrong = {
+        name: difference
+        for name, difference in differences.items()
+        if not difference <= TOLERANCE
+    }
     if wrong:
-        listed = ", ".join(f"{name} by {of:.1e}" for name, of in wrong.items())
+        listed = ", ".join(
+            f"{name} by {difference:.1e}" for name, difference in wrong.items()
+        )
         raise RunError(
             f"{what} differs from the experiment by more than {TOLERANCE:.0e}: "
             f"{listed}. Nothing was written."
         )
 
 
-def _check_decisions(found, model, waveforms):
+def _check_decisions(decisions, model, waveforms):
     """Raise RunError unless probabilities and thresholds are the experiment's."""
-    for row, waveform in zip(found, waveforms, strict=True):
+    for row, waveform in zip(decisions, waveforms, strict=True):
         for label, expected in model.classify_batch(waveform)[0].items():
             probability = expected["probability"]
             other = row[label]["probability"]

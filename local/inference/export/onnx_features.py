@@ -169,9 +169,9 @@ class PaddedMfcc(torch.nn.Module):
 
     def __init__(self, mfcc):
         super().__init__()
-        of = mfcc.MelSpectrogram.spectrogram
-        self.mfcc, self.hop, self.reach = mfcc, of.hop_length, of.n_fft // 2
-        self.spectrum = PowerSpectrum(of.window, of.n_fft, of.hop_length)
+        stft = mfcc.MelSpectrogram.spectrogram
+        self.mfcc, self.hop, self.reach = mfcc, stft.hop_length, stft.n_fft // 2
+        self.spectrum = PowerSpectrum(stft.window, stft.n_fft, stft.hop_length)
 
     def forward(self, waveforms, lengths):
         """See `padded_front_end`."""

@@ -34,7 +34,9 @@ class OnnxModel(torch.nn.Module):
 
     def __init__(self, modules: Mapping, crop: Callable | None, has_st: bool):
         super().__init__()
-        modules = {name: copy.deepcopy(of).eval() for name, of in modules.items()}
+        modules = {
+            name: copy.deepcopy(module).eval() for name, module in modules.items()
+        }
         self.crop = padded_crop(crop)
         self.front_end = padded_front_end(modules["compute_features"])
         self.normalization = modules["mean_var_norm"]

@@ -19,10 +19,10 @@ def main(folder, probes_file, output_file, is_stock):
     torch.set_num_threads(1)
     with np.load(probes_file) as probes:
         waveforms = [torch.from_numpy(probes[key]) for key in probes.files]
-    found = with_interface(folder, waveforms)
+    results = with_interface(folder, waveforms)
     if is_stock:
-        found |= with_stock_classes(folder, waveforms)
-    np.savez(output_file, **found)
+        results |= with_stock_classes(folder, waveforms)
+    np.savez(output_file, **results)
 
 
 def with_interface(folder, waveforms):
@@ -33,15 +33,15 @@ def with_interface(folder, waveforms):
         classname="ClinicalClassifier",
         run_opts={"device": "cpu"},
     )
-    found = {"labels": np.array(model.labels)}
+    results = {"labels": np.array(model.labels)}
     alone = [model.outputs([waveform]) for waveform in waveforms]
     together = model.outputs(waveforms)
     for kind in ("logits", "pt", "st", "hidden"):
-        found[kind] = torch.cat([getattr(of, kind) for of in alone]).numpy()
-        found[f"batch {kind}"] = getattr(together, kind).numpy()
+        results[kind] = torch.cat([getattr(outputs, kind) for outputs in alone]).numpy()
+        results[f"batch {kind}"] = getattr(together, kind).numpy()
     decisions = [model.classify_batch(waveform)[0] for waveform in waveforms]
-    found["decisions"] = np.array(json.dumps(decisions))
-    return found
+    results["decisions"] = np.array(json.dumps(decisions))
+    return results
 
 
 def with_stock_classes(folder, waveforms):

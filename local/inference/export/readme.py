@@ -140,5 +140,5 @@ def readme_text(
 def _flags_text(flags):
     if flags is None:
         return NOT_AUDITED
-    reasons = "\n".join(f"- {name}: {' '.join(of)}" for name, of in flags.items())
+    reasons = "\n".join(f"- {name}: {' '.join(said)}" for name, said in flags.items())
     return FLAGGED.format(reasons=reasons) if flags else ""
