@@ -68,10 +68,9 @@ def predictions_table(
     recordings: One row per recording with the columns uid, subject and session.
     labels: The labels, in the order of the columns of `targets` and `logits`.
     targets: [n_recordings, n_labels], 0, 1, of a score any number; NaN for "not rated".
-    logits: [n_recordings, n_labels], The network's outputs; of a score the predicted
-        score.
-    log_positive_weights: [n_labels], Natural logarithm of the weight that positives had
-        in the loss; 0 for none. A score's is not used.
+    logits: [n_recordings, n_labels], Outputs; of a score the predicted score.
+    log_positive_weights: [n_labels], Natural logarithm of the weight of positives in
+        the loss; 0 for none. A score's is not used.
     split: The split that the recordings are from.
     label_ranges: [low, high] of each label that is a score, None of the others; None
         alone: there are no scores.
@@ -82,9 +81,8 @@ def predictions_table(
     Raises RunError: if a logit is not a finite number; names the recordings.
 
     >>> recordings = pd.DataFrame({"uid": ["a"], "subject": ["s"], "session": ["1"]})
-    >>> table = predictions_table(
-    ...     recordings, ["slow", "loud"], [[1, np.nan]], [[0.0, 0.0]], [0, 0], "test"
-    ... )
+    >>> outputs = [[1, np.nan]], [[0.0, 0.0]], [0, 0]
+    >>> table = predictions_table(recordings, ["slow", "loud"], *outputs, "test")
     >>> table[["uid", "label", "target", "probability"]].values.tolist()
     [['a', 'slow', 1.0, 0.5], ['a', 'loud', nan, 0.5]]
     """
@@ -96,9 +94,9 @@ def predictions_table(
             f"(recordings, labels) = {shape}"
         )
     _refuse_not_finite(logits, recordings["uid"], split)
-    scores = score_labels(labels, label_ranges)
     probabilities = _probabilities(logits, log_positive_weights)
-    probabilities[:, np.isin(np.asarray(labels, dtype=object), scores)] = np.nan
+    is_score = np.isin(np.array(labels, object), score_labels(labels, label_ranges))
+    probabilities[:, is_score] = np.nan
 
     def per_label(column):
         return recordings[column].astype("str").fillna("").repeat(shape[1]).array

@@ -150,8 +150,7 @@ def bootstrap_intervals(
 
     functions: Measures by name, as in `local.metrics.measures`.
     targets: [n], 0 or 1, or ratings; NaN for "not rated".
-    scores: [n], Probabilities, or predicted ratings.
-    subjects: [n], The subject of each recording.
+    scores, subjects: [n], Probabilities, or predicted ratings; of whom they are.
     two_classes: False if the targets are ratings: all subjects are one stratum.
     weights: [n], How much each recording counts, above 0; 1 unless given. See
         `measures.subject_weights`.
@@ -162,10 +161,9 @@ def bootstrap_intervals(
 
     >>> from local.metrics.measures import mae
     >>> ratings, predictions, subjects = range(9), [1] * 9, list("abcdefghi")
-    >>> found = bootstrap_intervals(
-    ...     {"mae": mae}, ratings, predictions, subjects, seed=1, two_classes=False
-    ... )
-    >>> found["mae"]["low"] < found["mae"]["value"] < found["mae"]["high"]
+    >>> rows = ratings, predictions, subjects
+    >>> mae = bootstrap_intervals({"mae": mae}, *rows, seed=1, two_classes=False)["mae"]
+    >>> mae["low"] < mae["value"] < mae["high"]
     True
     """
     targets, scores, subjects, weights = _rated(targets, scores, subjects, weights)
@@ -176,7 +174,7 @@ def bootstrap_intervals(
         strata = _strata(targets, index)
         too_few = too_few_subjects(*subjects_by_class(targets, index), MIN_SUBJECTS)
     values = _measured(label, np.ones((1, len(names))))
-    draws = None if too_few else _drawn([label], strata, seed, n_draws)
+    draws = {} if too_few else _drawn([label], strata, seed, n_draws)
 
     def interval(name):
         value = values[name][0]
