@@ -48,10 +48,10 @@ from local.inference.predict_files import (
 )
 from local.storage.addresses import is_remote, local_path, output_path
 from local.training.experiment import FREE_LATER, OF_THIS_MACHINE, open_experiment
-from local.training.settings import BACKENDS
 from local.utils import cli
 from local.utils.errors import UserError
 from local.utils.files import atomic_write, write_json
+from local.utils.keys import KEYS
 from local.utils.number_format import printable
 
 
@@ -109,7 +109,7 @@ def _parse(argv):
     parser.add_argument("--window_overlap", type=float)
     parser.add_argument("--window_pooling", choices=POOLINGS)
     parser.add_argument("--num_workers", type=int)
-    parser.add_argument("--backend", choices=BACKENDS, default="auto")
+    parser.add_argument("--backend", choices=KEYS["backend"].choices, default="auto")
     parser.add_argument("--device")
     options = parser.parse_args(argv)
     remote = [path for path in options.paths if is_remote(path)]

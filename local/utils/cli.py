@@ -28,9 +28,6 @@ from local.utils.yaml_files import parse_paths, parse_value, yaml_text
 
 OK, RUN_FAILED, BAD_INPUT, INCOMPLETE = 0, 1, 2, 3
 
-#: What SpeechBrain says whenever it is loaded, of what nobody here asks for.
-OF_NO_CONCERN = "torchvision is not available - cannot save figures"
-
 #: What follows from being stopped.
 GOES_ON = "The same command goes on from here."
 BEGINS_AGAIN = "Nothing is half written; the same command begins again."
@@ -282,12 +279,11 @@ def _leave(status):
 
 def _keep_out_of_logs():
     """What libraries log names neither folders nor objects: they may name people."""
-    logger = logging.getLogger("speechbrain.utils.train_logger")
-    logger.addFilter(lambda record: record.getMessage() != OF_NO_CONCERN)
     for name in ("speechbrain.core", "speechbrain.utils.checkpoints"):
         logging.getLogger(name).addFilter(_without_folder)
-    # at level debug, which log.txt has, it tells the address of every request
-    logging.getLogger("urllib3").setLevel(logging.INFO)
+    # at level debug, which log.txt has, they tell addresses of requests, and folders
+    for name in ("urllib3", "filelock"):
+        logging.getLogger(name).setLevel(logging.INFO)
 
 
 def _without_folder(record):

@@ -10,6 +10,9 @@ import sys
 #: What a write says where nobody reads any more: a pipe, a socket, a terminal.
 GONE = (errno.EPIPE, errno.ECONNRESET, errno.EIO)
 
+#: What SpeechBrain says whenever it is loaded, of what nobody here asks for.
+OF_NO_CONCERN = "torchvision is not available - cannot save figures"
+
 
 class _Output(io.FileIO):
     """A descriptor that leads to nothing from when its reader has gone."""
@@ -72,3 +75,9 @@ def flush():
             lead_nowhere(sys.stdout.fileno())
         return error
     return None
+
+
+def leave_out_of_no_concern():
+    """Hide a message that is nobody's concern; before SpeechBrain is loaded."""
+    logger = logging.getLogger("speechbrain.utils.train_logger")
+    logger.addFilter(lambda record: record.getMessage() != OF_NO_CONCERN)

@@ -133,7 +133,7 @@ def test_every_key_that_training_reads_is_in_the_yaml(path):
 
 @pytest.mark.parametrize("path", OTHER, ids=by_name)
 def test_every_key_of_another_yaml_is_used(path):
-    used = keys_read(OTHER_NAMES) | CHOSEN_LATER | referenced(path)
+    used = keys_read((*OTHER_NAMES, EVALUATION)) | CHOSEN_LATER | referenced(path)
     assert sorted(set(top_level_keys(path)) - used) == []
 
 
