@@ -311,7 +311,7 @@ def test_messages_speak_of_the_bucket_not_of_its_copy(
     if kind == "yaml":
         bucket.put("results", local_run, "mine")
         text = (local_run / "hyperparams.yaml").read_bytes()
-        text = text.replace(b"ECAPA_TDNN.ECAPA_TDNN", b"ECAPA_TDNN.Nothing")
+        text = text.replace(b"ecapa.ECAPA_TDNN", b"ecapa.Nothing")
         bucket.put_bytes("results", "mine/hyperparams.yaml", text)
         message = user_error(opened, "gs://results/mine", cache)
         assert "gs://results/mine/hyperparams.yaml" in message
