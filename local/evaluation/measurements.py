@@ -21,8 +21,8 @@ from local.data.manifests import read_manifest
 from local.data.recordings import BucketRecordings, FolderRecordings
 from local.data.split import Split
 from local.evaluation import confound_audit
-from local.evaluation.acoustic_statistics import acoustic_statistics
 from local.evaluation.confound_audit.verdict import STRATA
+from local.model.acoustic_statistics import acoustic_statistics
 from local.storage.experiment_files import MANIFESTS, MEASUREMENTS
 from local.utils.errors import UserError
 from local.utils.files import atomic_write
@@ -121,9 +121,9 @@ class _Measure:
     def __call__(self, uid, waveform):
         """Measure a waveform [time]."""
         features, silence = confound_audit.extract(waveform, self.rate, self.rows[uid])
-        features |= acoustic_statistics(
-            waveform, self.rate, features["behaviour_pause_share"]
-        )
+        share = features["behaviour_pause_share"]  # None without speech
+        share = 1.0 if share is None else share
+        features |= acoustic_statistics(waveform, self.rate, share)
         return features, silence
 
 

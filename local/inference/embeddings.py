@@ -9,6 +9,7 @@ import speechbrain
 import torch
 
 from local.model.heads import POOLING_MODES, Outputs
+from local.model.kernel_heads import KernelHeads, RobustStandardisation
 from local.storage.experiment_files import HPARAMS
 from local.training.experiment import Experiment
 from local.utils.errors import UserError
@@ -59,14 +60,22 @@ class EmbeddingKind:
             return modules["classifier"].heads[0].dense.out_features
         if self.type == "st":
             return modules["shared_dense"].dense.out_features
-        return modules["embedding_model"].fc.conv.out_channels
+        model = modules["embedding_model"]
+        if isinstance(model, RobustStandardisation):
+            return model.embedding_size
+        return model.fc.conv.out_channels
 
 
 def check_available(kind: EmbeddingKind, modules: Mapping):
-    """Refuse `st` of a model that has no shared dense layer.
+    """Refuse the output of a layer that a model does not have.
 
     Raises UserError.
     """
+    if kind.type == "ft" and isinstance(modules["classifier"], KernelHeads):
+        raise UserError(
+            "embedding_type ft is the output of each head's first dense layer, and the "
+            "heads of this model have none (train_statistics.yaml): use pt."
+        )
     if kind.type == "st" and not modules["shared_dense"].enabled:
         raise UserError(
             "embedding_type st is the output of the shared dense layer, and this "

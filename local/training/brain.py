@@ -261,8 +261,9 @@ class ClinicalBrain(ScoringBrain):
         }
 
     def _end_epoch(self, epoch, stats, selection):
+        rate = {"lr": self.optimizer.param_groups[0]["lr"]} if self.optimizer else {}
         self.hparams.train_logger.log_stats(
-            {"epoch": epoch, "lr": self.optimizer.param_groups[0]["lr"]},
+            {"epoch": epoch, **rate},
             train_stats={"loss": float(self.train_loss)},
             valid_stats=stats or None,
         )

@@ -13,6 +13,7 @@ from local.data.prepare import Preparation
 from local.data.samplers import BucketedBatches, training_lengths
 from local.storage.experiment_files import INVENTORY
 from local.training.brain import ClinicalBrain
+from local.training.one_pass import OnePassBrain
 from local.utils import signals
 from local.utils.errors import UserError
 from local.utils.files import write_json
@@ -44,7 +45,8 @@ def build_brain(hparams: dict, run_opts: RunOptions) -> ClinicalBrain:
     Raises UserError: if the device or the precision is not to be had.
     """
     try:
-        return ClinicalBrain(
+        at_once = hasattr(hparams["modules"]["classifier"], "fit")
+        return (OnePassBrain if at_once else ClinicalBrain)(
             modules=hparams["modules"],
             opt_class=hparams["opt_class"],
             hparams=hparams,
@@ -74,33 +76,43 @@ def fit(brain: ClinicalBrain, hparams: dict, preparation: Preparation):
     brain.validates = valid is not None
     if brain.device_type == "cpu":
         keep_freed_memory()
-    distributed = torch.distributed.is_initialized()
-    batches = BucketedBatches(
-        training_lengths(manifests["train"]["duration"], hparams["clip_length"]),
-        hparams["batch_size"],
-        hparams["seed"],
-        hparams["bucket_batches"],
-        rank=get_rank() if distributed else 0,
-        world_size=torch.distributed.get_world_size() if distributed else 1,
-    )
-    train = dataset.build_dataset(
-        manifests["train"],
-        labels,
-        preparation.recordings,
-        hparams,
-        hparams["train_crop"],
-    )
+    train, loader_kwargs = _training_data(brain, hparams, preparation)
     with signals.deferred():
-        _fit(brain, hparams, train, valid, batches, manifests)
+        _fit(brain, hparams, train, loader_kwargs, valid, manifests)
 
 
-def _fit(brain, hparams, train, valid, batches, manifests):
+def _training_data(brain, hparams, preparation):
+    """The training split as a dataset, and the settings of its loader."""
+    manifest, labels = preparation.manifests["train"], preparation.labels
+    if isinstance(brain, OnePassBrain):
+        brain.subjects = dict(zip(manifest["ID"], manifest["subject"], strict=True))
+        crop, features = hparams["eval_crop"], brain.recording_features
+        kwargs = dataset.scoring_loader_kwargs(manifest, hparams, brain.device_type)
+    else:
+        crop, features = hparams["train_crop"], None
+        distributed = torch.distributed.is_initialized()
+        batches = BucketedBatches(
+            training_lengths(manifest["duration"], hparams["clip_length"]),
+            hparams["batch_size"],
+            hparams["seed"],
+            hparams["bucket_batches"],
+            rank=get_rank() if distributed else 0,
+            world_size=torch.distributed.get_world_size() if distributed else 1,
+        )
+        kwargs = {"batch_sampler": batches, **dataset.workers(hparams)}
+    data = dataset.build_dataset(
+        manifest, labels, preparation.recordings, hparams, crop, features
+    )
+    return data, kwargs
+
+
+def _fit(brain, hparams, train, loader_kwargs, valid, manifests):
     """Train on two datasets."""
     brain.fit(
         hparams["epoch_counter"],
         train,
         valid,
-        train_loader_kwargs={"batch_sampler": batches, **dataset.workers(hparams)},
+        train_loader_kwargs=loader_kwargs,
         valid_loader_kwargs=valid
         and dataset.scoring_loader_kwargs(
             manifests["valid"], hparams, brain.device_type

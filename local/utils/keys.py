@@ -148,6 +148,7 @@ KEYS = {
     "layernorm": Key(SWITCH),
     "final_dropout": Key(SHARE),
     "pooling_mode": _choice("mean", "sum"),
+    "kernel": _choice("linear", "rbf"),
     # ---- Objective and optimisation
     "positive_weight": Key(SWITCH),
     "loss": _choice("bce", "mse", prepares=True, needed=True),

@@ -26,7 +26,7 @@ FRAMES_AT_A_TIME = 1000
 
 
 def acoustic_statistics(
-    waveform: torch.Tensor, sample_rate: int, pause_share: float | None
+    waveform: torch.Tensor, sample_rate: int, pause_share: float | None = None
 ) -> dict[str, float]:
     """Describes a recording by 52 plain numbers, as a baseline for a network.
 
@@ -35,12 +35,13 @@ def acoustic_statistics(
     and the spectral flatness (dB; Johnston 1988, IEEE JSAC 6:314-323). Of F0: median
     (Hz), standard deviation (semitones) and the share of frames that are voiced;
     without a voiced frame the middle of the range searched (155 Hz) and a deviation of
-    0. Of the whole: duration (s), share of pauses (1 without speech), and how many
-    there are of 0.3 s or more.
+    0. Of the whole: duration (s), share of pauses, and how many there are of 0.3 s or
+    more.
 
     waveform: [time], Mono, float32.
     sample_rate: Hz.
-    pause_share: As `audit.silence.pause_share` gives it.
+    pause_share: As a detector of speech has it; None: by the level, as pauses are
+        counted.
 
     Returns: `acoustic_…`, all finite, the same names for every recording.
 
@@ -72,7 +73,7 @@ def acoustic_statistics(
         },
         **_f0_statistics(f0_track(waveform, sample_rate)),
         "duration_s": duration_s,
-        "pause_share": 1.0 if pause_share is None else pause_share,
+        "pause_share": _pause_share(level) if pause_share is None else pause_share,
         "n_pauses": float(count_pauses(level)),
     }
     return {f"acoustic_{name}": value for name, value in result.items()}
@@ -105,8 +106,21 @@ def count_pauses(level: torch.Tensor) -> int:
     >>> count_pauses(torch.tensor([-60.0] * 50 + [0.0] * 9 + [-60.0] * 30 + [0.0] * 9))
     1
     """
+    return len(_pauses(level)[0])
+
+
+def _pause_share(level):
+    """The share of the time from the first to the last sound that is pauses."""
+    pauses, n_frames = _pauses(level)
+    return pauses.sum().item() / n_frames
+
+
+def _pauses(level):
+    """The length of each pause, and from the first to the last sound, in frames."""
     sounding = torch.nonzero(level >= level.quantile(LOUDEST) - PAUSE_DB)[:, 0]
-    return int((sounding.diff() - 1 >= round(MIN_PAUSE_S / HOP_S)).sum())
+    gaps = sounding.diff() - 1
+    n_frames = (sounding[-1] - sounding[0] + 1).item()
+    return gaps[gaps >= round(MIN_PAUSE_S / HOP_S)], n_frames
 
 
 def _pitch_window(sample_rate):

@@ -1,0 +1,52 @@
+"""Training in one pass: heads that are fitted to all recordings at once."""
+
+import numpy as np
+import speechbrain as sb
+import torch
+from tqdm import tqdm
+
+from local.training.brain import ClinicalBrain
+
+
+class OnePassBrain(ClinicalBrain):
+    """Trains modules that have a method `fit`, instead of by gradients.
+
+    Features are read once, of whole recordings without augmentation. The embedding
+    model is fitted to them, the classifier to its embeddings.
+
+    subjects (dict of str to str): By uid, of the training recordings.
+    """
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.optimizer, self.subjects = None, {}
+
+    def init_optimizers(self):
+        """There are no gradients."""
+
+    def _fit_train(self, train_set, epoch, enable):
+        """An epoch: all that there is to learn."""
+        self.on_stage_start(sb.Stage.TRAIN, epoch)
+        uids, features, targets = [], [], []
+        for batch in tqdm(train_set, dynamic_ncols=True, disable=not enable):
+            uids += batch.id
+            features.append(batch.features.data[:, 0])
+            targets.append(batch.target.data)
+            if self.debug and len(features) == self.debug_batches:
+                break
+        # in an order that no other setting changes
+        order = np.argsort(uids)
+        features, targets = torch.cat(features)[order], torch.cat(targets)[order]
+        subjects = np.array([self.subjects[uids[i]] for i in order], dtype=object)
+        modules = self.plain_modules
+        modules["embedding_model"].fit(features.double().numpy())
+        embeddings = modules["embedding_model"](features)
+        self.chosen = modules["classifier"].fit(
+            embeddings.double().numpy(),
+            targets.double().numpy(),
+            subjects,
+            self.hparams.positive_weights,
+        )
+        logits = modules["classifier"](embeddings.to(self.device))
+        loss = self.hparams.compute_loss(logits, targets.to(self.device)).item()
+        self.on_stage_end(sb.Stage.TRAIN, loss, epoch)
