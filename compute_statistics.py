@@ -47,7 +47,7 @@ def main(argv):
         plan.preparation.manifests["train"],
         [],
         plan.preparation.recordings,
-        hparams,
+        hparams["audio"],
         hparams["eval_crop"],
     )
     device = arguments.run_opts.device or "cpu"

@@ -85,7 +85,7 @@ def build_dataset(
     manifest: pd.DataFrame,
     labels: list[str],
     recordings: FolderRecordings | BucketRecordings,
-    audio_settings: dict,
+    audio: loading.AudioFormat,
     crop: Callable | None,
     features=None,
 ) -> RecordingsDataset:
@@ -93,7 +93,7 @@ def build_dataset(
 
     manifest: As `manifests.build_manifest` gives it.
     labels: Columns of the manifest that hold targets; may be empty.
-    audio_settings: `sample_rate` (Hz), `audio_backend`, `mono`.
+    audio: How they are read.
     crop: Takes waveform [time] and uid, gives a waveform; None leaves recordings whole.
     features (features.RecordingFeatures, optional): What is to come in the place of
         waveforms; computed by a loader's workers.
@@ -111,7 +111,7 @@ def build_dataset(
         }
         for i, row in enumerate(manifest.to_dict("records"))
     }
-    read = _Reader(recordings, audio_settings, crop)
+    read = _Reader(recordings, audio, crop)
     heard = ("id", "recording", "metadata", "segment")
     items = [
         DynamicItem(("id", "recording"), read.metadata, ["metadata"]),
@@ -128,16 +128,11 @@ def build_dataset(
 class _Reader:
     """Reads recordings, in any process: what a worker gets is to be pickled.
 
-    recordings, audio_settings, crop: As `build_dataset` takes them.
+    recordings, audio, crop: As `build_dataset` takes them.
     """
 
-    def __init__(self, recordings, audio_settings, crop):
-        self.recordings, self.crop = recordings, crop
-        self.settings = {
-            "sample_rate": audio_settings["sample_rate"],
-            "backend": audio_settings["audio_backend"],
-            "mono": audio_settings["mono"],
-        }
+    def __init__(self, recordings, audio, crop):
+        self.recordings, self.audio, self.crop = recordings, audio, crop
 
     def metadata(self, uid, recording):
         """What the recording's metadata.json says, dict."""
@@ -146,8 +141,9 @@ class _Reader:
 
     def waveform(self, uid, recording, metadata, part):
         """The recording, cropped in training: float32 [time]"""
-        settings = {"metadata": metadata, **self.settings, **part}
-        load = functools.partial(loading.load_recording, **settings)
+        load = functools.partial(
+            loading.load_recording, metadata=metadata, audio=self.audio, **part
+        )
         with _naming(uid):
             waveform = self.recordings.read(recording, load)
         return self.crop(waveform, uid) if self.crop else waveform

@@ -80,6 +80,7 @@ def evaluate_test_split(
         points=points,
         options=values,
         command=command,
+        audio=hparams["audio"],
         checkpoint=brain.checkpoint.path.name,
         settings=values,
         train_log=json_log(output_folder),

@@ -77,11 +77,11 @@ def measured(scored: ScoredSplit, brain: ClinicalBrain | None = None) -> ScoredS
     splits = scored.to_be_measured
     silences = None
     if splits and scored.options["audit"]:
-        silences = Silences(scored.table, scored.options["sample_rate"], brain)
+        silences = Silences(scored.table, scored.audio.sample_rate, brain)
     frames = scored.failures.attempt(
         parts.MEASURING,
         lambda: {
-            name: _measure(split, scored.options, silences if split is scored else None)
+            name: _measure(split, scored, silences if split is scored else None)
             for name, split in splits.items()
         },
     )
@@ -97,10 +97,12 @@ def measured(scored: ScoredSplit, brain: ClinicalBrain | None = None) -> ScoredS
     return dataclasses.replace(scored, measurements=own, seen=seen, silences=silences)
 
 
-def _measure(split, options, silences):
-    """The measurements of a split, or of a sample of it."""
+def _measure(split, scored, silences):
+    """The measurements of a split that is known, or of a sample of it."""
     failed = {entry["uid"] for entry in split.failed}
     manifest = split.manifest[~split.manifest["ID"].isin(failed)]
-    n, seed = options["measured_recordings"], options["seed"]
+    n, seed = scored.options["measured_recordings"], scored.options["seed"]
     manifest, title = sample_subjects(manifest, n, seed), f"measuring {split.name}"
-    return measure_split(manifest, split.recordings, options, title, silences)
+    return measure_split(
+        manifest, split.recordings, scored.audio, scored.options, title, silences
+    )

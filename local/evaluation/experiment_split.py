@@ -135,6 +135,7 @@ def score(
         points=points,
         options={**hparams, **{key: options[key] for key in OWN_OPTIONS}},
         command=command,
+        audio=hparams["audio"],
         checkpoint=experiment.checkpoint,
         settings=saved_values(experiment.folder / HPARAMS),
         train_log=json_log(experiment.folder),

@@ -1,9 +1,11 @@
 """Predictions from elsewhere (`evaluate.py --predictions_csv`), of whatever model."""
 
+import dataclasses
 from pathlib import Path
 
 import pandas as pd
 
+from local.audio.loading import AudioFormat
 from local.data import corpus, prepare, prepared_split
 from local.data.labels import LabelType, flatten, parse_label_types
 from local.data.manifests import group_columns
@@ -26,16 +28,8 @@ from local.utils.errors import UserError
 from local.utils.number_format import counted
 from local.utils.spelling import alike
 
-#: How recordings are read where no experiment says it; the keys are the yaml's.
-AUDIO_SETTINGS = {
-    "sample_rate": 16000,
-    "audio_backend": "soundfile",
-    "mono": "mean",
-    "min_duration": 0.1,
-    "eval_crop": None,
-    "eval_batch_size": None,
-    "num_workers": 0,
-}
+#: How recordings are read where no experiment says it.
+AUDIO = AudioFormat()
 
 #: Rows of this split choose thresholds, and those of training are left alone.
 VALIDATION, TRAINING = "valid", "train"
@@ -83,8 +77,9 @@ def prepare_predictions(options: dict, command: list[str]) -> tuple[ScoredSplit,
     )
     points = _points(validation, names, options)
     table = apply_operating_points(table.reset_index(drop=True), points)
-    options = {**options, **_audio_settings(options)}
-    return from_elsewhere(split, table, points, options, command), output_folder
+    options = {**options, "num_workers": options["num_workers"] or 0}
+    scored = from_elsewhere(split, table, points, options, command, audio=AUDIO)
+    return scored, output_folder
 
 
 def from_elsewhere(
@@ -245,17 +240,12 @@ def types_of(table: pd.DataFrame, names: list[str]) -> dict[str, LabelType]:
     return types
 
 
-def _audio_settings(options):
-    chosen = {key: options[key] for key in AUDIO_SETTINGS if options.get(key)}
-    return {**AUDIO_SETTINGS, **chosen, "seed": options["seed"]}
-
-
 def _values(options):
     """What the preparation of a split reads."""
     data_folder = options["data_folder"]
     return {
         **options,
-        **_audio_settings(options),
+        **dataclasses.asdict(AUDIO),
         "data_folder": data_folder and absolute(data_folder, "data_folder"),
         "split_csv": _split_csv(options),
         "derived_labels": {},

@@ -171,7 +171,7 @@ def most_wrong(scored):
     rows = worst_errors(
         table.assign(target=table["target"].mask(unreadable)), scored.types
     )
-    return read_excerpts(rows, scored.manifest, scored.recordings, scored.options)
+    return read_excerpts(rows, scored.manifest, scored.recordings, scored.audio)
 
 
 #: What metrics.json has of each, and what where it fails.

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from local.audio.loading import AudioFormat
 from local.data.labels import LabelType
 from local.data.manifests import group_columns
 from local.data.split import Split
@@ -27,6 +28,7 @@ class ScoredSplit(Split):
         `audit`, `acoustic_baseline`, `measured_recordings`, `subgroups`, `report`,
         `show_uids`, and what reading the recordings takes (see `measure_split`).
     command: The command line.
+    audio: How its recordings are read, where they are at hand.
     checkpoint: What made the predictions; None if that is not known.
     silences: What the model said of the moments in which nobody speaks.
     settings: Plain values of the training yaml; empty for predictions from elsewhere.
@@ -40,6 +42,7 @@ class ScoredSplit(Split):
     points: dict[str, dict]
     options: dict
     command: list[str]
+    audio: AudioFormat | None = None
     checkpoint: str | None = None
     silences: Silences | None = None
     settings: dict = dataclasses.field(default_factory=dict)

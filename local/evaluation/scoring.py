@@ -18,7 +18,7 @@ def score_split(
 ) -> pd.DataFrame:
     """Score the recordings of a manifest with the best checkpoint.
 
-    hparams: Audio settings, `label_groups`, `positive_weights`, `label_ranges`,
+    hparams: `audio`, `eval_crop`, `label_groups`, `positive_weights`, `label_ranges`,
         `windows`, `eval_batch_size`, `eval_batch_frames` and `num_workers`.
     recordings: Where those of the manifest are read.
     split: Name of the split, for the `split` column.
@@ -32,7 +32,7 @@ def score_split(
         windows.manifest,
         names,
         recordings,
-        hparams,
+        hparams["audio"],
         hparams["eval_crop"],
         brain.recording_features,
     )

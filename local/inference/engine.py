@@ -72,7 +72,7 @@ class Engine:
     ) -> tuple[list[str], np.ndarray]:
         """Some of the outputs for the recordings of a manifest, or windows of them.
 
-        hparams: Audio settings, `eval_crop`, `eval_batch_size`, `eval_batch_frames`,
+        hparams: `audio`, `eval_crop`, `eval_batch_size`, `eval_batch_frames`,
             `num_workers`, `seed`.
         choose: Takes outputs, gives the values that are wanted, [batch, size].
         step: Takes how many more are done.
@@ -81,7 +81,12 @@ class Engine:
         Raises RunError: naming those whose values are no finite numbers.
         """
         dataset = dataio.build_dataset(
-            manifest, [], recordings, hparams, hparams["eval_crop"], self.features
+            manifest,
+            [],
+            recordings,
+            hparams["audio"],
+            hparams["eval_crop"],
+            self.features,
         )
         device_type = self.brain.device_type
         loader_kwargs = dataio.scoring_loader_kwargs(manifest, hparams, device_type)

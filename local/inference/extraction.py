@@ -178,7 +178,7 @@ def extract_parts(
     """Compute the parts that are missing.
 
     windows: Of the recordings that can be used.
-    hparams: Audio settings, `eval_crop`, `eval_batch_size`, `eval_batch_frames`,
+    hparams: `audio`, `eval_crop`, `eval_batch_size`, `eval_batch_frames`,
         `num_workers`, `seed`.
     share: Which process this is, of how many.
     """

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from speechbrain.utils.run_opts import RunOptions
 
+from local.audio.loading import AudioFormat
 from local.data.windows import LongRecordings
 from local.storage.addresses import absolute, is_remote, joined
 from local.storage.experiment_files import HPARAMS, SAVE, check_experiment_files
@@ -61,7 +62,8 @@ class Experiment:
         hparams = {**self.hparams, **chosen}
         later = {key: hparams[key] for key in (*FREE_LATER, "sample_rate")}
         check_later(options | later)
-        return hparams | {"windows": LongRecordings.of(hparams)}
+        objects = {"audio": AudioFormat, "windows": LongRecordings}
+        return hparams | {key: kind.of(hparams) for key, kind in objects.items()}
 
     @property
     def output_folder(self):

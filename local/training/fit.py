@@ -67,7 +67,7 @@ def fit(brain: ClinicalBrain, hparams: dict, preparation: Preparation):
             manifests["valid"],
             labels,
             preparation.recordings,
-            hparams,
+            hparams["audio"],
             hparams["eval_crop"],
             brain.recording_features,
         )
@@ -87,7 +87,7 @@ def fit(brain: ClinicalBrain, hparams: dict, preparation: Preparation):
         manifests["train"],
         labels,
         preparation.recordings,
-        hparams,
+        hparams["audio"],
         hparams["train_crop"],
     )
     with signals.deferred():

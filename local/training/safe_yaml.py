@@ -23,6 +23,7 @@ from local.utils.yaml_files import MAX_YAML_BYTES, base_of
 #: Classes that may be constructed (`!new:`).
 CLASSES = frozenset(
     {
+        "local.audio.loading.AudioFormat",
         "local.training.checkpoints.AtomicCheckpointer",
         "local.training.checkpoints.EarlyStopping",
         "local.training.checkpoints.RandomState",

@@ -2,6 +2,7 @@
 
 import math
 
+from local.audio.loading import AudioFormat
 from local.data.windows import LongRecordings
 from local.utils.errors import UserError
 from local.utils.keys import KEYS, NUMBER, SHARE, WHOLE
@@ -11,9 +12,6 @@ MIN_FRAMES = 5
 
 #: Five frames, 10 ms apart with windows of 25 ms.
 MIN_INPUT_S = 0.065
-
-#: Hz; below it there is no speech.
-LOWEST_RATE = 1000
 
 
 def check_values(values: dict, defaults: dict):
@@ -81,7 +79,8 @@ def check_numbers(values: dict):
         problems = _too_short(values)
     if problems:
         raise UserError("These settings can't be:", problems)
-    LongRecordings.of(values)  # which checks them
+    for kind in (AudioFormat, LongRecordings):
+        kind.of(values)  # which checks them
 
 
 def check_sensitivity(share: float | None):
@@ -138,12 +137,6 @@ def _is_finite(value):
 def _too_short(values):
     """What would leave less than the model needs."""
     problems = []
-    rate = values["sample_rate"]
-    if rate and rate < LOWEST_RATE:
-        problems.append(
-            f"sample_rate must be {LOWEST_RATE} or more, or 0 for the recordings' own, "
-            f"found {rate}"
-        )
     shortest_s = min(values["min_duration"], values["clip_length"] or float("inf"))
     if shortest_s < MIN_INPUT_S:
         problems.append(

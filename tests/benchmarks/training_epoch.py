@@ -82,7 +82,7 @@ class Here:
             manifest,
             LABELS,
             FolderRecordings(folder / "audio"),
-            hparams,
+            hparams["audio"],
             hparams["train_crop"],
         )
         self.loader = make_dataloader(dataset, batch_sampler=self.batches)
@@ -109,7 +109,9 @@ class OriginalDataset(torch.utils.data.Dataset):
 
     def __getitem__(self, i):
         files = loading.recording_files(self.folder / self.names[i])
-        waveform = loading.load_recording(files, loading.read_metadata(files))
+        waveform = loading.load_recording(
+            files, loading.read_metadata(files), loading.AudioFormat()
+        )
         waveform = self.clip(waveform, self.names[i])
         return self.front_end(waveform.unsqueeze(0)).squeeze(0), self.targets[i]
 

@@ -12,6 +12,7 @@ import pytest
 from conftest import read_csv
 from scipy.special import expit
 
+from local.audio.loading import AudioFormat
 from local.data.labels import LabelType
 from local.data.manifests import build_manifest
 from local.data.recordings import FolderRecordings
@@ -19,7 +20,6 @@ from local.data.split import Split
 from local.evaluation import baselines, measurements, parts
 from local.evaluation.confound_audit import verdict
 from local.evaluation.evaluate import evaluate, measured
-from local.evaluation.external_predictions import AUDIO_SETTINGS
 from local.evaluation.failures import Failures, names_in
 from local.evaluation.scored_split import ScoredSplit
 from local.report import figures, html
@@ -27,7 +27,8 @@ from local.report.writing import OUTPUTS, write_results
 from local.utils.errors import RunError, UserError
 
 NAMES = ["low", "loud"]
-SETTINGS = AUDIO_SETTINGS | {"sample_rate": 8000, "seed": 1}
+AUDIO = AudioFormat(8000)
+READING = {"eval_batch_size": None, "num_workers": 0, "seed": 1}
 REASON = "it failed: LinAlgError: Singular matrix"
 KINDS = ("predictions.csv", "audit.json", "metrics.json")
 
@@ -52,7 +53,7 @@ def split_of(corpus, name):
     targets = table[NAMES].apply(pd.to_numeric)
     recordings = FolderRecordings(corpus / "audio")
     table = table.drop(columns=[*NAMES, "noisy"])
-    manifest, _ = build_manifest(table, targets, recordings, SETTINGS, [], name)
+    manifest, _ = build_manifest(table, targets, recordings, AUDIO, [], name)
     return manifest, recordings
 
 
@@ -71,7 +72,7 @@ def whole(shared_corpus):
     """The test split with everything that an evaluation may have, but measurements."""
     manifest, recordings = split_of(shared_corpus, "test")
     train, _ = split_of(shared_corpus, "train")
-    frame = measurements.measure_split(train, recordings, SETTINGS, "measuring train")
+    frame = measurements.measure_split(train, recordings, AUDIO, READING, "measuring")
     logits = np.random.default_rng(0).normal(size=(len(manifest), len(NAMES)))
     table = pd.DataFrame(
         {
@@ -95,7 +96,8 @@ def whole(shared_corpus):
         types={name: LabelType() for name in NAMES},
         points={},
         command=["python", "evaluate.py"],
-        options=SETTINGS | options,
+        options=READING | options,
+        audio=AUDIO,
         manifest=manifest,
         recordings=recordings,
         seen={"train": Split(name="train", manifest=train, measurements=frame)},

@@ -13,6 +13,7 @@ import pytest
 import torch
 from sklearn.metrics import roc_auc_score
 
+from local.audio.loading import AudioFormat
 from local.data.predictions_table import predictions_table
 from local.data.recordings import FolderRecordings
 from local.data.split import Split
@@ -28,9 +29,6 @@ from tests.conftest import write_recording
 RATE = 16000
 LABELS = ["slow", "strained"]
 HPARAMS = {
-    "sample_rate": RATE,
-    "audio_backend": "soundfile",
-    "mono": "mean",
     "eval_batch_size": 2,
     "num_workers": 0,
     "seed": 1,
@@ -78,8 +76,10 @@ def split(tmp_path_factory, spoken):
 
 def measure(split, on_silence=None, **changes):
     manifest, recordings = split
-    given = manifest, recordings, {**HPARAMS, **changes}, "measuring"
-    return measurements.measure_split(*given, on_silence)
+    audio, hparams = AudioFormat(RATE), {**HPARAMS, **changes}
+    return measurements.measure_split(
+        manifest, recordings, audio, hparams, "measuring", on_silence
+    )
 
 
 @pytest.fixture(scope="module")

@@ -16,6 +16,7 @@ import torch
 from conftest import write_recording
 from tqdm import tqdm
 
+from local.audio.loading import AudioFormat
 from local.data.recordings import FolderRecordings
 from local.data.windows import LongRecordings
 from local.inference import extraction
@@ -27,9 +28,7 @@ from local.utils.errors import RunError
 from tests.training.test_brain import small_brain
 
 HPARAMS = {
-    "sample_rate": 8000,
-    "audio_backend": "soundfile",
-    "mono": "mean",
+    "audio": AudioFormat(8000),
     "eval_crop": None,
     "eval_batch_size": None,
     "eval_batch_frames": 1000,

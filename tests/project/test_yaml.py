@@ -32,7 +32,7 @@ OTHER = sorted(set((ROOT / "hparams").glob("*.yaml")) - set(TRAIN))
 SOURCES = [*ROOT.glob("*.py"), *(ROOT / "local").rglob("*.py")]
 
 #: Names that hold the values of a training yaml, or of another one, in the code.
-TRAIN_NAMES = ("hparams", "values", "audio_settings")
+TRAIN_NAMES = ("hparams", "values")
 OTHER_NAMES = ("options",)
 #: Of an evaluation, which train.py makes as well: `scored.options`.
 EVALUATION = ".options"
@@ -252,7 +252,8 @@ INTENDED = {
         *("embedding_model", "modules"),
     },
     "train_original.yaml": {
-        *("mono", "train_crop", "eval_crop", "augment", "mixup_equal_level", "mix"),
+        *("mono", "audio", "train_crop", "eval_crop"),
+        *("augment", "mixup_equal_level", "mix"),
         *("white_noise", "n_mels", "compute_features", "embedding_model", "modules"),
         *("scheduler", "lr_scheduler", "max_grad_norm", "max_duration", "windows"),
         *("bucket_batches",),  # clips of one length
