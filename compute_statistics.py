@@ -54,7 +54,7 @@ def main(argv):
     found = feature_statistics.compute_statistics(
         hparams["compute_features"].to(device),
         train,
-        dataset.loader_kwargs(hparams),
+        hparams["score_batches"].in_order(),
         feature_statistics.made_with(plan.values, plan.preparation),
         device,
     )

@@ -6,25 +6,15 @@ from collections.abc import Callable
 
 import pandas as pd
 import torch
-from speechbrain.dataio.batch import PaddedBatch
 from speechbrain.dataio.dataset import DynamicItemDataset
 from speechbrain.utils.data_pipeline import DynamicItem
 
 from local.audio import loading
-from local.data import handover
 from local.data.manifests import segment
 from local.data.recordings import BucketRecordings, FolderRecordings
-from local.data.samplers import length_sorted_batches
 from local.storage.gcs import RemoteError
-from local.utils import signals
 from local.utils.errors import BadRecording, RunError, UserError
 from local.utils.keyed_random import keyed_generator
-
-#: Recordings of a batch outside training, unless the yaml says otherwise.
-GPU_BATCH_SIZE = 64
-
-#: Distance between frames of most front ends, in s.
-HOP_S = 0.010
 
 
 class RandomCrop:
@@ -169,47 +159,3 @@ def _one_message(what):
         yield
     except (UserError, RemoteError) as error:
         raise RunError(f"{what}: {' '.join(str(error).split())}") from None
-
-
-def loader_kwargs(hparams: dict, collate: Callable = PaddedBatch) -> dict:
-    """DataLoader settings for reading a split in the order of its manifest.
-
-    hparams: `eval_batch_size`, `num_workers`, `seed`.
-    collate: As `workers` takes it.
-    """
-    return {
-        "batch_size": hparams["eval_batch_size"] or 1,
-        **workers(hparams, collate),
-    }
-
-
-def scoring_loader_kwargs(
-    manifest: pd.DataFrame, hparams: dict, device_type: str
-) -> dict:
-    """DataLoader settings for running the model over a split, the longest first.
-
-    manifest: Of the dataset, with `duration` (s).
-    hparams: `eval_batch_size`, `eval_batch_frames`, `num_workers`, `seed`.
-    device_type: "cpu", "cuda", …
-    """
-    most = hparams["eval_batch_size"] or (1 if device_type == "cpu" else GPU_BATCH_SIZE)
-    frames = (manifest["duration"] / HOP_S).tolist()
-    batches = length_sorted_batches(frames, most, hparams["eval_batch_frames"])
-    return {"batch_sampler": batches, **workers(hparams)}
-
-
-def workers(hparams: dict, collate: Callable = PaddedBatch) -> dict:
-    """DataLoader settings of the processes that decode.
-
-    hparams: `num_workers`, `seed`.
-    collate: Takes the items of a batch, gives the batch.
-    """
-    n_workers = handover.workers_that_fit(hparams["num_workers"])
-    return {
-        "collate_fn": handover.Handover(collate),
-        "num_workers": n_workers,
-        "worker_init_fn": signals.keep_working,
-        "multiprocessing_context": signals.worker_context() if n_workers else None,
-        # of its own, so that workers don't draw from the global random state
-        "generator": torch.Generator().manual_seed(hparams["seed"]),
-    }

@@ -81,6 +81,7 @@ def evaluate_test_split(
         options=values,
         command=command,
         audio=hparams["audio"],
+        batches=hparams["score_batches"],
         checkpoint=brain.checkpoint.path.name,
         settings=values,
         train_log=json_log(output_folder),

@@ -104,5 +104,5 @@ def _measure(split, scored, silences):
     n, seed = scored.options["measured_recordings"], scored.options["seed"]
     manifest, title = sample_subjects(manifest, n, seed), f"measuring {split.name}"
     return measure_split(
-        manifest, split.recordings, scored.audio, scored.options, title, silences
+        manifest, split.recordings, scored.audio, scored.batches, title, silences
     )

@@ -136,6 +136,7 @@ def score(
         options={**hparams, **{key: options[key] for key in OWN_OPTIONS}},
         command=command,
         audio=hparams["audio"],
+        batches=hparams["score_batches"],
         checkpoint=experiment.checkpoint,
         settings=saved_values(experiment.folder / HPARAMS),
         train_log=json_log(experiment.folder),

@@ -8,6 +8,7 @@ import pandas as pd
 from local.audio.loading import AudioFormat
 from local.data import corpus, prepare, prepared_split
 from local.data.labels import LabelType, flatten, parse_label_types
+from local.data.loaders import ScoreBatches
 from local.data.manifests import group_columns
 from local.data.predictions_table import read_predictions, scores_in
 from local.data.pseudonyms import are_pseudonyms, read_pseudonyms
@@ -77,8 +78,10 @@ def prepare_predictions(options: dict, command: list[str]) -> tuple[ScoredSplit,
     )
     points = _points(validation, names, options)
     table = apply_operating_points(table.reset_index(drop=True), points)
-    options = {**options, "num_workers": options["num_workers"] or 0}
-    scored = from_elsewhere(split, table, points, options, command, audio=AUDIO)
+    batches = ScoreBatches.of(options | {"num_workers": options["num_workers"] or 0})
+    scored = from_elsewhere(
+        split, table, points, options, command, audio=AUDIO, batches=batches
+    )
     return scored, output_folder
 
 

@@ -1,7 +1,7 @@
 """One pass over the recordings of a split: what the audit and a baseline need of them.
 
 listener = Silences(table, sample_rate, brain)
-frame = measure_split(manifest, recordings, audio, hparams, "measuring …", listener)
+frame = measure_split(manifest, recordings, audio, batches, "measuring …", listener)
 save_measurements(frame, folder / MEASUREMENTS / "test.parquet")
 splits = distinct({"test": test}, seen_splits(folder, names))
 labels = audit_evaluation({"test": test}, names)
@@ -18,6 +18,7 @@ import torch
 
 from local.audio.loading import AudioFormat
 from local.data import dataset as dataio
+from local.data.loaders import ScoreBatches
 from local.data.manifests import read_manifest
 from local.data.recordings import BucketRecordings, FolderRecordings
 from local.data.split import Split
@@ -72,7 +73,7 @@ def measure_split(
     manifest: pd.DataFrame,
     recordings: FolderRecordings | BucketRecordings,
     audio: AudioFormat,
-    hparams: dict,
+    batches: ScoreBatches,
     title: str,
     on_silence: Callable | None = None,
 ) -> pd.DataFrame:
@@ -81,7 +82,7 @@ def measure_split(
     manifest: [n rows], As `manifests.build_manifest` gives it.
     recordings: Where those of the manifest are read.
     audio: How they are read.
-    hparams: `eval_batch_size`, `num_workers`, `seed`.
+    batches: How they are batched, and who decodes them.
     title: What is shown beside the progress.
     on_silence: Takes the uids (list of str) and silences (float32 [batch, time]) of
         those recordings of a batch that have 1.0 s in which nobody speaks, in this
@@ -97,9 +98,7 @@ def measure_split(
     measure = _Measure(rows, audio.sample_rate)
     dataset.add_dynamic_item(measure, takes=["id", "waveform"], provides="measured")
     dataset.set_output_keys(["id", "measured"])
-    loader = torch.utils.data.DataLoader(
-        dataset, **dataio.loader_kwargs(hparams, _collate)
-    )
+    loader = torch.utils.data.DataLoader(dataset, **batches.in_order(_collate))
     parts = []
     with progress(len(manifest), title, "rec") as step:
         for part, uids, silences in loader:

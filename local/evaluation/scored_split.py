@@ -8,6 +8,7 @@ import pandas as pd
 
 from local.audio.loading import AudioFormat
 from local.data.labels import LabelType
+from local.data.loaders import ScoreBatches
 from local.data.manifests import group_columns
 from local.data.split import Split
 from local.evaluation.failures import Failures, names_in
@@ -26,9 +27,9 @@ class ScoredSplit(Split):
         `local.evaluation.operating_points`).
     options: Plain values of the yaml: `seed` (of bootstrap draws and permutations),
         `audit`, `acoustic_baseline`, `measured_recordings`, `subgroups`, `report`,
-        `show_uids`, and what reading the recordings takes (see `measure_split`).
+        `show_uids`.
     command: The command line.
-    audio: How its recordings are read, where they are at hand.
+    audio, batches: How its recordings are read, where they are at hand.
     checkpoint: What made the predictions; None if that is not known.
     silences: What the model said of the moments in which nobody speaks.
     settings: Plain values of the training yaml; empty for predictions from elsewhere.
@@ -43,6 +44,7 @@ class ScoredSplit(Split):
     options: dict
     command: list[str]
     audio: AudioFormat | None = None
+    batches: ScoreBatches | None = None
     checkpoint: str | None = None
     silences: Silences | None = None
     settings: dict = dataclasses.field(default_factory=dict)

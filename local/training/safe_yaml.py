@@ -29,6 +29,8 @@ CLASSES = frozenset(
         "local.training.checkpoints.RandomState",
         "local.training.train_log.JsonTrainLogger",
         "local.data.dataset.RandomCrop",
+        "local.data.loaders.ScoreBatches",
+        "local.data.loaders.TrainBatches",
         "local.data.windows.LongRecordings",
         "local.model.ecapa.ECAPA_TDNN",
         "local.model.front_end.FeatureNormalization",

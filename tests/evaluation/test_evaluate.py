@@ -14,6 +14,7 @@ from scipy.special import expit
 
 from local.audio.loading import AudioFormat
 from local.data.labels import LabelType
+from local.data.loaders import ScoreBatches
 from local.data.manifests import build_manifest
 from local.data.recordings import FolderRecordings
 from local.data.split import Split
@@ -28,7 +29,7 @@ from local.utils.errors import RunError, UserError
 
 NAMES = ["low", "loud"]
 AUDIO = AudioFormat(8000)
-READING = {"eval_batch_size": None, "num_workers": 0, "seed": 1}
+BATCHES = ScoreBatches(None, eval_batch_frames=1000, num_workers=0, seed=1)
 REASON = "it failed: LinAlgError: Singular matrix"
 KINDS = ("predictions.csv", "audit.json", "metrics.json")
 
@@ -72,7 +73,7 @@ def whole(shared_corpus):
     """The test split with everything that an evaluation may have, but measurements."""
     manifest, recordings = split_of(shared_corpus, "test")
     train, _ = split_of(shared_corpus, "train")
-    frame = measurements.measure_split(train, recordings, AUDIO, READING, "measuring")
+    frame = measurements.measure_split(train, recordings, AUDIO, BATCHES, "measuring")
     logits = np.random.default_rng(0).normal(size=(len(manifest), len(NAMES)))
     table = pd.DataFrame(
         {
@@ -88,7 +89,7 @@ def whole(shared_corpus):
         }
     )
     options = {"audit": True, "acoustic_baseline": True, "measured_recordings": 0}
-    options |= {"subgroups": ["sex"], "report": False, "show_uids": False}
+    options |= {"subgroups": ["sex"], "report": False, "show_uids": False, "seed": 1}
     return ScoredSplit(
         name="test",
         table=table,
@@ -96,8 +97,9 @@ def whole(shared_corpus):
         types={name: LabelType() for name in NAMES},
         points={},
         command=["python", "evaluate.py"],
-        options=READING | options,
+        options=options,
         audio=AUDIO,
+        batches=BATCHES,
         manifest=manifest,
         recordings=recordings,
         seen={"train": Split(name="train", manifest=train, measurements=frame)},

@@ -14,6 +14,7 @@ import torch
 from sklearn.metrics import roc_auc_score
 
 from local.audio.loading import AudioFormat
+from local.data.loaders import ScoreBatches
 from local.data.predictions_table import predictions_table
 from local.data.recordings import FolderRecordings
 from local.data.split import Split
@@ -28,11 +29,7 @@ from tests.conftest import write_recording
 
 RATE = 16000
 LABELS = ["slow", "strained"]
-HPARAMS = {
-    "eval_batch_size": 2,
-    "num_workers": 0,
-    "seed": 1,
-}
+BATCHES = ScoreBatches(eval_batch_size=2, eval_batch_frames=1000, num_workers=0, seed=1)
 #: Seconds of noise around the speech; 1.5 are enough for a silence. No speech: None.
 PADS_S = {"u1": 1.5, "u0": 0.1, "u3": 1.6, "u2": 1.7, "u5": None, "u4": 1.8}
 NAN = float("nan")
@@ -76,9 +73,9 @@ def split(tmp_path_factory, spoken):
 
 def measure(split, on_silence=None, **changes):
     manifest, recordings = split
-    audio, hparams = AudioFormat(RATE), {**HPARAMS, **changes}
+    audio, batches = AudioFormat(RATE), dataclasses.replace(BATCHES, **changes)
     return measurements.measure_split(
-        manifest, recordings, audio, hparams, "measuring", on_silence
+        manifest, recordings, audio, batches, "measuring", on_silence
     )
 
 

@@ -1,5 +1,6 @@
 """inference.extraction: parts of an embeddings file, and what becomes of them."""
 
+import dataclasses
 import json
 import os
 import re
@@ -17,6 +18,7 @@ from conftest import write_recording
 from tqdm import tqdm
 
 from local.audio.loading import AudioFormat
+from local.data.loaders import ScoreBatches
 from local.data.recordings import FolderRecordings
 from local.data.windows import LongRecordings
 from local.inference import extraction
@@ -30,10 +32,7 @@ from tests.training.test_brain import small_brain
 HPARAMS = {
     "audio": AudioFormat(8000),
     "eval_crop": None,
-    "eval_batch_size": None,
-    "eval_batch_frames": 1000,
-    "num_workers": 0,
-    "seed": 1,
+    "score_batches": ScoreBatches(None, 1000, num_workers=0, seed=1),
 }
 PT = EmbeddingKind("pt")
 
@@ -177,7 +176,8 @@ def extract(
     uids = [*manifest["ID"], "unreadable"]
     windows = LongRecordings(most, 0.2, pooling).cut(manifest)
     parts = Parts(tmp_path / f"{name}.parquet", uids, 6, {}, "")
-    hparams = HPARAMS | changes
+    batches = dataclasses.replace(HPARAMS["score_batches"], **changes)
+    hparams = HPARAMS | {"score_batches": batches}
     extract_parts(parts, engine, PT, windows, folders, hparams, share)
     return parts
 
