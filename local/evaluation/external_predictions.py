@@ -25,6 +25,7 @@ from local.storage.addresses import absolute, joined, output_path
 from local.storage.experiment_files import PREDICTIONS
 from local.storage.inputs import Storage, told_as
 from local.training.experiment import check_no_experiment
+from local.training.settings import EvaluationSettings
 from local.utils.errors import UserError
 from local.utils.number_format import counted
 from local.utils.spelling import alike
@@ -48,6 +49,7 @@ def prepare_predictions(options: dict, command: list[str]) -> tuple[ScoredSplit,
         does not list the recordings of the predictions.
     """
     _check_options(options)
+    evaluation = options["evaluation"]
     pseudonyms = read_pseudonyms(options["pseudonymise_key"])
     storage = Storage.of(options)
     address = absolute(options["predictions_csv"], "predictions_csv")
@@ -72,15 +74,15 @@ def prepare_predictions(options: dict, command: list[str]) -> tuple[ScoredSplit,
         )
         split = _described(values, storage, table, names, split.name)
     columns = [] if split.manifest is None else split.manifest.columns
-    group_columns(columns, options["subgroups"])
+    group_columns(columns, evaluation.subgroups)
     split = split.changed(
         notes=[*spelt, *notes, *split.notes], csv=csv, pseudonyms=pseudonyms
     )
-    points = _points(validation, names, options)
+    points = _points(validation, names, evaluation)
     table = apply_operating_points(table.reset_index(drop=True), points)
     batches = ScoreBatches.of(options | {"num_workers": options["num_workers"] or 0})
     scored = from_elsewhere(
-        split, table, points, options, command, audio=AUDIO, batches=batches
+        split, table, points, evaluation, command, audio=AUDIO, batches=batches
     )
     return scored, output_folder
 
@@ -89,7 +91,7 @@ def from_elsewhere(
     split: Split,
     table: pd.DataFrame,
     points: dict[str, dict],
-    options: dict,
+    evaluation: EvaluationSettings,
     command: list[str],
     settings: dict | None = None,
     **known,
@@ -114,7 +116,7 @@ def from_elsewhere(
         label_groups=groups,
         types=types,
         points=points,
-        options=options,
+        evaluation=evaluation,
         command=command,
         settings=settings,
         **known,
@@ -211,14 +213,14 @@ def _whole_decisions(table, notes):
     return table.assign(predicted=table["predicted"].mask(unused))
 
 
-def _points(validation, names, options):
+def _points(validation, names, evaluation):
     """Operating points by the rows of validation, if there are any."""
-    rule = threshold_rule(options["threshold_sensitivity"])
+    rule = threshold_rule(evaluation.threshold_sensitivity)
     if validation is not None:
-        return fit_operating_points(validation, names, rule, options["calibration"])
-    if options["calibration"] != "none":
+        return fit_operating_points(validation, names, rule, evaluation.calibration)
+    if evaluation.calibration != "none":
         raise UserError(
-            f"calibration {options['calibration']} is fitted on rows of the split "
+            f"calibration {evaluation.calibration} is fitted on rows of the split "
             f"{VALIDATION!r}, and predictions_csv has none. Add such rows, or leave "
             "calibration away."
         )

@@ -13,6 +13,7 @@ from local.data.manifests import group_columns
 from local.data.split import Split
 from local.evaluation.failures import Failures, names_in
 from local.evaluation.worst_errors import Silences
+from local.training.settings import EvaluationSettings
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -25,9 +26,7 @@ class ScoredSplit(Split):
     types: Of each label.
     points: Calibration and threshold of each label (see
         `local.evaluation.operating_points`).
-    options: Plain values of the yaml: `seed` (of bootstrap draws and permutations),
-        `audit`, `acoustic_baseline`, `measured_recordings`, `subgroups`, `report`,
-        `show_uids`.
+    evaluation: What is asked for.
     command: The command line.
     audio, batches: How its recordings are read, where they are at hand.
     checkpoint: What made the predictions; None if that is not known.
@@ -41,7 +40,7 @@ class ScoredSplit(Split):
     label_groups: list[list[str]]
     types: dict[str, LabelType]
     points: dict[str, dict]
-    options: dict
+    evaluation: EvaluationSettings
     command: list[str]
     audio: AudioFormat | None = None
     batches: ScoreBatches | None = None
@@ -68,16 +67,16 @@ class ScoredSplit(Split):
         """The columns of the manifest whose groups are compared."""
         if self.manifest is None:
             return []
-        return group_columns(self.manifest.columns, self.options["subgroups"])
+        return group_columns(self.manifest.columns, self.evaluation.subgroups)
 
     @property
     def to_be_measured(self) -> dict[str, Split]:
         """The splits whose recordings are at hand, if there is any use of that."""
         train = self.seen.get("train")
-        learns = self.options["acoustic_baseline"] and train is not None
+        learns = self.evaluation.acoustic_baseline and train is not None
         if learns:
             learns = train.measurements is not None or train.recordings is not None
-        if self.recordings is None or not (self.options["audit"] or learns):
+        if self.recordings is None or not (self.evaluation.audit or learns):
             return {}
         at_hand = {name: s for name, s in self.seen.items() if s.recordings is not None}
         return {**at_hand, self.name: self}

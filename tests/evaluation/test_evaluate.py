@@ -25,6 +25,7 @@ from local.evaluation.failures import Failures, names_in
 from local.evaluation.scored_split import ScoredSplit
 from local.report import figures, html
 from local.report.writing import OUTPUTS, write_results
+from local.training.settings import EvaluationSettings
 from local.utils.errors import RunError, UserError
 
 NAMES = ["low", "loud"]
@@ -88,8 +89,7 @@ def whole(shared_corpus):
             "predicted": pd.array([None] * logits.size, dtype="Int8"),
         }
     )
-    options = {"audit": True, "acoustic_baseline": True, "measured_recordings": 0}
-    options |= {"subgroups": ["sex"], "report": False, "show_uids": False, "seed": 1}
+    asked = {"measured_recordings": 0, "subgroups": ["sex"], "report": False}
     return ScoredSplit(
         name="test",
         table=table,
@@ -97,7 +97,7 @@ def whole(shared_corpus):
         types={name: LabelType() for name in NAMES},
         points={},
         command=["python", "evaluate.py"],
-        options=options,
+        evaluation=EvaluationSettings(**asked, seed=1),
         audio=AUDIO,
         batches=BATCHES,
         manifest=manifest,
@@ -109,9 +109,8 @@ def whole(shared_corpus):
 
 def changed(scored, **options):
     """The same with other options, and without anything that has failed."""
-    return dataclasses.replace(
-        scored, failures=Failures(), options=scored.options | options
-    )
+    asked = dataclasses.replace(scored.evaluation, **options)
+    return dataclasses.replace(scored, failures=Failures(), evaluation=asked)
 
 
 def run(scored, folder, **options):

@@ -23,6 +23,7 @@ from local.evaluation.confound_audit.silence import SILENCE_S
 from local.evaluation.scored_split import ScoredSplit
 from local.evaluation.worst_errors import Silences
 from local.storage.experiment_files import MANIFESTS, MEASUREMENTS
+from local.training.settings import EvaluationSettings
 from local.utils.errors import UserError
 from tests.audio_files import speech
 from tests.conftest import write_recording
@@ -106,7 +107,7 @@ def scored_split(manifest, frame, table, silences):
         label_groups=[],
         types={},
         points={},
-        options={},
+        evaluation=EvaluationSettings(),
         command=[],
         silences=silences,
     )

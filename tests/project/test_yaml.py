@@ -34,8 +34,6 @@ SOURCES = [*ROOT.glob("*.py"), *(ROOT / "local").rglob("*.py")]
 #: Names that hold the values of a training yaml, or of another one, in the code.
 TRAIN_NAMES = ("hparams", "values")
 OTHER_NAMES = ("options",)
-#: Of an evaluation, which train.py makes as well: `scored.options`.
-EVALUATION = ".options"
 
 #: Keys that opening an experiment reads from these.
 CHOSEN_LATER = {*experiment.FREE_LATER, *experiment.OF_THIS_MACHINE}
@@ -85,9 +83,7 @@ def keys_read(names, files=SOURCES):
 
 
 def name_of(node):
-    """`hparams` of both `hparams` and `self.hparams`; `EVALUATION`."""
-    if isinstance(node, ast.Attribute) and f".{node.attr}" == EVALUATION:
-        return EVALUATION
+    """`hparams` of both `hparams` and `self.hparams`."""
     return getattr(node, "attr", None) or getattr(node, "id", None)
 
 
@@ -113,7 +109,7 @@ def test_the_code_is_searched():
 
 @pytest.mark.parametrize("path", TRAIN, ids=by_name)
 def test_every_key_of_a_training_yaml_is_used(path):
-    used = keys_read((*TRAIN_NAMES, EVALUATION)) | referenced(path)
+    used = keys_read(TRAIN_NAMES) | referenced(path)
     used |= READ_BY_SPEECHBRAIN
     keys = {key for key in top_level_keys(path) if not key.startswith("__")}
     assert sorted(keys - used) == []
