@@ -47,14 +47,14 @@ def main(argv):
         plan.preparation.manifests["train"],
         [],
         plan.preparation.recordings,
-        hparams,
+        hparams["audio"],
         hparams["eval_crop"],
     )
     device = arguments.run_opts.device or "cpu"
     found = feature_statistics.compute_statistics(
         hparams["compute_features"].to(device),
         train,
-        dataset.loader_kwargs(hparams),
+        hparams["score_batches"].in_order(),
         feature_statistics.made_with(plan.values, plan.preparation),
         device,
     )

@@ -45,8 +45,9 @@ def main(argv):
     """Get the predictions, evaluate them."""
     arguments = cli.parse_arguments(argv)
     ddp_init_group(arguments.run_opts)
+    values = plain_values(arguments.hparams_file, arguments.overrides)
+    check_values(values, plain_values(arguments.hparams_file))
     options = load_hparams(arguments.hparams_file, arguments.overrides)
-    check_values(options, plain_values(arguments.hparams_file))
     check_options(options)
     upload_to = publishing.destination(
         options["upload_to"], options["gcs_project"], arguments.run_opts

@@ -68,7 +68,7 @@ def main(argv):
     hparams = experiment.hparams_for(_experiment_options(options))
     recordings = FileRecordings(files)
     manifest, failed = build_manifest(
-        files_table(files), None, recordings, hparams, [], "inspecting"
+        files_table(files), None, recordings, hparams["audio"], [], "inspecting"
     )
     if options.on_bad_recording == "stop" or manifest.empty:
         stop_on_failed(failed, are_all=manifest.empty)

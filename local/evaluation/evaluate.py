@@ -24,7 +24,7 @@ def evaluate(scored: ScoredSplit) -> EvaluationResult:
         scored.checkpoint,
         scored.types,
         scored.points,
-        scored.options["seed"],
+        scored.evaluation.seed,
     )
     for name, point in scored.points.items():
         if point["calibration"]:
@@ -55,7 +55,7 @@ def evaluate(scored: ScoredSplit) -> EvaluationResult:
         errors=errors,
         train_log=scored.train_log,
         settings=scored.settings,
-        options=scored.options,
+        evaluation=scored.evaluation,
         provenance=provenance(scored.command),
         failures=scored.failures,
         csv=scored.csv,
@@ -76,8 +76,8 @@ def measured(scored: ScoredSplit, brain: ClinicalBrain | None = None) -> ScoredS
     """
     splits = scored.to_be_measured
     silences = None
-    if splits and scored.options["audit"]:
-        silences = Silences(scored.table, scored.options["sample_rate"], brain)
+    if splits and scored.evaluation.audit:
+        silences = Silences(scored.table, scored.audio.sample_rate, brain)
     frames = scored.failures.attempt(
         parts.MEASURING,
         lambda: {
@@ -98,9 +98,11 @@ def measured(scored: ScoredSplit, brain: ClinicalBrain | None = None) -> ScoredS
 
 
 def _measure(split, scored, silences):
-    """The measurements of a split, or of a sample of it."""
+    """The measurements of a split that is known, or of a sample of it."""
     failed = {entry["uid"] for entry in split.failed}
     manifest = split.manifest[~split.manifest["ID"].isin(failed)]
-    n, seed = scored.options["measured_recordings"], scored.options["seed"]
+    n, seed = scored.evaluation.measured_recordings, scored.evaluation.seed
     manifest, title = sample_subjects(manifest, n, seed), f"measuring {split.name}"
-    return measure_split(manifest, split.recordings, scored.options, title, silences)
+    return measure_split(
+        manifest, split.recordings, scored.audio, scored.batches, title, silences
+    )

@@ -178,8 +178,7 @@ def extract_parts(
     """Compute the parts that are missing.
 
     windows: Of the recordings that can be used.
-    hparams: Audio settings, `eval_crop`, `eval_batch_size`, `eval_batch_frames`,
-        `num_workers`, `seed`.
+    hparams: `audio`, `eval_crop`, `score_batches`.
     share: Which process this is, of how many.
     """
     rank, n_processes = share

@@ -6,6 +6,8 @@ from pathlib import Path
 
 from speechbrain.utils.run_opts import RunOptions
 
+from local.audio.loading import AudioFormat
+from local.data.loaders import ScoreBatches
 from local.data.windows import LongRecordings
 from local.storage.addresses import absolute, is_remote, joined
 from local.storage.experiment_files import HPARAMS, SAVE, check_experiment_files
@@ -28,6 +30,13 @@ OF_THIS_MACHINE = keys_where(later="always")
 
 #: Keys that nothing works without.
 ESSENTIAL = ("modules", "checkpointer", *keys_where(needed=True), *FREE_LATER)
+
+#: Objects of plain keys that a later run makes anew, of what it chose.
+OBJECTS = {
+    "audio": AudioFormat,
+    "score_batches": ScoreBatches,
+    "windows": LongRecordings,
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,7 +70,8 @@ class Experiment:
         hparams = {**self.hparams, **chosen}
         later = {key: hparams[key] for key in (*FREE_LATER, "sample_rate")}
         check_later(options | later)
-        return hparams | {"windows": LongRecordings.of(hparams)}
+        objects = {key: kind.of(hparams) for key, kind in OBJECTS.items()}
+        return hparams | objects
 
     @property
     def output_folder(self):

@@ -10,7 +10,6 @@ from speechbrain.utils.run_opts import RunOptions
 
 from local.data import dataset, summary
 from local.data.prepare import Preparation
-from local.data.samplers import BucketedBatches, training_lengths
 from local.storage.experiment_files import INVENTORY
 from local.training.brain import ClinicalBrain
 from local.utils import signals
@@ -67,42 +66,38 @@ def fit(brain: ClinicalBrain, hparams: dict, preparation: Preparation):
             manifests["valid"],
             labels,
             preparation.recordings,
-            hparams,
+            hparams["audio"],
             hparams["eval_crop"],
             brain.recording_features,
         )
     brain.validates = valid is not None
     if brain.device_type == "cpu":
         keep_freed_memory()
-    distributed = torch.distributed.is_initialized()
-    batches = BucketedBatches(
-        training_lengths(manifests["train"]["duration"], hparams["clip_length"]),
-        hparams["batch_size"],
-        hparams["seed"],
-        hparams["bucket_batches"],
-        rank=get_rank() if distributed else 0,
-        world_size=torch.distributed.get_world_size() if distributed else 1,
-    )
     train = dataset.build_dataset(
         manifests["train"],
         labels,
         preparation.recordings,
-        hparams,
+        hparams["audio"],
         hparams["train_crop"],
     )
     with signals.deferred():
-        _fit(brain, hparams, train, valid, batches, manifests)
+        _fit(brain, hparams, train, valid, manifests)
 
 
-def _fit(brain, hparams, train, valid, batches, manifests):
+def _fit(brain, hparams, train, valid, manifests):
     """Train on two datasets."""
+    distributed = torch.distributed.is_initialized()
     brain.fit(
         hparams["epoch_counter"],
         train,
         valid,
-        train_loader_kwargs={"batch_sampler": batches, **dataset.workers(hparams)},
+        train_loader_kwargs=hparams["train_batches"].loader_kwargs(
+            manifests["train"],
+            rank=get_rank() if distributed else 0,
+            world_size=torch.distributed.get_world_size() if distributed else 1,
+        ),
         valid_loader_kwargs=valid
-        and dataset.scoring_loader_kwargs(
-            manifests["valid"], hparams, brain.device_type
+        and hparams["score_batches"].longest_first(
+            manifests["valid"], brain.device_type
         ),
     )

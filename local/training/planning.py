@@ -24,7 +24,6 @@ from local.storage.experiment_files import (
 from local.storage.inputs import Storage, told_as
 from local.training.settings import (
     check_numbers,
-    check_sensitivity,
     check_values,
     check_window,
 )
@@ -82,7 +81,6 @@ def plan_training(arguments: Arguments, use_statistics: bool = True) -> Training
         these are to be skipped, or an output folder that holds another experiment.
     """
     hparams_file, overrides, values = _settled(arguments)
-    check_sensitivity(values["threshold_sensitivity"])
     pseudonyms = read_pseudonyms(values["pseudonymise_key"])
     upload_to = publishing.destination(
         values["upload_to"], values["gcs_project"], arguments.run_opts

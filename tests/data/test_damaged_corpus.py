@@ -365,7 +365,8 @@ def loaded(damaged, name, rate=8000):
     uid = next(uid for uid in UIDS if CASES[uid] == name)
     files = loading.recording_files(damaged / "audio" / uid)
     metadata = loading.read_metadata(files)
-    return loading.load_recording(files, metadata, sample_rate=rate).numpy()
+    audio = loading.AudioFormat(rate)
+    return loading.load_recording(files, metadata, audio).numpy()
 
 
 @pytest.mark.parametrize(("name", "step"), [("8 bit", 2**-7), ("24 bit", 2**-23)])
@@ -407,7 +408,7 @@ import resource, sys
 from tests.audio_files import inspect
 from pathlib import Path
 for folder in sys.argv[1:]:
-    inspect(Path(folder), min_duration_s=0)
+    inspect(Path(folder), min_duration=0)
     print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 """
 
