@@ -33,11 +33,12 @@ from local.storage.experiment_files import (
 )
 from local.storage.inputs import Storage, told_as
 from local.training.experiment import Experiment, check_no_experiment
+from local.training.settings import check_values
 from local.training.train_log import json_log
 from local.utils.errors import UserError
 from local.utils.files import read_json
 from local.utils.run_lock import refuse_links
-from local.utils.yaml_files import saved_values
+from local.utils.yaml_files import plain_values, saved_values
 
 #: Keys of evaluate.yaml that no experiment has a say in.
 OWN_OPTIONS = (
@@ -50,13 +51,17 @@ OWN_OPTIONS = (
 )
 
 
-def check_options(options: dict):
+def check_options(options: dict, hparams_file: Path):
     """Refuse what can't be, as far as it is told without the model.
 
     options: Of evaluate.yaml.
+    hparams_file: This yaml.
 
     Raises UserError.
     """
+    check_values(options, plain_values(hparams_file))
+    if not (options["predictions_csv"] or options["experiment_folder"]):
+        raise UserError("Give --experiment_folder=DIR or --predictions_csv=FILE.")
     _split_csv(options)
     if options["features"]:
         several(options["features"], "features")

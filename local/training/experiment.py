@@ -4,6 +4,7 @@ import dataclasses
 import datetime
 from pathlib import Path
 
+from speechbrain.utils.distributed import ddp_init_group
 from speechbrain.utils.run_opts import RunOptions
 
 from local.data.windows import LongRecordings
@@ -14,6 +15,7 @@ from local.storage.inputs import Storage, told_as
 from local.training.brain import ClinicalBrain
 from local.training.safe_yaml import check_trusted
 from local.training.settings import check_later
+from local.utils.cli import Arguments, parse_arguments
 from local.utils.errors import UserError
 from local.utils.files import atomic_write
 from local.utils.keys import keys_where
@@ -70,6 +72,17 @@ class Experiment:
             return self.folder
         place = Address.parse(self.address)
         return Path("results", place.bucket, place.name).absolute()
+
+
+def later_options(argv: list[str]) -> tuple[dict, Arguments]:
+    """What the command line of a later run says; the processes of torchrun meet.
+
+    Returns options: Of evaluate.yaml or extract_embeddings.yaml.
+    Returns arguments: As `parse_arguments`.
+    """
+    arguments = parse_arguments(argv)
+    ddp_init_group(arguments.run_opts)
+    return load_hparams(arguments.hparams_file, arguments.overrides), arguments
 
 
 def open_experiment(options: dict, run_opts: RunOptions) -> Experiment:

@@ -19,7 +19,6 @@ import sys
 from pathlib import Path
 
 import ruamel.yaml
-import torch
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
@@ -27,6 +26,7 @@ sys.path.insert(0, str(ROOT))
 from local.utils import cli  # noqa: E402 (before what loads PyTorch: see local.utils.threads)
 
 # isort: split
+import torch  # noqa: E402
 from speechbrain.utils.run_opts import RunOptions  # noqa: E402
 
 from local.data.corpus import check_dataset_name  # noqa: E402
