@@ -306,8 +306,9 @@ def _keep_out_of_logs():
     logger.addFilter(lambda record: record.getMessage() != OF_NO_CONCERN)
     for name in ("speechbrain.core", "speechbrain.utils.checkpoints"):
         logging.getLogger(name).addFilter(_without_folder)
-    # at level debug, which log.txt has, it tells the address of every request
-    logging.getLogger("urllib3").setLevel(logging.INFO)
+    # at level debug, which log.txt has, they tell addresses of requests and of locks
+    for name in ("urllib3", "filelock"):
+        logging.getLogger(name).setLevel(logging.INFO)
 
 
 def _without_folder(record):

@@ -9,7 +9,6 @@ import soundfile
 from conftest import RATE, make_corpus, read_csv, synthesise, write_csv
 from running import FULL, evaluate, extract, succeeded, train
 
-from local.data import manifests, prepared_split
 from local.storage.experiment_files import (
     EVALUATIONS,
     FILES,
@@ -116,20 +115,6 @@ def test_manifests_say_which_recordings_the_warnings_are_about(run):
     assert clipped == [f"{UID}-s00_0", f"{UID}-s01_0", f"{UID}-s02_0"]
     assert warned.keys() - set(clipped) == {f"{UID}-s03_0"}
     assert read_csv(folder / "failed.csv")[0]["uid"] == f"{UID}-s04_1"
-
-
-def test_an_older_manifest_without_warnings_can_still_be_evaluated(run, corpus):
-    manifest = manifests.read_manifest(run[0] / "save/manifests/test.csv", ["low"])
-    values = {
-        **dict.fromkeys(("audio_cache", "labels_file", "split_folder")),
-        "data_folder": str(corpus / "audio"),
-        **{"sample_rate": RATE, "audio_backend": "soundfile", "mono": "mean"},
-        **{"min_duration": 0.1, "on_bad_recording": "stop"},
-    }
-    again = prepared_split.inspect_again(
-        manifest.drop(columns="warnings"), ["low"], values
-    )
-    assert again.manifest["warnings"].tolist() == manifest["warnings"].tolist()
 
 
 def test_bad_recordings_are_named_to_the_user_and_not_in_a_log(corpus, tmp_path):
