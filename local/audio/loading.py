@@ -17,7 +17,8 @@ import soxr
 import torch
 import torchaudio
 
-from local.audio.decoding import blocks, probe, reasons_named
+from local.audio.decoding import blocks
+from local.audio.probing import probe, reasons_named
 from local.utils.errors import (
     ABSENT,
     BAD_METADATA,
