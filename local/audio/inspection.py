@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from local.audio import decoding, loading
+from local.audio import decoding, loading, probing
 from local.utils.errors import DAMAGED, SILENT, TOO_SHORT, BadRecording
 
 FULL_SCALE = 0.999
@@ -26,7 +26,7 @@ class RecordingReport:
     """What `inspect_recording` found; levels are relative to full scale.
 
     waveform (str): Name of the file.
-    format, codec (str): As in `decoding.AudioInfo`.
+    format, codec (str): As in `probing.AudioInfo`.
     sample_rate (int): In Hz, of the file.
     channels (int): Number of channels of the file.
     duration_s (float): Seconds of the segment, from the samples that were really
@@ -75,7 +75,7 @@ def inspect_recording(
     """
     metadata = loading.read_metadata(files)
     path = loading.find_waveform(files, metadata)
-    info = decoding.probe(path)
+    info = probing.probe(path)
     levels = None
     read = decoding.blocks(path, info, audio.audio_backend, start_s, end_s)
     for _, samples, rate in read:

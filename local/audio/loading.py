@@ -18,7 +18,8 @@ import soxr
 import torch
 import torchaudio
 
-from local.audio.decoding import BACKENDS, blocks, probe, reasons_named
+from local.audio.decoding import BACKENDS, blocks
+from local.audio.probing import probe, reasons_named
 from local.utils.errors import (
     ABSENT,
     BAD_METADATA,

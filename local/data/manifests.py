@@ -268,6 +268,15 @@ def write_failed(failed: list[dict], path: Path):
         Path(path).unlink(missing_ok=True)
 
 
+def failed_beside(file: Path) -> Path:
+    """Where a file of results has the list of what it lacks.
+
+    >>> failed_beside(Path("results/e.parquet")).name
+    'e.parquet.failed.csv'
+    """
+    return file.with_name(f"{file.name}.failed.csv")
+
+
 #: Columns that are looked at unless others are named.
 USUAL_COLUMNS = ("sex", "age", "site", "device")
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import logging
 
 from local.evaluation import parts
 from local.evaluation.measurements import measure_split, sample_subjects
@@ -11,6 +12,8 @@ from local.evaluation.scored_split import ScoredSplit
 from local.evaluation.worst_errors import Silences
 from local.metrics import split_metrics
 from local.training.brain import ClinicalBrain
+
+logger = logging.getLogger(__name__)
 
 
 def evaluate(scored: ScoredSplit) -> EvaluationResult:
@@ -69,6 +72,16 @@ def evaluate(scored: ScoredSplit) -> EvaluationResult:
     return scored.pseudonyms.hidden(result) if scored.pseudonyms else result
 
 
+def measure_and_evaluate(
+    scored: ScoredSplit, brain: ClinicalBrain | None
+) -> EvaluationResult:
+    """`evaluate` after `measured`, and say what there is to know of the split."""
+    scored = measured(scored, brain)
+    for note in scored.notes:
+        logger.info(note)
+    return evaluate(scored)
+
+
 def measured(scored: ScoredSplit, brain: ClinicalBrain | None = None) -> ScoredSplit:
     """The same with measurements of the recordings that are at hand.
 
@@ -81,8 +94,7 @@ def measured(scored: ScoredSplit, brain: ClinicalBrain | None = None) -> ScoredS
     frames = scored.failures.attempt(
         parts.MEASURING,
         lambda: {
-            name: _measure(split, scored, silences if split is scored else None)
-            for name, split in splits.items()
+            name: _measure(split, scored, silences) for name, split in splits.items()
         },
     )
     if not frames:
@@ -98,11 +110,12 @@ def measured(scored: ScoredSplit, brain: ClinicalBrain | None = None) -> ScoredS
 
 
 def _measure(split, scored, silences):
-    """The measurements of a split that is known, or of a sample of it."""
+    """The measurements of a split, or of a sample of it; silences are of the scored."""
     failed = {entry["uid"] for entry in split.failed}
     manifest = split.manifest[~split.manifest["ID"].isin(failed)]
     n, seed = scored.evaluation.measured_recordings, scored.evaluation.seed
     manifest, title = sample_subjects(manifest, n, seed), f"measuring {split.name}"
+    silences = silences if split is scored else None
     return measure_split(
         manifest, split.recordings, scored.audio, scored.batches, title, silences
     )

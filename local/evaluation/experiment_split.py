@@ -48,6 +48,8 @@ def check_options(options: dict):
 
     Raises UserError.
     """
+    if not (options["predictions_csv"] or options["experiment_folder"]):
+        raise UserError("Give --experiment_folder=DIR or --predictions_csv=FILE.")
     _split_csv(options)
     if options["features"]:
         several(options["features"], "features")

@@ -63,6 +63,15 @@ class ScoredSplit(Split):
         return set(self.table["subject"])
 
     @property
+    def own_failed(self) -> list[dict]:
+        """Of `failed` its own: an experiment's results also list other splits'."""
+        return [
+            recording
+            for recording in self.failed
+            if recording.get("split", self.name) == self.name
+        ]
+
+    @property
     def subgroups(self) -> list[str]:
         """The columns of the manifest whose groups are compared."""
         if self.manifest is None:

@@ -1,5 +1,6 @@
 """A run up to its best checkpoint.
 
 Modules: `brain`, `checkpoints`, `cross_validation`, `experiment`, `fit`, `optimizers`,
-`planning`, `pool`, `safe_yaml`, `scoring`, `selection`, `settings`, `train_log`.
+`planning`, `pool`, `safe_yaml`, `scoring`, `selection`, `settings`, `statistics`,
+`train_log`.
 """

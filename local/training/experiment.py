@@ -4,6 +4,7 @@ import dataclasses
 import datetime
 from pathlib import Path
 
+from speechbrain.utils.distributed import ddp_init_group
 from speechbrain.utils.run_opts import RunOptions
 
 from local.audio.loading import AudioFormat
@@ -15,11 +16,17 @@ from local.storage.gcs import Address
 from local.storage.inputs import Storage, told_as
 from local.training.brain import ClinicalBrain
 from local.training.safe_yaml import check_trusted
-from local.training.settings import check_later
+from local.training.settings import check_later, check_values
+from local.utils.cli import Arguments, parse_arguments
 from local.utils.errors import UserError
 from local.utils.files import atomic_write
 from local.utils.keys import keys_where
-from local.utils.yaml_files import load_hparams, resolved_yaml, saved_values
+from local.utils.yaml_files import (
+    load_hparams,
+    plain_values,
+    resolved_yaml,
+    saved_values,
+)
 
 #: Keys of evaluate.yaml and extract_embeddings.yaml that replace the experiment's
 #: own: where the data are and how the work is done, never what shapes the input.
@@ -80,6 +87,19 @@ class Experiment:
             return self.folder
         place = Address.parse(self.address)
         return Path("results", place.bucket, place.name).absolute()
+
+
+def later_options(argv: list[str]) -> tuple[dict, Arguments]:
+    """What the command line of a later run says; the processes of torchrun meet.
+
+    Returns options: Of evaluate.yaml or extract_embeddings.yaml.
+    Returns arguments: As `parse_arguments`.
+    """
+    arguments = parse_arguments(argv)
+    ddp_init_group(arguments.run_opts)
+    hparams_file, overrides = arguments.hparams_file, arguments.overrides
+    check_values(plain_values(hparams_file, overrides), plain_values(hparams_file))
+    return load_hparams(hparams_file, overrides), arguments
 
 
 def open_experiment(options: dict, run_opts: RunOptions) -> Experiment:

@@ -5,17 +5,22 @@ import sys
 from pathlib import Path
 
 import torch
-from speechbrain.utils.distributed import get_rank
+from speechbrain.utils.distributed import get_rank, run_on_main
 from speechbrain.utils.run_opts import RunOptions
 
-from local.data import dataset, summary
+from local.data import dataset, saved_preparations, summary
 from local.data.prepare import Preparation
-from local.storage.experiment_files import INVENTORY
+from local.storage.experiment_files import INVENTORY, MANIFESTS, RUN_OPTIONS
+from local.storage.publishing import ExperimentPublication
 from local.training.brain import ClinicalBrain
+from local.training.experiment import save_hparams
+from local.training.planning import TrainingPlan
 from local.utils import signals
+from local.utils.cli import Arguments
 from local.utils.errors import UserError
 from local.utils.files import write_json
 from local.utils.memory import keep_freed_memory
+from local.utils.yaml_files import load_hparams
 
 logger = logging.getLogger(__name__)
 
@@ -25,16 +30,26 @@ def report_data(preparation: Preparation, output_folder: Path):
 
     output_folder: Gets inventory.json.
     """
-    found = summary.take_inventory(preparation)
-    print(summary.format_inventory(found))
-    write_json(output_folder / INVENTORY, found)
-    print(f"\nSaved in {output_folder / 'inventory.json'}")
+    inventory = summary.take_inventory(preparation)
+    print(summary.format_inventory(inventory))
+    write_json(output_folder / INVENTORY, inventory)
+    print(f"\nSaved in {output_folder / INVENTORY}")
 
 
-def warn_of_contradictions(preparation: Preparation):
+def build(plan: TrainingPlan, arguments: Arguments) -> tuple[dict, ClinicalBrain]:
+    """The hparams of a plan and their Brain; nothing is written.
+
+    Raises UserError: as `build_brain`.
+    """
+    run_on_main(_warn_of_contradictions, [plan.preparation])
+    hparams = load_hparams(arguments.hparams_file, plan.overrides)
+    return hparams, build_brain(hparams, arguments.run_opts)
+
+
+def _warn_of_contradictions(preparation):
     """Name subjects who may be two people, on standard error: no log names anybody."""
-    for found in preparation.contradictions:
-        print(f"warning: {found}", file=sys.stderr)
+    for contradiction in preparation.contradictions:
+        print(f"warning: {contradiction}", file=sys.stderr)
 
 
 def build_brain(hparams: dict, run_opts: RunOptions) -> ClinicalBrain:
@@ -52,6 +67,39 @@ def build_brain(hparams: dict, run_opts: RunOptions) -> ClinicalBrain:
         )
     except (ValueError, RuntimeError, AssertionError) as error:
         raise UserError(f"This configuration can't be run here: {error}") from error
+
+
+def train(
+    plan: TrainingPlan, arguments: Arguments, hparams: dict, brain: ClinicalBrain
+) -> ExperimentPublication | None:
+    """Train up to the best checkpoint, in an output folder that logs go to already.
+
+    hparams, brain: As `build` gives them.
+
+    Returns: What keeps a copy of the folder, where there is to be one.
+    """
+    run_on_main(_write_down, [plan, arguments.hparams_file])
+    publication = None
+    if plan.upload_to:
+        publication = ExperimentPublication(plan.folder, plan.upload_to)
+        run_on_main(publication.begin)
+        brain.on_new_best = publication.update
+    if plan.preparation.failed:
+        logger.warning(
+            "%d recordings can't be used and are left out: failed.csv has the reasons",
+            len(plan.preparation.failed),
+        )
+    fit(brain, hparams, plan.preparation)
+    return publication
+
+
+def _write_down(plan, hparams_file):
+    """What a resumed run is compared with, and a later one opens."""
+    save_hparams(hparams_file, plan.overrides, plan.folder)
+    for note in plan.notes:
+        logger.info(note)
+    saved_preparations.save_preparation(plan.preparation, plan.folder / MANIFESTS)
+    write_json(plan.folder / RUN_OPTIONS, plan.run_options)
 
 
 def fit(brain: ClinicalBrain, hparams: dict, preparation: Preparation):

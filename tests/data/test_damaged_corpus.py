@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from local.audio import decoding, loading
+from local.audio import decoding, loading, probing
 from local.data import prepare
 from tests.audio_files import (
     cut_file,
@@ -429,8 +429,8 @@ def test_what_unfolds_to_more_than_the_limit_is_left(tmp_path, monkeypatch, exte
     """Also if the header tells nothing, or less: what is decoded is counted."""
     path = tmp_path / f"waveform.{extension}"
     write_audio(path, sine(3, 44100), 44100)
-    info = decoding.probe(path)
-    monkeypatch.setattr(decoding, "MAX_DURATION_S", 1)
+    info = probing.probe(path)
+    monkeypatch.setattr(probing, "MAX_DURATION_S", 1)
     assert "more than 0 h of sound" in reason(
         list, decoding.blocks(path, info, "soundfile")
     )

@@ -20,7 +20,7 @@ MODULES = (
     *("utils.errors", "utils.file_size", "utils.from_keys"),
     *("utils.number_format", "utils.problems"),
     *("audio.containers", "audio.decoding", "audio.ffmpeg"),
-    *("audio.lengths", "audio.loading", "audio.mpeg", "audio.pieces"),
+    *("audio.lengths", "audio.loading", "audio.mpeg", "audio.pieces", "audio.probing"),
     *("data.pooling", "model.ecapa", "model.front_end", "model.heads"),
     *("model.legacy_front_end", "metrics.decisions", "inference.classifier"),
     "inference.stacked_heads",
