@@ -9,10 +9,9 @@ less that of B is printed, with an interval by subject and a p-value, and writte
 output file. Labels that only one of them has are named and left out.
 """
 
-from local.storage import first_look  # before what loads PyTorch
+from local.storage.first_look import look
 
-if __name__ == "__main__":
-    first_look.look()
+look(__name__)  # before what loads PyTorch
 
 import argparse
 

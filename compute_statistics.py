@@ -7,62 +7,25 @@ Writes dataset_statistics.json to the output folder, where train.py finds it whe
 called with the same options and `dataset_mean` and `dataset_std` are null.
 """
 
-import dataclasses
-import logging
-from pathlib import Path
+from local.storage.first_look import look
 
-from local.data import dataset
-from local.data.manifests import write_failed
-from local.model import feature_statistics
-from local.training.planning import plan_training
+look(__name__)  # before what loads PyTorch
+
+from local.storage.experiment_files import STATISTICS
+from local.training.statistics import compute_statistics, plan_statistics
 from local.utils import cli
-from local.utils.errors import UserError
-from local.utils.yaml_files import load_hparams
-
-logger = logging.getLogger(__name__)
 
 
 def main(argv):
-    """Prepare the data, compute, write."""
+    """Prepare the data, compute, write; the exit status."""
     arguments = cli.parse_arguments(argv)
-    yaml_keys = cli.top_level_keys(arguments.hparams_file)
-    if not {"dataset_mean", "dataset_std"} <= set(yaml_keys):
-        raise UserError(
-            f"{arguments.hparams_file} has no keys dataset_mean and dataset_std: its "
-            "features are normalised otherwise. hparams/train_fbank.yaml has them."
-        )
-    # all of the split, where training looks for it
-    run_opts = dataclasses.replace(arguments.run_opts, debug=False)
-    arguments = dataclasses.replace(arguments, run_opts=run_opts)
-    plan = plan_training(arguments, use_statistics=False)
-    folder = Path(plan.values["output_folder"])
-    if any((folder / "save").glob("CKPT*")):
-        raise UserError(
-            f"{folder} holds an experiment that is being trained, or was: its "
-            "hyperparams.yaml has the dataset_mean and dataset_std that belong to it. "
-            "Give another --output_folder."
-        )
-    hparams = load_hparams(arguments.hparams_file, plan.overrides)
-    train = dataset.build_dataset(
-        plan.preparation.manifests["train"],
-        [],
-        plan.preparation.recordings,
-        hparams,
-        hparams["eval_crop"],
-    )
-    device = arguments.run_opts.device or "cpu"
-    found = feature_statistics.compute_statistics(
-        hparams["compute_features"].to(device),
-        train,
-        dataset.loader_kwargs(hparams),
-        feature_statistics.made_with(plan.values, plan.preparation),
-        device,
-    )
-    path = feature_statistics.save_statistics(found, folder)
-    write_failed(plan.preparation.failed, folder / "failed.csv")
+    plan = plan_statistics(arguments)
+    statistics = compute_statistics(plan, arguments)
     print(
-        f"dataset_mean {found.dataset_mean:.4f}, dataset_std {found.dataset_std:.4f} "
-        f"({found.n_recordings} recordings, {found.n_frames} frames)\nSaved in {path}"
+        f"dataset_mean {statistics.dataset_mean:.4f}, "
+        f"dataset_std {statistics.dataset_std:.4f} "
+        f"({statistics.n_recordings} recordings, {statistics.n_frames} frames)\n"
+        f"Saved in {plan.folder / STATISTICS}"
     )
     if None not in (plan.values["dataset_mean"], plan.values["dataset_std"]):
         print(

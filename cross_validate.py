@@ -4,10 +4,13 @@
         [--n_folds=5] [--n_repeats=1] [--output_folder=DIR] [--any_key=value]
 
 Divides the recordings of train.csv and val.csv; those of test.csv stay for the final
-evaluation. Every fold is an experiment of train.py, which gets all other options. A run
-that was interrupted continues when the same command is given again; finished folds are
-not run again, unless a part of their evaluation failed.
+evaluation. Every fold is an experiment of train.py, which gets all other options. The
+same command continues an interrupted run; finished folds with failed parts run again.
 """
+
+from local.storage.first_look import look
+
+look(__name__)  # before what loads PyTorch
 
 import logging
 import sys
@@ -30,9 +33,10 @@ def main(argv, train=TRAIN):
     plan = plan_cross_validation(cli.parse_arguments(argv))
     for note in plan.notes:
         logger.info(note)
+    runs = [run for repeat in plan.runs for run in repeat]
     with claimed(plan.folder) as claim:
         write_plan(plan)
-        for run in (run for of_repeat in plan.runs for run in of_repeat):
+        for run in runs:
             if run.is_finished and not run.failed_parts():
                 logger.info("%s is finished", run.name)
                 continue
@@ -45,8 +49,7 @@ def main(argv, train=TRAIN):
                 )
                 return status
         result = collect_results(plan.runs, plan.labels, plan.folder)
-    folders = [run.folder for of_repeat in plan.runs for run in of_repeat]
-    audit = audit_of_folds(map(read_audit, folders))
+    audit = audit_of_folds(read_audit(run.folder) for run in runs)
     print(f"\n{format_cross_validation(result, audit)}")
     print(f"\nEverything is in {plan.folder}")
     incomplete = result["failed_parts"] or (plan.folder / "failed.csv").exists()

@@ -10,10 +10,9 @@ All of it is loaded again and compared with the experiment first: if anything di
 nothing is left behind (status 1).
 """
 
-from local.storage import first_look  # before what loads PyTorch
+from local.storage.first_look import look
 
-if __name__ == "__main__":
-    first_look.look()
+look(__name__)  # before what loads PyTorch
 
 import argparse
 

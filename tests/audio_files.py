@@ -96,9 +96,15 @@ def pcm_wav(values, rate=8000, bits=16):
     )
 
 
-def inspect(folder, **options):
+def inspect(folder, channel=None, start_s=None, end_s=None, **audio):
     """Inspects the recording in a folder."""
-    return inspection.inspect_recording(loading.recording_files(folder), **options)
+    return inspection.inspect_recording(
+        loading.recording_files(folder),
+        loading.AudioFormat(**audio),
+        channel=channel,
+        start_s=start_s,
+        end_s=end_s,
+    )
 
 
 def cut_file(path, share=0.5):

@@ -44,7 +44,7 @@ def read_header(source, name: str) -> dict:
     source: str or file object
     name: The file's, for messages.
 
-    Returns: Arguments of `decoding.AudioInfo`.
+    Returns: Arguments of `probing.AudioInfo`.
     Raises BadRecording: if there is no audio track that can be decoded.
     Raises FFmpegError: if it is no container that FFmpeg reads.
     """

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from local.audio import decoding, loading
+from local.audio import decoding, loading, probing
 from local.utils.errors import DAMAGED, SILENT, TOO_SHORT, BadRecording
 
 FULL_SCALE = 0.999
@@ -26,7 +26,7 @@ class RecordingReport:
     """What `inspect_recording` found; levels are relative to full scale.
 
     waveform (str): Name of the file.
-    format, codec (str): As in `decoding.AudioInfo`.
+    format, codec (str): As in `probing.AudioInfo`.
     sample_rate (int): In Hz, of the file.
     channels (int): Number of channels of the file.
     duration_s (float): Seconds of the segment, from the samples that were really
@@ -57,20 +57,17 @@ class RecordingReport:
 
 def inspect_recording(
     files: dict[str, Path],
+    audio: loading.AudioFormat,
     *,
-    backend="soundfile",
-    mono="mean",
-    channel=None,
-    start_s=None,
-    end_s=None,
-    min_duration_s: float = 0.1,
-    sample_rate=16000,
+    channel: int | None = None,
+    start_s: float | None = None,
+    end_s: float | None = None,
 ) -> RecordingReport:
     """Decodes a whole recording once, block by block, and says what it is like.
 
     files: The recording's, by name.
-    backend, mono, channel, start_s, end_s, sample_rate: As in `audio.load_recording`.
-    min_duration_s: What is shorter can't be used.
+    audio: How it will be read.
+    channel, start_s, end_s: As in `loading.load_recording`.
 
     Returns report.
     Raises BadRecording: if it can't be read, is truncated, too short or silent, if it
@@ -78,13 +75,15 @@ def inspect_recording(
     """
     metadata = loading.read_metadata(files)
     path = loading.find_waveform(files, metadata)
-    info = decoding.probe(path)
+    info = probing.probe(path)
     levels = None
-    for _, samples, rate in decoding.blocks(path, info, backend, start_s, end_s):
-        levels = levels or _Levels(rate, mono)
+    read = decoding.blocks(path, info, audio.audio_backend, start_s, end_s)
+    for _, samples, rate in read:
+        levels = levels or _Levels(rate, audio.mono)
         used = samples[loading.channels_used(len(samples), channel)]
-        levels.add(used, loading.to_mono(torch.from_numpy(used), how=mono).numpy())
-    levels.check(path.name, min_duration_s)
+        mixed = loading.to_mono(torch.from_numpy(used), how=audio.mono)
+        levels.add(used, mixed.numpy())
+    levels.check(path.name, audio.min_duration)
     stated_rate = metadata.get("sample_rate_hz")
     return RecordingReport(
         waveform=path.name,
@@ -99,7 +98,7 @@ def inspect_recording(
         clipped_share=levels.clipped_share,
         silent_share=levels.silent_share,
         warnings=(
-            *_rate_warnings(metadata, levels.rate, sample_rate),
+            *_rate_warnings(metadata, levels.rate, audio.sample_rate),
             *info.warnings,
             *levels.warnings(),
         ),

@@ -6,6 +6,7 @@ be wrong with one raises `BadRecording` with the reason: what was expected and w
 found.
 """
 
+import dataclasses
 import functools
 import json
 import math
@@ -17,17 +18,23 @@ import soxr
 import torch
 import torchaudio
 
-from local.audio.decoding import blocks, probe, reasons_named
+from local.audio.decoding import BACKENDS, blocks
+from local.audio.probing import probe, reasons_named
 from local.utils.errors import (
     ABSENT,
     BAD_METADATA,
     FILE_ABSENT,
     NO_CHANNEL,
     BadRecording,
+    UserError,
 )
 from local.utils.file_size import file_size
+from local.utils.from_keys import FromKeys
 
 MIXES = ("mean", "sum")
+
+#: Hz; below it there is no speech.
+LOWEST_RATE = 1000
 
 METADATA = "metadata.json"
 MAX_METADATA_BYTES = 1_000_000
@@ -35,6 +42,40 @@ MAX_METADATA_BYTES = 1_000_000
 MAX_KERNEL_SIZE = 1 << 22
 #: Samples that torchaudio resamples at a time: it needs many times their memory.
 RESAMPLED_BLOCK = 1 << 22
+
+
+@dataclasses.dataclass(frozen=True)
+class AudioFormat(FromKeys):
+    """What a model gets of a recording, whatever its files are like.
+
+    sample_rate: Hz; 0 is the one that all recordings have, until preparation has found
+        it.
+    audio_backend: `soundfile` or `librosa`; what neither reads, PyAV does.
+    mono: `mean` or `sum` of the channels.
+    min_duration: s; shorter recordings can't be used.
+
+    Raises UserError: for a format that can't be.
+
+    >>> AudioFormat(sample_rate=8000, mono="sum").audio_backend
+    'soundfile'
+    """
+
+    sample_rate: int = 16000
+    audio_backend: str = "soundfile"
+    mono: str = "mean"
+    min_duration: float = 0.1
+
+    def __post_init__(self):
+        if self.sample_rate and self.sample_rate < LOWEST_RATE:
+            raise UserError(
+                f"sample_rate must be {LOWEST_RATE} or more, or 0 for the recordings' "
+                f"own; found {self.sample_rate}."
+            )
+        for key, names in (("audio_backend", BACKENDS), ("mono", MIXES)):
+            if getattr(self, key) not in names:
+                raise UserError(
+                    f"{key} must be {' or '.join(names)}, found {getattr(self, key)!r}."
+                )
 
 
 def is_recording_file(name):
@@ -239,10 +280,8 @@ def resample(waveform: torch.Tensor, orig_rate: int, new_rate: int) -> torch.Ten
 def load_recording(
     files: dict[str, Path],
     metadata: dict,
+    audio: AudioFormat,
     *,
-    sample_rate: int = 16000,
-    backend: str = "soundfile",
-    mono: str = "mean",
     channel: int | None = None,
     start_s: float | None = None,
     end_s: float | None = None,
@@ -253,9 +292,7 @@ def load_recording(
 
     files: The recording's, by name.
     metadata: From `read_metadata`.
-    sample_rate: The wanted rate in Hz; 0 leaves the file's own.
-    backend: "soundfile" or "librosa".
-    mono: How channels are mixed: "mean" or "sum".
+    audio: With `sample_rate` 0 the file's own rate stays.
     channel: The only channel to use, from 0; None mixes all.
     start_s, end_s: The segment in seconds; None is the beginning or the end.
 
@@ -264,12 +301,13 @@ def load_recording(
     """
     path = find_waveform(files, metadata)
     # Mixed block by block, so that many channels need no more memory than one.
+    read = blocks(path, probe(path), audio.audio_backend, start_s, end_s)
     decoded = [
-        (to_mono(torch.from_numpy(samples), channel, mono), rate)
-        for _, samples, rate in blocks(path, probe(path), backend, start_s, end_s)
+        (to_mono(torch.from_numpy(samples), channel, audio.mono), rate)
+        for _, samples, rate in read
     ]
     waveform = torch.cat([samples for samples, _ in decoded])
-    return resample(waveform, decoded[0][1], sample_rate)
+    return resample(waveform, decoded[0][1], audio.sample_rate)
 
 
 def channels_used(n_channels: int, channel: int | None) -> slice:

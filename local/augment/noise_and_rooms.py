@@ -11,8 +11,9 @@ import torch
 import torchaudio
 from speechbrain.processing.signal_processing import reverberate
 
-from local.audio.decoding import LENGTH_SLACK_S, probe
+from local.audio.ffmpeg import LENGTH_SLACK_S
 from local.audio.loading import decode, resample, to_mono
+from local.audio.probing import probe
 from local.augment.base import Transform
 from local.augment.waveform import LEVELS_DB, known_rate
 from local.utils.errors import BadRecording

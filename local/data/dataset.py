@@ -6,25 +6,15 @@ from collections.abc import Callable
 
 import pandas as pd
 import torch
-from speechbrain.dataio.batch import PaddedBatch
 from speechbrain.dataio.dataset import DynamicItemDataset
 from speechbrain.utils.data_pipeline import DynamicItem
 
 from local.audio import loading
-from local.data import handover
 from local.data.manifests import segment
 from local.data.recordings import BucketRecordings, FolderRecordings
-from local.data.samplers import length_sorted_batches
 from local.storage.gcs import RemoteError
-from local.utils import signals
 from local.utils.errors import BadRecording, RunError, UserError
 from local.utils.keyed_random import keyed_generator
-
-#: Recordings of a batch outside training, unless the yaml says otherwise.
-GPU_BATCH_SIZE = 64
-
-#: Distance between frames of most front ends, in s.
-HOP_S = 0.010
 
 
 class RandomCrop:
@@ -85,7 +75,7 @@ def build_dataset(
     manifest: pd.DataFrame,
     labels: list[str],
     recordings: FolderRecordings | BucketRecordings,
-    audio_settings: dict,
+    audio: loading.AudioFormat,
     crop: Callable | None,
     features=None,
 ) -> RecordingsDataset:
@@ -93,7 +83,7 @@ def build_dataset(
 
     manifest: As `manifests.build_manifest` gives it.
     labels: Columns of the manifest that hold targets; may be empty.
-    audio_settings: `sample_rate` (Hz), `audio_backend`, `mono`.
+    audio: How they are read.
     crop: Takes waveform [time] and uid, gives a waveform; None leaves recordings whole.
     features (features.RecordingFeatures, optional): What is to come in the place of
         waveforms; computed by a loader's workers.
@@ -111,7 +101,7 @@ def build_dataset(
         }
         for i, row in enumerate(manifest.to_dict("records"))
     }
-    read = _Reader(recordings, audio_settings, crop)
+    read = _Reader(recordings, audio, crop)
     heard = ("id", "recording", "metadata", "segment")
     items = [
         DynamicItem(("id", "recording"), read.metadata, ["metadata"]),
@@ -128,16 +118,11 @@ def build_dataset(
 class _Reader:
     """Reads recordings, in any process: what a worker gets is to be pickled.
 
-    recordings, audio_settings, crop: As `build_dataset` takes them.
+    recordings, audio, crop: As `build_dataset` takes them.
     """
 
-    def __init__(self, recordings, audio_settings, crop):
-        self.recordings, self.crop = recordings, crop
-        self.settings = {
-            "sample_rate": audio_settings["sample_rate"],
-            "backend": audio_settings["audio_backend"],
-            "mono": audio_settings["mono"],
-        }
+    def __init__(self, recordings, audio, crop):
+        self.recordings, self.audio, self.crop = recordings, audio, crop
 
     def metadata(self, uid, recording):
         """What the recording's metadata.json says, dict."""
@@ -146,8 +131,9 @@ class _Reader:
 
     def waveform(self, uid, recording, metadata, part):
         """The recording, cropped in training: float32 [time]"""
-        settings = {"metadata": metadata, **self.settings, **part}
-        load = functools.partial(loading.load_recording, **settings)
+        load = functools.partial(
+            loading.load_recording, metadata=metadata, audio=self.audio, **part
+        )
         with _naming(uid):
             waveform = self.recordings.read(recording, load)
         return self.crop(waveform, uid) if self.crop else waveform
@@ -173,47 +159,3 @@ def _one_message(what):
         yield
     except (UserError, RemoteError) as error:
         raise RunError(f"{what}: {' '.join(str(error).split())}") from None
-
-
-def loader_kwargs(hparams: dict, collate: Callable = PaddedBatch) -> dict:
-    """DataLoader settings for reading a split in the order of its manifest.
-
-    hparams: `eval_batch_size`, `num_workers`, `seed`.
-    collate: As `workers` takes it.
-    """
-    return {
-        "batch_size": hparams["eval_batch_size"] or 1,
-        **workers(hparams, collate),
-    }
-
-
-def scoring_loader_kwargs(
-    manifest: pd.DataFrame, hparams: dict, device_type: str
-) -> dict:
-    """DataLoader settings for running the model over a split, the longest first.
-
-    manifest: Of the dataset, with `duration` (s).
-    hparams: `eval_batch_size`, `eval_batch_frames`, `num_workers`, `seed`.
-    device_type: "cpu", "cuda", …
-    """
-    most = hparams["eval_batch_size"] or (1 if device_type == "cpu" else GPU_BATCH_SIZE)
-    frames = (manifest["duration"] / HOP_S).tolist()
-    batches = length_sorted_batches(frames, most, hparams["eval_batch_frames"])
-    return {"batch_sampler": batches, **workers(hparams)}
-
-
-def workers(hparams: dict, collate: Callable = PaddedBatch) -> dict:
-    """DataLoader settings of the processes that decode.
-
-    hparams: `num_workers`, `seed`.
-    collate: Takes the items of a batch, gives the batch.
-    """
-    n_workers = handover.workers_that_fit(hparams["num_workers"])
-    return {
-        "collate_fn": handover.Handover(collate),
-        "num_workers": n_workers,
-        "worker_init_fn": signals.keep_working,
-        "multiprocessing_context": signals.worker_context() if n_workers else None,
-        # of its own, so that workers don't draw from the global random state
-        "generator": torch.Generator().manual_seed(hparams["seed"]),
-    }

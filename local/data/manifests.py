@@ -14,6 +14,7 @@ from pathlib import Path
 import pandas as pd
 
 from local.audio import inspection
+from local.audio.loading import AudioFormat
 from local.data import splits
 from local.data.labels import score_labels
 from local.data.recordings import BucketRecordings, FolderRecordings
@@ -57,7 +58,7 @@ def build_manifest(
     table: pd.DataFrame,
     targets: pd.DataFrame | None,
     recordings: FolderRecordings | BucketRecordings,
-    values: dict,
+    audio: AudioFormat,
     notes: list[str],
     title: str,
 ) -> tuple[pd.DataFrame, list[dict]]:
@@ -65,7 +66,7 @@ def build_manifest(
 
     table: As `splits.read_split` gives it.
     targets: Targets of its rows (None where there are no labels).
-    values: `sample_rate`, `audio_backend`, `mono`, `min_duration`.
+    audio: How they will be read.
     notes: How many recordings have which warning is added to it; the manifest's column
         `warnings` says which.
     title: What is shown beside the progress.
@@ -75,7 +76,7 @@ def build_manifest(
         `subject` of those that can't be used.
     """
     rows = table.to_dict("records")
-    reports = _inspect_all(rows, recordings, values, title)
+    reports = _inspect_all(rows, recordings, audio, title)
     usable, failed, kept, warned = [], [], [], Counter()
     for i, (row, report) in enumerate(zip(rows, reports, strict=True)):
         if isinstance(report, BadRecording):
@@ -97,7 +98,7 @@ def build_manifest(
     return manifest, failed
 
 
-def _inspect_all(rows, recordings, values, title):
+def _inspect_all(rows, recordings, audio, title):
     """A report on each row's recording, or the reason why there is none."""
     waiting, reports = iter(rows), []
     with (
@@ -107,24 +108,17 @@ def _inspect_all(rows, recordings, values, title):
         # a part of them is at hand at a time, if they stream through a cache
         for part in recordings.parts([row["audio"] for row in rows]):
             own = itertools.islice(waiting, len(part))
-            for report in pool.map(lambda row: _inspect(row, recordings, values), own):
+            for report in pool.map(lambda row: _inspect(row, recordings, audio), own):
                 reports.append(report)
                 step()
     return reports
 
 
-def _inspect(row, recordings, values):
+def _inspect(row, recordings, audio):
     """The report on a row's recording, or the reason why there is none."""
 
     def inspect(files):
-        return inspection.inspect_recording(
-            files,
-            backend=values["audio_backend"],
-            mono=values["mono"],
-            sample_rate=values["sample_rate"],
-            min_duration_s=values["min_duration"],
-            **segment(row),
-        )
+        return inspection.inspect_recording(files, audio, **segment(row))
 
     try:
         return recordings.read(row["audio"], inspect)
@@ -274,6 +268,15 @@ def write_failed(failed: list[dict], path: Path):
         Path(path).unlink(missing_ok=True)
 
 
+def failed_beside(file: Path) -> Path:
+    """Where a file of results has the list of what it lacks.
+
+    >>> failed_beside(Path("results/e.parquet")).name
+    'e.parquet.failed.csv'
+    """
+    return file.with_name(f"{file.name}.failed.csv")
+
+
 #: Columns that are looked at unless others are named.
 USUAL_COLUMNS = ("sex", "age", "site", "device")
 
@@ -284,7 +287,7 @@ def group_columns(columns: Iterable[str], wanted: list[str] | None) -> list[str]
     columns: Those that there are.
     wanted: The value of the yaml's `subgroups`; None: the usual ones that there are.
 
-    Raises UserError: if one of them is not there, or it is no list of names.
+    Raises UserError: if one of them is not there.
 
     >>> group_columns(["uid", "subject", "device", "age"], None)
     ['age', 'device']
@@ -293,10 +296,6 @@ def group_columns(columns: Iterable[str], wanted: list[str] | None) -> list[str]
     columns = [c for c in columns if c not in (*RESERVED, "subject") and "@" not in c]
     if wanted is None:
         return [column for column in USUAL_COLUMNS if column in columns]
-    if not isinstance(wanted, list) or not all(isinstance(c, str) for c in wanted):
-        raise UserError(
-            f"subgroups must be a list of columns, as [sex, age]; found {wanted!r}"
-        )
     absent = [column for column in wanted if column not in columns]
     if absent:
         raise UserError(

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from local.audio.loading import AudioFormat
 from local.data import corpus, labels, splits
 from local.data.contradictions import contradictions
 from local.data.corpus import Exclusions
@@ -94,7 +95,7 @@ def prepare_training(values: dict) -> Preparation:
     excluded = corpus.find_exclusions(values, storage, notes)
     tables, targets = _read_splits(files, values, types, ranges, excluded, notes)
 
-    manifests, failed = {}, []
+    manifests, failed, audio = {}, [], AudioFormat.of(values)
     folders = pd.concat(tables.values())["audio"].unique().tolist()
     recordings = fetched(folders, values, storage, excluded, notes)
     for split in tables:
@@ -102,7 +103,7 @@ def prepare_training(values: dict) -> Preparation:
             tables[split],
             targets[split],
             recordings,
-            values,
+            audio,
             notes,
             f"inspecting {split}",
         )

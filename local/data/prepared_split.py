@@ -4,6 +4,7 @@ import itertools
 
 import pandas as pd
 
+from local.audio.loading import AudioFormat
 from local.data import corpus, labels, splits
 from local.data.manifests import MEASURED, build_manifest, stop_on_failed
 from local.data.prepare import fetched, read_rated
@@ -83,8 +84,9 @@ def _inspected(
     """The split of a table."""
     names = table["audio"].unique().tolist()
     recordings = fetched(names, values, storage, excluded, notes)
+    audio = AudioFormat.of(values)
     manifest, failed = build_manifest(
-        table, targets, recordings, values, notes, f"inspecting {title}"
+        table, targets, recordings, audio, notes, f"inspecting {title}"
     )
     if values["on_bad_recording"] == "stop" or (manifest.empty and not may_be_empty):
         stop_on_failed(failed, are_all=manifest.empty)

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from local.audio.loading import AudioFormat
 from local.data import corpus, labels
 from local.data.manifests import SEGMENT, build_manifest, read_manifest
 from local.data.prepare import Preparation, fetched, fingerprint_of
@@ -54,8 +55,9 @@ def saved_preparation(folder: Path, values: dict) -> Preparation | None:
     recordings = fetched(names, values, storage, excluded, notes)
     _check_still_there(manifests.values(), recordings)
     if saved.pop("data_folder") != recordings.place:
+        audio = AudioFormat.of(values)
         for split, manifest in manifests.items():
-            _check_same(manifest, recordings, values, f"inspecting {split} again")
+            _check_same(manifest, recordings, audio, f"inspecting {split} again")
     return Preparation(manifests=manifests, recordings=recordings, **saved)
 
 
@@ -91,13 +93,13 @@ def _check_still_there(manifests, recordings):
         )
 
 
-def _check_same(manifest, recordings, values, title):
+def _check_same(manifest, recordings, audio, title):
     """Refuse other recordings than those of a manifest, at a place they moved to."""
     if manifest.empty:
         return
     rows = manifest.rename(columns={"ID": "uid", "recording": "audio"})
     rows = rows[["uid", "audio", *SEGMENT]]
-    current, failed = build_manifest(rows, None, recordings, values, [], title)
+    current, failed = build_manifest(rows, None, recordings, audio, [], title)
     lost = {entry["uid"]: entry["reason"] for entry in failed}
     kept = manifest[~manifest["ID"].isin(list(lost))].reset_index(drop=True)
     same = np.isclose(current[COMPARED], kept[COMPARED], rtol=1e-4).all(axis=1)

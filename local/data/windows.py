@@ -7,6 +7,7 @@ import pandas as pd
 
 from local.data.pooling import POOLINGS, pool_windows, window_starts
 from local.utils.errors import UserError
+from local.utils.from_keys import FromKeys
 
 #: Shorter windows would hold less than a word, in s.
 SHORTEST_S = 1.0
@@ -43,7 +44,7 @@ class Windows:
 
 
 @dataclasses.dataclass(frozen=True)
-class LongRecordings:
+class LongRecordings(FromKeys):
     """What becomes of long recordings outside training.
 
     Those longer than `max_duration` are cut into windows of that length. The first
@@ -86,12 +87,6 @@ class LongRecordings:
                 f"window_pooling must be {' or '.join(POOLINGS)}, found "
                 f"{self.window_pooling!r}."
             )
-
-    @classmethod
-    def of(cls, values: dict) -> "LongRecordings":
-        """As the keys of a yaml say, of which each field is one."""
-        names = [field.name for field in dataclasses.fields(cls)]
-        return cls(**{name: values[name] for name in names})
 
     def cut(self, manifest: pd.DataFrame) -> Windows:
         """The windows of a manifest, as `manifests.build_manifest` gives it."""

@@ -52,12 +52,13 @@ def evaluate_test_split(
     command: The command line.
     """
     preparation, values = plan.preparation, plan.values
+    evaluation = hparams["evaluation"]
     names, output_folder = preparation.labels, Path(values["output_folder"])
     points = fit_operating_points(
         tables.get("valid"),
         names,
-        threshold_rule(values["threshold_sensitivity"]),
-        values["calibration"],
+        threshold_rule(evaluation.threshold_sensitivity),
+        evaluation.calibration,
         plan.cross_fitted,
     )
     save_operating_points(points, output_folder)
@@ -78,8 +79,10 @@ def evaluate_test_split(
         label_groups=preparation.label_groups,
         types=labels.parse_label_types(values["label_types"], names, values["loss"]),
         points=points,
-        options=values,
+        evaluation=evaluation,
         command=command,
+        audio=hparams["audio"],
+        batches=hparams["score_batches"],
         checkpoint=brain.checkpoint.path.name,
         settings=values,
         train_log=json_log(output_folder),

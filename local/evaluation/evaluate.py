@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import logging
 
 from local.evaluation import parts
 from local.evaluation.measurements import measure_split, sample_subjects
@@ -11,6 +12,8 @@ from local.evaluation.scored_split import ScoredSplit
 from local.evaluation.worst_errors import Silences
 from local.metrics import split_metrics
 from local.training.brain import ClinicalBrain
+
+logger = logging.getLogger(__name__)
 
 
 def evaluate(scored: ScoredSplit) -> EvaluationResult:
@@ -24,7 +27,7 @@ def evaluate(scored: ScoredSplit) -> EvaluationResult:
         scored.checkpoint,
         scored.types,
         scored.points,
-        scored.options["seed"],
+        scored.evaluation.seed,
     )
     for name, point in scored.points.items():
         if point["calibration"]:
@@ -55,7 +58,7 @@ def evaluate(scored: ScoredSplit) -> EvaluationResult:
         errors=errors,
         train_log=scored.train_log,
         settings=scored.settings,
-        options=scored.options,
+        evaluation=scored.evaluation,
         provenance=provenance(scored.command),
         failures=scored.failures,
         csv=scored.csv,
@@ -69,6 +72,16 @@ def evaluate(scored: ScoredSplit) -> EvaluationResult:
     return scored.pseudonyms.hidden(result) if scored.pseudonyms else result
 
 
+def measure_and_evaluate(
+    scored: ScoredSplit, brain: ClinicalBrain | None
+) -> EvaluationResult:
+    """`evaluate` after `measured`, and say what there is to know of the split."""
+    scored = measured(scored, brain)
+    for note in scored.notes:
+        logger.info(note)
+    return evaluate(scored)
+
+
 def measured(scored: ScoredSplit, brain: ClinicalBrain | None = None) -> ScoredSplit:
     """The same with measurements of the recordings that are at hand.
 
@@ -76,13 +89,12 @@ def measured(scored: ScoredSplit, brain: ClinicalBrain | None = None) -> ScoredS
     """
     splits = scored.to_be_measured
     silences = None
-    if splits and scored.options["audit"]:
-        silences = Silences(scored.table, scored.options["sample_rate"], brain)
+    if splits and scored.evaluation.audit:
+        silences = Silences(scored.table, scored.audio.sample_rate, brain)
     frames = scored.failures.attempt(
         parts.MEASURING,
         lambda: {
-            name: _measure(split, scored, silences if split is scored else None)
-            for name, split in splits.items()
+            name: _measure(split, scored, silences) for name, split in splits.items()
         },
     )
     if not frames:
@@ -98,9 +110,12 @@ def measured(scored: ScoredSplit, brain: ClinicalBrain | None = None) -> ScoredS
 
 
 def _measure(split, scored, silences):
-    """The measurements of a split, or of a sample of it."""
+    """The measurements of a split, or of a sample of it; silences are of the scored."""
     failed = {entry["uid"] for entry in split.failed}
     manifest = split.manifest[~split.manifest["ID"].isin(failed)]
-    n, seed = scored.options["measured_recordings"], scored.options["seed"]
+    n, seed = scored.evaluation.measured_recordings, scored.evaluation.seed
     manifest, title = sample_subjects(manifest, n, seed), f"measuring {split.name}"
-    return measure_split(manifest, split.recordings, scored.options, title, silences)
+    silences = silences if split is scored else None
+    return measure_split(
+        manifest, split.recordings, scored.audio, scored.batches, title, silences
+    )

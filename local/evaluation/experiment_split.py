@@ -1,5 +1,6 @@
 """What `evaluate.py` scores, and where it writes."""
 
+import dataclasses
 from pathlib import Path, PurePosixPath
 
 from local.data import labels, prepared_split
@@ -39,16 +40,6 @@ from local.utils.files import read_json
 from local.utils.run_lock import refuse_links
 from local.utils.yaml_files import saved_values
 
-#: Keys of evaluate.yaml that no experiment has a say in.
-OWN_OPTIONS = (
-    "report",
-    "show_uids",
-    "audit",
-    "acoustic_baseline",
-    "measured_recordings",
-    "subgroups",
-)
-
 
 def check_options(options: dict):
     """Refuse what can't be, as far as it is told without the model.
@@ -57,6 +48,8 @@ def check_options(options: dict):
 
     Raises UserError.
     """
+    if not (options["predictions_csv"] or options["experiment_folder"]):
+        raise UserError("Give --experiment_folder=DIR or --predictions_csv=FILE.")
     _split_csv(options)
     if options["features"]:
         several(options["features"], "features")
@@ -70,7 +63,7 @@ def prepare_evaluation(
     """Prepare the split that the options name, by default the experiment's test split.
 
     options: Of evaluate.yaml: `split_csv`, `split_folder`, `output_folder`,
-        `subgroups`, `features`.
+        `evaluation`, `features`.
     hparams: Of the experiment, for this run.
 
     Returns split.
@@ -93,7 +86,7 @@ def prepare_evaluation(
         split = prepared_split.prepare_split(
             split_csv, hparams, names=names, own_data=own_data
         )
-    group_columns(split.manifest.columns, options["subgroups"])
+    group_columns(split.manifest.columns, options["evaluation"].subgroups)
     output_folder, csv = _output_folder(experiment, options, split_csv, saved)
     split = split.changed(
         name=name,
@@ -115,7 +108,7 @@ def score(
     """Score a split with an experiment's model.
 
     hparams: Of the experiment, for this run.
-    options: Of evaluate.yaml: `OWN_OPTIONS`.
+    options: Of evaluate.yaml: `evaluation`, whose seed is the experiment's.
     command: The command line.
 
     Returns: Its recordings not measured yet.
@@ -133,8 +126,10 @@ def score(
         # the labels' own scales: an imported model's outputs have none
         types=labels.parse_label_types(hparams["label_types"], names, hparams["loss"]),
         points=points,
-        options={**hparams, **{key: options[key] for key in OWN_OPTIONS}},
+        evaluation=dataclasses.replace(options["evaluation"], seed=hparams["seed"]),
         command=command,
+        audio=hparams["audio"],
+        batches=hparams["score_batches"],
         checkpoint=experiment.checkpoint,
         settings=saved_values(experiment.folder / HPARAMS),
         train_log=json_log(experiment.folder),

@@ -1,11 +1,14 @@
 """Predictions from elsewhere (`evaluate.py --predictions_csv`), of whatever model."""
 
+import dataclasses
 from pathlib import Path
 
 import pandas as pd
 
+from local.audio.loading import AudioFormat
 from local.data import corpus, prepare, prepared_split
 from local.data.labels import LabelType, flatten, parse_label_types
+from local.data.loaders import ScoreBatches
 from local.data.manifests import group_columns
 from local.data.predictions_table import read_predictions, scores_in
 from local.data.pseudonyms import are_pseudonyms, read_pseudonyms
@@ -22,20 +25,13 @@ from local.storage.addresses import absolute, joined, output_path
 from local.storage.experiment_files import PREDICTIONS
 from local.storage.inputs import Storage, told_as
 from local.training.experiment import check_no_experiment
+from local.training.settings import EvaluationSettings
 from local.utils.errors import UserError
 from local.utils.number_format import counted
 from local.utils.spelling import alike
 
-#: How recordings are read where no experiment says it; the keys are the yaml's.
-AUDIO_SETTINGS = {
-    "sample_rate": 16000,
-    "audio_backend": "soundfile",
-    "mono": "mean",
-    "min_duration": 0.1,
-    "eval_crop": None,
-    "eval_batch_size": None,
-    "num_workers": 0,
-}
+#: How recordings are read where no experiment says it.
+AUDIO = AudioFormat()
 
 #: Rows of this split choose thresholds, and those of training are left alone.
 VALIDATION, TRAINING = "valid", "train"
@@ -53,6 +49,7 @@ def prepare_predictions(options: dict, command: list[str]) -> tuple[ScoredSplit,
         does not list the recordings of the predictions.
     """
     _check_options(options)
+    evaluation = options["evaluation"]
     pseudonyms = read_pseudonyms(options["pseudonymise_key"])
     storage = Storage.of(options)
     address = absolute(options["predictions_csv"], "predictions_csv")
@@ -77,21 +74,24 @@ def prepare_predictions(options: dict, command: list[str]) -> tuple[ScoredSplit,
         )
         split = _described(values, storage, table, names, split.name)
     columns = [] if split.manifest is None else split.manifest.columns
-    group_columns(columns, options["subgroups"])
+    group_columns(columns, evaluation.subgroups)
     split = split.changed(
         notes=[*spelt, *notes, *split.notes], csv=csv, pseudonyms=pseudonyms
     )
-    points = _points(validation, names, options)
+    points = _points(validation, names, evaluation)
     table = apply_operating_points(table.reset_index(drop=True), points)
-    options = {**options, **_audio_settings(options)}
-    return from_elsewhere(split, table, points, options, command), output_folder
+    batches = ScoreBatches.of(options | {"num_workers": options["num_workers"] or 0})
+    scored = from_elsewhere(
+        split, table, points, evaluation, command, audio=AUDIO, batches=batches
+    )
+    return scored, output_folder
 
 
 def from_elsewhere(
     split: Split,
     table: pd.DataFrame,
     points: dict[str, dict],
-    options: dict,
+    evaluation: EvaluationSettings,
     command: list[str],
     settings: dict | None = None,
     **known,
@@ -116,7 +116,7 @@ def from_elsewhere(
         label_groups=groups,
         types=types,
         points=points,
-        options=options,
+        evaluation=evaluation,
         command=command,
         settings=settings,
         **known,
@@ -213,14 +213,14 @@ def _whole_decisions(table, notes):
     return table.assign(predicted=table["predicted"].mask(unused))
 
 
-def _points(validation, names, options):
+def _points(validation, names, evaluation):
     """Operating points by the rows of validation, if there are any."""
-    rule = threshold_rule(options["threshold_sensitivity"])
+    rule = threshold_rule(evaluation.threshold_sensitivity)
     if validation is not None:
-        return fit_operating_points(validation, names, rule, options["calibration"])
-    if options["calibration"] != "none":
+        return fit_operating_points(validation, names, rule, evaluation.calibration)
+    if evaluation.calibration != "none":
         raise UserError(
-            f"calibration {options['calibration']} is fitted on rows of the split "
+            f"calibration {evaluation.calibration} is fitted on rows of the split "
             f"{VALIDATION!r}, and predictions_csv has none. Add such rows, or leave "
             "calibration away."
         )
@@ -245,17 +245,12 @@ def types_of(table: pd.DataFrame, names: list[str]) -> dict[str, LabelType]:
     return types
 
 
-def _audio_settings(options):
-    chosen = {key: options[key] for key in AUDIO_SETTINGS if options.get(key)}
-    return {**AUDIO_SETTINGS, **chosen, "seed": options["seed"]}
-
-
 def _values(options):
     """What the preparation of a split reads."""
     data_folder = options["data_folder"]
     return {
         **options,
-        **_audio_settings(options),
+        **dataclasses.asdict(AUDIO),
         "data_folder": data_folder and absolute(data_folder, "data_folder"),
         "split_csv": _split_csv(options),
         "derived_labels": {},

@@ -1,7 +1,7 @@
 """One pass over the recordings of a split: what the audit and a baseline need of them.
 
 listener = Silences(table, sample_rate, brain)
-frame = measure_split(manifest, recordings, hparams, "measuring test", listener)
+frame = measure_split(manifest, recordings, audio, batches, "measuring …", listener)
 save_measurements(frame, folder / MEASUREMENTS / "test.parquet")
 splits = distinct({"test": test}, seen_splits(folder, names))
 labels = audit_evaluation({"test": test}, names)
@@ -16,7 +16,9 @@ import pandas as pd
 import pyarrow as pa
 import torch
 
+from local.audio.loading import AudioFormat
 from local.data import dataset as dataio
+from local.data.loaders import ScoreBatches
 from local.data.manifests import read_manifest
 from local.data.recordings import BucketRecordings, FolderRecordings
 from local.data.split import Split
@@ -70,7 +72,8 @@ def sample_subjects(manifest: pd.DataFrame, n: int, seed: int) -> pd.DataFrame:
 def measure_split(
     manifest: pd.DataFrame,
     recordings: FolderRecordings | BucketRecordings,
-    hparams: dict,
+    audio: AudioFormat,
+    batches: ScoreBatches,
     title: str,
     on_silence: Callable | None = None,
 ) -> pd.DataFrame:
@@ -78,8 +81,8 @@ def measure_split(
 
     manifest: [n rows], As `manifests.build_manifest` gives it.
     recordings: Where those of the manifest are read.
-    hparams: `sample_rate` (Hz), `audio_backend`, `mono`, `eval_batch_size`,
-        `num_workers`, `seed`.
+    audio: How they are read.
+    batches: How they are batched, and who decodes them.
     title: What is shown beside the progress.
     on_silence: Takes the uids (list of str) and silences (float32 [batch, time]) of
         those recordings of a batch that have 1.0 s in which nobody speaks, in this
@@ -89,15 +92,13 @@ def measure_split(
         with NaN where there is no silence or no speech, and what `acoustic_statistics`
         gives.
     """
-    dataset = dataio.build_dataset(manifest, [], recordings, hparams, crop=None)
+    dataset = dataio.build_dataset(manifest, [], recordings, audio, crop=None)
     rows = {row["ID"]: row for row in manifest.to_dict("records")}
 
-    measure = _Measure(rows, hparams["sample_rate"])
+    measure = _Measure(rows, audio.sample_rate)
     dataset.add_dynamic_item(measure, takes=["id", "waveform"], provides="measured")
     dataset.set_output_keys(["id", "measured"])
-    loader = torch.utils.data.DataLoader(
-        dataset, **dataio.loader_kwargs(hparams, _collate)
-    )
+    loader = torch.utils.data.DataLoader(dataset, **batches.in_order(_collate))
     parts = []
     with progress(len(manifest), title, "rec") as step:
         for part, uids, silences in loader:

@@ -54,7 +54,7 @@ def beside_baselines(scored):
         names,
         features,
         labels.label_ranges(scored.types, names),
-        scored.options["seed"],
+        scored.evaluation.seed,
     )
     return results
 
@@ -70,7 +70,7 @@ def no_baselines(scored, reason):
 
 def _acoustic_features(scored, train):
     """Those of the recordings of training and of this split; or why there are none."""
-    if not scored.options["acoustic_baseline"]:
+    if not scored.evaluation.acoustic_baseline:
         return NO_BASELINE
     splits = train, scored
     if any(split.measurements is None for split in splits):
@@ -124,7 +124,7 @@ def in_subgroups(scored):
             *(rows[column] for column in columns),
             groups,
             threshold,
-            scored.options["seed"],
+            scored.evaluation.seed,
         )
         if threshold is None:
             reports[name]["reason"] = "there is no threshold"
@@ -171,7 +171,7 @@ def most_wrong(scored):
     rows = worst_errors(
         table.assign(target=table["target"].mask(unreadable)), scored.types
     )
-    return read_excerpts(rows, scored.manifest, scored.recordings, scored.options)
+    return read_excerpts(rows, scored.manifest, scored.recordings, scored.audio)
 
 
 #: What metrics.json has of each, and what where it fails.
@@ -212,7 +212,7 @@ def confound_audit(scored):
     )
     if reason := _why_no_audit(scored):
         return nothing | leaked | {"reason": reason}
-    seed = scored.options["seed"]
+    seed = scored.evaluation.seed
     verdicts = attempt(
         "audit",
         lambda: {"labels": audit_evaluation(audited, names, ranges, seed)},
@@ -225,6 +225,6 @@ def _why_no_audit(scored):
     """Why labels are not asked what tells them; None if they are."""
     if scored.recordings is None and scored.measurements is None:
         return NO_RECORDINGS
-    if not scored.options["audit"]:
+    if not scored.evaluation.audit:
         return NO_AUDIT
     return _why_not_measured(scored) if scored.measurements is None else None

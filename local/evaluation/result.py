@@ -8,6 +8,7 @@ import pandas as pd
 
 from local.data.labels import LabelType
 from local.evaluation.failures import Failures
+from local.training.settings import EvaluationSettings
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,9 +51,7 @@ class EvaluationResult:
     train_log: train_log.jsonl, where a training belongs to this.
     settings: Plain values of the training yaml; empty for predictions from elsewhere.
     provenance: "command", "date" and "versions" (package → version) of this evaluation.
-    options: Plain values of the yaml; `report`, whether a report, a model card and
-        figures are wanted, and `show_uids`, whether they may name recordings, else by
-        row only.
+    evaluation: What was asked for.
     failures: The parts of the evaluation that failed; those of its report join them.
     csv: Which CSV was scored (see `scored_csv.describe`).
     n_seen: How many of its subjects the model has learned from.
@@ -74,7 +73,9 @@ class EvaluationResult:
     train_log: Path | None
     settings: dict
     provenance: dict
-    options: dict = dataclasses.field(default_factory=dict)
+    evaluation: EvaluationSettings = dataclasses.field(
+        default_factory=EvaluationSettings
+    )
     failures: Failures = dataclasses.field(default_factory=Failures)
     csv: dict | None = None
     n_seen: int = 0
@@ -83,7 +84,7 @@ class EvaluationResult:
     @property
     def show_uids(self) -> bool:
         """Whether recordings may be named."""
-        return self.options.get("show_uids", False)
+        return self.evaluation.show_uids
 
     def raters(self):
         """What metrics.json says of raters, by label; {} where that has failed."""

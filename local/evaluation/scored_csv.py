@@ -1,7 +1,10 @@
 """Which CSV results are of, so that those of another one don't take their place."""
 
+import contextlib
 import hashlib
 from pathlib import Path, PurePosixPath
+
+from speechbrain.utils.distributed import if_main_process
 
 from local.storage import gcs
 from local.storage.addresses import is_remote, joined, last_name
@@ -10,6 +13,7 @@ from local.storage.inputs import Storage
 from local.utils.errors import UserError
 from local.utils.files import read_json
 from local.utils.number_format import printable
+from local.utils.run_lock import claimed_by_main
 from local.utils.staging import COMPLETE
 
 #: Lies beside results.
@@ -75,6 +79,26 @@ def refuse_others(folder: str | Path, csv: dict, storage: Storage, key: str):
             f"{key} {folder} holds results of another CSV ({other}), and those of "
             f"{csv['name']} would take their place: give another folder, or move them."
         )
+
+
+@contextlib.contextmanager
+def claimed_for(csv: dict, folder: Path, upload_to: str | None, options: dict):
+    """Keep other runs from the places of a CSV's results, and refuse other CSVs there.
+
+    csv: As `describe` gives it.
+    folder, upload_to: The places.
+    options: Of evaluate.yaml.
+
+    Raises UserError: if another run works in the folder, or a place is another CSV's.
+    """
+    with claimed_by_main(folder):
+        if if_main_process():
+            storage = Storage.of(options)
+            # of a run just before
+            refuse_others(folder, csv, storage, "output_folder")
+            if upload_to:
+                refuse_others(upload_to, csv, storage, "upload_to")
+        yield
 
 
 def folder_of(

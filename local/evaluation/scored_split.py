@@ -6,11 +6,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from local.audio.loading import AudioFormat
 from local.data.labels import LabelType
+from local.data.loaders import ScoreBatches
 from local.data.manifests import group_columns
 from local.data.split import Split
 from local.evaluation.failures import Failures, names_in
 from local.evaluation.worst_errors import Silences
+from local.training.settings import EvaluationSettings
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -23,10 +26,9 @@ class ScoredSplit(Split):
     types: Of each label.
     points: Calibration and threshold of each label (see
         `local.evaluation.operating_points`).
-    options: Plain values of the yaml: `seed` (of bootstrap draws and permutations),
-        `audit`, `acoustic_baseline`, `measured_recordings`, `subgroups`, `report`,
-        `show_uids`, and what reading the recordings takes (see `measure_split`).
+    evaluation: What is asked for.
     command: The command line.
+    audio, batches: How its recordings are read, where they are at hand.
     checkpoint: What made the predictions; None if that is not known.
     silences: What the model said of the moments in which nobody speaks.
     settings: Plain values of the training yaml; empty for predictions from elsewhere.
@@ -38,8 +40,10 @@ class ScoredSplit(Split):
     label_groups: list[list[str]]
     types: dict[str, LabelType]
     points: dict[str, dict]
-    options: dict
+    evaluation: EvaluationSettings
     command: list[str]
+    audio: AudioFormat | None = None
+    batches: ScoreBatches | None = None
     checkpoint: str | None = None
     silences: Silences | None = None
     settings: dict = dataclasses.field(default_factory=dict)
@@ -59,20 +63,29 @@ class ScoredSplit(Split):
         return set(self.table["subject"])
 
     @property
+    def own_failed(self) -> list[dict]:
+        """Of `failed` its own: an experiment's results also list other splits'."""
+        return [
+            recording
+            for recording in self.failed
+            if recording.get("split", self.name) == self.name
+        ]
+
+    @property
     def subgroups(self) -> list[str]:
         """The columns of the manifest whose groups are compared."""
         if self.manifest is None:
             return []
-        return group_columns(self.manifest.columns, self.options["subgroups"])
+        return group_columns(self.manifest.columns, self.evaluation.subgroups)
 
     @property
     def to_be_measured(self) -> dict[str, Split]:
         """The splits whose recordings are at hand, if there is any use of that."""
         train = self.seen.get("train")
-        learns = self.options["acoustic_baseline"] and train is not None
+        learns = self.evaluation.acoustic_baseline and train is not None
         if learns:
             learns = train.measurements is not None or train.recordings is not None
-        if self.recordings is None or not (self.options["audit"] or learns):
+        if self.recordings is None or not (self.evaluation.audit or learns):
             return {}
         at_hand = {name: s for name, s in self.seen.items() if s.recordings is not None}
         return {**at_hand, self.name: self}

@@ -18,8 +18,8 @@ def score_split(
 ) -> pd.DataFrame:
     """Score the recordings of a manifest with the best checkpoint.
 
-    hparams: Audio settings, `label_groups`, `positive_weights`, `label_ranges`,
-        `windows`, `eval_batch_size`, `eval_batch_frames` and `num_workers`.
+    hparams: `audio`, `eval_crop`, `windows`, `score_batches`, `label_groups`,
+        `positive_weights`, `label_ranges`.
     recordings: Where those of the manifest are read.
     split: Name of the split, for the `split` column.
 
@@ -32,13 +32,12 @@ def score_split(
         windows.manifest,
         names,
         recordings,
-        hparams,
+        hparams["audio"],
         hparams["eval_crop"],
         brain.recording_features,
     )
-    loader_kwargs = dataio.scoring_loader_kwargs(
-        windows.manifest, hparams, brain.device_type
-    )
+    batches = hparams["score_batches"]
+    loader_kwargs = batches.longest_first(windows.manifest, brain.device_type)
     scores = brain.score(dataset, loader_kwargs)
     logits = windows.pool(scores.uids, scores.logits)
     scored = manifest.set_index("ID").loc[list(logits)].rename_axis("uid").reset_index()

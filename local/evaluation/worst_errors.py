@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 
+from local.audio.loading import AudioFormat
 from local.data import dataset as dataio
 from local.data.labels import LabelType
 from local.data.predictions_table import scores_in
@@ -54,23 +55,23 @@ def read_excerpts(
     rows: pd.DataFrame,
     manifest: pd.DataFrame,
     recordings: FolderRecordings | BucketRecordings,
-    audio_settings: dict,
+    audio: AudioFormat,
 ) -> list[Excerpt]:
     """The waveforms of some rows of a table of predictions.
 
     rows: As `worst_errors` gives them.
     manifest: With these recordings.
-    audio_settings: As for `dataio.build_dataset`.
+    audio: How they are read.
 
     Returns: The first 20 s of each.
     """
     manifest = manifest[manifest["ID"].isin(set(rows["uid"]))]
-    dataset = dataio.build_dataset(manifest, [], recordings, audio_settings, None)
+    dataset = dataio.build_dataset(manifest, [], recordings, audio, None)
     waveforms = {
         item["id"]: item["waveform"]
         for item in map(dataset.__getitem__, range(len(dataset)))
     }
-    rate = audio_settings["sample_rate"]
+    rate = audio.sample_rate
     return [
         Excerpt(
             row.row,

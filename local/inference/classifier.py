@@ -18,7 +18,7 @@ import torch
 from speechbrain.inference.interfaces import Pretrained
 from speechbrain.utils.run_opts import RunOptions
 
-from local.audio.loading import decode, resample, to_mono
+from local.audio.loading import AudioFormat, decode, resample, to_mono
 from local.data.pooling import pool_windows, window_starts
 from local.inference.stacked_heads import StackedHeads
 from local.metrics.decisions import decisions
@@ -72,6 +72,7 @@ class ClinicalClassifier(Pretrained):
         super().__init__(*args, **kwargs)
         self.labels = [label for group in self.hparams.label_groups for label in group]
         self.flagged = self.hparams.flagged
+        self._audio = AudioFormat.of(vars(self.hparams))
         self._features = RecordingFeatures(self.mods)
         heads = self.mods["classifier"]
         if isinstance(heads, torch.nn.Sequential):  # an exported model's
@@ -241,10 +242,8 @@ class ClinicalClassifier(Pretrained):
 
         Raises BadRecording.
         """
-        hparams = self.hparams
-        samples, rate = decode(path, hparams.audio_backend, start_s, end_s)
-        mono = to_mono(samples, channel, hparams.mono)
-        return resample(mono, rate, hparams.sample_rate)
+        mono, rate = self._mono(path, channel, start_s, end_s)
+        return resample(mono, rate, self._audio.sample_rate)
 
     # From recordings to numbers
 
@@ -302,12 +301,15 @@ class ClinicalClassifier(Pretrained):
 
     def _windows_of_file(self, path, channel, start_s, end_s):
         """The windows of a file, mono at the model's rate: list of [time]."""
-        hparams = self.hparams
-        samples, rate = decode(path, hparams.audio_backend, start_s, end_s)
-        mono = to_mono(samples, channel, hparams.mono)
+        mono, rate = self._mono(path, channel, start_s, end_s)
         self._check(mono, rate, path)
         windows = self._cut(mono, rate, start_s or 0.0)
-        return [resample(window, rate, hparams.sample_rate) for window in windows]
+        return [resample(window, rate, self._audio.sample_rate) for window in windows]
+
+    def _mono(self, path, channel, start_s, end_s):
+        """A file's channels in one, [time], and its rate in Hz."""
+        samples, rate = decode(path, self._audio.audio_backend, start_s, end_s)
+        return to_mono(samples, channel, self._audio.mono), rate
 
     def _windows_of_batch(self, wavs, wav_lens):
         """The windows of every waveform of a batch: list of (list of [time])."""
@@ -324,7 +326,7 @@ class ClinicalClassifier(Pretrained):
                     f"{len(wavs)} recordings"
                 )
             lengths = torch.round(shares * wavs.shape[1]).long()
-        rate = self.hparams.sample_rate
+        rate = self._audio.sample_rate
         for i, (wav, n) in enumerate(zip(wavs, lengths.tolist(), strict=True)):
             self._check(wav[:n], rate, f"waveform {i}")
             yield self._cut(wav[:n], rate)
@@ -348,7 +350,7 @@ class ClinicalClassifier(Pretrained):
 
     def _check(self, mono, rate, name):
         """Refuse what preparation refuses: too short, no numbers, silent; [time]."""
-        shortest_s = self.hparams.min_duration
+        shortest_s = self._audio.min_duration
         if len(mono) < max(2, shortest_s * rate):
             raise BadRecording(
                 f"{name} is too short: expected at least {shortest_s:g} s, found "

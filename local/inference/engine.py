@@ -52,7 +52,7 @@ class Engine:
         """Run the model over a dataset.
 
         dataset (DynamicItemDataset): With `id` and `features`.
-        loader_kwargs: As `dataio.scoring_loader_kwargs` gives them.
+        loader_kwargs: As `ScoreBatches.longest_first` gives them.
 
         Yields: Ids and outputs of batches, in their order.
         """
@@ -72,8 +72,7 @@ class Engine:
     ) -> tuple[list[str], np.ndarray]:
         """Some of the outputs for the recordings of a manifest, or windows of them.
 
-        hparams: Audio settings, `eval_crop`, `eval_batch_size`, `eval_batch_frames`,
-            `num_workers`, `seed`.
+        hparams: `audio`, `eval_crop`, `score_batches`.
         choose: Takes outputs, gives the values that are wanted, [batch, size].
         step: Takes how many more are done.
 
@@ -81,10 +80,15 @@ class Engine:
         Raises RunError: naming those whose values are no finite numbers.
         """
         dataset = dataio.build_dataset(
-            manifest, [], recordings, hparams, hparams["eval_crop"], self.features
+            manifest,
+            [],
+            recordings,
+            hparams["audio"],
+            hparams["eval_crop"],
+            self.features,
         )
-        device_type = self.brain.device_type
-        loader_kwargs = dataio.scoring_loader_kwargs(manifest, hparams, device_type)
+        batches = hparams["score_batches"]
+        loader_kwargs = batches.longest_first(manifest, self.brain.device_type)
         names, values = [], []
         for ids, outputs in self.run(dataset, loader_kwargs):
             names += ids

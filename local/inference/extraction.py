@@ -5,6 +5,7 @@ Each process of torchrun takes every n-th; at the end they are merged in order.
 """
 
 import contextlib
+import dataclasses
 import hashlib
 import json
 import logging
@@ -13,16 +14,23 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import torch
+from speechbrain.utils.distributed import ddp_barrier, run_on_main
 
-from local.data.pseudonyms import Pseudonyms
+from local.data.manifests import failed_beside, write_failed
+from local.data.prepared_split import prepare_split
+from local.data.pseudonyms import Pseudonyms, read_pseudonyms
 from local.data.recordings import BucketRecordings, FolderRecordings
 from local.data.windows import Windows
-from local.inference.embeddings import EmbeddingKind
+from local.inference.embeddings import EmbeddingKind, check_available, describe
 from local.inference.engine import Engine
 from local.report.tables import Table
-from local.utils.errors import RunError
+from local.storage.addresses import local_path, output_path, several
+from local.training.experiment import Experiment
+from local.utils.errors import RunError, UserError
 from local.utils.files import atomic_write, remove_unfinished
 from local.utils.progress import progress
+from local.utils.run_lock import claimed_by_main
 
 logger = logging.getLogger(__name__)
 
@@ -178,8 +186,7 @@ def extract_parts(
     """Compute the parts that are missing.
 
     windows: Of the recordings that can be used.
-    hparams: Audio settings, `eval_crop`, `eval_batch_size`, `eval_batch_frames`,
-        `num_workers`, `seed`.
+    hparams: `audio`, `eval_crop`, `score_batches`.
     share: Which process this is, of how many.
     """
     rank, n_processes = share
@@ -203,3 +210,100 @@ def extract_parts(
                 )
                 embeddings = windows.pool(*computed)
             parts.write(number, embeddings)
+
+
+def check_options(options: dict) -> Path:
+    """Refuse what can't be, as far as it is told without the model.
+
+    options: Of extract_embeddings.yaml.
+
+    Returns: The path of the file to be written.
+    Raises UserError.
+    """
+    output_file = local_path(options["output_file"], "output_file")
+    if output_file.suffix != ".parquet":
+        raise UserError(f"output_file must end in .parquet, found {output_file}.")
+    if output_file.is_dir():
+        raise UserError(f"output_file {output_file} is a folder: name a file.")
+    output_path(output_file.parent, "output_file")
+    several(options["split_csv"], "split_csv")
+    EmbeddingKind(options["embedding_type"])  # refuses others
+    return output_file
+
+
+def extract(experiment: Experiment, options: dict, output_file: Path) -> int:
+    """Write the embeddings of all recordings that the options name, and say so.
+
+    options: Of extract_embeddings.yaml.
+    output_file: As `check_options` gives it.
+
+    Returns: How many rows have none.
+    Raises UserError: for wrong CSVs or choices, and if another run makes this file.
+    """
+    hparams = experiment.hparams_for(options)
+    pooling_mode = options["pooling_mode"] or hparams["pooling_mode"]
+    kind = EmbeddingKind(options["embedding_type"], pooling_mode)
+    check_available(kind, experiment.brain.modules)
+    pseudonyms = read_pseudonyms(hparams["pseudonymise_key"])
+    split = run_on_main(_split, [experiment, options, hparams])
+    for note in split.notes:
+        logger.info(note)
+    windows = hparams["windows"].cut(split.manifest)
+    duration_s = windows.manifest["duration"].sum()
+    engine = Engine(experiment.brain, options["backend"], duration_s)
+    parts = Parts(
+        output_file,
+        split.rows["uid"].tolist(),
+        kind.size_in(experiment.brain.plain_modules),
+        _described(kind, experiment, engine, windows, split, hparams, pseudonyms),
+        _state(experiment.brain, split.manifest, hparams),
+        pseudonyms,
+    )
+    failed, failed_file = split.failed, failed_beside(output_file)
+    failed = pseudonyms.hidden_failures(failed) if pseudonyms else failed
+    with claimed_by_main(parts.folder):
+        run_on_main(parts.discard_others)
+        share = _share_of_work()
+        extract_parts(parts, engine, kind, windows, split.recordings, hparams, share)
+        ddp_barrier()
+        run_on_main(write_failed, [failed, failed_file])
+        run_on_main(parts.merge)
+    run_on_main(parts.remove_folder)
+    run_on_main(print, [f"{len(split.manifest)} embeddings in {output_file}"])
+    if failed:
+        run_on_main(print, [f"{len(failed)} rows have none: see {failed_file.name}"])
+    return len(failed)
+
+
+def _split(experiment, options, hparams):
+    """The recordings that the options name."""
+    return prepare_split(
+        several(options["split_csv"], "split_csv"),
+        hparams,
+        required=("uid",),
+        own_data=hparams["data_folder"] == experiment.hparams["data_folder"],
+        may_be_empty=True,
+    )
+
+
+def _described(kind, experiment, engine, windows, split, hparams, pseudonyms):
+    """What the file's schema says of it."""
+    windowed = dataclasses.asdict(hparams["windows"])
+    windowed["rows"] = [
+        row for row, uid in enumerate(split.rows["uid"]) if uid in windows.counts
+    ]
+    about = describe(kind, experiment, engine.backend, windowed)
+    return about | ({"pseudonyms": pseudonyms.fingerprint} if pseudonyms else {})
+
+
+def _state(brain, manifest, hparams):
+    """What embeddings depend on and their file does not say."""
+    computed = f"{brain.device} {brain.eval_precision}"
+    return "\n".join([hparams["data_folder"], computed, manifest.to_csv(index=False)])
+
+
+def _share_of_work():
+    """Which process this is, of how many."""
+    if torch.distributed.is_initialized():
+        return torch.distributed.get_rank(), torch.distributed.get_world_size()
+    return 0, 1

@@ -1,16 +1,132 @@
 """What a trained model says of recordings that nobody has rated."""
 
-import pandas as pd
+import json
+import sys
+from argparse import Namespace
+from pathlib import Path
 
+import pandas as pd
+import torch
+
+from local.data.audio_files import FileRecordings, files_table, find_audio
 from local.data.labels import flatten
+from local.data.manifests import (
+    BETWEEN_WARNINGS,
+    build_manifest,
+    failed_beside,
+    stop_on_failed,
+    write_failed,
+)
 from local.data.recordings import FolderRecordings
 from local.evaluation.flags import MARK, flag_notes, flagged, read_audit, why_not_notes
 from local.evaluation.operating_points import read_operating_points
 from local.inference.engine import Engine
 from local.metrics.decisions import decisions
 from local.report.terminal import pipe_table
-from local.training.experiment import Experiment
+from local.storage.addresses import is_remote, local_path, output_path
+from local.storage.experiment_files import HPARAMS
+from local.training.experiment import (
+    FREE_LATER,
+    OF_THIS_MACHINE,
+    Experiment,
+    open_experiment,
+)
+from local.utils.errors import UserError
+from local.utils.files import atomic_write, write_json
 from local.utils.number_format import number, printable
+
+
+def check_options(options: Namespace) -> Path | None:
+    """Refuse what can't be, as far as it is told without the model.
+
+    options: Of predict.py.
+
+    Returns: The path of the output file, if there is to be one.
+    Raises UserError.
+    """
+    remote = [path for path in options.paths if is_remote(path)]
+    if remote:
+        raise UserError(
+            "predict.py reads local files; evaluate.py and extract_embeddings.py read "
+            "from buckets. Found:",
+            remote,
+        )
+    if (options.device or "").startswith("cuda") and not torch.cuda.is_available():
+        raise UserError("--device=cuda: there is no GPU that PyTorch can use here.")
+    return options.output_file and _writable(options.output_file)
+
+
+def _writable(output_file):
+    path = local_path(output_file, "output_file")
+    if path.suffix not in (".json", ".csv") or path.is_dir():
+        raise UserError(
+            f"output_file must be a file that ends with .json or .csv, found {path}."
+        )
+    if (path.parent / HPARAMS).exists():
+        raise UserError(
+            f"output_file {path} lies in an experiment's folder, whose files stay as "
+            "they are: give another one."
+        )
+    output_path(path.parent, "output_file")
+    return path
+
+
+def predict_files(options: Namespace, output_file: Path | None) -> int:
+    """Find audio files, predict, print, write.
+
+    options: Of predict.py.
+    output_file: As `check_options` gives it.
+
+    Returns: How many files can't be used.
+    Raises UserError: for files or an experiment that are not there or can't be used.
+    """
+    files, skipped = find_audio(
+        [local_path(path, "FILE_OR_FOLDER") for path in options.paths]
+    )
+    as_yaml = dict.fromkeys((*FREE_LATER, *OF_THIS_MACHINE)) | vars(options)
+    run_opts = {"device": options.device} if options.device else {}
+    experiment = open_experiment(as_yaml, run_opts)
+    hparams = experiment.hparams_for(as_yaml)
+    recordings = FileRecordings(files)
+    manifest, failed = build_manifest(
+        files_table(files), None, recordings, hparams["audio"], [], "inspecting"
+    )
+    if options.on_bad_recording == "stop" or manifest.empty:
+        stop_on_failed(failed, are_all=manifest.empty)
+    engine = Engine(experiment.brain, options.backend, manifest["duration"].sum())
+    predicted = predict_manifest(engine, experiment, manifest, recordings, hparams)
+    predicted["failed"] = [
+        {"file": row["uid"], "reason": row["reason"]} for row in failed
+    ]
+    as_json = json.dumps(predicted, indent=2, ensure_ascii=False)
+    table = format_predictions(predicted, read_audit(experiment.folder))
+    print(as_json if options.json else table)
+    for line in _remarks(skipped, manifest, failed):
+        print(printable(line), file=sys.stderr)
+    if output_file:
+        _write(predicted, failed, output_file)
+    return len(failed)
+
+
+def _remarks(skipped, manifest, failed):
+    """What was left out of folders, what is odd about files, and what can't be used."""
+    if skipped:
+        counts = ", ".join(f"{n} {suffix}" for suffix, n in skipped.most_common())
+        yield f"not taken from folders: {counts}"
+    for name, text in zip(manifest["ID"], manifest["warnings"], strict=True):
+        for warning in text.split(BETWEEN_WARNINGS) if text else ():
+            yield f"{name}: {warning}"
+    for row in failed:
+        yield f"left out: {row['uid']}: {row['reason']}"
+
+
+def _write(predicted, failed, path):
+    if path.suffix == ".json":
+        write_json(path, predicted)
+    else:
+        with atomic_write(path) as file:
+            predictions_csv(predicted).to_csv(file, index=False, lineterminator="\n")
+    write_failed(failed, failed_beside(path))
 
 
 def predict_manifest(

@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from local.metrics.estimate import subjects_by_class, too_few_subjects
-from local.training.settings import check_sensitivity
 
 #: With fewer subjects of a class, nothing is chosen, fitted or said of a subgroup.
 MIN_TO_CHOOSE = 10
@@ -65,12 +64,10 @@ def threshold_rule(sensitivity: float | None) -> str | dict:
     """The rule that the yaml's `threshold_sensitivity` asks for.
 
     Returns: As for `choose_threshold`.
-    Raises UserError: if it is no share.
 
     >>> threshold_rule(None), threshold_rule(0.9)
     ('youden', {'sensitivity': 0.9})
     """
-    check_sensitivity(sensitivity)
     return "youden" if sensitivity is None else {"sensitivity": sensitivity}
 
 

@@ -50,7 +50,7 @@ def write_results(result: EvaluationResult, output_folder: str | Path) -> dict:
         write_json(folder / AUDIT, result.audit)
         if result.csv:
             write_json(folder / SCORED_CSV, result.csv)
-        if result.options["report"]:
+        if result.evaluation.report:
             write_report(result, folder)
         write_failed(result.failed, folder / FAILED)
         metrics = result.metrics | {"failed_parts": dict(result.failures.reasons)}

@@ -20,11 +20,15 @@ FOLDERS = ("data_folder", "split_folder")
 OUTPUTS = ("output_folder",)
 
 
-def look():
+def look(name: str):
     """Leave with the script's help, or with what is wrong with its paths, if anything.
 
-    To be called before a script imports more.
+    To be called before a script imports what loads PyTorch.
+
+    name: The script's `__name__`: one that is imported has no command line.
     """
+    if name != "__main__":
+        return
     streams.secure()
     if {"-h", "--help"} & set(sys.argv[1:]):
         print(usage())

@@ -42,7 +42,7 @@ TRAINING_DEADLINE_S = 60.0
 
 
 def destination(address: str | None, project: str | None, run_opts) -> str | None:
-    """Where results are copied to.
+    """Where an experiment is copied to.
 
     address: The value of `upload_to`.
     project: Google Cloud project.
@@ -65,18 +65,18 @@ def destination(address: str | None, project: str | None, run_opts) -> str | Non
     return str(place)
 
 
-def check_no_experiment(address: str | None):
-    """Refuse the place of an experiment for the results of another command.
+def results_destination(options: dict, run_opts) -> str | None:
+    """Where a command that trains nothing copies its results to.
 
-    address: As `destination` gives it.
+    options: `upload_to` and `gcs_project`.
+    run_opts: speechbrain.utils.run_opts.RunOptions
 
-    Raises UserError: if an experiment is there; `Denied` and `Missing` if it can't be
-        looked at.
+    Returns: As `destination`.
+    Raises UserError: as `destination`, and if an experiment is there.
     Raises RemoteError: if the bucket can't be reached.
     """
-    if not address:
-        return
-    for name in (HPARAMS, CLAIM):
+    address = destination(options["upload_to"], options["gcs_project"], run_opts)
+    for name in (HPARAMS, CLAIM) if address else ():
         try:
             stat(Address.parse(address) / name)
         except Missing:
@@ -85,6 +85,7 @@ def check_no_experiment(address: str | None):
             f"upload_to {address} is the place of an experiment, whose files stay as "
             f"they are: give another one, such as {address}/evaluation."
         )
+    return address
 
 
 class ExperimentPublication:

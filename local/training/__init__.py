@@ -2,5 +2,5 @@
 
 Modules: `brain`, `checkpoints`, `cross_validation`, `experiment`, `fit`, `one_pass`,
 `optimizers`, `planning`, `pool`, `safe_yaml`, `scoring`, `selection`, `settings`,
-`train_log`.
+`statistics`, `train_log`.
 """

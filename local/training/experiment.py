@@ -4,8 +4,11 @@ import dataclasses
 import datetime
 from pathlib import Path
 
+from speechbrain.utils.distributed import ddp_init_group
 from speechbrain.utils.run_opts import RunOptions
 
+from local.audio.loading import AudioFormat
+from local.data.loaders import ScoreBatches
 from local.data.windows import LongRecordings
 from local.storage.addresses import absolute, is_remote, joined
 from local.storage.experiment_files import HPARAMS, SAVE, check_experiment_files
@@ -13,11 +16,17 @@ from local.storage.gcs import Address
 from local.storage.inputs import Storage, told_as
 from local.training.brain import ClinicalBrain
 from local.training.safe_yaml import check_trusted
-from local.training.settings import check_later
+from local.training.settings import check_later, check_values
+from local.utils.cli import Arguments, parse_arguments
 from local.utils.errors import UserError
 from local.utils.files import atomic_write
 from local.utils.keys import keys_where
-from local.utils.yaml_files import load_hparams, resolved_yaml, saved_values
+from local.utils.yaml_files import (
+    load_hparams,
+    plain_values,
+    resolved_yaml,
+    saved_values,
+)
 
 #: Keys of evaluate.yaml and extract_embeddings.yaml that replace the experiment's
 #: own: where the data are and how the work is done, never what shapes the input.
@@ -28,6 +37,13 @@ OF_THIS_MACHINE = keys_where(later="always")
 
 #: Keys that nothing works without.
 ESSENTIAL = ("modules", "checkpointer", *keys_where(needed=True), *FREE_LATER)
+
+#: Objects of plain keys that a later run makes anew, of what it chose.
+OBJECTS = {
+    "audio": AudioFormat,
+    "score_batches": ScoreBatches,
+    "windows": LongRecordings,
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,7 +77,8 @@ class Experiment:
         hparams = {**self.hparams, **chosen}
         later = {key: hparams[key] for key in (*FREE_LATER, "sample_rate")}
         check_later(options | later)
-        return hparams | {"windows": LongRecordings.of(hparams)}
+        objects = {key: kind.of(hparams) for key, kind in OBJECTS.items()}
+        return hparams | objects
 
     @property
     def output_folder(self):
@@ -70,6 +87,19 @@ class Experiment:
             return self.folder
         place = Address.parse(self.address)
         return Path("results", place.bucket, place.name).absolute()
+
+
+def later_options(argv: list[str]) -> tuple[dict, Arguments]:
+    """What the command line of a later run says; the processes of torchrun meet.
+
+    Returns options: Of evaluate.yaml or extract_embeddings.yaml.
+    Returns arguments: As `parse_arguments`.
+    """
+    arguments = parse_arguments(argv)
+    ddp_init_group(arguments.run_opts)
+    hparams_file, overrides = arguments.hparams_file, arguments.overrides
+    check_values(plain_values(hparams_file, overrides), plain_values(hparams_file))
+    return load_hparams(hparams_file, overrides), arguments
 
 
 def open_experiment(options: dict, run_opts: RunOptions) -> Experiment:

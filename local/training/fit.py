@@ -5,19 +5,23 @@ import sys
 from pathlib import Path
 
 import torch
-from speechbrain.utils.distributed import get_rank
+from speechbrain.utils.distributed import get_rank, run_on_main
 from speechbrain.utils.run_opts import RunOptions
 
-from local.data import dataset, summary
+from local.data import dataset, saved_preparations, summary
 from local.data.prepare import Preparation
-from local.data.samplers import BucketedBatches, training_lengths
-from local.storage.experiment_files import INVENTORY
+from local.storage.experiment_files import INVENTORY, MANIFESTS, RUN_OPTIONS
+from local.storage.publishing import ExperimentPublication
 from local.training.brain import ClinicalBrain
+from local.training.experiment import save_hparams
 from local.training.one_pass import OnePassBrain
+from local.training.planning import TrainingPlan
 from local.utils import signals
+from local.utils.cli import Arguments
 from local.utils.errors import UserError
 from local.utils.files import write_json
 from local.utils.memory import keep_freed_memory
+from local.utils.yaml_files import load_hparams
 
 logger = logging.getLogger(__name__)
 
@@ -27,16 +31,26 @@ def report_data(preparation: Preparation, output_folder: Path):
 
     output_folder: Gets inventory.json.
     """
-    found = summary.take_inventory(preparation)
-    print(summary.format_inventory(found))
-    write_json(output_folder / INVENTORY, found)
-    print(f"\nSaved in {output_folder / 'inventory.json'}")
+    inventory = summary.take_inventory(preparation)
+    print(summary.format_inventory(inventory))
+    write_json(output_folder / INVENTORY, inventory)
+    print(f"\nSaved in {output_folder / INVENTORY}")
 
 
-def warn_of_contradictions(preparation: Preparation):
+def build(plan: TrainingPlan, arguments: Arguments) -> tuple[dict, ClinicalBrain]:
+    """The hparams of a plan and their Brain; nothing is written.
+
+    Raises UserError: as `build_brain`.
+    """
+    run_on_main(_warn_of_contradictions, [plan.preparation])
+    hparams = load_hparams(arguments.hparams_file, plan.overrides)
+    return hparams, build_brain(hparams, arguments.run_opts)
+
+
+def _warn_of_contradictions(preparation):
     """Name subjects who may be two people, on standard error: no log names anybody."""
-    for found in preparation.contradictions:
-        print(f"warning: {found}", file=sys.stderr)
+    for contradiction in preparation.contradictions:
+        print(f"warning: {contradiction}", file=sys.stderr)
 
 
 def build_brain(hparams: dict, run_opts: RunOptions) -> ClinicalBrain:
@@ -57,6 +71,39 @@ def build_brain(hparams: dict, run_opts: RunOptions) -> ClinicalBrain:
         raise UserError(f"This configuration can't be run here: {error}") from error
 
 
+def train(
+    plan: TrainingPlan, arguments: Arguments, hparams: dict, brain: ClinicalBrain
+) -> ExperimentPublication | None:
+    """Train up to the best checkpoint, in an output folder that logs go to already.
+
+    hparams, brain: As `build` gives them.
+
+    Returns: What keeps a copy of the folder, where there is to be one.
+    """
+    run_on_main(_write_down, [plan, arguments.hparams_file])
+    publication = None
+    if plan.upload_to:
+        publication = ExperimentPublication(plan.folder, plan.upload_to)
+        run_on_main(publication.begin)
+        brain.on_new_best = publication.update
+    if plan.preparation.failed:
+        logger.warning(
+            "%d recordings can't be used and are left out: failed.csv has the reasons",
+            len(plan.preparation.failed),
+        )
+    fit(brain, hparams, plan.preparation)
+    return publication
+
+
+def _write_down(plan, hparams_file):
+    """What a resumed run is compared with, and a later one opens."""
+    save_hparams(hparams_file, plan.overrides, plan.folder)
+    for note in plan.notes:
+        logger.info(note)
+    saved_preparations.save_preparation(plan.preparation, plan.folder / MANIFESTS)
+    write_json(plan.folder / RUN_OPTIONS, plan.run_options)
+
+
 def fit(brain: ClinicalBrain, hparams: dict, preparation: Preparation):
     """Train until the last epoch or until validation no longer improves.
 
@@ -69,7 +116,7 @@ def fit(brain: ClinicalBrain, hparams: dict, preparation: Preparation):
             manifests["valid"],
             labels,
             preparation.recordings,
-            hparams,
+            hparams["audio"],
             hparams["eval_crop"],
             brain.recording_features,
         )
@@ -87,22 +134,17 @@ def _training_data(brain, hparams, preparation):
     if isinstance(brain, OnePassBrain):
         brain.subjects = dict(zip(manifest["ID"], manifest["subject"], strict=True))
         crop, features = hparams["eval_crop"], brain.recording_features
-        kwargs = dataset.scoring_loader_kwargs(manifest, hparams, brain.device_type)
+        kwargs = hparams["score_batches"].longest_first(manifest, brain.device_type)
     else:
         crop, features = hparams["train_crop"], None
         distributed = torch.distributed.is_initialized()
-        batches = BucketedBatches(
-            training_lengths(manifest["duration"], hparams["clip_length"]),
-            hparams["batch_size"],
-            hparams["seed"],
-            hparams["bucket_batches"],
+        kwargs = hparams["train_batches"].loader_kwargs(
+            manifest,
             rank=get_rank() if distributed else 0,
             world_size=torch.distributed.get_world_size() if distributed else 1,
         )
-        kwargs = {"batch_sampler": batches, **dataset.workers(hparams)}
-    data = dataset.build_dataset(
-        manifest, labels, preparation.recordings, hparams, crop, features
-    )
+    recordings, audio = preparation.recordings, hparams["audio"]
+    data = dataset.build_dataset(manifest, labels, recordings, audio, crop, features)
     return data, kwargs
 
 
@@ -114,7 +156,7 @@ def _fit(brain, hparams, train, loader_kwargs, valid, manifests):
         valid,
         train_loader_kwargs=loader_kwargs,
         valid_loader_kwargs=valid
-        and dataset.scoring_loader_kwargs(
-            manifests["valid"], hparams, brain.device_type
+        and hparams["score_batches"].longest_first(
+            manifests["valid"], brain.device_type
         ),
     )

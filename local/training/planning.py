@@ -24,7 +24,6 @@ from local.storage.experiment_files import (
 from local.storage.inputs import Storage, told_as
 from local.training.settings import (
     check_numbers,
-    check_sensitivity,
     check_values,
     check_window,
 )
@@ -71,6 +70,11 @@ class TrainingPlan:
     run_options: dict
     notes: list[str]
 
+    @property
+    def folder(self) -> Path:
+        """The output folder."""
+        return Path(self.values["output_folder"])
+
 
 def plan_training(arguments: Arguments, use_statistics: bool = True) -> TrainingPlan:
     """Prepare the data and check the output folder; nothing is written.
@@ -82,46 +86,27 @@ def plan_training(arguments: Arguments, use_statistics: bool = True) -> Training
         these are to be skipped, or an output folder that holds another experiment.
     """
     hparams_file, overrides, values = _settled(arguments)
-    check_sensitivity(values["threshold_sensitivity"])
     pseudonyms = read_pseudonyms(values["pseudonymise_key"])
-    upload_to = publishing.destination(
-        values["upload_to"], values["gcs_project"], arguments.run_opts
-    )
-    if f"{upload_to}/".startswith(f"{overrides['data_folder']}/"):
-        raise UserError(
-            f"upload_to {upload_to} is in the data folder, which is for recordings: "
-            "give another place."
-        )
+    upload_to = _upload_to(values, overrides["data_folder"], arguments.run_opts)
     folder = Path(overrides["output_folder"])
-    found = feature_statistics.saved_statistics(folder) if use_statistics else None
-    if found and values.get("dataset_mean", 0) is values.get("dataset_std", 0) is None:
-        overrides |= found.values
-    else:
-        found = None
+    statistics = _statistics(values, folder) if use_statistics else None
+    if statistics:
+        overrides |= statistics.values
     folder = _written_to(folder, arguments.run_opts)
     overrides["output_folder"] = str(folder)
     values |= overrides
 
-    run_options = {
-        **_run_options(arguments.run_opts),
-        **{f"files in {key}": _listing(values[key]) for key in NOISE_FOLDERS},
-    }
-    preparation = None
+    run_options = _run_options(arguments.run_opts, values)
     if not values["check_only"]:
         _check_same_experiment(hparams_file, overrides, run_options, folder)
-        preparation = saved_preparation(folder / MANIFESTS, values)
-    if preparation is None:
-        preparation = prepare.prepare_training(values)
-    if values["on_bad_recording"] == "stop" and not values["check_only"]:
-        stop_on_failed(preparation.failed)
-    group_columns(preparation.manifests["test"].columns, values["subgroups"])
+    preparation = _prepared(values, folder)
     cross_fitted = _cross_fitted(values, preparation, pseudonyms)
     overrides |= _filled(values, preparation)
     values = plain_values(hparams_file, overrides)
     check_window(values)
     notes = list(preparation.notes)
-    if found:
-        found.check_made_with(feature_statistics.made_with(values, preparation))
+    if statistics:
+        statistics.check_made_with(feature_statistics.made_with(values, preparation))
         notes.append(f"dataset_mean and dataset_std from {STATISTICS}")
     return TrainingPlan(
         overrides,
@@ -191,6 +176,39 @@ def _places(values, hparams_file):
     }
 
 
+def _upload_to(values, data_folder, run_opts):
+    """Where results are copied to, which is no place for recordings."""
+    upload_to = publishing.destination(
+        values["upload_to"], values["gcs_project"], run_opts
+    )
+    if f"{upload_to}/".startswith(f"{data_folder}/"):
+        raise UserError(
+            f"upload_to {upload_to} is in the data folder, which is for recordings: "
+            "give another place."
+        )
+    return upload_to
+
+
+def _statistics(values, folder):
+    """The output folder's, where `dataset_mean` and `dataset_std` are null."""
+    if values.get("dataset_mean", 0) is values.get("dataset_std", 0) is None:
+        return feature_statistics.saved_statistics(folder)
+    return None
+
+
+def _prepared(values, folder):
+    """The data as this run left them when it was interrupted, or prepared."""
+    preparation = None
+    if not values["check_only"]:
+        preparation = saved_preparation(folder / MANIFESTS, values)
+    if preparation is None:
+        preparation = prepare.prepare_training(values)
+    if values["on_bad_recording"] == "stop" and not values["check_only"]:
+        stop_on_failed(preparation.failed)
+    group_columns(preparation.manifests["test"].columns, values["subgroups"])
+    return preparation
+
+
 def _cross_fitted(values, preparation, pseudonyms):
     """The predictions of `cross_fitted_csv`, None if it is not given."""
     address = values["cross_fitted_csv"]
@@ -254,13 +272,14 @@ def _common_rate(preparation):
     return int(rates.index[0])
 
 
-def _run_options(run_opts):
-    """Run options that the weights depend on and no yaml key tells of."""
+def _run_options(run_opts, values):
+    """What the weights depend on and no yaml key tells of."""
     return {
         "precision": run_opts.precision,
         "compile": bool(run_opts.compile),
         "grad_accumulation_factor": run_opts.grad_accumulation_factor,
         "processes": launch.n_processes(),
+        **{f"files in {key}": _listing(values[key]) for key in NOISE_FOLDERS},
     }
 
 

@@ -23,11 +23,15 @@ from local.utils.yaml_files import MAX_YAML_BYTES, base_of
 #: Classes that may be constructed (`!new:`).
 CLASSES = frozenset(
     {
+        "local.audio.loading.AudioFormat",
         "local.training.checkpoints.AtomicCheckpointer",
         "local.training.checkpoints.EarlyStopping",
         "local.training.checkpoints.RandomState",
+        "local.training.settings.EvaluationSettings",
         "local.training.train_log.JsonTrainLogger",
         "local.data.dataset.RandomCrop",
+        "local.data.loaders.ScoreBatches",
+        "local.data.loaders.TrainBatches",
         "local.data.windows.LongRecordings",
         "local.model.ecapa.ECAPA_TDNN",
         "local.model.front_end.FeatureNormalization",

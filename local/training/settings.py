@@ -1,9 +1,12 @@
 """Settings of the yamls: the kind and range that every value must have."""
 
+import dataclasses
 import math
 
+from local.audio.loading import AudioFormat
 from local.data.windows import LongRecordings
 from local.utils.errors import UserError
+from local.utils.from_keys import FromKeys
 from local.utils.keys import KEYS, NUMBER, SHARE, WHOLE
 
 #: Frames: ECAPA-TDNN's widest convolution reflects four of them at either end.
@@ -12,8 +15,52 @@ MIN_FRAMES = 5
 #: Five frames, 10 ms apart with windows of 25 ms.
 MIN_INPUT_S = 0.065
 
-#: Hz; below it there is no speech.
-LOWEST_RATE = 1000
+
+@dataclasses.dataclass(frozen=True)
+class EvaluationSettings(FromKeys):
+    """What is asked of an evaluation.
+
+    threshold_sensitivity: Thresholds find so many of the positives of validation; None:
+        those of Youden's rule.
+    calibration: `none`, `temperature` or `platt`, of probabilities.
+    subgroups: Columns whose groups are compared; None: the usual ones that there are.
+    audit: Whether it is asked what tells labels but speech.
+    acoustic_baseline: Whether acoustic statistics stand beside the model.
+    measured_recordings: Recordings of each split that are decoded for these two at
+        most; 0: all.
+    report: Whether a report, a model card and figures are wanted.
+    show_uids: Whether these may name recordings, else by row only.
+    seed: Of bootstrap draws and permutations.
+
+    Raises UserError: for a sensitivity that is no share, or subgroups that are no list
+        of names.
+    """
+
+    threshold_sensitivity: float | None = None
+    calibration: str = "none"
+    subgroups: list[str] | None = None
+    audit: bool = True
+    acoustic_baseline: bool = True
+    measured_recordings: int = 5000
+    report: bool = True
+    show_uids: bool = False
+    seed: int = 0
+
+    def __post_init__(self):
+        share, columns = self.threshold_sensitivity, self.subgroups
+        is_number = isinstance(share, int | float) and not isinstance(share, bool)
+        if share is not None and not (is_number and 0 < share <= 1):
+            raise UserError(
+                "threshold_sensitivity must be a share above 0 and at most 1, as 0.9, "
+                f"or null for Youden's rule; found {share!r}."
+            )
+        are_names = isinstance(columns, list) and all(
+            isinstance(column, str) for column in columns
+        )
+        if columns is not None and not are_names:
+            raise UserError(
+                f"subgroups must be a list of columns, as [sex, age]; found {columns!r}"
+            )
 
 
 def check_values(values: dict, defaults: dict):
@@ -81,20 +128,8 @@ def check_numbers(values: dict):
         problems = _too_short(values)
     if problems:
         raise UserError("These settings can't be:", problems)
-    LongRecordings.of(values)  # which checks them
-
-
-def check_sensitivity(share: float | None):
-    """Refuse a `threshold_sensitivity` that is no share, null for Youden's rule.
-
-    Raises UserError.
-    """
-    is_number = isinstance(share, int | float) and not isinstance(share, bool)
-    if share is not None and not (is_number and 0 < share <= 1):
-        raise UserError(
-            "threshold_sensitivity must be a share above 0 and at most 1, as 0.9, or "
-            f"null for Youden's rule; found {share!r}."
-        )
+    for kind in (AudioFormat, LongRecordings, EvaluationSettings):
+        kind.of(values)  # which checks them
 
 
 def check_later(values: dict):
@@ -138,12 +173,6 @@ def _is_finite(value):
 def _too_short(values):
     """What would leave less than the model needs."""
     problems = []
-    rate = values["sample_rate"]
-    if rate and rate < LOWEST_RATE:
-        problems.append(
-            f"sample_rate must be {LOWEST_RATE} or more, or 0 for the recordings' own, "
-            f"found {rate}"
-        )
     shortest_s = min(values["min_duration"], values["clip_length"] or float("inf"))
     if shortest_s < MIN_INPUT_S:
         problems.append(

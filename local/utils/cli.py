@@ -22,7 +22,7 @@ from speechbrain.utils.run_opts import HELP_TEXTS, RunOptions
 
 from local.utils import launch, signals, streams
 from local.utils.errors import RunError, UserError, keep_traceback, told_by_worker
-from local.utils.keys import KEYS, TEXT, TEXTS
+from local.utils.keys import KEYS, NUMBER, TEXT, TEXTS, WHOLE
 from local.utils.usage import usage
 from local.utils.yaml_files import parse_paths, parse_value, yaml_text
 
@@ -183,6 +183,26 @@ def _run_options(hparams_file, run_arguments):
         raise UserError(f"--optimizer_step_limit must be a number, found {limit!r}.")
     # SpeechBrain's parser leaves it as text
     return dataclasses.replace(run_opts, optimizer_step_limit=int(limit))
+
+
+def add_options(parser, *names: str):
+    """Give an argument parser options that are keys of the yamls.
+
+    parser: argparse.ArgumentParser
+    names: Of keys that take a number, a text or one of a few names.
+
+    >>> import argparse
+    >>> parser = argparse.ArgumentParser()
+    >>> add_options(parser, "max_duration", "window_pooling")
+    >>> parser.parse_args(["--max_duration=2.5", "--window_pooling=max"])
+    Namespace(max_duration=2.5, window_pooling='max')
+    """
+    types = {WHOLE: int, NUMBER: float}
+    for name in names:
+        row = KEYS[name]
+        parser.add_argument(
+            f"--{name}", type=types.get(row.kind), choices=row.choices or None
+        )
 
 
 def add_trust_option(parser):

@@ -1,6 +1,7 @@
 """The keys of the yamls in one table: what each takes, and who may change it when.
 
-Adding a key means a row here, a line in the yaml, and the code that uses it.
+Adding a key means a row here, a line in the yaml, and the code that uses it. What else
+has to hold of values, the constructor of their object checks, as `AudioFormat`'s.
 """
 
 import dataclasses

@@ -68,6 +68,15 @@ def claimed(folder: Path):
 
 
 @contextlib.contextmanager
+def claimed_by_main(folder: Path):
+    """`claimed`, where the main process of several holds the claim for all."""
+    from speechbrain.utils.distributed import if_main_process  # which takes long
+
+    with claimed(folder) if if_main_process() else contextlib.nullcontext():
+        yield
+
+
+@contextlib.contextmanager
 def _locked(path):
     """Lock a file; lends the descriptors that hold the lock."""
     descriptors = []

@@ -16,7 +16,6 @@ from local.data.pseudonyms import are_pseudonyms
 from local.data.split import Split
 from local.evaluation.baselines import ACOUSTIC
 from local.evaluation.evaluate import evaluate
-from local.evaluation.experiment_split import OWN_OPTIONS
 from local.evaluation.external_predictions import from_elsewhere
 from local.evaluation.flags import seen_notes
 from local.evaluation.measurements import (
@@ -39,6 +38,7 @@ from local.storage.experiment_files import (
     PREPARATION,
     SCORED_CSV,
 )
+from local.training.settings import EvaluationSettings
 from local.training.train_log import json_log
 from local.utils.errors import RunError, UserError
 from local.utils.files import read_json
@@ -127,7 +127,7 @@ def _scored(folder: Path, table, experiment: Path | None, person) -> ScoredSplit
         split.changed(csv=_json(folder / SCORED_CSV) or None),
         table,
         points,
-        _options(folder, metrics, audit, settings, split, is_own),
+        _evaluation(folder, metrics, audit, settings, split, is_own),
         command,
         settings,
         checkpoint=metrics.get("checkpoint"),
@@ -177,7 +177,7 @@ def _points(metrics):
     }
 
 
-def _options(folder, metrics, audit, settings, split, is_own):
+def _evaluation(folder, metrics, audit, settings, split, is_own):
     """What was asked for, as its results tell; all of it where they are not whole."""
     baseline = metrics.get("baselines", {}).get(ACOUSTIC, {}).get("labels", {})
     compared = {
@@ -187,16 +187,15 @@ def _options(folder, metrics, audit, settings, split, is_own):
     }
     columns = [] if split.manifest is None else split.manifest.columns
     wanted = sorted(compared) if compared and split.manifest is not None else None
-    asked = (
-        (folder / PAGE).exists() or not metrics,
-        is_own and bool(settings.get("show_uids")),
-        "reason" not in audit,
-        any("auroc" in measures for measures in baseline.values()) or not metrics,
-        0,
-        group_columns(columns, wanted),
+    has_baseline = any("auroc" in measures for measures in baseline.values())
+    return EvaluationSettings(
+        subgroups=group_columns(columns, wanted),
+        audit="reason" not in audit,
+        acoustic_baseline=has_baseline or not metrics,
+        report=(folder / PAGE).exists() or not metrics,
+        show_uids=is_own and bool(settings.get("show_uids")),
+        seed=settings.get("seed", 0),
     )
-    seed = {"seed": settings.get("seed", 0)}
-    return dict(zip(OWN_OPTIONS, asked, strict=True)) | seed
 
 
 def _json(path):

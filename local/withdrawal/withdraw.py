@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from local.data import corpus
+from local.data.manifests import failed_beside
 from local.data.pseudonyms import are_pseudonyms
 from local.inference.extraction import MERGED
 from local.storage.addresses import is_remote, joined
@@ -260,7 +261,7 @@ def clean_embeddings(file: Path, person: Person, dry_run: bool) -> dict[str, int
         str(part): clean_parquet(part, person, dry_run)
         for part in parquets_of([], [file])
     }
-    failed = file.with_name(f"{file.name}.failed.csv")
+    failed = failed_beside(file)
     if failed.is_file():
         table = read_cells(failed)
         result[str(failed)] = clean_csv(failed, table, person, dry_run)

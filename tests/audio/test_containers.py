@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from local.audio import decoding, loading
+from local.audio import decoding, loading, probing
 from tests.audio_files import pcm_wav, reason, sine, write_audio
 from tests.fuzz import containers as fuzz
 
@@ -23,7 +23,7 @@ def decoded(tmp_path):
 
     def decode(content, **options):
         (tmp_path / "a").write_bytes(content)
-        info = decoding.probe(tmp_path / "a")
+        info = probing.probe(tmp_path / "a")
         found = decoding.blocks(tmp_path / "a", info, "soundfile", **options)
         blocks = [samples for _, samples, _ in found]
         return np.concatenate(blocks, axis=1), info.warnings

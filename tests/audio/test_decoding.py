@@ -8,7 +8,7 @@ import pytest
 import soundfile
 import torch
 
-from local.audio import decoding, loading
+from local.audio import decoding, loading, probing
 from tests.audio_files import (
     ENCODERS,
     cut_file,
@@ -76,7 +76,7 @@ def test_ffmpegs_integers_are_scaled_alike(
         for packet in (*stream.encode(frame), *stream.encode(None)):
             output.mux(packet)
     waveform, rate = loading.decode(tmp_path / "a.mka")
-    assert decoding.probe(tmp_path / "a.mka").reader == "pyav"
+    assert probing.probe(tmp_path / "a.mka").reader == "pyav"
     assert rate == 8000
     assert waveform.tolist() == [expected, expected[::-1]]
 
@@ -136,7 +136,7 @@ def test_stereo_through_ffmpeg_keeps_its_channels_apart(tmp_path):
 def test_the_content_counts_not_the_extension(tmp_path):
     write_audio(tmp_path / "a.wav", sine(), 16000)
     (tmp_path / "a.wav").rename(tmp_path / "a.mp3")
-    assert decoding.probe(tmp_path / "a.mp3").format == "WAV"
+    assert probing.probe(tmp_path / "a.mp3").format == "WAV"
 
 
 def test_a_file_called_raw_with_a_header_is_read(tmp_path):
@@ -146,11 +146,11 @@ def test_a_file_called_raw_with_a_header_is_read(tmp_path):
 
 def test_probe_tells_what_the_header_says(tmp_path):
     write_audio(tmp_path / "a.wav", sine(0.5, 44100, channels=2), 44100, "PCM_24")
-    info = decoding.probe(tmp_path / "a.wav")
+    info = probing.probe(tmp_path / "a.wav")
     assert (info.sample_rate, info.channels, info.n_samples) == (44100, 2, 22050)
     assert (info.format, info.codec, info.reader) == ("WAV", "PCM_24", "soundfile")
     write_audio(tmp_path / "a.m4a", sine(0.5, 44100, channels=2), 44100)
-    info = decoding.probe(tmp_path / "a.m4a")
+    info = probing.probe(tmp_path / "a.m4a")
     assert (info.sample_rate, info.channels) == (44100, 2)
     assert info.n_samples == pytest.approx(22050, abs=2048)
     assert info.format.startswith("mov")

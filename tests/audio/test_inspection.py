@@ -34,7 +34,7 @@ def test_a_report_by_hand(tmp_path, backend):
     samples[4000:13600] = 0
     samples[:100] = 1.0
     make_recording(tmp_path, samples[:, None], subtype="FLOAT")
-    report = inspect(tmp_path, backend=backend)
+    report = inspect(tmp_path, audio_backend=backend)
     assert (report.waveform, report.format, report.codec) == (
         "waveform.wav",
         "WAV",
@@ -180,16 +180,16 @@ def test_recordings_that_cannot_be_used(recording, content, expected):
 
 def test_the_least_duration_may_be_zero(recording):
     folder = recording(pcm_wav([1, 2]))
-    assert inspect(folder, min_duration_s=0).duration_s == 2 / 8000
-    assert inspect(folder, min_duration_s=0).silent_share == 1
-    assert "too short" in reason(inspect, recording(pcm_wav([1])), min_duration_s=0)
+    assert inspect(folder, min_duration=0).duration_s == 2 / 8000
+    assert inspect(folder, min_duration=0).silent_share == 1
+    assert "too short" in reason(inspect, recording(pcm_wav([1])), min_duration=0)
 
 
 @pytest.mark.parametrize("backend", decoding.BACKENDS)
 def test_a_truncated_wav_says_what_was_expected_and_found(recording, backend):
     content = pcm_wav(range(8000))
     folder = recording(content[: 44 + 4000])  # 2000 of 8000 samples
-    message = reason(inspect, folder, backend=backend)
+    message = reason(inspect, folder, audio_backend=backend)
     assert "expected 1.00 s (16000 bytes)" in message
     assert "found 0.25 s (4000 bytes)" in message
     assert "truncated" in reason(inspect, recording(content[:44]))

@@ -8,7 +8,7 @@ import torch
 
 from local.audio import loading
 from local.audio.loading import recording_files as files
-from local.utils.errors import BadRecording
+from local.utils.errors import BadRecording, UserError
 from tests.audio_files import (
     frequency_hz,
     make_recording,
@@ -197,30 +197,47 @@ def test_the_kernels_size_is_torchaudios():
 # Whole recordings
 
 
+@pytest.mark.parametrize(
+    ("key", "value", "expected"),
+    [
+        ("sample_rate", 999, "1000 or more, or 0 for the recordings' own; found 999"),
+        ("audio_backend", "sox", "soundfile or librosa, found 'sox'"),
+        ("mono", "left", "mean or sum, found 'left'"),
+    ],
+)
+def test_formats_that_can_not_be(key, value, expected):
+    values = {"sample_rate": 8000, "audio_backend": "librosa", "mono": "sum"}
+    values |= {"min_duration": 0.5, "seed": 1}
+    audio = loading.AudioFormat.of(values)
+    assert audio == loading.AudioFormat(8000, "librosa", "sum", 0.5)
+    with pytest.raises(UserError, match=f"{key} must be {expected}"):
+        loading.AudioFormat.of(values | {key: value})
+
+
 def test_a_recording_is_decoded_mixed_and_resampled(tmp_path):
     make_recording(tmp_path, sine(1, 44100, channels=2), 44100)
     metadata = loading.read_metadata(files(tmp_path))
-    waveform = loading.load_recording(files(tmp_path), metadata)
+    audio = loading.AudioFormat()
+    waveform = loading.load_recording(files(tmp_path), metadata, audio)
     assert waveform.shape == (16000,)
     assert waveform.dtype == torch.float32
     # channels of 0.5 and 0.25
     assert waveform[1000:-1000].abs().max() == pytest.approx(0.375, abs=0.005)
+    audio = loading.AudioFormat(sample_rate=0, mono="sum")
     waveform = loading.load_recording(
-        files(tmp_path), metadata, sample_rate=0, mono="sum", start_s=0.5, end_s=0.75
+        files(tmp_path), metadata, audio, start_s=0.5, end_s=0.75
     )
     assert waveform.shape == (11025,)
     assert waveform.abs().max() == pytest.approx(0.75, abs=0.005)
-    waveform = loading.load_recording(
-        files(tmp_path), metadata, channel=1, backend="librosa"
-    )
+    audio = loading.AudioFormat(audio_backend="librosa")
+    waveform = loading.load_recording(files(tmp_path), metadata, audio, channel=1)
     assert waveform[1000:-1000].abs().max() == pytest.approx(0.25, abs=0.005)
 
 
 def test_the_headers_rate_counts(tmp_path):
     make_recording(tmp_path, sine(1, 8000), 8000)
     write_metadata(tmp_path, encoding="WAV", sample_rate_hz=16000)
-    waveform = loading.load_recording(
-        files(tmp_path), loading.read_metadata(files(tmp_path))
-    )
+    metadata = loading.read_metadata(files(tmp_path))
+    waveform = loading.load_recording(files(tmp_path), metadata, loading.AudioFormat())
     assert waveform.shape == (16000,)
     assert frequency_hz(waveform, 16000) == pytest.approx(440, abs=1)

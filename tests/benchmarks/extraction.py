@@ -112,11 +112,11 @@ class Ours:
         table = pd.DataFrame({"uid": self.uids, "audio": self.uids})
         table = table.assign(start_s="", end_s="", channel="")
         recordings = FolderRecordings(self.folder / "audio")
-        settings = self.hparams
-        manifest, _ = build_manifest(table, None, recordings, settings, [], "looking")
-        windows = settings["windows"].cut(manifest)
+        hparams, audio = self.hparams, self.hparams["audio"]
+        manifest, _ = build_manifest(table, None, recordings, audio, [], "looking")
+        windows = hparams["windows"].cut(manifest)
         parts = Parts(self.folder / "e.parquet", self.uids, 192, {}, "")
-        extract_parts(parts, self.engine, PT, windows, recordings, settings)
+        extract_parts(parts, self.engine, PT, windows, recordings, hparams)
         parts.merge()
 
 

@@ -31,7 +31,7 @@ from turns import make_recordings, print_ratio, take_turns
 from local.audio import loading
 from local.data import dataset as dataio
 from local.data.recordings import FolderRecordings
-from local.data.samplers import BucketedBatches, training_lengths
+from local.data.samplers import training_lengths
 from local.model import heads
 from local.model.legacy_front_end import OriginalClip
 from local.training import fit
@@ -72,20 +72,16 @@ class Here:
     def __init__(self, folder, manifest, **run_opts):
         keep_freed_memory()
         self.brain, hparams = new_brain(folder, **run_opts)
-        self.batches = BucketedBatches(
-            training_lengths(manifest["duration"], hparams["clip_length"]),
-            hparams["batch_size"],
-            hparams["seed"],
-            hparams["bucket_batches"],
-        )
+        loader_kwargs = hparams["train_batches"].loader_kwargs(manifest)
+        self.batches = loader_kwargs["batch_sampler"]
         dataset = dataio.build_dataset(
             manifest,
             LABELS,
             FolderRecordings(folder / "audio"),
-            hparams,
+            hparams["audio"],
             hparams["train_crop"],
         )
-        self.loader = make_dataloader(dataset, batch_sampler=self.batches)
+        self.loader = make_dataloader(dataset, **loader_kwargs)
 
     def __call__(self, number):
         """Train for an epoch."""
@@ -109,7 +105,9 @@ class OriginalDataset(torch.utils.data.Dataset):
 
     def __getitem__(self, i):
         files = loading.recording_files(self.folder / self.names[i])
-        waveform = loading.load_recording(files, loading.read_metadata(files))
+        waveform = loading.load_recording(
+            files, loading.read_metadata(files), loading.AudioFormat()
+        )
         waveform = self.clip(waveform, self.names[i])
         return self.front_end(waveform.unsqueeze(0)).squeeze(0), self.targets[i]
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from local.audio import decoding, loading
+from local.audio import decoding, loading, probing
 from local.data import prepare
 from tests.audio_files import (
     cut_file,
@@ -365,7 +365,8 @@ def loaded(damaged, name, rate=8000):
     uid = next(uid for uid in UIDS if CASES[uid] == name)
     files = loading.recording_files(damaged / "audio" / uid)
     metadata = loading.read_metadata(files)
-    return loading.load_recording(files, metadata, sample_rate=rate).numpy()
+    audio = loading.AudioFormat(rate)
+    return loading.load_recording(files, metadata, audio).numpy()
 
 
 @pytest.mark.parametrize(("name", "step"), [("8 bit", 2**-7), ("24 bit", 2**-23)])
@@ -407,7 +408,7 @@ import resource, sys
 from tests.audio_files import inspect
 from pathlib import Path
 for folder in sys.argv[1:]:
-    inspect(Path(folder), min_duration_s=0)
+    inspect(Path(folder), min_duration=0)
     print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 """
 
@@ -428,8 +429,8 @@ def test_what_unfolds_to_more_than_the_limit_is_left(tmp_path, monkeypatch, exte
     """Also if the header tells nothing, or less: what is decoded is counted."""
     path = tmp_path / f"waveform.{extension}"
     write_audio(path, sine(3, 44100), 44100)
-    info = decoding.probe(path)
-    monkeypatch.setattr(decoding, "MAX_DURATION_S", 1)
+    info = probing.probe(path)
+    monkeypatch.setattr(probing, "MAX_DURATION_S", 1)
     assert "more than 0 h of sound" in reason(
         list, decoding.blocks(path, info, "soundfile")
     )

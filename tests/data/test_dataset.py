@@ -10,6 +10,7 @@ import pytest
 import soundfile
 import torch
 
+from local.audio.loading import AudioFormat
 from local.data import dataset as dataio
 from local.data.recordings import FolderRecordings
 from local.model.front_end import RecordingFeatures
@@ -85,13 +86,8 @@ MANIFEST = pd.DataFrame(
 
 
 def build(folder, labels=("low", "loud"), crop=None, sample_rate=RATE):
-    settings = {
-        "sample_rate": sample_rate,
-        "audio_backend": "soundfile",
-        "mono": "mean",
-    }
-    recordings = FolderRecordings(folder)
-    return dataio.build_dataset(MANIFEST, list(labels), recordings, settings, crop)
+    recordings, audio = FolderRecordings(folder), AudioFormat(sample_rate)
+    return dataio.build_dataset(MANIFEST, list(labels), recordings, audio, crop)
 
 
 def test_the_dataset_gives_waveforms_and_targets(folder):
@@ -119,7 +115,7 @@ def test_a_process_that_inherits_nothing_gets_the_same_dataset(folder, yaml):
     recordings = FolderRecordings(folder / "long")
     for features in (None, RecordingFeatures(hparams["modules"])):
         ours = dataio.build_dataset(
-            manifest, ["low", "loud"], recordings, hparams, crop, features
+            manifest, ["low", "loud"], recordings, hparams["audio"], crop, features
         )
         sent = bytes(multiprocessing.reduction.ForkingPickler.dumps(ours))
         key = "features" if features else "waveform"

@@ -5,7 +5,7 @@ import torch
 from speechbrain.dataio.batch import PaddedBatch
 from torch.utils.data import DataLoader
 
-from local.data import dataset, handover
+from local.data import handover, loaders
 
 #: Three recordings, one without a target; batches of two.
 ITEMS = [
@@ -27,7 +27,7 @@ def memory(monkeypatch):
 
 
 def loaded(n_workers=1):
-    settings = dataset.workers({"num_workers": n_workers, "seed": 0})
+    settings = loaders.workers(n_workers, seed=0)
     return list(DataLoader(ITEMS, batch_size=2, **settings))
 
 

@@ -12,22 +12,25 @@ import pytest
 from conftest import read_csv
 from scipy.special import expit
 
+from local.audio.loading import AudioFormat
 from local.data.labels import LabelType
+from local.data.loaders import ScoreBatches
 from local.data.manifests import build_manifest
 from local.data.recordings import FolderRecordings
 from local.data.split import Split
 from local.evaluation import baselines, measurements, parts
 from local.evaluation.confound_audit import verdict
 from local.evaluation.evaluate import evaluate, measured
-from local.evaluation.external_predictions import AUDIO_SETTINGS
 from local.evaluation.failures import Failures, names_in
 from local.evaluation.scored_split import ScoredSplit
 from local.report import figures, html
 from local.report.writing import OUTPUTS, write_results
+from local.training.settings import EvaluationSettings
 from local.utils.errors import RunError, UserError
 
 NAMES = ["low", "loud"]
-SETTINGS = AUDIO_SETTINGS | {"sample_rate": 8000, "seed": 1}
+AUDIO = AudioFormat(8000)
+BATCHES = ScoreBatches(None, eval_batch_frames=1000, num_workers=0, seed=1)
 REASON = "it failed: LinAlgError: Singular matrix"
 KINDS = ("predictions.csv", "audit.json", "metrics.json")
 
@@ -52,7 +55,7 @@ def split_of(corpus, name):
     targets = table[NAMES].apply(pd.to_numeric)
     recordings = FolderRecordings(corpus / "audio")
     table = table.drop(columns=[*NAMES, "noisy"])
-    manifest, _ = build_manifest(table, targets, recordings, SETTINGS, [], name)
+    manifest, _ = build_manifest(table, targets, recordings, AUDIO, [], name)
     return manifest, recordings
 
 
@@ -71,7 +74,7 @@ def whole(shared_corpus):
     """The test split with everything that an evaluation may have, but measurements."""
     manifest, recordings = split_of(shared_corpus, "test")
     train, _ = split_of(shared_corpus, "train")
-    frame = measurements.measure_split(train, recordings, SETTINGS, "measuring train")
+    frame = measurements.measure_split(train, recordings, AUDIO, BATCHES, "measuring")
     logits = np.random.default_rng(0).normal(size=(len(manifest), len(NAMES)))
     table = pd.DataFrame(
         {
@@ -86,8 +89,7 @@ def whole(shared_corpus):
             "predicted": pd.array([None] * logits.size, dtype="Int8"),
         }
     )
-    options = {"audit": True, "acoustic_baseline": True, "measured_recordings": 0}
-    options |= {"subgroups": ["sex"], "report": False, "show_uids": False}
+    asked = {"measured_recordings": 0, "subgroups": ["sex"], "report": False}
     return ScoredSplit(
         name="test",
         table=table,
@@ -95,7 +97,9 @@ def whole(shared_corpus):
         types={name: LabelType() for name in NAMES},
         points={},
         command=["python", "evaluate.py"],
-        options=SETTINGS | options,
+        evaluation=EvaluationSettings(**asked, seed=1),
+        audio=AUDIO,
+        batches=BATCHES,
         manifest=manifest,
         recordings=recordings,
         seen={"train": Split(name="train", manifest=train, measurements=frame)},
@@ -105,9 +109,8 @@ def whole(shared_corpus):
 
 def changed(scored, **options):
     """The same with other options, and without anything that has failed."""
-    return dataclasses.replace(
-        scored, failures=Failures(), options=scored.options | options
-    )
+    asked = dataclasses.replace(scored.evaluation, **options)
+    return dataclasses.replace(scored, failures=Failures(), evaluation=asked)
 
 
 def run(scored, folder, **options):

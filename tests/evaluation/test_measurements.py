@@ -13,6 +13,8 @@ import pytest
 import torch
 from sklearn.metrics import roc_auc_score
 
+from local.audio.loading import AudioFormat
+from local.data.loaders import ScoreBatches
 from local.data.predictions_table import predictions_table
 from local.data.recordings import FolderRecordings
 from local.data.split import Split
@@ -22,20 +24,14 @@ from local.evaluation.scored_split import ScoredSplit
 from local.evaluation.worst_errors import Silences
 from local.model import acoustic_statistics
 from local.storage.experiment_files import MANIFESTS, MEASUREMENTS
+from local.training.settings import EvaluationSettings
 from local.utils.errors import UserError
 from tests.audio_files import speech
 from tests.conftest import write_recording
 
 RATE = 16000
 LABELS = ["slow", "strained"]
-HPARAMS = {
-    "sample_rate": RATE,
-    "audio_backend": "soundfile",
-    "mono": "mean",
-    "eval_batch_size": 2,
-    "num_workers": 0,
-    "seed": 1,
-}
+BATCHES = ScoreBatches(eval_batch_size=2, eval_batch_frames=1000, num_workers=0, seed=1)
 #: Seconds of noise around the speech; 1.5 are enough for a silence. No speech: None.
 PADS_S = {"u1": 1.5, "u0": 0.1, "u3": 1.6, "u2": 1.7, "u5": None, "u4": 1.8}
 NAN = float("nan")
@@ -79,8 +75,10 @@ def split(tmp_path_factory, spoken):
 
 def measure(split, on_silence=None, **changes):
     manifest, recordings = split
-    given = manifest, recordings, {**HPARAMS, **changes}, "measuring"
-    return measurements.measure_split(*given, on_silence)
+    audio, batches = AudioFormat(RATE), dataclasses.replace(BATCHES, **changes)
+    return measurements.measure_split(
+        manifest, recordings, audio, batches, "measuring", on_silence
+    )
 
 
 @pytest.fixture(scope="module")
@@ -110,7 +108,7 @@ def scored_split(manifest, frame, table, silences):
         label_groups=[],
         types={},
         points={},
-        options={},
+        evaluation=EvaluationSettings(),
         command=[],
         silences=silences,
     )

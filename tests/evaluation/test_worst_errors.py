@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from local.audio.loading import AudioFormat
 from local.data.labels import LabelType
 from local.data.recordings import FolderRecordings
 from local.evaluation import worst_errors
@@ -45,10 +46,9 @@ def test_excerpts_are_the_beginnings_of_the_recordings(tmp_path, monkeypatch):
         write_recording(tmp_path / uid, samples)
         rows.append({"ID": uid, "recording": uid, "start_s": "", "end_s": ""})
     manifest = pd.DataFrame(rows).assign(channel="")
-    settings = {"sample_rate": RATE, "audio_backend": "soundfile", "mono": "mean"}
     worst = worst_errors.worst_errors(make_table(), TYPES, n=2)
     found = worst_errors.read_excerpts(
-        worst, manifest, FolderRecordings(str(tmp_path)), settings
+        worst, manifest, FolderRecordings(str(tmp_path)), AudioFormat(RATE)
     )
     assert [(of.uid, of.row, of.label) for of in found] == [
         ("b", 4, "x"),

@@ -217,9 +217,10 @@ def outcome(folder):
     """(samples or None, what was told) of the recording in a folder."""
     try:
         files = loading.recording_files(folder)
-        report = inspection.inspect_recording(files, min_duration_s=0)
+        audio = loading.AudioFormat(sample_rate=0, min_duration=0)
+        report = inspection.inspect_recording(files, audio)
         metadata = loading.read_metadata(files)
-        waveform = loading.load_recording(files, metadata, sample_rate=0).numpy()
+        waveform = loading.load_recording(files, metadata, audio).numpy()
     except BadRecording as reason:
         return None, [str(reason)]
     usual = ("metadata.json", "recorded at", "clipped")

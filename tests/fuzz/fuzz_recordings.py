@@ -133,10 +133,11 @@ def outcome(folder, number):
     is_inspected = False
     try:
         files = loading.recording_files(folder)
-        report = inspection.inspect_recording(files, backend=backend)
+        audio = loading.AudioFormat(audio_backend=backend)
+        report = inspection.inspect_recording(files, audio)
         is_inspected = True
         metadata = loading.read_metadata(files)
-        waveform = loading.load_recording(files, metadata, backend=backend)
+        waveform = loading.load_recording(files, metadata, audio)
     except BadRecording as reason:
         if is_inspected:
             return f"inspected, but not loaded: {reason}"

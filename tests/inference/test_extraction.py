@@ -1,5 +1,6 @@
 """inference.extraction: parts of an embeddings file, and what becomes of them."""
 
+import dataclasses
 import json
 import os
 import re
@@ -16,6 +17,8 @@ import torch
 from conftest import write_recording
 from tqdm import tqdm
 
+from local.audio.loading import AudioFormat
+from local.data.loaders import ScoreBatches
 from local.data.recordings import FolderRecordings
 from local.data.windows import LongRecordings
 from local.inference import extraction
@@ -27,14 +30,9 @@ from local.utils.errors import RunError
 from tests.training.test_brain import small_brain
 
 HPARAMS = {
-    "sample_rate": 8000,
-    "audio_backend": "soundfile",
-    "mono": "mean",
+    "audio": AudioFormat(8000),
     "eval_crop": None,
-    "eval_batch_size": None,
-    "eval_batch_frames": 1000,
-    "num_workers": 0,
-    "seed": 1,
+    "score_batches": ScoreBatches(None, 1000, num_workers=0, seed=1),
 }
 PT = EmbeddingKind("pt")
 
@@ -178,7 +176,8 @@ def extract(
     uids = [*manifest["ID"], "unreadable"]
     windows = LongRecordings(most, 0.2, pooling).cut(manifest)
     parts = Parts(tmp_path / f"{name}.parquet", uids, 6, {}, "")
-    hparams = HPARAMS | changes
+    batches = dataclasses.replace(HPARAMS["score_batches"], **changes)
+    hparams = HPARAMS | {"score_batches": batches}
     extract_parts(parts, engine, PT, windows, folders, hparams, share)
     return parts
 

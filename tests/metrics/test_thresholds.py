@@ -6,10 +6,8 @@ from sklearn.metrics import recall_score, roc_curve
 
 from local.metrics.thresholds import (
     choose_threshold,
-    threshold_rule,
     threshold_with_fallback,
 )
-from local.utils.errors import UserError
 
 NAN = np.nan
 
@@ -108,12 +106,6 @@ def test_subjects_are_counted_not_recordings(rare):
 def test_unrated_recordings_do_not_count():
     targets, probabilities, subjects = validation([(0, 0.2), (1, 0.6), (NAN, 0.5)])
     assert choose_threshold(targets, probabilities, subjects)["value"] == 0.4
-
-
-@pytest.mark.parametrize("share", ["best", 0, 1.1, True, [0.9]])
-def test_other_shares_are_refused(share):
-    with pytest.raises(UserError, match="above 0 and at most 1"):
-        threshold_rule(share)
 
 
 ENOUGH = validation([(0, 0.2), (1, 0.6)])

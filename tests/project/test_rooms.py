@@ -31,6 +31,24 @@ def test_imports_go_one_way(room):
     assert not wrong
 
 
+def test_scripts_modules_and_functions_fit_on_a_screen_or_a_few():
+    too_long = [
+        path.name
+        for path in ROOT.glob("*.py")
+        if len(path.read_text(encoding="utf-8").splitlines()) > 60
+    ]
+    for path in (ROOT / "local").rglob("*.py"):
+        text = path.read_text(encoding="utf-8")
+        if len(text.splitlines()) > 400:
+            too_long.append(str(path))
+        too_long += [
+            f"{path}: {node.name}"
+            for node in ast.walk(ast.parse(text))
+            if isinstance(node, ast.FunctionDef) and node.end_lineno - node.lineno >= 60
+        ]
+    assert not too_long
+
+
 @pytest.mark.parametrize("room", ROOMS)
 def test_a_room_lists_its_modules(room):
     folder = ROOT / "local" / room

@@ -32,10 +32,17 @@ OTHER = sorted(set((ROOT / "hparams").glob("*.yaml")) - set(TRAIN))
 SOURCES = [*ROOT.glob("*.py"), *(ROOT / "local").rglob("*.py")]
 
 #: Names that hold the values of a training yaml, or of another one, in the code.
-TRAIN_NAMES = ("hparams", "values", "audio_settings")
+TRAIN_NAMES = ("hparams", "values")
 OTHER_NAMES = ("options",)
-#: Of an evaluation, which train.py makes as well: `scored.options`.
-EVALUATION = ".options"
+
+#: The modules that read the options of each of the other yamls, and of no other.
+READERS = {
+    "evaluate.yaml": (
+        *("evaluate.py", "local/evaluation/experiment_split.py"),
+        "local/evaluation/external_predictions.py",
+    ),
+    "extract_embeddings.yaml": ("local/inference/extraction.py",),
+}
 
 #: Keys that opening an experiment reads from these.
 CHOSEN_LATER = {*experiment.FREE_LATER, *experiment.OF_THIS_MACHINE}
@@ -85,9 +92,7 @@ def keys_read(names, files=SOURCES):
 
 
 def name_of(node):
-    """`hparams` of both `hparams` and `self.hparams`; `EVALUATION`."""
-    if isinstance(node, ast.Attribute) and f".{node.attr}" == EVALUATION:
-        return EVALUATION
+    """`hparams` of both `hparams` and `self.hparams`."""
     return getattr(node, "attr", None) or getattr(node, "id", None)
 
 
@@ -105,7 +110,7 @@ def referenced(path):
 def test_the_code_is_searched():
     """A search that finds nothing would pass everything below."""
     found = keys_read(TRAIN_NAMES)
-    assert {"batch_size", "epoch_counter", "data_folder", "corpus_folder"} <= found
+    assert {"train_batches", "epoch_counter", "data_folder", "corpus_folder"} <= found
     assert {"train_crop", "train_logger"} <= found  # self.hparams.key
     assert {"split_csv", "embedding_type"} <= keys_read(OTHER_NAMES)
     assert {"seed", "output_folder"} <= referenced(ROOT / "hparams" / "train.yaml")
@@ -113,7 +118,7 @@ def test_the_code_is_searched():
 
 @pytest.mark.parametrize("path", TRAIN, ids=by_name)
 def test_every_key_of_a_training_yaml_is_used(path):
-    used = keys_read((*TRAIN_NAMES, EVALUATION)) | referenced(path)
+    used = keys_read(TRAIN_NAMES) | referenced(path)
     used |= READ_BY_SPEECHBRAIN
     keys = {key for key in top_level_keys(path) if not key.startswith("__")}
     assert sorted(keys - used) == []
@@ -133,13 +138,14 @@ def test_every_key_that_training_reads_is_in_the_yaml(path):
 
 @pytest.mark.parametrize("path", OTHER, ids=by_name)
 def test_every_key_of_another_yaml_is_used(path):
-    used = keys_read((*OTHER_NAMES, EVALUATION)) | CHOSEN_LATER | referenced(path)
+    used = keys_read(OTHER_NAMES) | CHOSEN_LATER | referenced(path)
     assert sorted(set(top_level_keys(path)) - used) == []
 
 
 @pytest.mark.parametrize("path", OTHER, ids=by_name)
-def test_every_key_that_a_script_reads_is_in_its_yaml(path):
-    read = keys_read(OTHER_NAMES, [ROOT / f"{path.stem}.py"])
+def test_every_key_that_its_script_reads_is_in_the_yaml(path):
+    read = keys_read(OTHER_NAMES, [ROOT / name for name in READERS[path.name]])
+    assert read
     read |= CHOSEN_LATER
     assert sorted(read - set(top_level_keys(path))) == []
 
@@ -252,10 +258,11 @@ INTENDED = {
         *("embedding_model", "modules"),
     },
     "train_original.yaml": {
-        *("mono", "train_crop", "eval_crop", "augment", "mixup_equal_level", "mix"),
+        *("mono", "audio", "train_crop", "eval_crop"),
+        *("augment", "mixup_equal_level", "mix"),
         *("white_noise", "n_mels", "compute_features", "embedding_model", "modules"),
         *("scheduler", "lr_scheduler", "max_grad_norm", "max_duration", "windows"),
-        *("bucket_batches",),  # clips of one length
+        *("bucket_batches", "train_batches"),  # clips of one length
     },
 }
 NORMALISED_OTHERWISE = {"mean_var_norm", "checkpointer", "spectrogram_mask"}

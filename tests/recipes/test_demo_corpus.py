@@ -403,7 +403,9 @@ def test_recordings_have_silence_for_the_audit(corpora):
     found = []
     for path in waveforms(corpora[0] / "first").values():
         files = loading.recording_files(path.parent)
-        waveform = loading.load_recording(files, loading.read_metadata(files))
+        waveform = loading.load_recording(
+            files, loading.read_metadata(files), loading.AudioFormat()
+        )
         speech = silence.find_speech(waveform, 16000)
         found.append(silence.find_silence(waveform, 16000, speech))
     assert sum(f is not None for f in found) >= 5  # of 6

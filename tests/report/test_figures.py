@@ -25,6 +25,7 @@ from local.report.figures.scores import draw_scores
 from local.report.figures.spectrograms import draw_errors, draw_silences
 from local.report.figures.subgroups import draw_subgroups
 from local.report.figures.training import draw_training_curves
+from local.training.settings import EvaluationSettings
 from local.training.train_log import JsonTrainLogger
 
 NAN = np.nan
@@ -730,7 +731,7 @@ def test_uids_only_where_they_may_be_shown(pair):
         pair,
         errors=[excerpt()],
         silences={"slow": [excerpt(20)]},
-        options={"show_uids": True},
+        evaluation=EvaluationSettings(show_uids=True),
     )
     sketch = draw_errors(evidence)
     assert sketch.figure.axes[0].get_title().startswith("slow\nrow 12, uid12\n")

@@ -26,10 +26,14 @@ from local.report import card, figures
 from local.report.html import SECTIONS, render_html
 from local.report.tables import Table
 from local.report.writing import write_report
+from local.training.settings import EvaluationSettings
 
 BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
 
 RATERS = ["anna", "bo", "cy"]
+
+#: A report that may name recordings.
+NAMED = EvaluationSettings(show_uids=True)
 
 HOSTILE = '<script>alert("x")</script> & "quoted"'
 
@@ -318,7 +322,7 @@ def test_leakage_is_told_without_names(evidence):
     assert "1 recording is in more than one split" in Page(text).words("audit")
     assert "person07" not in text
     assert "take00" not in text
-    named = render_html(dataclasses.replace(leaking, options={"show_uids": True}), [])
+    named = render_html(dataclasses.replace(leaking, evaluation=NAMED), [])
     assert "person07" in named
     assert "take001, take002" in named
 
@@ -421,7 +425,7 @@ def test_recordings_are_named_only_if_wanted(written, evidence):
     for name in ("report.html", "model_card.md"):
         text = (written / name).read_text(encoding="utf-8")
         assert not re.search(r"take\d|person\d", text)
-    named = render_html(dataclasses.replace(evidence, options={"show_uids": True}), [])
+    named = render_html(dataclasses.replace(evidence, evaluation=NAMED), [])
     assert Page(named).row("errors", "2")[1] == evidence.errors[0].uid
 
 
@@ -433,7 +437,7 @@ def test_text_of_users_never_becomes_markup(tmp_path):
         split=HOSTILE,
         notes=[HOSTILE],
         n_seen=3,
-        options={"show_uids": True},
+        evaluation=NAMED,
         provenance={
             "command": HOSTILE.replace('"', ""),
             "date": HOSTILE,

@@ -78,8 +78,9 @@ def measure_corpus(folder) -> tuple[pd.DataFrame, pd.DataFrame]:
     rows = []
     for uid in manifest["uid"]:
         files = loading.recording_files(folder / "audio" / uid)
-        row = vars(inspection.inspect_recording(files))
-        waveform = loading.load_recording(files, loading.read_metadata(files))
+        audio = loading.AudioFormat()
+        row = vars(inspection.inspect_recording(files, audio))
+        waveform = loading.load_recording(files, loading.read_metadata(files), audio)
         rows.append(extract(waveform, RATE, row)[0])
     return manifest, pd.DataFrame(rows)
 

@@ -17,6 +17,13 @@ EXTRACT = "hparams/extract_embeddings.yaml"
         ["predict.py", "/nowhere.wav", "--experiment_folder=/nowhere"],
         ["evaluate.py", "hparams/evaluate.yaml", "--experiment_folder", "/nowhere"],
         ["extract_embeddings.py", EXTRACT, "--split_csv=[/nowhere/a.csv,/nowhere/b]"],
+        ["train.py", "hparams/train.yaml", "--data_folder=/nowhere"],
+        ["cross_validate.py", "/nowhere/train.yaml"],
+        [
+            "compute_statistics.py",
+            "hparams/train_fbank.yaml",
+            "--split_folder=/nowhere",
+        ],
         ["export.py", "--experiment_folder=/nowhere", "--output_folder=out"],
         ["compare.py", "/nowhere/a", "/nowhere/b"],
     ],
@@ -28,11 +35,13 @@ def test_wrong_paths_are_told_before_libraries_are_loaded(arguments):
     assert "/nowhere" in told and "import time" not in told
 
 
-def test_the_help_loads_nothing():
-    result = succeeded(
-        run_script("evaluate.py", "--help", launcher=("-X", "importtime"))
-    )
-    assert "--predictions_csv=FILE" in result.stdout and "torch" not in result.stderr
+@pytest.mark.parametrize(
+    ("script", "option"),
+    [("evaluate.py", "--predictions_csv=FILE"), ("train.py", "--check_only=True")],
+)
+def test_the_help_loads_nothing(script, option):
+    result = succeeded(run_script(script, "--help", launcher=("-X", "importtime")))
+    assert option in result.stdout and "torch" not in result.stderr
 
 
 def test_all_that_is_not_there_is_told_at_once(tmp_path):

@@ -11,6 +11,7 @@ from conftest import read_csv
 from original_features import kaldi_fbank
 from running import ROOT, SMALL, failed, run_script, succeeded, train
 
+from local.audio.loading import AudioFormat
 from local.data.dataset import build_dataset
 from local.model import feature_statistics
 from local.storage.experiment_files import STATISTICS
@@ -188,8 +189,9 @@ def test_a_yaml_without_these_keys_is_refused(shared_corpus, tmp_path):
 def test_features_that_are_all_the_same_have_no_deviation(shared_corpus):
     found = plan(shared_corpus)
     prepared = found.preparation
+    audio = AudioFormat.of(found.values)
     dataset = build_dataset(
-        prepared.manifests["train"], [], prepared.recordings, found.values, None
+        prepared.manifests["train"], [], prepared.recordings, audio, None
     )
 
     def constant(waveforms):

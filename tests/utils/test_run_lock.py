@@ -9,9 +9,10 @@ import sys
 
 import pytest
 from running import ROOT, evaluate, extract, failed, train
+from speechbrain.utils import distributed
 
 from local.utils.errors import UserError
-from local.utils.run_lock import CLAIM, claimed
+from local.utils.run_lock import CLAIM, claimed, claimed_by_main
 
 HOLDER = """
 import pathlib, sys, time
@@ -52,6 +53,16 @@ def test_a_second_claim_is_refused_until_the_first_ends(tmp_path):
         again.__enter__()
     with claimed(tmp_path):
         pass
+
+
+def test_the_main_process_claims_for_all_of_a_launch(tmp_path, monkeypatch):
+    with claimed_by_main(tmp_path):
+        with pytest.raises(UserError), claimed(tmp_path):
+            pass
+        monkeypatch.setattr(distributed, "if_main_process", lambda: False)
+        with claimed_by_main(tmp_path):
+            pass
+        assert (tmp_path / CLAIM).exists()
 
 
 @pytest.mark.parametrize("script", [HOLDER, FORKER], ids=["alone", "with workers"])

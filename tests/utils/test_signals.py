@@ -7,7 +7,7 @@ import pytest
 import torch
 from running import SMALL, failed, run_script, succeeded, train, weights
 
-from local.data import dataset
+from local.data import loaders
 from local.utils import signals
 
 #: train.py, which gets a signal at a chosen moment.
@@ -123,7 +123,7 @@ def test_a_stopped_training_goes_on_from_where_it_was(
 #: train.py, one of whose workers hangs; the run is asked to stop while it waits.
 HANGING = """
 import os, signal, sys, time, torch, train
-from local.data import dataset as dataio
+from local.data import loaders as dataio
 from local.utils import cli
 crop, calls = dataio.RandomCrop.__call__, []
 def hanging(self, *args, **kwargs):
@@ -182,7 +182,7 @@ def test_a_worker_that_is_just_starting_is_not_ended(monkeypatch):
         os.kill(os.getpid(), signal.SIGTERM)
 
     monkeypatch.setattr(handlers, "_set_worker_signal_handlers", then_signalled)
-    settings = dataset.workers({"num_workers": 1, "seed": 0}, collate=list)
+    settings = loaders.workers(1, seed=0, collate=list)
     assert len(list(torch.utils.data.DataLoader(range(40), **settings))) == 40
 
 
@@ -190,7 +190,7 @@ def test_a_killed_worker_ends_with_a_message(shared_corpus, tmp_path):
     script = tmp_path / "worker.py"
     script.write_text(
         "import os, signal, sys, torch, train\n"
-        "from local.data import dataset as dataio\n"
+        "from local.data import loaders as dataio\n"
         "from local.utils import cli\n"
         "crop = dataio.RandomCrop.__call__\n"
         "def deadly(self, *args, **kwargs):\n"

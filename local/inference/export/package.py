@@ -17,9 +17,10 @@ OWN, EXPORTED = "local", "clinical_speech"
 #: All that `ClinicalClassifier` and the front ends import. Always all of them: Python
 #: loads a package once per process, so that of one model has to do for another.
 MODULES = (
-    *("utils.errors", "utils.file_size", "utils.number_format", "utils.problems"),
+    *("utils.errors", "utils.file_size", "utils.from_keys"),
+    *("utils.number_format", "utils.problems"),
     *("audio.containers", "audio.decoding", "audio.ffmpeg"),
-    *("audio.lengths", "audio.loading", "audio.mpeg", "audio.pieces"),
+    *("audio.lengths", "audio.loading", "audio.mpeg", "audio.pieces", "audio.probing"),
     *("data.pooling", "model.ecapa", "model.front_end", "model.heads"),
     *("model.legacy_front_end", "metrics.decisions", "inference.classifier"),
     "inference.stacked_heads",
