@@ -19,6 +19,7 @@ from local.inference.export.package import write_package
 from local.inference.export.readme import readme_text
 from local.inference.export.yaml_text import ModelNodes, yaml_text
 from local.inference.stacked_heads import stack_heads
+from local.model.kernel_heads import KernelHeads
 from local.storage.addresses import is_remote
 from local.training.experiment import Experiment
 from local.utils.errors import RunError, UserError
@@ -40,8 +41,15 @@ def export(experiment: Experiment, output_folder: Path):
     experiment: On the CPU.
     output_folder: Not there, or empty.
 
+    Raises UserError: for heads that are fitted in one go.
     Raises RunError: if what was written does not give what the experiment gives.
     """
+    if isinstance(experiment.brain.plain_modules["classifier"], KernelHeads):
+        raise UserError(
+            f"{experiment.address} is a model of acoustic statistics "
+            "(train_statistics.yaml), which can't be exported. predict.py, evaluate.py "
+            "and ClinicalClassifier take its folder as it is."
+        )
     model = ClinicalClassifier.of_experiment(experiment, run_opts={"device": "cpu"})
     nodes = ModelNodes(experiment.folder / "hyperparams.yaml")
     with _no_new_parents(output_folder), folder_beside(output_folder) as partial:

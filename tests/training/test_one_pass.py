@@ -1,0 +1,113 @@
+"""training.one_pass: hparams/train_statistics.yaml, from training to predictions."""
+
+import json
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import torch
+from conftest import RATE, read_csv
+from running import evaluate, extract, failed, run_script, succeeded
+
+from local.inference.classifier import ClinicalClassifier
+from local.model.recording_statistics import RecordingStatistics
+
+#: Those of train.yaml's keys that it has too, for the tiny corpus.
+OPTIONS = (f"--sample_rate={RATE}", "--device=cpu", "--acoustic_baseline=False")
+FAST = ("--audit=False", "--report=False")
+
+
+def train_statistics(corpus, folder, *options):
+    return run_script(
+        *("train.py", "hparams/train_statistics.yaml", f"--corpus_folder={corpus}"),
+        f"--output_folder={folder}",
+        *(*OPTIONS, *FAST, *options),
+    )
+
+
+@pytest.fixture(scope="module")
+def experiment(shared_corpus, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("statistics") / "experiment"
+    succeeded(train_statistics(shared_corpus, folder))
+    return folder
+
+
+def logits(folder):
+    rows = read_csv(folder / "predictions.csv")
+    return {(row["uid"], row["label"]): float(row["logit"]) for row in rows}
+
+
+def test_it_learns_and_says_the_same_again(experiment):
+    """The corpus's labels are pitch, amplitude modulation and noise: a few numbers."""
+    metrics = json.loads((experiment / "metrics.json").read_text())
+    assert metrics["macro"]["auroc"]["value"] > 0.9
+    again = succeeded(evaluate(experiment, *FAST))
+    assert "Everything is in" in again.stdout
+    scored = logits(experiment / "evaluation" / "test")
+    assert scored == pytest.approx(logits(experiment), rel=1e-5)
+
+
+def test_it_is_the_same_at_other_settings_of_work(experiment, shared_corpus, tmp_path):
+    succeeded(train_statistics(shared_corpus, tmp_path / "a", "--eval_batch_size=3"))
+    assert logits(tmp_path / "a") == pytest.approx(logits(experiment), abs=1e-4)
+    before = (experiment / "predictions.csv").read_bytes()
+    succeeded(train_statistics(shared_corpus, experiment))  # nothing is left to learn
+    assert (experiment / "predictions.csv").read_bytes() == before
+
+
+def test_embeddings_are_standardised_statistics(experiment, shared_corpus, tmp_path):
+    csv = f"--split_csv={shared_corpus / 'splits/test.csv'}"
+    succeeded(extract(experiment, tmp_path / "pt.parquet", csv))
+    found = np.stack(pq.read_table(tmp_path / "pt.parquet")["embedding"].to_pylist())
+    assert found.shape[1] == len(RecordingStatistics(RATE).names)
+    assert np.abs(found).max() <= 5 and 0.1 < found.std() < 3
+    ft = extract(experiment, tmp_path / "ft.parquet", csv, "--embedding_type=ft")
+    assert "have none" in failed(ft) and "use pt" in failed(ft)
+
+
+def test_other_ways_to_ask_it(experiment, shared_corpus, tmp_path):
+    uid = read_csv(shared_corpus / "splits/test.csv")[0]["uid"]
+    file = shared_corpus / "audio" / uid / "waveform.wav"
+    model = ClinicalClassifier.from_hparams(source=str(experiment))
+    said = {label: of["logit"] for label, of in model.classify_file(file).items()}
+    expected = {
+        label: value
+        for (name, label), value in logits(experiment).items()
+        if name == uid
+    }
+    assert said == pytest.approx(expected, abs=1e-4)
+    options = (f"--experiment_folder={experiment}", "--json")
+    told = json.loads(succeeded(run_script("predict.py", file, *options)).stdout)
+    (recording,) = told["recordings"]
+    assert {
+        label: of["logit"] for label, of in recording["labels"].items()
+    } == pytest.approx(expected, abs=1e-4)
+    export = run_script("export.py", options[0], f"--output_folder={tmp_path / 'o'}")
+    assert "can't be exported" in failed(export)
+
+
+def test_statistics_of_a_recording():
+    """The mean of F0 of a tone, and the same whatever it is batched with."""
+    time_s = torch.arange(RATE) / RATE
+    tone = 0.5 * torch.sin(2 * torch.pi * 200 * time_s)
+    front_end = RecordingStatistics(RATE)
+    noise = torch.randn(RATE, generator=torch.Generator().manual_seed(0))
+    both = front_end(torch.stack([tone, 0.1 * noise]))
+    assert both.shape == (2, 1, len(front_end.names))
+    torch.testing.assert_close(both[:1], front_end(tone[None]))
+    values = dict(zip(front_end.names, both[0, 0].tolist(), strict=True))
+    assert values["acoustic_f0_median_hz"] == pytest.approx(200, rel=0.02)
+    assert values["f0_hz_mean"] == pytest.approx(200, rel=0.05)
+    assert values["f0_hz_q50"] == pytest.approx(200, rel=0.02)
+    noisy = dict(zip(front_end.names, both[1, 0].tolist(), strict=True))
+    assert noisy["harmonicity_db_mean"] < values["harmonicity_db_mean"]
+
+
+@pytest.mark.parametrize("duration_s", [0.05, 0.1, 0.33])
+@pytest.mark.parametrize("rate", [4000, 11025, 16000, 44100])
+def test_any_rate_and_length(rate, duration_s):
+    waveform = 0.1 * torch.randn(round(rate * duration_s))
+    found = RecordingStatistics(rate)(waveform[None])
+    assert found.isfinite().all()
+    nothing = RecordingStatistics(rate)(torch.zeros(1, rate))
+    assert not nothing.isinf().any()
