@@ -20,7 +20,7 @@ from local.training.settings import check_later, check_values
 from local.utils.cli import Arguments, parse_arguments
 from local.utils.errors import UserError
 from local.utils.files import atomic_write
-from local.utils.keys import keys_where
+from local.utils.keys import CHOICE, KEYS, TEXT, TEXTS, keys_where
 from local.utils.yaml_files import (
     load_hparams,
     plain_values,
@@ -98,8 +98,16 @@ def later_options(argv: list[str]) -> tuple[dict, Arguments]:
     arguments = parse_arguments(argv)
     ddp_init_group(arguments.run_opts)
     hparams_file, overrides = arguments.hparams_file, arguments.overrides
-    check_values(plain_values(hparams_file, overrides), plain_values(hparams_file))
+    # of names the kind is no question; some have no default
+    names = {key: overrides[key] for key in overrides if _is_name(key)}
+    check_values(
+        plain_values(hparams_file, overrides), plain_values(hparams_file, names)
+    )
     return load_hparams(hparams_file, overrides), arguments
+
+
+def _is_name(key):
+    return key in KEYS and KEYS[key].kind in (TEXT, TEXTS, CHOICE)
 
 
 def open_experiment(options: dict, run_opts: RunOptions) -> Experiment:
