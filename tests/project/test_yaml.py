@@ -28,6 +28,8 @@ from local.utils.yaml_files import (
 
 ROOT = Path(__file__).parents[2]
 TRAIN = sorted((ROOT / "hparams").glob("train*.yaml"))
+#: Those that are trained by gradients.
+NETWORKS = [path for path in TRAIN if path.stem != "train_statistics"]
 OTHER = sorted(set((ROOT / "hparams").glob("*.yaml")) - set(TRAIN))
 SOURCES = [*ROOT.glob("*.py"), *(ROOT / "local").rglob("*.py")]
 
@@ -251,8 +253,12 @@ def test_choices_are_those_that_the_code_knows():
     assert set(KEYS["optimizer_name"].choices) == set(optimizers.OPTIMIZERS)
 
 
-#: What train_fbank.yaml and train_original.yaml mean to have otherwise.
+#: What variants mean to have otherwise.
 INTENDED = {
+    "train_statistics.yaml": {
+        *("compute_features", "embedding_model", "classifier", "modules"),
+        *("number_of_epochs", "epoch_counter", "lr_scheduler", "opt_class"),
+    },
     "train_fbank.yaml": {
         *("freqm", "timem", "n_mels", "compute_features"),
         *("embedding_model", "modules"),
@@ -317,14 +323,21 @@ def test_a_saved_yaml_is_whole_and_stock_hyperpyyaml_reads_it(path, tmp_path):
 # Constructing
 
 
+def constructed(path, folder):
+    """The objects of a training yaml, small."""
+    keys = top_level_keys(path)
+    small = {key: value for key, value in SMALL.items() if key in keys}
+    return load_hparams(path, {**small, "output_folder": str(folder), "seed": 7})
+
+
 @pytest.fixture(params=TRAIN, ids=by_name)
 def hparams(request, tmp_path):
-    """The objects of a training yaml, small."""
-    keys = top_level_keys(request.param)
-    small = {key: value for key, value in SMALL.items() if key in keys}
-    return load_hparams(
-        request.param, {**small, "output_folder": str(tmp_path), "seed": 7}
-    )
+    return constructed(request.param, tmp_path)
+
+
+@pytest.fixture(params=NETWORKS, ids=by_name)
+def network(request, tmp_path):
+    return constructed(request.param, tmp_path)
 
 
 def test_a_training_yaml_constructs(hparams, tmp_path):
@@ -336,7 +349,6 @@ def test_a_training_yaml_constructs(hparams, tmp_path):
         "shared_dense",
         "classifier",
     ]
-    assert len(hparams["classifier"].heads) == 2
 
 
 def test_seeds_reach_everything_that_draws(hparams):
@@ -352,8 +364,9 @@ def test_what_has_weights_is_in_the_checkpoint(hparams):
             assert saved[name] is module
 
 
-def test_a_waveform_becomes_logits(hparams):
-    modules = {name: module.eval() for name, module in hparams["modules"].items()}
+def test_a_waveform_becomes_logits(network):
+    modules = {name: module.eval() for name, module in network["modules"].items()}
+    assert len(modules["classifier"].heads) == 2
     with torch.no_grad():
         features, lengths = heads.compute_features(
             modules, torch.randn(2, 8000), torch.tensor([1.0, 0.6])
@@ -363,10 +376,10 @@ def test_a_waveform_becomes_logits(hparams):
     assert torch.isfinite(logits).all()
 
 
-def test_an_optimizer_and_a_schedule_can_be_made(hparams):
-    parameters = list(hparams["classifier"].parameters())
-    optimizer = hparams["opt_class"](parameters)
-    assert optimizer.param_groups[0]["lr"] == hparams["lr"]
-    assert hparams["lr_scheduler"](optimizer, 5) is None or (
-        hparams["scheduler"] == "onecycle"
+def test_an_optimizer_and_a_schedule_can_be_made(network):
+    parameters = list(network["classifier"].parameters())
+    optimizer = network["opt_class"](parameters)
+    assert optimizer.param_groups[0]["lr"] == network["lr"]
+    assert network["lr_scheduler"](optimizer, 5) is None or (
+        network["scheduler"] == "onecycle"
     )

@@ -57,7 +57,10 @@ def test_it_is_the_same_at_other_settings_of_work(experiment, shared_corpus, tmp
 
 def test_embeddings_are_standardised_statistics(experiment, shared_corpus, tmp_path):
     csv = f"--split_csv={shared_corpus / 'splits/test.csv'}"
-    succeeded(extract(experiment, tmp_path / "pt.parquet", csv))
+    data = f"--data_folder={shared_corpus / 'audio'}"
+    succeeded(
+        extract(experiment, tmp_path / "pt.parquet", csv, data, "--embedding_type=pt")
+    )
     found = np.stack(pq.read_table(tmp_path / "pt.parquet")["embedding"].to_pylist())
     assert found.shape[1] == len(RecordingStatistics(RATE).names)
     assert np.abs(found).max() <= 5 and 0.1 < found.std() < 3
@@ -97,8 +100,6 @@ def test_statistics_of_a_recording():
     torch.testing.assert_close(both[:1], front_end(tone[None]))
     values = dict(zip(front_end.names, both[0, 0].tolist(), strict=True))
     assert values["acoustic_f0_median_hz"] == pytest.approx(200, rel=0.02)
-    assert values["f0_hz_mean"] == pytest.approx(200, rel=0.05)
-    assert values["f0_hz_q50"] == pytest.approx(200, rel=0.02)
     noisy = dict(zip(front_end.names, both[1, 0].tolist(), strict=True))
     assert noisy["harmonicity_db_mean"] < values["harmonicity_db_mean"]
 
