@@ -162,6 +162,7 @@ def _findings(evidence):
         "small_means": headline.get("small_means"),
         "thresholds": decisions.get("thresholds"),
         "decisions": decisions.get("decisions"),
+        "decision_measures": ", ".join(results.DECISIONS.values()),
         "scores": (results.scores(evidence) or {}).get("table"),
         "baselines": results.baselines(evidence),
         "subgroups": checks.subgroups(evidence),

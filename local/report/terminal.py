@@ -2,6 +2,9 @@
 
 from local.evaluation.flags import MARK, audit_notes, flagged
 
+#: Columns of the table of labels that are 0 or 1, behind AUROC and AUPRC.
+BINARY_COLUMNS = {"brier": "Brier", "sensitivity": "sens.", "specificity": "spec."}
+
 #: Columns of the table of scores.
 SCORE_COLUMNS = {
     "mae": "MAE",
@@ -56,7 +59,7 @@ def format_results(
 
 
 def _binary_rows(labels, macro, references, flags):
-    header = ["label", "n", "pos.", "AUROC", "AUPRC (prev.)", "Brier", "sens.", "spec."]
+    header = ["label", "n", "pos.", "AUROC", "AUPRC (prev.)", *BINARY_COLUMNS.values()]
     rows = [[*header, *references]]
     name = f"macro ({macro['n_labels']} of {len(labels)} labels)"
     marked = {*flags, name} if flags.keys() - macro["left_out"].keys() else flags
@@ -64,9 +67,7 @@ def _binary_rows(labels, macro, references, flags):
         auprc = _number(entry["auprc"]["value"])
         if entry.get("prevalence") is not None:
             auprc += f" ({entry['prevalence']:.3f})"
-        others = [
-            entry[each]["value"] for each in ("brier", "sensitivity", "specificity")
-        ]
+        others = [entry[each]["value"] for each in BINARY_COLUMNS]
         key_there = "macro" if entry is macro else key
         others += [column.get(key_there) for column in references.values()]
         counts = [str(entry.get(count, "")) for count in ("n", "n_positive")]

@@ -318,6 +318,40 @@ def test_other_front_ends_load_with_custom_py_beside_another_model(
         assert difference(again.encode_batch(waveform), expected) < 1e-5
 
 
+LEARNED_FRONT_END = """\
+base: {base}
+compute_features: !new:speechbrain.lobes.features.Fbank
+    sample_rate: !ref <sample_rate>
+    n_mels: !ref <n_mels>
+    n_fft: !ref <n_fft>
+    requires_grad: True
+checkpointer: !new:local.training.checkpoints.AtomicCheckpointer
+    checkpoints_dir: !ref <save_folder>
+    recoverables:
+        compute_features: !ref <compute_features>
+        mean_var_norm: !ref <mean_var_norm>
+        embedding_model: !ref <embedding_model>
+        shared_dense: !ref <shared_dense_layer>
+        classifier: !ref <classifier>
+"""
+
+
+def test_a_front_end_takes_its_weights_along(tmp_path, monkeypatch):
+    monkeypatch.setattr(folder, "write_and_check_onnx", lambda *_: None)
+    text = LEARNED_FRONT_END.format(base=ROOT / "hparams" / "train.yaml")
+    (tmp_path / "mine.yaml").write_text(text)
+    experiment = make_experiment(tmp_path / "experiment", str(tmp_path / "mine"))
+    (file,) = experiment.glob("save/CKPT*/compute_features.ckpt")
+    learned = torch.load(file)
+    learned["compute_fbanks.band"] *= 1.5
+    torch.save(learned, file)
+    folder.export(opened(experiment), tmp_path / "out")
+    model, again = reference(experiment), reference(tmp_path / "out")
+    waveform = speech(1.0, 3)
+    expected = model.encode_batch(waveform)
+    assert difference(again.encode_batch(waveform), expected) < 1e-5
+
+
 def test_probes_are_no_shorter_than_recordings_may_be():
     hparams = types.SimpleNamespace(sample_rate=RATE, min_duration=2.0)
     model = types.SimpleNamespace(hparams=hparams)

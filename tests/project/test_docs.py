@@ -5,9 +5,13 @@ import sys
 import types
 from pathlib import Path
 
+import numpy as np
 import pytest
+import sklearn.metrics
 import torch
 
+from local.metrics import measures
+from local.model.front_end import frame_counts, raw_features
 from local.utils.cli import top_level_keys
 from local.utils.yaml_files import load_hparams
 from tests.project.test_rooms import ROOMS
@@ -15,7 +19,7 @@ from tests.project.test_yaml import SMALL
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-PAGE = (ROOT / "docs" / "adding_a_transform.md").read_text(encoding="utf-8")
+EXTENDING = (ROOT / "docs" / "extending.md").read_text(encoding="utf-8")
 ORIGINAL = (ROOT / "recipes" / "original" / "README.md").read_text(encoding="utf-8")
 
 
@@ -30,22 +34,74 @@ def rows(text):
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
 
 
-def blocks(language):
-    """The code blocks of the page in a language."""
-    return re.findall(rf"```{language}\n(.*?)```", PAGE, flags=re.DOTALL)
+# docs/extending.md
+
+
+def blocks(language, heading):
+    """The code blocks of a section of the page in a language."""
+    text = section(EXTENDING, heading)
+    return re.findall(rf"```{language}\n(.*?)```", text, flags=re.DOTALL)
 
 
 @pytest.fixture
-def example(monkeypatch):
-    """The page's class, in a module of its own."""
-    module = types.ModuleType("example_transforms")
-    exec(blocks("python")[0], module.__dict__)  # our own page
+def example(request, monkeypatch):
+    """The class or function of a section, in a module of its own."""
+    module = types.ModuleType("example")
+    module.pearson = measures.pearson  # what a metric finds where it would stand
+    exec(blocks("python", request.param)[0], module.__dict__)  # our own page
     monkeypatch.setitem(sys.modules, module.__name__, module)
     return module
 
 
+def example_of(heading):
+    return pytest.mark.parametrize("example", [heading], indirect=True, ids=[""])
+
+
+def test_the_files_of_the_page_are_there():
+    for _, change, test in rows(EXTENDING.split("\n## ")[0]):
+        for path in re.findall(r"`([\w/.]+)`", change + test):
+            assert (ROOT / path).exists(), path
+
+
+@example_of("## A metric")
+def test_the_metric_of_the_page_is_what_it_is_called(example):
+    generator = np.random.default_rng(0)
+    targets, weights = generator.integers(0, 2, 30), generator.integers(0, 3, (4, 30))
+    scores = generator.random(30)
+    expected = [
+        sklearn.metrics.matthews_corrcoef(targets, scores >= 0.4, sample_weight=each)
+        for each in weights
+    ]
+    found = example.mcc(targets, scores, weights, threshold=0.4)
+    assert found == pytest.approx(expected)
+
+
+@example_of("## A front end")
+def test_the_front_end_of_the_page_is_one_class_and_one_yaml(example, tmp_path):
+    (text,) = blocks("yaml", "## A front end")
+    text = text.replace("local.model.front_end", example.__name__)
+    file = tmp_path / "mine.yaml"
+    file.write_text(text.replace("base: ", f"base: {ROOT}/hparams/"), encoding="utf-8")
+
+    overrides = {**SMALL, "output_folder": str(tmp_path)}
+    del overrides["n_mels"], overrides["n_mfcc"]
+    hparams = load_hparams(file, overrides)
+    tone = torch.sin(2 * torch.pi * 1000 * torch.arange(16000) / 16000)
+    features, lengths = raw_features(
+        hparams["compute_features"], tone.repeat(2, 1), torch.tensor([1.0, 0.5])
+    )
+    assert features.shape == (2, 101, 201)
+    # bins of 40 Hz; a sine's power in a Hann window of 400 samples: (400 / 4) ** 2
+    assert features[0, 50].argmax() == 25
+    assert features[0, 50, 25].item() == pytest.approx(40, abs=0.01)
+    assert frame_counts(lengths, 101).tolist() == [101, 50]
+    embedding = hparams["embedding_model"].eval()(features, lengths)
+    assert embedding.shape == (2, 1, SMALL["lin_neurons"])
+
+
+@example_of("## A transform")
 def test_the_transform_of_the_page_is_one_class_and_one_entry(example, tmp_path):
-    keys, entry = blocks("yaml")
+    keys, entry = blocks("yaml", "## A transform")
     entry = entry.replace("local.augment.waveform", example.__name__)
     text = (ROOT / "hparams" / "train.yaml").read_text(encoding="utf-8")
     text = text.replace("augment: !new:", f"{keys}augment: !new:")
@@ -65,6 +121,7 @@ def test_the_transform_of_the_page_is_one_class_and_one_entry(example, tmp_path)
     assert off(waveforms, torch.ones(2), ["a", "b"], epoch=1)[0] is waveforms
 
 
+@example_of("## A transform")
 def test_the_transform_of_the_page_refuses_a_wrong_range(example):
     with pytest.raises(ValueError, match="level_range"):
         example.Polarity(0.5, [1.1, 0.9])

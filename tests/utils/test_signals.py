@@ -123,7 +123,7 @@ def test_a_stopped_training_goes_on_from_where_it_was(
 #: train.py, one of whose workers hangs; the run is asked to stop while it waits.
 HANGING = """
 import os, signal, sys, time, torch, train
-from local.data import loaders as dataio
+from local.data import dataset as dataio
 from local.utils import cli
 crop, calls = dataio.RandomCrop.__call__, []
 def hanging(self, *args, **kwargs):
@@ -190,7 +190,7 @@ def test_a_killed_worker_ends_with_a_message(shared_corpus, tmp_path):
     script = tmp_path / "worker.py"
     script.write_text(
         "import os, signal, sys, torch, train\n"
-        "from local.data import loaders as dataio\n"
+        "from local.data import dataset as dataio\n"
         "from local.utils import cli\n"
         "crop = dataio.RandomCrop.__call__\n"
         "def deadly(self, *args, **kwargs):\n"

@@ -84,6 +84,10 @@ def write_folder(
     save_weights(modules["embedding_model"], folder / "embedding_model.ckpt")
     save_weights(stack, folder / "classifier.ckpt")
     loadables = ["embedding_model", "classifier", "label_encoder"]
+    front_end = modules["compute_features"]
+    if next(front_end.parameters(), None) is not None:
+        save_weights(front_end, folder / "compute_features.ckpt")
+        loadables.append("compute_features")
     normalization = modules["mean_var_norm"]
     if getattr(normalization, "norm_type", None) == "global":  # it has learned
         normalization._save(folder / "mean_var_norm.ckpt")

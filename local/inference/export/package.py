@@ -83,7 +83,8 @@ def exported_name(path: str) -> str:
     module, _, _ = path.removeprefix(f"{OWN}.").rpartition(".")
     if module not in MODULES:
         raise UserError(
-            f"The experiment's yaml builds {path}, which can't be exported: of this "
-            f"recipe's own modules expected one of {', '.join(MODULES)}."
+            f"The experiment's yaml builds {path}, which can't be exported: its module "
+            f"is not among MODULES of {__name__}, which are copied. Add it "
+            "there, with all that it imports."
         )
     return f"{EXPORTED}.{path.removeprefix(f'{OWN}.')}"

@@ -123,7 +123,8 @@ class ModelNodes:
             elif not path.startswith(STOCK):
                 raise UserError(
                     f"The experiment's yaml builds {path}, which can't be exported: "
-                    f"expected a class of {', '.join(STOCK)} or {OWN}."
+                    f"expected a class of {', '.join(STOCK)} or {OWN}. Move it into "
+                    "local/model/front_end.py, name it so in the yaml, and train again."
                 )
         if isinstance(node, ruamel.yaml.MappingNode):
             children = [value for _, value in node.value]
