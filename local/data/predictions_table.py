@@ -273,13 +273,13 @@ def _mixed_labels(row_numbers, rows):
 
 def _two_subjects(rows):
     """Recordings that are of two subjects or visits."""
-    found = defaultdict(set)
+    visits = defaultdict(set)
     for row in rows:
-        found[row["uid"]].add((row["subject"], row["session"]))
+        visits[row["uid"]].add((row["subject"], row["session"]))
     return [
         f"uid {uid!r} is of several subjects or sessions: "
         + ", ".join(f"{subject!r} {session!r}" for subject, session in sorted(pairs))
-        for uid, pairs in found.items()
+        for uid, pairs in visits.items()
         if len(pairs) > 1
     ]
 
@@ -291,32 +291,32 @@ def _listed(numbers):
 def _read_rows(path):
     """Numbers of the rows in the file, they as dicts of str, and its columns."""
     try:
-        found, *rows = read_cells(path, "uid")
+        header, *rows = read_cells(path, "uid")
     except FileNotFoundError as error:
         raise UserError(f"{path} can't be read: there is no such file.") from error
     numbered = list(enumerate(rows, start=2))
-    missing = [column for column in NEEDED_COLUMNS if column not in found]
-    if not {*OUTPUT_COLUMNS} & {*found}:
+    missing = [column for column in NEEDED_COLUMNS if column not in header]
+    if not {*OUTPUT_COLUMNS} & {*header}:
         missing.append(" or ".join(OUTPUT_COLUMNS))
     if missing:
         raise UserError(
             f"{path} lacks the columns {', '.join(missing)}; found: "
-            f"{', '.join(found) or 'none'}. Expected: {', '.join(COLUMNS)}."
+            f"{', '.join(header) or 'none'}. Expected: {', '.join(COLUMNS)}."
         )
     problems = [
         f"column {column!r} is there twice"
         for column in COLUMNS
-        if found.count(column) > 1
+        if header.count(column) > 1
     ]
     problems += [
-        f"row {number} has {len(cells)} cells, the header {len(found)}"
+        f"row {number} has {len(cells)} cells, the header {len(header)}"
         for number, cells in numbered
-        if len(cells) > len(found)
+        if len(cells) > len(header)
     ]
     if problems:
         raise UserError(f"{path} is no table:", problems)
-    places = {column: found.index(column) for column in COLUMNS if column in found}
-    empty = [""] * len(found)  # spreadsheets leave empty cells at the end away
+    places = {column: header.index(column) for column in COLUMNS if column in header}
+    empty = [""] * len(header)  # spreadsheets leave empty cells at the end away
     rows = [
         {
             column: (cells + empty)[places[column]] if column in places else ""

@@ -111,7 +111,7 @@ def _of_a_part(features):
     """
     if features is None or isinstance(features, str):
         return ""
-    counts = [(int(_known(entry).sum()), len(entry)) for entry in features]
+    counts = [(int(_known(split).sum()), len(split)) for split in features]
     if all(known == n for known, n in counts):
         return ""
     learned, measured = (f"{known:,} of {n:,}" for known, n in counts)
@@ -134,7 +134,7 @@ def _predict(train, n, name, features, seed):
     if features is None:
         return prevalence_baseline(targets, n)
     subjects = train["subject"].astype(str).to_numpy(dtype=object)
-    of_training, of_scored = (np.asarray(entry, dtype=float) for entry in features)
+    of_training, of_scored = (np.asarray(split, dtype=float) for split in features)
     return logistic_baseline(of_training, targets, subjects, of_scored, seed)
 
 
@@ -301,12 +301,12 @@ def _read_table(path):
             f"features {path} holds {n_values:.3g} numbers, and more than "
             f"{MAX_VALUES:.0e} are not read: take fewer recordings."
         )
-    result = {field.name: field.type for field in schema}
-    numbers = getattr(result.get("embedding"), "value_type", None)
-    if "uid" not in result or not (
+    types = {field.name: field.type for field in schema}
+    numbers = getattr(types.get("embedding"), "value_type", None)
+    if "uid" not in types or not (
         numbers and (pa.types.is_floating(numbers) or pa.types.is_integer(numbers))
     ):
-        columns = ", ".join(f"{name} ({kind})" for name, kind in result.items())
+        columns = ", ".join(f"{name} ({kind})" for name, kind in types.items())
         raise UserError(
             f"features {path} must have the columns uid and embedding (a list of "
             f"numbers), as extract_embeddings.py writes them; found: {columns}"

@@ -111,7 +111,7 @@ def measured(scored: ScoredSplit, brain: ClinicalBrain | None = None) -> ScoredS
 
 def _measure(split, scored, silences):
     """The measurements of a split, or of a sample of it; silences are of the scored."""
-    failed = {entry["uid"] for entry in split.failed}
+    failed = {recording["uid"] for recording in split.failed}
     manifest = split.manifest[~split.manifest["ID"].isin(failed)]
     n, seed = scored.evaluation.measured_recordings, scored.evaluation.seed
     manifest, title = sample_subjects(manifest, n, seed), f"measuring {split.name}"

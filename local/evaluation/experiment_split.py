@@ -145,7 +145,7 @@ def _skipped_before(own_manifests: Path, split: str) -> list[dict]:
     """
     record = own_manifests / PREPARATION.name
     skipped = read_json(record)["failed"] if record.is_file() else []
-    return [entry for entry in skipped if split in ("test", entry["split"])]
+    return [recording for recording in skipped if split in ("test", recording["split"])]
 
 
 def _features(options, split):

@@ -150,11 +150,11 @@ def _by_use(table, address):
     """Rows that thresholds are chosen on (or None), rows to be scored, and notes."""
     splits = set(table["split"]) - {VALIDATION, TRAINING}
     if len(splits) != 1:
-        result = ", ".join(sorted(map(repr, set(table["split"])))) or "no rows"
+        listed = ", ".join(sorted(map(repr, set(table["split"])))) or "no rows"
         raise UserError(
             f"{address} must hold the rows of one split to be scored, beside those of "
             f"{VALIDATION!r}, on which thresholds are chosen, and {TRAINING!r}, which "
-            f"are left alone; its column split has: {result}. Keep one of them."
+            f"are left alone; its column split has: {listed}. Keep one of them."
         )
     scored = table[table["split"].isin(splits)]
     validation = table[table["split"] == VALIDATION]
@@ -184,14 +184,14 @@ def _without_excluded(table, validation, values, storage, notes, pseudonyms):
     if pseudonyms:
         excluded.subjects.update([*map(pseudonyms.subject, excluded.subjects)])
     tables = [table] if validation is None else [table, validation]
-    are_out = [excluded.are_among(entry["subject"]) for entry in tables]
-    result = set().union(
-        *(entry["subject"][out] for entry, out in zip(tables, are_out, strict=True))
+    are_out = [excluded.are_among(rows["subject"]) for rows in tables]
+    subjects = set().union(
+        *(rows["subject"][out] for rows, out in zip(tables, are_out, strict=True))
     )
-    if not result:
+    if not subjects:
         return table, validation
-    notes.append(f"{counted(len(result), 'excluded subject')} left out")
-    kept = [entry[~out] for entry, out in zip(tables, are_out, strict=True)]
+    notes.append(f"{counted(len(subjects), 'excluded subject')} left out")
+    kept = [rows[~out] for rows, out in zip(tables, are_out, strict=True)]
     if kept[0].empty:
         raise UserError(
             f"predictions_csv {values['predictions_csv']}: all subjects to be scored "
@@ -283,7 +283,7 @@ def _described(values, storage, table, names, name):
     targets = table.pivot(index="uid", columns="label", values="target")[names]
     manifest = manifest.drop(columns=[n for n in names if n in manifest])
     manifest = manifest.join(targets, on="ID").reset_index(drop=True)
-    failed = [entry for entry in split.failed if entry["uid"] in set(manifest["ID"])]
+    failed = [row for row in split.failed if row["uid"] in set(manifest["ID"])]
     return split.changed(name=name, manifest=manifest, failed=failed)
 
 

@@ -56,9 +56,9 @@ def flagged(audit: dict) -> dict[str, list[str]]:
     {'loud': ['The noise tells the label.']}
     """
     return {
-        name: list(entry["reasons"])
-        for name, entry in audit["labels"].items()
-        if entry["status"] == "flagged"
+        name: list(verdict["reasons"])
+        for name, verdict in audit["labels"].items()
+        if verdict["status"] == "flagged"
     }
 
 
@@ -152,21 +152,21 @@ def audit_of_folds(audits: Iterable[dict]) -> dict:
     audits = list(audits)
     result, reasons = {}, {}
     for audit in audits:
-        for name, entry in flagged(audit).items():
-            reasons.setdefault(name, []).extend(entry[:1] or [""])
+        for name, own in flagged(audit).items():
+            reasons.setdefault(name, []).extend(own[:1] or [""])
         if "reason" in audit:
             result["reason"] = audit["reason"]
-    for name, entry in reasons.items():
-        reasons[name] = [f"In {len(entry)} of {len(audits)} folds: {entry[0]}"]
+    for name, told in reasons.items():
+        reasons[name] = [f"In {len(told)} of {len(audits)} folds: {told[0]}"]
     shared = {
-        tuple(entry["uids"]): entry
+        tuple(copies["uids"]): copies
         for audit in audits
-        for entry in audit["shared_audio"]
+        for copies in audit["shared_audio"]
     }
     return result | {
         "labels": {
-            name: {"status": "flagged", "reasons": entry}
-            for name, entry in reasons.items()
+            name: {"status": "flagged", "reasons": told}
+            for name, told in reasons.items()
         },
         "shared_subjects": sorted(
             set().union(*(audit["shared_subjects"] for audit in audits))

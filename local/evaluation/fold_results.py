@@ -66,17 +66,17 @@ def _thresholds(run):
     path = run.folder / METRICS
     metrics = read_json(path)
     return {
-        label: entry.get("threshold", {}).get("value")
-        for label, entry in metrics["labels"].items()
+        label: label_metrics.get("threshold", {}).get("value")
+        for label, label_metrics in metrics["labels"].items()
     }
 
 
 def _fold_counts(run, table, of_labels):
     one_class = {
-        label: entry["reason"]
+        label: fold["reason"]
         for label, item in of_labels.items()
-        for entry in item.get("left_out", [])
-        if (entry["repeat"], entry["fold"]) == (run.repeat, run.fold)
+        for fold in item.get("left_out", [])
+        if (fold["repeat"], fold["fold"]) == (run.repeat, run.fold)
     }
     return {
         "repeat": run.repeat,
@@ -93,9 +93,9 @@ def failed_recordings(runs: list[list[FoldRun]]) -> list[dict]:
     Returns: `uid` and `reason`.
     """
     files = [run.folder / FAILED for repeat in runs for run in repeat]
-    result = {}
+    reasons = {}
     for file in files:
         if file.exists():
             table = pd.read_csv(file, dtype=str, keep_default_na=False)
-            result |= dict(zip(table["uid"], table["reason"], strict=True))
-    return [{"uid": uid, "reason": reason} for uid, reason in result.items()]
+            reasons |= dict(zip(table["uid"], table["reason"], strict=True))
+    return [{"uid": uid, "reason": reason} for uid, reason in reasons.items()]

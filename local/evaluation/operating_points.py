@@ -134,8 +134,8 @@ def without_own_choices(
 
     >>> point = {"threshold": {"value": 0.5, "source": "validation"}}
     >>> point["calibration"] = None
-    >>> found = without_own_choices({"x": point}, {"validation": {"s1"}}, {"s1", "s2"})
-    >>> found["x"]["threshold"]["value"], found["x"]["threshold"]["reason"]
+    >>> usable = without_own_choices({"x": point}, {"validation": {"s1"}}, {"s1", "s2"})
+    >>> usable["x"]["threshold"]["value"], usable["x"]["threshold"]["reason"]
     (None, 'it was chosen on 1 of these subjects')
     """
     left = {}

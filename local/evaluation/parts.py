@@ -167,7 +167,7 @@ def most_wrong(scored):
     if scored.recordings is None:
         return []
     table = scored.table
-    unreadable = table["uid"].isin({entry["uid"] for entry in scored.failed})
+    unreadable = table["uid"].isin({recording["uid"] for recording in scored.failed})
     rows = worst_errors(
         table.assign(target=table["target"].mask(unreadable)), scored.types
     )

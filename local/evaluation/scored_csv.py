@@ -54,17 +54,17 @@ def others_in(folder: str | Path, csv: dict, storage: Storage) -> str | None:
         except gcs.Missing:
             continue
         if file.is_file():
-            result = _recorded(file)
-            same = result.get("address_sha256") == csv["address_sha256"]
-            name = printable(str(result.get("name", "one that is not known")))
+            recorded = _recorded(file)
+            same = recorded.get("address_sha256") == csv["address_sha256"]
+            name = printable(str(recorded.get("name", "one that is not known")))
             return None if same else name
     return None
 
 
 def _recorded(file):
     try:
-        result = read_json(file)
-        return result if isinstance(result, dict) else {}
+        recorded = read_json(file)
+        return recorded if isinstance(recorded, dict) else {}
     except (OSError, ValueError):
         return {}
 

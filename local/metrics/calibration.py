@@ -50,8 +50,8 @@ def calibration_metrics(
     Returns: As metrics.json has it: "ece", "ece_if_calibrated", "calibration_intercept"
         and "calibration_slope", each a number, or None with a "…_reason" beside it.
 
-    >>> found = calibration_metrics([0, 1], [0.2, 0.8], seed=1)
-    >>> round(found["ece"], 6), found["calibration_slope"]
+    >>> metrics = calibration_metrics([0, 1], [0.2, 0.8], seed=1)
+    >>> round(metrics["ece"], 6), metrics["calibration_slope"]
     (0.2, None)
     """
     targets = np.asarray(targets, dtype=float)
@@ -66,10 +66,10 @@ def calibration_metrics(
         "calibration_slope": calibration_slope(targets, logits),
     }
     numbers = {}
-    for name, entry in measures.items():
-        numbers[name] = entry["value"]
-        if entry["value"] is None:
-            numbers[f"{name}_reason"] = entry["reason"]
+    for name, estimate in measures.items():
+        numbers[name] = estimate["value"]
+        if estimate["value"] is None:
+            numbers[f"{name}_reason"] = estimate["reason"]
     return numbers
 
 
@@ -282,7 +282,7 @@ def calibration_curve(
         lists}. "curve" is None, with a "reason", where the recordings are too few.
 
     >>> curve = calibration_curve([0, 1], [0.5, 0.5], ["a", "b"])
-    >>> [(of["observed"], round(of["low"], 3)) for of in curve["bins"]]
+    >>> [(bin["observed"], round(bin["low"], 3)) for bin in curve["bins"]]
     [(0.5, 0.095)]
     """
     targets = np.asarray(targets, dtype=float)

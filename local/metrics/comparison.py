@@ -71,10 +71,10 @@ def compare(
     _refuse_mismatch(first, second, names)
     pairs, left_out = _pairs(first, second)
     aurocs = _drawn_aurocs(pairs, sorted(set(first["subject"])), seed, n_draws)
-    counts = {label: _counts(entry[0], entry[2]) for label, entry in pairs.items()}
+    counts = {label: _counts(pair[0], pair[2]) for label, pair in pairs.items()}
     tests = {
-        label: entry | _tested(names, *aurocs[label], *_smaller_class(entry))
-        for label, entry in counts.items()
+        label: count | _tested(names, *aurocs[label], *_smaller_class(count))
+        for label, count in counts.items()
     }
     return {
         "systems": list(names),
@@ -91,20 +91,20 @@ def compare(
 
 def _common_labels(first, second, names):
     """Both tables with the labels that both have, and of the others who has them."""
-    labels = [list(dict.fromkeys(entry["label"])) for entry in (first, second)]
+    labels = [list(dict.fromkeys(table["label"])) for table in (first, second)]
     common = set(labels[0]) & set(labels[1])
     if not common and len(first) and len(second):
         raise UserError(
             "The two systems have no label in common. Their labels:",
             [
-                f"{name}: {', '.join(entry)}"
-                for name, entry in zip(names, labels, strict=True)
+                f"{name}: {', '.join(own)}"
+                for name, own in zip(names, labels, strict=True)
             ],
         )
     unique = {
         label: f"only in {name}"
-        for name, entry in zip(names, labels, strict=True)
-        for label in entry
+        for name, own in zip(names, labels, strict=True)
+        for label in own
         if label not in common
     }
     tables = [table[table["label"].isin(common)] for table in (first, second)]
@@ -113,7 +113,7 @@ def _common_labels(first, second, names):
 
 def _refuse_mismatch(first, second, names):
     tables = dict(zip(names, (first, second), strict=True))
-    hidden = [name for name, entry in tables.items() if are_pseudonyms(entry["uid"])]
+    hidden = [name for name, table in tables.items() if are_pseudonyms(table["uid"])]
     if len(hidden) == 1:
         raise UserError(
             f"{hidden[0]} names recordings by pseudonyms and the other one does not: "
@@ -176,7 +176,7 @@ def _pairs(first, second) -> tuple[dict[str, tuple], dict[str, str]]:
         elif why_one_class(rows[0].targets):
             left_out[label] = why_one_class(rows[0].targets)
         else:
-            ranks = np.stack([rankdata(entry.predictions) for entry in rows])
+            ranks = np.stack([rankdata(rated.predictions) for rated in rows])
             pairs[label] = (targets == 1, ranks, rows[0].subjects)
     return pairs, left_out
 
@@ -274,9 +274,9 @@ def _macro(names, counts, aurocs):
     if not aurocs:
         reason = "no label has both classes"
         return {"n_labels": 0, "difference": measure(None, reason=reason), "p": None}
-    smaller = {label: _smaller_class(entry) for label, entry in counts.items()}
+    smaller = {label: _smaller_class(n) for label, n in counts.items()}
     reasons = [f"{label}: {why}" for label, (_, why) in smaller.items() if why]
-    means = [np.mean(entry, axis=0) for entry in zip(*aurocs.values(), strict=True)]
+    means = [np.mean(drawn, axis=0) for drawn in zip(*aurocs.values(), strict=True)]
     df = min(df for df, _ in smaller.values())
     tested = _tested(names, *means, df, reasons[0] if reasons else None)
     return {"n_labels": len(aurocs)} | tested

@@ -70,7 +70,7 @@ def cross_validated_metrics(
             of_labels[label] = _counts(folds[0], True) | _score_metrics(folds)
             continue
         chosen = [
-            [(entry or {}).get(label) for entry in row]
+            [(fold or {}).get(label) for fold in row]
             for row in thresholds or [[None] * len(tables) for tables in repeats]
         ]
         aurocs[label] = [auroc_within_folds(rows) for rows in folds]
@@ -158,11 +158,11 @@ def threshold_metrics(
         return dict.fromkeys(THRESHOLD_METRICS, empty) | result
     too_few = None
     for positive, _, subjects in per_repeat:
-        counts = (len(set(subjects[entry])) for entry in (positive, ~positive))
+        counts = (len(set(subjects[of_class])) for of_class in (positive, ~positive))
         too_few = too_few or too_few_subjects(*counts, MIN_SUBJECTS)
-    shares = [_shares(*entry) for entry in per_repeat]
+    shares = [_shares(*decisions) for decisions in per_repeat]
     outcome = {
-        name: _mean_share([entry[name] for entry in shares], name, too_few)
+        name: _mean_share([of_repeat[name] for of_repeat in shares], name, too_few)
         for name in ("sensitivity", "specificity", "ppv", "npv", "f1")
     }
     outcome["balanced_accuracy"] = _mean_of_two(
@@ -229,13 +229,13 @@ def _mean_share(shares, name, too_few):
 
 def _mean_of_two(first, second):
     """The mean of two independent measures, its interval from theirs (MOVER)."""
-    for entry in (first, second):
-        if entry["value"] is None:
-            return measure(None, reason=entry["reason"])
+    for estimate in (first, second):
+        if estimate["value"] is None:
+            return measure(None, reason=estimate["reason"])
     value = (first["value"] + second["value"]) / 2
-    for entry in (first, second):
-        if entry["low"] is None:
-            return measure(value, reason=entry["reason"])
+    for estimate in (first, second):
+        if estimate["low"] is None:
+            return measure(value, reason=estimate["reason"])
     low, high = (
         np.hypot(first["value"] - first[bound], second["value"] - second[bound]) / 2
         for bound in ("low", "high")
@@ -248,18 +248,18 @@ def _score_metrics(folds):
     of_folds = [
         [score_metrics(*fold) for fold in row if len(fold.targets)] for row in folds
     ]
-    result = {}
+    estimates = {}
     for name in SCORE_MEASURES:
-        values = [[entry[name]["value"] for entry in row] for row in of_folds]
+        values = [[metrics[name]["value"] for metrics in row] for row in of_folds]
         kept = [[value for value in row if value is not None] for row in values]
         means = [np.mean(row) for row in kept if row]
-        result[name] = (
+        estimates[name] = (
             measure(np.mean(means), reason=NO_SCORE_INTERVAL)
             if means
             else measure(None, reason="it can't be computed in any fold")
         )
-        result[name]["n_folds"] = sum(map(len, kept))
-    return result
+        estimates[name]["n_folds"] = sum(map(len, kept))
+    return estimates
 
 
 def _macro(aurocs, of_labels):
@@ -269,15 +269,15 @@ def _macro(aurocs, of_labels):
         for label in aurocs
         if of_labels[label]["auroc"]["value"] is None
     }
-    kept = {label: entry for label, entry in aurocs.items() if label not in left_out}
+    kept = {label: auroc for label, auroc in aurocs.items() if label not in left_out}
     counts = {"n_labels": len(kept), "left_out": left_out}
     if not kept:
         reason = "no label has a fold with both classes"
         empty = measure(None, reason=reason)
         return {"auroc": empty, "auprc": empty} | counts
     auprc = np.mean([of_labels[label]["auprc"]["value"] for label in kept])
-    entries = {label: of_labels[label]["auroc"] for label in kept}
+    estimates = {label: of_labels[label]["auroc"] for label in kept}
     return {
-        "auroc": macro_auroc_interval(kept, entries),
+        "auroc": macro_auroc_interval(kept, estimates),
         "auprc": measure(auprc, reason=NO_AUPRC_INTERVAL),
     } | counts

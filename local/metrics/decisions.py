@@ -35,7 +35,7 @@ def decide(logits, probabilities, point: dict | None) -> tuple:
     Returns predicted: 1 from the threshold on; None where there is none.
 
     >>> point = {"threshold": {"value": 0.5}, "calibration": None}
-    >>> [of.tolist() for of in decide([-1.0, 0.0], [0.27, 0.5], point)]
+    >>> [array.tolist() for array in decide([-1.0, 0.0], [0.27, 0.5], point)]
     [[0.27, 0.5], [0, 1]]
     """
     calibration = point and point["calibration"]

@@ -26,8 +26,8 @@ def measure(
     {'value': 0.5, 'low': None, 'high': None, 'reason': 'too few subjects'}
     """
     numbers = [None if number is None else float(number) for number in (value, *bounds)]
-    entry = dict(zip(("value", "low", "high"), numbers, strict=True))
-    return entry | ({"reason": reason} if None in numbers else {})
+    estimate = dict(zip(("value", "low", "high"), numbers, strict=True))
+    return estimate | ({"reason": reason} if None in numbers else {})
 
 
 def wilson_interval(share: float, n: int) -> tuple[float, float]:
@@ -82,19 +82,19 @@ def with_holm(tests: dict[str, dict]) -> dict[str, dict]:
 
     Returns: With "p_holm" added.
 
-    >>> found = with_holm({"x": {"p": 0.01}, "y": {"p": 0.04}, "z": {"p": None}})
-    >>> [of["p_holm"] for of in found.values()]
+    >>> tests = with_holm({"x": {"p": 0.01}, "y": {"p": 0.04}, "z": {"p": None}})
+    >>> [test["p_holm"] for test in tests.values()]
     [0.02, 0.04, None]
     """
     p_values = {
-        name: entry["p"] for name, entry in tests.items() if entry["p"] is not None
+        name: test["p"] for name, test in tests.items() if test["p"] is not None
     }
     corrected = {}
     if p_values:  # statsmodels can't correct none
         holm = multipletests(list(p_values.values()), method="holm")[1]
         corrected = dict(zip(p_values, map(float, holm), strict=True))
     return {
-        name: entry | {"p_holm": corrected.get(name)} for name, entry in tests.items()
+        name: test | {"p_holm": corrected.get(name)} for name, test in tests.items()
     }
 
 

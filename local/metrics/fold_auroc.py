@@ -139,18 +139,18 @@ def _too_few(folds):
     return reason
 
 
-def macro_auroc_interval(kept: dict[str, list[FoldAuroc]], entries: dict) -> dict:
+def macro_auroc_interval(kept: dict[str, list[FoldAuroc]], estimates: dict) -> dict:
     """The mean of several labels' AUROC, with its 95 % interval.
 
     A subject's influence on the mean is the mean of its influences on the labels.
 
     kept: By label its AUROC in each repeat.
-    entries: By label what `mean_auroc_interval` says.
+    estimates: By label what `mean_auroc_interval` says.
     """
-    value = float(np.mean([entries[label]["value"] for label in kept]))
+    value = float(np.mean([estimates[label]["value"] for label in kept]))
     for label in kept:
-        if entries[label]["low"] is None:
-            return measure(value, reason=f"{label}: {entries[label]['reason']}")
+        if estimates[label]["low"] is None:
+            return measure(value, reason=f"{label}: {estimates[label]['reason']}")
     variances = []
     for repeat in zip(*kept.values(), strict=True):
         used = [fold for fold in repeat if fold.value is not None]

@@ -269,15 +269,15 @@ def _percentiles(value, draws, n_answers):
     n_undefined = len(draws) - len(defined)
     if len(defined) < MIN_DEFINED_SHARE * len(draws):
         reason = f"undefined in {n_undefined} of {len(draws)} draws of subjects"
-        entry = measure(value, reason=reason)
+        estimate = measure(value, reason=reason)
     elif np.ptp(defined) > ROUNDING:
         bounds = np.quantile(defined, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-        entry = measure(value, bounds)
+        estimate = measure(value, bounds)
     elif n := n_answers():
-        entry = measure(value, wilson_interval(value, n))
+        estimate = measure(value, wilson_interval(value, n))
     else:
-        entry = measure(value, reason="the same in all draws of subjects")
-    return entry | ({"n_undefined": n_undefined} if n_undefined else {})
+        estimate = measure(value, reason="the same in all draws of subjects")
+    return estimate | ({"n_undefined": n_undefined} if n_undefined else {})
 
 
 def _n_answers(name, label):

@@ -80,7 +80,7 @@ def evaluate_predictions(
         points=operating_points or {},
     )
     labels = read(table)
-    scores = {name for name, entry in labels.items() if entry.is_score}
+    scores = {name for name, label in labels.items() if label.is_score}
     # One seed for all: each use makes its own generator, and measures that are set
     # beside each other are then of the same draws of subjects.
     result = {

@@ -84,8 +84,7 @@ def _gaps(positives, negatives):
     high = np.unique(np.concatenate([positives, negatives]))
     low = np.concatenate([[0.0], high[:-1]])
     hits, alarms = (
-        len(entry) - np.searchsorted(np.sort(entry), high)
-        for entry in (positives, negatives)
+        len(own) - np.searchsorted(np.sort(own), high) for own in (positives, negatives)
     )
     return low, high, hits, alarms, (len(positives), len(negatives))
 

@@ -46,8 +46,8 @@ def acoustic_statistics(
     Returns: `acoustic_…`, all finite, the same names for every recording.
 
     >>> tone = torch.sin(2 * torch.pi * 200 * torch.arange(16000) / 16000)
-    >>> found = acoustic_statistics(tone, 16000, pause_share=0.0)
-    >>> len(found), found["acoustic_f0_median_hz"], found["acoustic_n_pauses"]
+    >>> values = acoustic_statistics(tone, 16000, pause_share=0.0)
+    >>> len(values), values["acoustic_f0_median_hz"], values["acoustic_n_pauses"]
     (52, 200.0, 0.0)
     """
     duration_s = len(waveform) / sample_rate

@@ -121,13 +121,13 @@ class AtomicCheckpointer(sb_checkpoints.Checkpointer):
         orders = [{"min_key": key} for key in min_keys or ()]
         orders += [{"max_key": key} for key in max_keys or ()]
         orders += [{"importance_key": key} for key in importance_keys]
-        found, kept = set(), set()
+        candidates, kept = set(), set()
         for order in orders:
             order["ckpt_predicate"] = ckpt_predicate
-            found.update(self.find_checkpoints(**order))
+            candidates.update(self.find_checkpoints(**order))
             kept.update(self.find_checkpoints(max_num_checkpoints=num_to_keep, **order))
         ddp_barrier()  # before another process lists them
-        for checkpoint in found - kept if if_main_process() else ():
+        for checkpoint in candidates - kept if if_main_process() else ():
             shutil.rmtree(checkpoint.path.rename(self._partial(checkpoint.path)))
             logger.log(verbosity, "Deleted the checkpoint %s", checkpoint.path.name)
         ddp_barrier()

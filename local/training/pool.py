@@ -57,8 +57,8 @@ def read_pool(values: dict) -> Pool:
     tables, targets, problems = [], [], []
     for file in files:
         address = joined(values["split_folder"], file.name)
-        table, rated, found = read_rated(file, address, values, types, excluded, notes)
-        problems += found
+        table, rated, wrong = read_rated(file, address, values, types, excluded, notes)
+        problems += wrong
         tables.append(table)
         targets.append(rated)
     if problems:

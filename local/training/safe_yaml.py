@@ -246,6 +246,6 @@ def _of_node(node, key: str, seen: set, is_plain: bool = False, is_top: bool = F
 
 def _is_itself(name):
     """Whether a listed name leads to the object that calls itself so."""
-    found = pydoc.locate(name)
-    own = f"{getattr(found, '__module__', '')}.{getattr(found, '__qualname__', '')}"
+    located = pydoc.locate(name)
+    own = f"{getattr(located, '__module__', '')}.{getattr(located, '__qualname__', '')}"
     return own == name

@@ -39,9 +39,9 @@ class Person:
             subjects = set(self.subjects)
             if self.pseudonyms:
                 subjects |= set(map(self.pseudonyms.subject, self.subjects))
-            result = table["subject"].fillna("")
-            own = result.map(alike).isin({alike(subject) for subject in subjects})
-            theirs = own | (theirs & (result == ""))
+            named = table["subject"].fillna("")
+            own = named.map(alike).isin({alike(subject) for subject in subjects})
+            theirs = own | (theirs & (named == ""))
         return theirs
 
     def shown(self, uids):
@@ -72,7 +72,7 @@ class Person:
     def left_of(self, failed):
         """A list of dict with `uid` and maybe `subject`, without theirs."""
         theirs = self.has(pd.DataFrame(failed)) if failed else ()
-        return [entry for entry, own in zip(failed, theirs, strict=True) if not own]
+        return [row for row, own in zip(failed, theirs, strict=True) if not own]
 
 
 def uid_column(columns):

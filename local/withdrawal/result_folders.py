@@ -64,18 +64,18 @@ class ResultFolder:
 
     def trained(self, person):
         """The checkpoints that learned from a person, list of Trained."""
-        result = []
+        trained = []
         for folder in self.experiments:
             checkpoints = sorted((folder / SAVE).glob("CKPT*"))
             before = _withdrawn(folder)
             for split, how in LEARNED_FROM.items():
                 file = folder / MANIFESTS / f"{split}.csv"
                 if file.is_file() and person.has(read_cells(file)).any():
-                    result += [Trained(path, how) for path in checkpoints]
+                    trained += [Trained(path, how) for path in checkpoints]
                 if split in before:
                     others = how.replace("them", "people who were withdrawn before")
-                    result += [Trained(path, others) for path in checkpoints]
-        return result
+                    trained += [Trained(path, others) for path in checkpoints]
+        return trained
 
     def places(self):
         """Folders in it that other commands may be writing to, set of Path."""
@@ -101,7 +101,7 @@ class ResultFolder:
             if file.parent not in merged and file.parent.name not in (BEGUN, COMPLETE):
                 above = [file.parent, *file.parent.parents]
                 owner = next(
-                    (entry for entry in above if entry in self.experiments), None
+                    (folder for folder in above if folder in self.experiments), None
                 )
                 yield file.parent, owner
 
@@ -112,17 +112,17 @@ class ResultFolder:
 
     def runs(self):
         """The folds of a cross-validation, by repeat, list of (list of FoldRun)."""
-        result = {}
+        repeats = {}
         for folder in self.folder.glob("repeat_*/fold_*"):
             numbers = [
                 int(part.name.rpartition("_")[2]) for part in (folder.parent, folder)
             ]
-            result.setdefault(numbers[0], []).append(
+            repeats.setdefault(numbers[0], []).append(
                 FoldRun(*numbers, 0, folder, Path())
             )
         return [
             sorted(folds, key=lambda run: run.fold)
-            for _, folds in sorted(result.items())
+            for _, folds in sorted(repeats.items())
         ]
 
     def clean(self, person: Person, dry_run: bool) -> dict[str, int | str]:
@@ -180,17 +180,17 @@ class ResultFolder:
         results |= {self.folder} if self.is_folds else set()
         # the person is found by the manifests: they are the last
         tables = sorted(
-            tables_of(self.folder), key=lambda entry: _is_manifest(entry[0])
+            tables_of(self.folder), key=lambda named: _is_manifest(named[0])
         )
         for file, table in tables:
             if file.parent not in results or file.name not in RESULTS or dry_run:
                 done[str(file)] = clean_csv(file, table, person, dry_run)
-        return {name: entry for name, entry in done.items() if entry}
+        return {name: what for name, what in done.items() if what}
 
     def _collect(self):
         """Put the results of a cross-validation together again."""
         runs = self.runs()
-        finished = [[run for run in entry if run.is_finished] for entry in runs]
+        finished = [[run for run in repeat if run.is_finished] for repeat in runs]
         if finished != runs:
             for name in (METRICS, PREDICTIONS, FAILED):
                 (self.folder / name).unlink(missing_ok=True)

@@ -36,9 +36,9 @@ def stopped(folders: list[Path], subjects: set[str]) -> list[Trained] | None:
 @contextlib.contextmanager
 def under_way(folders: list[Path], subjects: set[str], trained: list[Trained]):
     """Mark experiments until all is done; what ends it before leaves the marks."""
-    result = [[str(one.checkpoint), one.how] for one in trained]
+    listed = [[str(one.checkpoint), one.how] for one in trained]
     for folder in folders:
-        write_json(folder / MARK, {"subjects": _digest(subjects), "trained": result})
+        write_json(folder / MARK, {"subjects": _digest(subjects), "trained": listed})
     yield
     for folder in folders:
         (folder / MARK).unlink(missing_ok=True)
@@ -53,7 +53,9 @@ def _read(path):
         mark = read_json(path)
         return {
             "subjects": str(mark["subjects"]),
-            "trained": [(str(entry), str(how)) for entry, how in mark["trained"]],
+            "trained": [
+                (str(checkpoint), str(how)) for checkpoint, how in mark["trained"]
+            ],
         }
     except (OSError, ValueError, LookupError, TypeError) as error:
         raise UserError(

@@ -92,12 +92,12 @@ def learn_corpus(person: Person, folder: str, storage: Storage) -> int:
 
 def learn_experiment(person: Person, folder: Path) -> int:
     """Learn from all that an experiment keeps; how many rows are theirs."""
-    result = sum(person.learn(table) for _, table in tables_of(folder))
+    n_rows = sum(person.learn(table) for _, table in tables_of(folder))
     for record in folder.rglob(PREPARATION.name):
         failed = read_json(record).get("failed", [])
         if failed:
-            result += person.learn(pd.DataFrame(failed, columns=["uid", "subject"]))
-    return result
+            n_rows += person.learn(pd.DataFrame(failed, columns=["uid", "subject"]))
+    return n_rows
 
 
 def check_readable(
@@ -257,15 +257,15 @@ def clean_embeddings(file: Path, person: Person, dry_run: bool) -> dict[str, int
     if not dry_run:  # what a kill has left
         files.remove_unfinished(_parts_of(file))
         (_parts_of(file) / MERGED).unlink(missing_ok=True)
-    result = {
+    removed = {
         str(part): clean_parquet(part, person, dry_run)
         for part in parquets_of([], [file])
     }
     failed = failed_beside(file)
     if failed.is_file():
         table = read_cells(failed)
-        result[str(failed)] = clean_csv(failed, table, person, dry_run)
-    return result
+        removed[str(failed)] = clean_csv(failed, table, person, dry_run)
+    return removed
 
 
 # Caches
@@ -306,9 +306,9 @@ def known_caches(units):
 
 def data_folders(units, corpus_folder):
     """Where the recordings themselves are, list of str."""
-    result = {values.get("data_folder") for unit in units for values in unit.values}
-    result |= {joined(corpus_folder, "audio")} if corpus_folder else set()
-    return sorted(folder for folder in result if folder)
+    folders = {values.get("data_folder") for unit in units for values in unit.values}
+    folders |= {joined(corpus_folder, "audio")} if corpus_folder else set()
+    return sorted(folder for folder in folders if folder)
 
 
 def corpus_storage(audio_cache):

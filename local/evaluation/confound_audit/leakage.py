@@ -31,15 +31,15 @@ def leakage(
 
     >>> one = pd.DataFrame({"ID": ["r1"], "subject": ["p1"], "x": [1.0]})
     >>> two = pd.DataFrame({"ID": ["r2"], "subject": ["p1"], "x": [0.0]})
-    >>> found = leakage({"train": one, "test": two}, {"train": "a", "test": "b"}, ["x"])
-    >>> found["shared_subjects"], found["shared_audio"]
+    >>> leak = leakage({"train": one, "test": two}, {"train": "a", "test": "b"}, ["x"])
+    >>> leak["shared_subjects"], leak["shared_audio"]
     (['p1'], [])
     """
     rows = _rows(manifests, hashes)
     scores = score_labels(names, label_ranges)
     binary = [name for name in names if name not in scores]
     measured = {
-        split: _count(entry) for split, entry in rows.groupby("split", sort=False)
+        split: _count(group) for split, group in rows.groupby("split", sort=False)
     }
     result = {
         "shared_subjects": sorted(
@@ -89,10 +89,10 @@ def not_measured(measured: dict) -> str:
     '5,000 of 9,000 recordings of train were measured'
     """
     return "; ".join(
-        f"{entry['n_measured']:,} of {entry['n_recordings']:,} recordings of {split} "
+        f"{counts['n_measured']:,} of {counts['n_recordings']:,} recordings of {split} "
         "were measured"
-        for split, entry in measured.items()
-        if entry["n_measured"] < entry["n_recordings"]
+        for split, counts in measured.items()
+        if counts["n_measured"] < counts["n_recordings"]
     )
 
 
