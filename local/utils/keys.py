@@ -1,6 +1,7 @@
 """The keys of the yamls in one table: what each takes, and who may change it when.
 
-Adding a key means a row here, a line in the yaml, and the code that uses it.
+Adding a key means a row here, a line in the yaml, and the code that uses it
+(docs/extending.md).
 """
 
 import dataclasses
@@ -62,7 +63,7 @@ def _machine(kind, **marks):
 
 
 KEYS = {
-    "seed": Key(WHOLE, 0, prepares=True, needed=True),
+    "seed": Key(WHOLE, 0, 2**32 - 1, prepares=True, needed=True),
     # ---- Where the data are: the corpus may move, what is there is compared
     "corpus_folder": Key(TEXT, resume=True),
     "data_folder": Key(TEXT, resume=True, later="chosen"),
