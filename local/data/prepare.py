@@ -136,7 +136,7 @@ def _read_splits(files, values, types, ranges, excluded, notes):
         group_columns(tables["test"].columns, values["subgroups"])
         problems += splits.overlaps(
             {file.name: tables[split] for split, file in files.items()},
-            ["subject", *values["disjoint_by"]],
+            ["subject", *(values["disjoint_by"] or [])],
         )
         notes += splits.unify_subjects(tables.values())
         _separate_validation(tables, targets, ranges, values, notes)

@@ -19,7 +19,7 @@ from local.data.folds import make_folds, one_class_folds
 from local.storage.addresses import output_path
 from local.storage.experiment_files import HPARAMS, METRICS, PREDICTIONS, SAVE
 from local.training.pool import digest, read_pool
-from local.training.settings import check_numbers, check_values
+from local.training.settings import check_training
 from local.utils import signals
 from local.utils.cli import Arguments
 from local.utils.errors import UserError
@@ -134,8 +134,7 @@ def plan_cross_validation(arguments: Arguments) -> CrossValidation:
     """
     hparams_file = arguments.hparams_file
     values = plain_values(hparams_file, arguments.overrides)
-    check_values(values, plain_values(hparams_file))
-    check_numbers(values)
+    check_training(values, hparams_file)
     _refuse_useless(values)
     places, folder = _places(values, hparams_file)
     run_opts, options = arguments.run_opts, []
@@ -151,7 +150,7 @@ def plan_cross_validation(arguments: Arguments) -> CrossValidation:
             pool.scaled_targets,
             values["n_folds"],
             values["seed"] + repeat,
-            values["disjoint_by"],
+            values["disjoint_by"] or [],
         )
         for repeat in range(values["n_repeats"])
     ]

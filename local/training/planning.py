@@ -23,8 +23,7 @@ from local.storage.experiment_files import (
 )
 from local.storage.inputs import Storage, told_as
 from local.training.settings import (
-    check_numbers,
-    check_values,
+    check_training,
     check_window,
 )
 from local.utils import launch
@@ -143,8 +142,7 @@ def _settled(arguments):
     if derived:
         raise UserError(f"{', '.join(derived)}: filled by train.py, not to be given.")
     values = plain_values(hparams_file, overrides)
-    check_values(values, plain_values(hparams_file))
-    check_numbers(values)
+    check_training(values, hparams_file)
     overrides |= _places(values, hparams_file)
     return hparams_file, overrides, values
 

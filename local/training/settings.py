@@ -1,13 +1,29 @@
 """Settings of the yamls: the kind and range that every value must have."""
 
 import dataclasses
+import difflib
 import math
+from pathlib import Path
+
+from speechbrain.utils.run_opts import HELP_TEXTS
 
 from local.audio.loading import AudioFormat
 from local.data.windows import LongRecordings
 from local.utils.errors import UserError
 from local.utils.from_keys import FromKeys
-from local.utils.keys import KEYS, NUMBER, SHARE, WHOLE
+from local.utils.keys import (
+    CHOICE,
+    KEYS,
+    LIST,
+    MAPPING,
+    NUMBER,
+    SHARE,
+    SWITCH,
+    TEXT,
+    WHOLE,
+    keys_where,
+)
+from local.utils.yaml_files import BASE, plain_values, unused_keys
 
 #: Frames: ECAPA-TDNN's widest convolution reflects four of them at either end.
 MIN_FRAMES = 5
@@ -63,6 +79,73 @@ class EvaluationSettings(FromKeys):
             )
 
 
+#: What values of a key are called in messages, by its kind; others are checked by
+#: what uses them.
+NAMES = {
+    TEXT: "a name",
+    **dict.fromkeys((WHOLE, NUMBER, SHARE), "a number"),
+    **{kind: kind for kind in (SWITCH, LIST, MAPPING)},
+}
+
+#: Objects that training takes from the yaml, and the modules among them.
+BUILT = (
+    *("train_crop", "augment", "mix", "spectrogram_mask", "spectrogram_noise"),
+    *("audio", "train_batches", "score_batches", "windows", "evaluation"),
+    *("modules", "compute_loss", "epoch_counter", "train_logger", "checkpointer"),
+)
+MODULES = (
+    *("compute_features", "mean_var_norm", "embedding_model", "shared_dense"),
+    "classifier",
+)
+
+#: Keys that the code reads of a training yaml: it must have them all.
+READ = (
+    *(*keys_where(prepares=True), *keys_where(resume=True)),
+    *(*keys_where(filled="data"), *keys_where(filled="place")),
+    *("study", "positive_weight", "batch_size", "bucket_batches", "clip_length"),
+    *("shared_dense", "pooling_mode", "best_checkpoint", "n_folds", "n_repeats"),
+    *BUILT,
+    # these may be null
+    *("eval_crop", "opt_class", "lr_scheduler"),
+)
+
+
+def check_training(values: dict, hparams_file: Path):
+    """Check a training yaml and all its values under a command line's overrides.
+
+    values: Plain values of the yaml.
+
+    Raises UserError: naming all that is wrong.
+    """
+    check_values(values, plain_values(hparams_file))
+    problems = [
+        f"nothing reads the key {key}: {_near(key, values)}take it away"
+        for key in unused_keys(hparams_file, {*KEYS, *READ, *HELP_TEXTS})
+    ]
+    modules = values.get("modules") or {}
+    missing = [key for key in dict.fromkeys(READ) if key not in values]
+    missing += [key for key in BUILT if values.get(key, ...) is None]
+    missing += [f"modules: {name}" for name in MODULES if modules.get(name) is None]
+    if missing:
+        problems.append(
+            f"missing: {', '.join(missing)} (a yaml that begins with "
+            f"`{BASE}: train.yaml` has what is there)"
+        )
+    problems += [
+        f"{key} must be {' or '.join(row.choices)}, found None"
+        for key, row in KEYS.items()
+        if row.kind == CHOICE and not row.null and values.get(key, ...) is None
+    ]
+    if problems:
+        raise UserError(f"{hparams_file} with these settings can't be used:", problems)
+    check_numbers(values)
+
+
+def _near(key, values):
+    near = difflib.get_close_matches(key, KEYS.keys() & values.keys(), n=1)
+    return f"did you mean {near[0]}? Else " if near else ""
+
+
 def check_values(values: dict, defaults: dict):
     """Check the kind of every value, and the keys that take one of a few names.
 
@@ -72,9 +155,11 @@ def check_values(values: dict, defaults: dict):
     Raises UserError: naming all that is wrong.
     """
     problems = [
-        f"{key} must be {_kind(default)}, as {default!r}; found {values[key]!r}"
-        for key, default in defaults.items()
-        if default is not None and not _fits(values[key], default)
+        f"{key} must be {expected}{_example(default, expected)}; found {value!r}"
+        for key, value in values.items()
+        for default in [defaults.get(key)]
+        for expected in [_expected(key, default)]
+        if expected is not None and not _fits(value, expected, default)
     ]
     problems += [
         f"{key} must be {' or '.join(row.choices)}, found {values[key]!r}"
@@ -85,16 +170,35 @@ def check_values(values: dict, defaults: dict):
         raise UserError("These settings can't be:", problems)
 
 
-def _fits(value, default):
-    """Whether a value is of its default's kind.
+def _expected(key, default):
+    """What values of a key are called; None where any will do here.
+
+    Keys of the table have their kind, whatever a yaml of a user's own says; those that
+    a yaml adds have their default's.
+    """
+    if key in KEYS and KEYS[key].kind in NAMES:
+        return NAMES[KEYS[key].kind]
+    return None if default is None else _kind(default)
+
+
+def _fits(value, expected, default):
+    """Whether a value is what is expected.
 
     A number may stand for a range, null for anything but True or False.
     """
     if value is None:
-        return not isinstance(default, bool)
-    return _kind(value) == _kind(default) or (
+        return expected != SWITCH
+    return _kind(value) == expected or (
         _kind(value) == "a number" and _is_range(default)
     )
+
+
+def _example(default, expected):
+    if expected == NAMES[TEXT]:
+        return ", in quotes if it looks like something else"
+    if default and _kind(default) == expected:
+        return f", as {default!r}"
+    return {LIST: ", as [a, b]", MAPPING: ", as {a: 1}"}.get(expected, "")
 
 
 def _is_range(value):
@@ -107,7 +211,7 @@ def _is_range(value):
 
 def _kind(value):
     """What a yaml value is, in a user's words."""
-    kinds = {bool: "True or False", list: "a list", dict: "a mapping", str: "a name"}
+    kinds = {bool: SWITCH, list: LIST, dict: MAPPING, str: NAMES[TEXT]}
     return kinds.get(type(value), "a number")
 
 

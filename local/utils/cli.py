@@ -24,7 +24,7 @@ from local.utils import launch, signals, streams
 from local.utils.errors import RunError, UserError, keep_traceback, told_by_worker
 from local.utils.keys import KEYS, NUMBER, TEXT, TEXTS, WHOLE
 from local.utils.usage import usage
-from local.utils.yaml_files import parse_paths, parse_value, yaml_text
+from local.utils.yaml_files import BASE, parse_paths, parse_value, yaml_text
 
 OK, RUN_FAILED, BAD_INPUT, INCOMPLETE = 0, 1, 2, 3
 
@@ -104,6 +104,8 @@ def parse_arguments(argv: list[str]) -> Arguments:
                 f"--{key} is neither a key of {hparams_file} nor a run option of "
                 f"SpeechBrain{hint}"
             )
+    if problems and BASE in yaml_keys:
+        problems.append(f"{BASE} has no effect unless it is the yaml's first key")
     if problems:
         raise UserError("The command line can't be used:", problems)
     return Arguments(

@@ -1,7 +1,8 @@
 """The keys of the yamls in one table: what each takes, and who may change it when.
 
-Adding a key means a row here, a line in the yaml, and the code that uses it. What else
-has to hold of values, the constructor of their object checks, as `AudioFormat`'s.
+Adding a key means a row here, a line in the yaml, and the code that uses it
+(docs/extending.md). What else has to hold of values, the constructor of their object
+checks, as `AudioFormat`'s.
 """
 
 import dataclasses
@@ -26,7 +27,7 @@ class Key:
 
     kind: Of its value.
     low, high: The range of a number; None: no limit.
-    null: Whether a number may be null, for a value that the code chooses.
+    null: Whether a number or a choice may be null, for one that the code makes.
     choices: The names of a choice.
     folder: Key of the folder that a share above 0 needs.
     prepares: Whether what preparation finds depends on it.
@@ -63,7 +64,7 @@ def _machine(kind, **marks):
 
 
 KEYS = {
-    "seed": Key(WHOLE, 0, prepares=True, needed=True),
+    "seed": Key(WHOLE, 0, 2**32 - 1, prepares=True, needed=True),
     # ---- Where the data are: the corpus may move, what is there is compared
     "corpus_folder": Key(TEXT, resume=True),
     "data_folder": Key(TEXT, resume=True, later="chosen"),
@@ -149,7 +150,7 @@ KEYS = {
     "layernorm": Key(SWITCH),
     "final_dropout": Key(SHARE),
     "pooling_mode": _choice("mean", "sum"),
-    "kernel": _choice("linear", "rbf"),
+    "kernel": _choice("linear", "rbf", null=True),
     # ---- Objective and optimisation
     "positive_weight": Key(SWITCH),
     "loss": _choice("bce", "mse", prepares=True, needed=True),

@@ -7,6 +7,7 @@ import io
 import itertools
 import re
 import traceback
+from collections.abc import Collection
 from pathlib import Path
 
 import ruamel.yaml
@@ -174,6 +175,29 @@ def base_of(text: str) -> str | None:
         return None  # whoever reads it says so
     key, value = (getattr(event, "value", None) for event in [*events, None, None][:2])
     return str(value) if key == BASE else None
+
+
+def unused_keys(hparams_file: Path, read: Collection[str]) -> list[str]:
+    """Top-level keys with plain values that neither a reference nor the code reads.
+
+    read: The keys that the code reads.
+
+    >>> file = getfixture("tmp_path") / "mine.yaml"
+    >>> text = "a: 1\\nb: 2\\nc: !ref <b>\\nd: !new:torch.nn.Linear [!ref <c>, 3]\\n"
+    >>> _ = file.write_text(text)
+    >>> unused_keys(file, read=["x"])
+    ['a']
+    """
+    text = yaml_text(hparams_file)
+    read = {*read, *re.findall(r"<(\w+)", text)}
+    root = ruamel.yaml.YAML().compose(text)
+    return [
+        key.value
+        for key, value in root.value
+        if key.value not in read
+        and value.anchor is None
+        and str(value.tag).startswith("tag:yaml.org,2002:")
+    ]
 
 
 @functools.lru_cache(maxsize=16)

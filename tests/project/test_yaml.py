@@ -13,7 +13,7 @@ from speechbrain.processing.features import InputNormalization
 from local.audio import decoding, loading
 from local.data import prepare, windows
 from local.model import heads
-from local.training import experiment, optimizers, planning
+from local.training import experiment, optimizers, planning, settings
 from local.training.experiment import save_hparams
 from local.utils import keys
 from local.utils.cli import top_level_keys
@@ -54,6 +54,15 @@ READ_BY_SPEECHBRAIN = {
     "max_grad_norm",
     "compile_module_keys",
     "compile_using_dynamic_shape_tracing",
+}
+
+#: Keys that are read where a yaml has them; then evaluate.yaml's, and an exported
+#: model's, and what is taken from the modules.
+OPTIONAL = {
+    *("dataset_mean", "dataset_std", "fbank", "n_fft", "n_mfcc"),
+    *("split_csv", "predictions_csv"),
+    *("operating_points", "flagged", "label_encoder"),
+    "compute_features",
 }
 
 #: What makes a model small and the tests quick; keys a yaml doesn't have are left out.
@@ -130,12 +139,12 @@ def test_every_key_of_a_training_yaml_is_used(path):
 def test_every_key_that_training_reads_is_in_the_yaml(path):
     listed = {*prepare.KEYS, *planning.FREE_ON_RESUME, *planning.FILLED}
     listed |= set(experiment.FREE_LATER)
-    read = keys_read(TRAIN_NAMES) | listed | READ_BY_SPEECHBRAIN
-    # read where a yaml has them; then evaluate.yaml's, and an exported model's
-    read -= {"dataset_mean", "dataset_std", "fbank", "n_fft", "n_mfcc"}
-    read -= {"split_csv", "predictions_csv"}
-    read -= {"operating_points", "flagged", "label_encoder"}
+    read = (keys_read(TRAIN_NAMES) | listed | READ_BY_SPEECHBRAIN) - OPTIONAL
     assert sorted(read - set(top_level_keys(path))) == []
+
+
+def test_training_requires_all_keys_that_it_reads():
+    assert sorted(keys_read(TRAIN_NAMES) - OPTIONAL - set(settings.READ)) == []
 
 
 @pytest.mark.parametrize("path", OTHER, ids=by_name)

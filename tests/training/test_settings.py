@@ -1,9 +1,80 @@
-"""training.settings: what is asked of an evaluation."""
+"""What a training yaml of a user's own may say, and what a command line."""
 
 import pytest
+from conftest import user_error
+from running import ROOT
 
-from local.training.settings import EvaluationSettings
+from local.training.settings import EvaluationSettings, check_training, check_values
 from local.utils.errors import UserError
+from local.utils.yaml_files import plain_values
+
+TRAIN = ROOT / "hparams" / "train.yaml"
+
+
+@pytest.fixture
+def checked(tmp_path):
+    """Checks a yaml that is based on train.yaml and has some lines more."""
+
+    def check(*lines, **overrides):
+        file = tmp_path / "mine.yaml"
+        file.write_text("\n".join([f"base: {TRAIN}", *lines, ""]))
+        check_training(plain_values(file, overrides), file)
+
+    return check
+
+
+def test_what_a_yaml_may_add(checked):
+    checked(
+        "seed: 1",
+        "half: &half 0.5     # repeated",
+        "width: 3            # referred to",
+        "final_dropout: *half",
+        "clf_bottleneck: !ref <width> * 100",
+        "precision: bf16     # a run option of SpeechBrain",
+        "extra: !new:torch.nn.Identity",
+        "label_types: null",
+        "subgroups:",
+        'study: "2024"',
+        "gauss_snr: 20",
+    )
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("max_rl: 0.1", "nothing reads the key max_rl: did you mean max_lr?"),
+        ("colour: red", "nothing reads the key colour: take it away"),
+        ('show_uids: "False"', "show_uids must be True or False; found 'False'"),
+        ("report: null", "report must be True or False; found None"),
+        ("subgroups: sex", "subgroups must be a list, as [a, b]; found 'sex'"),
+        ("label_types: [1]", "label_types must be a mapping, as {a: 1}; found [1]"),
+        ("study: 2024", "study must be a name, in quotes if it looks like something"),
+        ("patience: soon", "patience must be a number; found 'soon'"),
+        ("mono: null", "mono must be mean or sum, found None"),
+        ("seed: 4294967296", "seed must be 4294967295 or less, found 4294967296"),
+        ("augment: null", "missing: augment (a yaml that begins with `base: train"),
+        ("positive_weight: !remove", "missing: positive_weight ("),
+        ("modules: {classifier: 3}", "missing: modules: compute_features, modules: m"),
+    ],
+)
+def test_what_it_may_not_say(checked, line, message):
+    assert message in user_error(checked, line)
+
+
+def test_a_kind_is_that_of_the_key_whatever_the_yaml_says(checked):
+    with pytest.raises(Exception, match="n_mels must be a number; found '80'"):
+        checked('n_mels: "80"')
+    checked('n_mels: "80"', n_mels=20)
+
+
+def test_an_object_can_not_be_switched_off(checked):
+    assert "missing: mix (" in user_error(checked, mix=None)
+
+
+def test_options_of_later_commands_have_the_same_kinds():
+    message = user_error(check_values, {"num_workers": "two", "split_csv": 3}, {})
+    assert "num_workers must be a number; found 'two'" in message
+    check_values({"num_workers": None, "window_pooling": None}, {})
 
 
 @pytest.mark.parametrize("share", ["best", 0, 1.1, True, [0.9]])

@@ -45,6 +45,14 @@ def test_unknown_keys_are_refused(key):
     assert "is neither a key of" in refusal(str(TRAIN_YAML), key)
 
 
+def test_a_base_that_is_not_the_first_key_is_told(tmp_path):
+    file = tmp_path / "mine.yaml"
+    file.write_text(f"lr: 0.1\nbase: {TRAIN_YAML}\n")
+    message = refusal(str(file), "--corpus_folder=DIR")
+    assert "base has no effect unless it is the yaml's first key" in message
+    assert "no effect" not in refusal(str(TRAIN_YAML), "--lrr=1")
+
+
 def test_keys_of_a_nested_object_are_no_keys():
     assert "--clip is neither" in refusal(str(TRAIN_YAML), "--clip=1")
     assert "--transforms is neither" in refusal(str(TRAIN_YAML), "--transforms=[]")
