@@ -107,8 +107,15 @@ def inspect_again(manifest: pd.DataFrame, names: list[str], values: dict) -> Spl
     names: Labels.
     values: As for `prepare_split`.
 
-    Raises UserError: for unusable recordings if these are to stop the run.
+    Raises UserError: for unusable recordings if these are to stop the run, or labels
+        that the manifest does not have.
     """
+    if absent := [name for name in names if name not in manifest]:
+        raise UserError(
+            f"The experiment's hyperparams.yaml names the labels {', '.join(absent)}, "
+            "which its own test split does not have: one of the two was changed. Undo "
+            "that."
+        )
     table = manifest.drop(columns=["duration", *MEASURED, *names])
     table = table.rename(columns={"ID": "uid", "recording": "audio"})
     corpus.check_data_folder(values["data_folder"])

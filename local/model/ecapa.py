@@ -17,6 +17,9 @@ from speechbrain.lobes.models import ECAPA_TDNN as speechbrain_ecapa
 from speechbrain.nnet.CNN import Conv1d
 from speechbrain.utils.autocast import fwd_default_precision
 
+#: Arguments with a value for each block.
+PER_BLOCK = ("channels", "kernel_sizes", "dilations")
+
 
 class ECAPA_TDNN(speechbrain_ecapa.ECAPA_TDNN):
     """SpeechBrain's class with the same weights under the same names.
@@ -24,12 +27,18 @@ class ECAPA_TDNN(speechbrain_ecapa.ECAPA_TDNN):
     *args, **kwargs: As for `speechbrain.lobes.models.ECAPA_TDNN.ECAPA_TDNN`.
     margin: Frames that the widest convolution reaches to either side.
 
+    Raises ValueError: for channels, kernel sizes and dilations of other numbers.
+
     >>> model = ECAPA_TDNN(20, lin_neurons=6, channels=[16, 16, 16, 16, 48]).eval()
     >>> model(torch.randn(2, 100, 20), n_frames=torch.tensor([100, 50])).shape
     torch.Size([2, 1, 6])
     """
 
     def __init__(self, *args, **kwargs):
+        sizes = {name: len(kwargs[name]) for name in PER_BLOCK if name in kwargs}
+        if len(set(sizes.values())) > 1:  # SpeechBrain's assertions are not always run
+            given = ", ".join(f"{n} {name}" for name, n in sizes.items())
+            raise ValueError(f"each block needs a value of each: found {given}")
         super().__init__(*args, **kwargs)
         convolutions = [
             module for module in self.modules() if isinstance(module, Conv1d)

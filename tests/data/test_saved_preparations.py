@@ -122,6 +122,15 @@ def test_recordings_are_looked_at_again(corpus, tmp_path):
     assert "s11_0" in user_error(prepared_split.inspect_again, manifest, names, values)
 
 
+def test_labels_that_the_manifest_does_not_have_are_told(corpus, tmp_path):
+    saved = save(corpus, tmp_path / "manifests")
+    names, values = ["lowest", *saved.labels], values_of(corpus)
+    message = user_error(
+        prepared_split.inspect_again, saved.manifests["test"], names, values
+    )
+    assert "names the labels lowest, which its own test split does not" in message
+
+
 def test_uids_survive_a_manifest(corpus, tmp_path):
     """Also `NA`, `007` and a cell with a comma."""
     for uid in ("NA", "007"):

@@ -117,7 +117,7 @@ def test_skipping_goes_on_without_unusable_recordings(corpus, tmp_path, uid, sta
         (["--loss=mae"], "loss must be bce or mse"),
         (
             ["--channels=[16,16]"],
-            "be built: AssertionError: assert len(channels)",
+            "of each: found 2 channels, 5 kernel_sizes, 5 dilations",
         ),
         (["--missing_values=-9"], "missing_values must be a list"),
         (["--label_types=5"], "label_types must be a mapping"),
