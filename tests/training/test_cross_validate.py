@@ -24,7 +24,9 @@ from local.evaluation.flags import NOTHING, audit_of_folds
 from local.report.terminal import format_cross_validation
 from local.training import cross_validation
 from local.training.cross_validation import run_fold
+from local.training.settings import READ
 from local.utils.errors import UserError
+from local.utils.keys import KEYS
 from local.utils.run_lock import claimed
 from local.utils.yaml_files import plain_values
 
@@ -79,16 +81,12 @@ def fake(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def plain_yaml(tmp_path_factory):
-    """train.yaml without its objects: it is read in no time."""
-    values = plain_values(TRAIN_YAML)
-    lines = [f"{key}: {json.dumps(of)}" for key, of in values.items() if is_plain(of)]
+    """train.yaml with no references and objects: it is read in no time."""
+    values, read = plain_values(TRAIN_YAML), {*KEYS, *READ}
+    lines = [f"{key}: {json.dumps(of)}" for key, of in values.items() if key in read]
     path = tmp_path_factory.mktemp("yaml") / "train.yaml"
     path.write_text("\n".join(lines))
     return path
-
-
-def is_plain(value):
-    return not isinstance(value, dict) or not value
 
 
 @pytest.fixture
