@@ -29,6 +29,17 @@ TRANSFORMS = (
     ("mixup", "two recordings and their labels mixed into one", None, ""),
 )
 
+#: Of train_statistics.yaml, which alone has the key `kernel`.
+KERNELS = {
+    None: "linear or with radial basis functions, whichever folds over the training "
+    "subjects find better",
+    "linear": "linear",
+    "rbf": "with radial basis functions",
+}
+
+#: What a model reads: a network, or one of acoustic statistics.
+PREDICTORS = ("the whole recording", "acoustic statistics, fixed in advance")
+
 SELECTION = {
     "loss": "the epoch with the lowest loss on validation",
     "macro_auroc": "the epoch with the highest mean AUROC on validation",
@@ -68,6 +79,13 @@ def architecture(settings):
     >>> architecture({"lin_neurons": 192})["Embedding"]
     '192 numbers per recording'
     """
+    if "kernel" in settings:
+        return {
+            "Network": "none: statistics of the whole recording",
+            "Embedding": "the standardised statistics",
+            "Classifier heads": "logistic regression, of scores ridge regression, "
+            + KERNELS[settings["kernel"]],
+        }
     network = (
         "ECAPA-TDNN (Desplanques and others, Interspeech 2020): blocks of {} channels, "
         "kernels of {} and dilations of {} frames, attentive statistics pooling of {}"
@@ -100,7 +118,9 @@ def preprocessing(settings):
         "Shortest recording": _of(
             settings, "{} s; shorter ones are not used", "min_duration"
         ),
-        "Length in training": _switched(
+        "Length in training": "whole recordings"
+        if "kernel" in settings
+        else _switched(
             settings,
             "clip_length",
             _of(settings, "at most {} s of each recording", "clip_length"),
@@ -119,12 +139,19 @@ def _length_in_evaluation(settings):
 
 
 def _features(settings):
+    if "kernel" in settings:
+        return (
+            "acoustic statistics: cepstrum, level, spectrum, F0, jitter, shimmer, "
+            "harmonicity, glottal-to-noise excitation, length and pauses"
+        )
     if settings.get("fbank") is False:  # only the original project's front end has it
         return _of(settings, "{} MFCC", "n_mfcc")
     return _of(settings, "log energies of {} mel channels", "n_mels")
 
 
 def _normalisation(settings):
+    if "kernel" in settings:
+        return "by the median and the interquartile range of the training recordings"
     if settings.get("dataset_mean") is not None:
         text = "mean {} taken off, divided by twice {}"
         return _of(settings, text, "dataset_mean", "dataset_std")
@@ -141,6 +168,8 @@ def augmentation(settings) -> list[str] | None:
     """
     if not settings:
         return None
+    if "kernel" in settings:  # recordings are read once, as they are
+        return []
     result = [
         f"{what}{_bounds(settings.get(range_key), unit)}, in {100 * share:g} % of the "
         "recordings"
@@ -163,11 +192,27 @@ def _bounds(bounds, unit):
     return f" ({' to '.join(map(_value, both))} {unit})"
 
 
+def _balance(settings):
+    return _switched(
+        settings,
+        "positive_weight",
+        "positives weighted by negatives per positive of each label; the weight is "
+        "taken out of the probabilities again",
+        "none",
+    )
+
+
 def optimisation(settings: dict, has_validation: bool):
     """How the weights were found, and which of them were kept.
 
     has_validation: Whether there was a validation split.
     """
+    if "kernel" in settings:
+        return {
+            "Balance of classes": _balance(settings),
+            "Strength of the penalty": "chosen by folds over the training subjects",
+            "Seed": _of(settings, "{}", "seed"),
+        }
     peak = _of(settings, "{} at the peak of a one-cycle schedule", "max_lr")
     rate = _of(settings, "{}", "lr")
     one_cycle = settings.get("scheduler") == "onecycle"
@@ -181,13 +226,7 @@ def optimisation(settings: dict, has_validation: bool):
     )
     return {
         "Loss": LOSSES.get(settings.get("loss")),
-        "Balance of classes": _switched(
-            settings,
-            "positive_weight",
-            "positives weighted by negatives per positive of each label; the weight is "
-            "taken out of the probabilities again",
-            "none",
-        ),
+        "Balance of classes": _balance(settings),
         "Optimiser": _of(
             settings, "{}, weight decay {}", "optimizer_name", "weight_decay"
         ),

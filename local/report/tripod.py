@@ -191,9 +191,10 @@ def _on_data(evidence):
 def _on_model(settings):
     recalibration = described.calibration(settings) or "unknown"
     balance = described.optimisation(settings, has_validation=True)
+    predictors = described.PREDICTORS["kernel" in settings]
     return {
         "7": "See Training data. " + authors("whether it was alike for all groups"),
-        "9a": "The network gets the whole recording; no predictor was selected.",
+        "9a": f"The model gets {predictors}; no predictor was selected.",
         "9b": "Spectral features of the recording: see Training data. "
         + authors("how recordings were made"),
         "12b": "See Training data.",

@@ -100,8 +100,8 @@ def check_trusted(path: Path, told_path: str, overrides: dict):
 
     path: The file.
     told_path: What it is a copy of, for messages.
-    overrides: Of top-level keys, as for `config.load_hparams`; what is replaced by None
-        is not looked at, as nobody ever constructs it.
+    overrides: Of top-level keys, as for `yaml_files.load_hparams`; what is replaced by
+        None is not looked at, as nobody ever constructs it.
 
     Raises UserError: naming all that is refused, or if it is no yaml or too large.
     """

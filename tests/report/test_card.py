@@ -231,6 +231,16 @@ def test_the_settings_of_every_yaml_are_known(yaml):
     assert "ECAPA-TDNN" in section(text, "Model details")
 
 
+def test_a_model_of_statistics_is_no_network():
+    text = render_card(experiment(yaml="train_statistics"))
+    for title in ("Training data", "Metrics"):
+        assert "unknown" not in section(text, title)
+    details = section(text, "Model details")
+    assert "logistic regression" in details and "ECAPA-TDNN" not in details
+    assert "- Features: acoustic statistics" in section(text, "Training data")
+    assert "acoustic statistics, fixed in advance; no predictor was selected" in text
+
+
 def test_every_share_of_augmentation_is_told():
     """A transform that the yaml gets, and the card does not know, is forgotten."""
     evidence = experiment()
