@@ -211,6 +211,8 @@ def _is_range(value):
 
 def _kind(value):
     """What a yaml value is, in a user's words."""
+    if isinstance(value, Path):  # of a call from Python
+        return NAMES[TEXT]
     kinds = {bool: SWITCH, list: LIST, dict: MAPPING, str: NAMES[TEXT]}
     return kinds.get(type(value), "a number")
 
