@@ -1,11 +1,15 @@
 """Training in one pass: heads that are fitted to all recordings at once."""
 
+import logging
+
 import numpy as np
 import speechbrain as sb
 import torch
 from tqdm import tqdm
 
 from local.training.brain import ClinicalBrain
+
+logger = logging.getLogger(__name__)
 
 
 class OnePassBrain(ClinicalBrain):
@@ -41,12 +45,16 @@ class OnePassBrain(ClinicalBrain):
         modules = self.plain_modules
         modules["embedding_model"].fit(features.double().numpy())
         embeddings = modules["embedding_model"](features)
-        self.chosen = modules["classifier"].fit(
+        chosen = modules["classifier"].fit(
             embeddings.double().numpy(),
             targets.double().numpy(),
             subjects,
             self.hparams.positive_weights,
         )
+        for label, choice in chosen.items():
+            text = "{kernel}, inverse penalty {strength:g}"
+            text = choice.get("reason") or text.format(**choice)
+            logger.info("head of %s: %s", label, text)
         logits = modules["classifier"](embeddings.to(self.device))
         loss = self.hparams.compute_loss(logits, targets.to(self.device)).item()
         self.on_stage_end(sb.Stage.TRAIN, loss, epoch)

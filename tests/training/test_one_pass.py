@@ -6,9 +6,10 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
-from conftest import RATE, read_csv
+from conftest import LABELS, RATE, read_csv
 from running import evaluate, extract, failed, run_script, succeeded
 
+from local.data.labels import flatten
 from local.inference.classifier import ClinicalClassifier
 from local.model.recording_statistics import RecordingStatistics
 
@@ -41,6 +42,8 @@ def test_it_learns_and_says_the_same_again(experiment):
     """The corpus's labels are pitch, amplitude modulation and noise: a few numbers."""
     metrics = json.loads((experiment / "metrics.json").read_text())
     assert metrics["macro"]["auroc"]["value"] > 0.9
+    log = (experiment / "log.txt").read_text()
+    assert log.count("inverse penalty") == len(flatten(LABELS))
     again = succeeded(evaluate(experiment, *FAST))
     assert "Everything is in" in again.stdout
     scored = logits(experiment / "evaluation" / "test")
