@@ -173,18 +173,22 @@ class _Levels:
 
     @property
     def peak(self):
+        """The largest sample of the mix, whatever its sign; 1 is full scale."""
         return max(-self.low, self.high)
 
     @property
     def mean_square(self):
+        """Mean power of the mix, where full scale is 1."""
         return self.sum_of_squares / self.n_samples
 
     @property
     def clipped_share(self):
+        """The share of the samples that are clipped, of all channels."""
         return self.n_clipped / self.n_values
 
     @property
     def silent_share(self):
+        """The share of the frames that are silent."""
         # A recording shorter than one frame counts as one.
         if self.n_frames == 0:
             return float(self.mean_square < 10 ** (SILENCE_DBFS / 10))

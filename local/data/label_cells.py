@@ -180,11 +180,13 @@ class _Source(LabelType):
     """What a column may hold that a label is derived from."""
 
     def target(self, value):
+        """The number itself; ValueError below 0."""
         if not 0 <= value < math.inf:
             raise ValueError("below 0")
         return value
 
     def describe(self):
+        """What a cell may hold, in words."""
         return "a number from 0 on"
 
 

@@ -73,17 +73,15 @@ def read_excerpts(
     }
     rate = audio.sample_rate
     return [
-        Excerpt(
-            row.row,
-            row.uid,
-            row.label,
-            row.target,
-            row.prediction,
-            waveforms[row.uid][: round(LONGEST_S * rate)].numpy(),
-            rate,
-        )
+        _excerpt(row, waveforms[row.uid][: round(LONGEST_S * rate)].numpy(), rate)
         for row in rows.itertuples()
     ]
+
+
+def _excerpt(row, waveform, sample_rate):
+    """A piece [time] of the recording in a row, as `itertuples` gives it."""
+    about = row.row, row.uid, row.label, row.target, row.prediction
+    return Excerpt(*about, waveform, sample_rate)
 
 
 class Silences:
@@ -124,17 +122,8 @@ class Silences:
         """Keeps a recording's silence for labels that it is one of the best for."""
         for row in rows.itertuples():
             best = self.excerpts[row.label]
-            best.append(
-                Excerpt(
-                    row.row,
-                    row.uid,
-                    row.label,
-                    row.target,
-                    row.prediction,
-                    silence.copy(),  # not all of the batch's
-                    self.sample_rate,
-                )
-            )
+            # a copy: not all of the batch's
+            best.append(_excerpt(row, silence.copy(), self.sample_rate))
             best.sort(key=lambda excerpt: (-excerpt.target, excerpt.row))
             del best[N_SILENCES:]
 

@@ -120,7 +120,8 @@ class KernelHeads(FittedModule):
         if kernel not in (None, *KERNELS):
             raise ValueError(f"kernel must be {' or '.join(KERNELS)} or null: {kernel}")
         self.labels = flatten(label_groups)
-        self.are_scores = [bounds is not None for bounds in label_ranges or []]
+        ranges = label_ranges or [None] * len(self.labels)
+        self.are_scores = [bounds is not None for bounds in ranges]
         self.kernels = (kernel,) if kernel else KERNELS
         self.seed = seed
         for name in ("weight", "landmarks", "similarity_weight", "bias"):
@@ -178,7 +179,7 @@ class KernelHeads(FittedModule):
             fitting = _Fitting(
                 targets[rated, i],
                 subjects[rated],
-                bool(self.are_scores and self.are_scores[i]),
+                self.are_scores[i],
                 positive_weights[i] if positive_weights else 1.0,
                 self.seed,
             )

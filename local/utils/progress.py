@@ -53,6 +53,7 @@ class _Lines:
         self._told, self._time = self._tenth(), time.monotonic()
 
     def step(self, n=1):
+        """So many more are done."""
         self.done += n
         now = time.monotonic()
         if self._tenth() > self._told and now - self._time >= PAUSE_S:
