@@ -4,8 +4,9 @@
         [--n_folds=5] [--n_repeats=1] [--output_folder=DIR] [--any_key=value]
 
 Divides the recordings of train.csv and val.csv; those of test.csv stay for the final
-evaluation. Every fold is an experiment of train.py, which gets all other options. The
-same command continues an interrupted run; finished folds with failed parts run again.
+evaluation. Every fold is an experiment of train.py, which gets all other options. Their
+out-of-fold predictions are evaluated together as those of a test split are. The same
+command continues an interrupted run; finished folds with failed parts run again.
 """
 
 from local.storage.first_look import look
@@ -16,9 +17,8 @@ import logging
 import sys
 from pathlib import Path
 
-from local.evaluation.flags import audit_of_folds, read_audit
-from local.evaluation.fold_results import collect_results
-from local.report.terminal import format_cross_validation
+from local.evaluation.out_of_fold import evaluate_folds
+from local.report.writing import report_results
 from local.training.cross_validation import plan_cross_validation, run_fold, write_plan
 from local.utils import cli
 from local.utils.run_lock import claimed
@@ -29,8 +29,9 @@ TRAIN = (sys.executable, str(Path(__file__).with_name("train.py")))
 
 
 def main(argv, train=TRAIN):
-    """Draw the folds, train those that are not finished, put the results together."""
-    plan = plan_cross_validation(cli.parse_arguments(argv))
+    """Draw the folds, train those that are not finished, evaluate them together."""
+    arguments = cli.parse_arguments(argv)
+    plan = plan_cross_validation(arguments)
     for note in plan.notes:
         logger.info(note)
     runs = [run for repeat in plan.runs for run in repeat]
@@ -48,11 +49,11 @@ def main(argv, train=TRAIN):
                     f"{message} The same command continues from there.", file=sys.stderr
                 )
                 return status
-        result = collect_results(plan.runs, plan.labels, plan.folder)
-    audit = audit_of_folds(read_audit(run.folder) for run in runs)
-    print(f"\n{format_cross_validation(result, audit)}")
-    print(f"\nEverything is in {plan.folder}")
-    incomplete = result["failed_parts"] or (plan.folder / "failed.csv").exists()
+        command = ["python", "cross_validate.py", *argv]
+        result = evaluate_folds(plan, arguments.run_opts, command)
+        metrics = report_results(result, plan.folder)
+    failed = [metrics["failed_parts"], *(run.failed_parts() for run in runs)]
+    incomplete = result.failed or any(failed)
     return cli.INCOMPLETE if incomplete else cli.OK
 
 

@@ -41,6 +41,9 @@ COLUMNS = (
     "predicted",
 )
 
+#: A further column, of a cross-validation with several repeats.
+REPEAT = "repeat"
+
 #: What a file from elsewhere must have, beside one of logit and probability.
 NEEDED_COLUMNS = ("uid", "subject", "label", "target")
 OUTPUT_COLUMNS = ("logit", "probability")
@@ -191,7 +194,8 @@ def write_predictions(table: pd.DataFrame, path: str | Path):
         # No float_format: pandas then writes the shortest text that means the
         # same number.
         written = table.assign(target=table["target"].map(_target_text))
-        written.to_csv(stream, columns=list(COLUMNS), index=False, lineterminator="\n")
+        columns = [*COLUMNS, *table.columns.intersection([REPEAT])]
+        written.to_csv(stream, columns=columns, index=False, lineterminator="\n")
 
 
 def _target_text(target):

@@ -144,6 +144,12 @@ class Pseudonyms:
             hidden.append(entry | own)
         return hidden
 
+    def hidden_table(self, table: pd.DataFrame) -> pd.DataFrame:
+        """A table of predictions without names of recordings and subjects."""
+        return table.assign(
+            uid=table["uid"].map(self.uid), subject=table["subject"].map(self.subject)
+        )
+
     def hidden(self, evidence):
         """A result.EvaluationResult without names of recordings and subjects."""
         table, audit = evidence.table, evidence.audit
@@ -153,10 +159,7 @@ class Pseudonyms:
         ]
         return dataclasses.replace(
             evidence,
-            table=table.assign(
-                uid=table["uid"].map(self.uid),
-                subject=table["subject"].map(self.subject),
-            ),
+            table=self.hidden_table(table),
             audit=audit
             | {
                 "shared_subjects": sorted(map(self.subject, audit["shared_subjects"])),

@@ -4,6 +4,9 @@ import dataclasses
 import functools
 import logging
 
+import pandas as pd
+
+from local.data.split import Split
 from local.evaluation import parts
 from local.evaluation.measurements import measure_split, sample_subjects
 from local.evaluation.provenance import provenance
@@ -12,6 +15,7 @@ from local.evaluation.scored_split import ScoredSplit
 from local.evaluation.worst_errors import Silences
 from local.metrics import split_metrics
 from local.training.brain import ClinicalBrain
+from local.training.settings import EvaluationSettings
 
 logger = logging.getLogger(__name__)
 
@@ -111,11 +115,15 @@ def measured(scored: ScoredSplit, brain: ClinicalBrain | None = None) -> ScoredS
 
 def _measure(split, scored, silences):
     """The measurements of a split, or of a sample of it; silences are of the scored."""
-    failed = {recording["uid"] for recording in split.failed}
-    manifest = split.manifest[~split.manifest["ID"].isin(failed)]
-    n, seed = scored.evaluation.measured_recordings, scored.evaluation.seed
-    manifest, title = sample_subjects(manifest, n, seed), f"measuring {split.name}"
+    rows, title = rows_to_measure(split, scored.evaluation), f"measuring {split.name}"
     silences = silences if split is scored else None
     return measure_split(
-        manifest, split.recordings, scored.audio, scored.batches, title, silences
+        rows, split.recordings, scored.audio, scored.batches, title, silences
     )
+
+
+def rows_to_measure(split: Split, evaluation: EvaluationSettings) -> pd.DataFrame:
+    """The rows of a split's manifest that are measured: all, or a sample."""
+    failed = {recording["uid"] for recording in split.failed}
+    manifest = split.manifest[~split.manifest["ID"].isin(failed)]
+    return sample_subjects(manifest, evaluation.measured_recordings, evaluation.seed)

@@ -1,6 +1,5 @@
 """What the confound audit flags, told beside the numbers that it is about."""
 
-from collections.abc import Iterable
 from pathlib import Path
 
 from local.data.split import Split
@@ -139,37 +138,3 @@ def why_not_notes(audit: dict):
     """
     reason = audit.get("reason")
     return [f"Not audited for confounds: {reason}"] if reason else []
-
-
-def audit_of_folds(audits: Iterable[dict]) -> dict:
-    """What the audits of a cross-validation's folds say together.
-
-    audits: Content of each fold's audit.json.
-
-    Returns: Like one of them, as far as `audit_notes` reads it: a label is flagged if
-        any fold flags it, and what is shared is counted once.
-    """
-    audits = list(audits)
-    result, reasons = {}, {}
-    for audit in audits:
-        for name, own in flagged(audit).items():
-            reasons.setdefault(name, []).extend(own[:1] or [""])
-        if "reason" in audit:
-            result["reason"] = audit["reason"]
-    for name, told in reasons.items():
-        reasons[name] = [f"In {len(told)} of {len(audits)} folds: {told[0]}"]
-    shared = {
-        tuple(copies["uids"]): copies
-        for audit in audits
-        for copies in audit["shared_audio"]
-    }
-    return result | {
-        "labels": {
-            name: {"status": "flagged", "reasons": told}
-            for name, told in reasons.items()
-        },
-        "shared_subjects": sorted(
-            set().union(*(audit["shared_subjects"] for audit in audits))
-        ),
-        "shared_audio": list(shared.values()),
-    }

@@ -205,7 +205,7 @@ def confound_audit(scored):
     attempt = scored.failures.attempt_json
     leaked = attempt(
         "leakage",
-        lambda: find_leakage(distinct(audited, others), names, ranges),
+        lambda: find_leakage(_apart(audited, others, scored), names, ranges),
         lambda reason: {
             f"shared_{what}_reason": reason for what in ("subjects", "audio")
         },
@@ -219,6 +219,11 @@ def confound_audit(scored):
         lambda reason: {"reason": reason},
     )
     return nothing | leaked | verdicts
+
+
+def _apart(audited, others, scored):
+    """The splits that must share nobody: of a cross-validation its folds."""
+    return scored.by_fold() if scored.is_out_of_fold else distinct(audited, others)
 
 
 def _why_no_audit(scored):

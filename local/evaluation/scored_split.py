@@ -72,6 +72,23 @@ class ScoredSplit(Split):
         ]
 
     @property
+    def is_out_of_fold(self) -> bool:
+        """Whether the networks of several folds have made the predictions."""
+        return self.table["split"].nunique() > 1
+
+    def by_fold(self) -> dict[str, Split]:
+        """The recordings of each fold, by its name."""
+        uids = self.table.groupby("split", sort=False)["uid"].agg(set)
+        return {
+            name: Split(
+                name=name,
+                manifest=self.manifest[self.manifest["ID"].isin(own)],
+                measurements=self.measurements,
+            )
+            for name, own in uids.items()
+        }
+
+    @property
     def subgroups(self) -> list[str]:
         """The columns of the manifest whose groups are compared."""
         if self.manifest is None:
@@ -81,10 +98,11 @@ class ScoredSplit(Split):
     @property
     def to_be_measured(self) -> dict[str, Split]:
         """The splits whose recordings are at hand, if there is any use of that."""
-        train = self.seen.get("train")
-        learns = self.evaluation.acoustic_baseline and train is not None
-        if learns:
-            learns = train.measurements is not None or train.recordings is not None
+        train, learns = self.seen.get("train"), self.evaluation.acoustic_baseline
+        if learns and not self.is_out_of_fold:  # whose folds learn from each other
+            learns = train is not None and (
+                train.measurements is not None or train.recordings is not None
+            )
         if self.recordings is None or not (self.evaluation.audit or learns):
             return {}
         at_hand = {name: s for name, s in self.seen.items() if s.recordings is not None}

@@ -2,5 +2,5 @@
 
 Modules: `calibration`, `cases`, `comparison`, `cross_validated`, `decisions`,
 `estimate`, `fold_auroc`, `intervals`, `label_cases`, `macro`, `measures`,
-`rater_agreement`, `resampling`, `split_metrics`, `subgroups`, `thresholds`.
+`rater_agreement`, `repeats`, `resampling`, `split_metrics`, `subgroups`, `thresholds`.
 """

@@ -25,6 +25,7 @@ from local.storage.experiment_files import (
     files_where,
 )
 from local.utils.files import atomic_write, write_json
+from local.utils.number_format import counted
 from local.utils.staging import replaced_together
 
 logger = logging.getLogger(__name__)
@@ -83,6 +84,10 @@ def report_results(result: EvaluationResult, output_folder: Path) -> dict:
     """
     metrics = write_results(result, output_folder)
     made_by = metrics["checkpoint"] or "predictions from elsewhere"
+    if "folds" in metrics:
+        made_by = (
+            f"{metrics['n_folds']} folds, {counted(metrics['n_repeats'], 'repeat')}"
+        )
     table = format_results(metrics, audit=result.audit)
     logger.info("%s split, %s:\n%s", result.split, made_by, table)
     print(f"Everything is in {output_folder}")  # no path in log.txt

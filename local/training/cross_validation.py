@@ -36,6 +36,12 @@ FREE = keys_where(folds=True)
 #: Run options that the weights depend on.
 RUN_OPTIONS = ("precision", "grad_accumulation_factor")
 
+#: What is made of all folds together, and not of each.
+NOT_OF_FOLDS = {
+    **dict.fromkeys(("audit", "acoustic_baseline", "report"), False),
+    "subgroups": [],
+}
+
 #: Keys that a cross-validation has no use for, and what to do instead.
 REFUSED = {
     "upload_to": "copy the output folder when it is complete (gcloud storage cp -r)",
@@ -63,8 +69,13 @@ class FoldRun:
 
     @property
     def name(self):
-        """As it is called in messages and in predictions.csv."""
+        """As it is called in messages."""
         return f"repeat {self.repeat}, fold {self.fold}"
+
+    @property
+    def split(self):
+        """What predictions.csv calls it, in the column `split`."""
+        return f"fold {self.fold}"
 
     @property
     def is_finished(self):
@@ -81,7 +92,7 @@ class CrossValidation:
     """Everything that is settled before the first fold is run.
 
     folder: Gets the folds' experiments and the results.
-    labels: In the order of the logits.
+    values: Plain values of the yaml under the command line's overrides.
     table: All recordings, every cell text.
     folds (list of numpy.ndarray of int, [n_recordings]): For each repeat the fold of
         each recording, from 0.
@@ -91,7 +102,7 @@ class CrossValidation:
     """
 
     folder: Path
-    labels: list[str]
+    values: dict
     table: pd.DataFrame
     folds: list
     options: list[str]
@@ -141,7 +152,8 @@ def plan_cross_validation(arguments: Arguments) -> CrossValidation:
     if run_opts.debug and not run_opts.debug_persistently:
         folder /= "debug"  # as with train.py, whose folds are then below this one
         options.append("--debug_persistently")
-    options += [f"--{key}={_text(value)}" for key, value in places.items()]
+    for_all = places | NOT_OF_FOLDS
+    options += [f"--{key}={_text(value)}" for key, value in for_all.items()]
 
     pool = read_pool(values | places)
     folds = [
@@ -160,10 +172,9 @@ def plan_cross_validation(arguments: Arguments) -> CrossValidation:
         | {"the draw of folds": digest(np.stack(folds).tobytes())},
     }
     check_same(folder, record)
-    names = list(pool.scaled_targets.columns)
     notes = [*pool.notes, *_one_class_notes(folds, pool.scaled_targets)]
     return CrossValidation(
-        folder, names, pool.table, folds, options, values["seed"], record, notes
+        folder, values, pool.table, folds, options, values["seed"], record, notes
     )
 
 

@@ -5,6 +5,7 @@ calibration that they had, and with the manifests and measurements that the expe
 keeps of its own splits. No recording is read and no model is opened.
 """
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import pandas as pd
@@ -23,6 +24,7 @@ from local.evaluation.measurements import (
     seen_splits,
 )
 from local.evaluation.operating_points import points_for
+from local.evaluation.out_of_fold import MEASURED, evaluate_repeats, out_of_fold
 from local.evaluation.scored_split import ScoredSplit
 from local.evaluation.scoring import scored_rows
 from local.report.writing import OUTPUTS, write_results
@@ -38,6 +40,7 @@ from local.storage.experiment_files import (
     PREPARATION,
     SCORED_CSV,
 )
+from local.training.cross_validation import FoldRun
 from local.training.settings import EvaluationSettings
 from local.training.train_log import json_log
 from local.utils.errors import RunError, UserError
@@ -80,7 +83,7 @@ def rebuild(folder: Path, experiment: Path | None, person: Person) -> str:
     table = read_predictions(folder / PREDICTIONS)
     table = table[~person.has(table)].reset_index(drop=True)
     if table.empty:
-        _remove(folder, OUTPUTS)
+        remove(folder, OUTPUTS)
         return EMPTY
     try:
         scored = _scored(folder, table, experiment, person)
@@ -89,12 +92,40 @@ def rebuild(folder: Path, experiment: Path | None, person: Person) -> str:
         print(f"{folder} can't be rebuilt: {error}")
         # where not even that can be written, everything stays for another try
         write_predictions(table, folder / PREDICTIONS)
-        _remove(folder, set(OUTPUTS) - {PREDICTIONS, SCORED_CSV})
+        remove(folder, set(OUTPUTS) - {PREDICTIONS, SCORED_CSV})
         return REMOVED
     return IN_PART if metrics["failed_parts"] else REBUILT
 
 
-def _remove(folder, names):
+def rebuild_folds(folder: Path, runs: list[list[FoldRun]]) -> str:
+    """Evaluate the folds of a cross-validation together again.
+
+    folder: The cross-validation's.
+    runs: By repeat the folds, whose own results are without the person already.
+
+    Returns: One of `REBUILT`, `REMOVED` and `IN_PART`.
+    """
+    finish(folder, OUTPUTS)
+    metrics, audit = _json(folder / METRICS), _json(folder / AUDIT)
+    try:
+        repeats = [out_of_fold(each, None, [*COMMAND], [NOTE]) for each in runs]
+        first = repeats[0]
+        settings = first.settings
+        evaluation = _evaluation(folder, metrics, audit, settings, first, is_own=True)
+        repeats = [scored.changed(evaluation=evaluation) for scored in repeats]
+        if (folder / MEASURED).is_file():
+            measurements = read_measurements(folder / MEASURED)
+            repeats[0] = repeats[0].changed(measurements=measurements)
+        metrics = write_results(evaluate_repeats(repeats, runs), folder)
+    except FAILURES as error:
+        print(f"{folder} can't be rebuilt: {error}")
+        remove(folder, OUTPUTS)
+        return REMOVED
+    return IN_PART if metrics["failed_parts"] else REBUILT
+
+
+def remove(folder: Path, names: Iterable[str]):
+    """Remove files of a folder, those that there are."""
     for name in names:
         (folder / name).unlink(missing_ok=True)
 

@@ -5,11 +5,8 @@ import shutil
 from pathlib import Path
 
 from local.data.corpus import is_csv
-from local.data.predictions_table import read_predictions
-from local.evaluation.fold_results import collect_results
 from local.report.writing import OUTPUTS
 from local.storage.experiment_files import (
-    FAILED,
     HPARAMS,
     INVENTORY,
     MANIFESTS,
@@ -23,7 +20,7 @@ from local.utils.files import remove_unfinished, write_json
 from local.utils.staging import BEGUN, COMPLETE, finish
 from local.utils.yaml_files import saved_values
 from local.withdrawal.data_subject import Person
-from local.withdrawal.rebuild import rebuild
+from local.withdrawal.rebuild import rebuild, rebuild_folds, remove
 from local.withdrawal.withdraw import (
     RESULTS,
     clean_csv,
@@ -96,7 +93,7 @@ class ResultFolder:
 
     def evaluations(self):
         """Folders with an evaluation, each with the experiment it is of or None."""
-        merged = {self.folder, *self.folder.glob("repeat_*")} if self.is_folds else ()
+        merged = {self.folder} if self.is_folds else ()
         for file in sorted(self.folder.rglob(PREDICTIONS)):
             if file.parent not in merged and file.parent.name not in (BEGUN, COMPLETE):
                 above = [file.parent, *file.parent.parents]
@@ -165,7 +162,7 @@ class ResultFolder:
         """Remove a person from all that no evaluation has written."""
         done = {}
         if self.is_folds and (self.folder / PREDICTIONS).exists():
-            done[str(self.folder)] = "to be put together again"
+            done[str(self.folder)] = "to be rebuilt"
             if not dry_run:
                 done[str(self.folder)] = self._collect()
         for file in parquets_of([self.folder], []):
@@ -188,17 +185,12 @@ class ResultFolder:
         return {name: what for name, what in done.items() if what}
 
     def _collect(self):
-        """Put the results of a cross-validation together again."""
+        """Evaluate the folds of a cross-validation together again."""
         runs = self.runs()
-        finished = [[run for run in repeat if run.is_finished] for repeat in runs]
-        if finished != runs:
-            for name in (METRICS, PREDICTIONS, FAILED):
-                (self.folder / name).unlink(missing_ok=True)
-            return "removed: a fold has nobody left"
-        table = read_predictions(runs[0][0].folder / PREDICTIONS)
-        names = list(dict.fromkeys(table["label"]))
-        collect_results(runs, names, self.folder)
-        return "put together again"
+        if all(run.is_finished for repeat in runs for run in repeat):
+            return rebuild_folds(self.folder, runs)
+        remove(self.folder, OUTPUTS)
+        return "removed: a fold has nobody left"
 
     def _mark(self, folder, person, dry_run):
         """Let the record of an experiment's preparation say that it was changed."""

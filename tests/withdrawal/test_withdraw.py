@@ -11,17 +11,30 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from conftest import LABELS, make_corpus, read_csv, write_csv
-from running import FAST, FULL, evaluate, extract, failed, run_script, succeeded, train
+from running import (
+    FAST,
+    FULL,
+    ROOT,
+    evaluate,
+    extract,
+    failed,
+    run_script,
+    succeeded,
+    train,
+)
 
 from local.data.predictions_table import read_predictions, write_predictions
 from local.data.pseudonyms import Pseudonyms
-from local.evaluation.fold_results import collect_results
 from local.evaluation.operating_points import read_operating_points
+from local.evaluation.out_of_fold import evaluate_repeats, out_of_fold
 from local.inference.extraction import embeddings_table
 from local.metrics import split_metrics
 from local.report import writing
 from local.storage.gcs import Address, Cache, RemoteObject
+from local.training.settings import EvaluationSettings
 from local.utils.errors import UserError
+from local.utils.keys import KEYS
+from local.utils.yaml_files import plain_values
 from local.withdrawal import rebuild
 from local.withdrawal import withdraw as withdrawal
 from local.withdrawal.data_subject import Person
@@ -364,15 +377,29 @@ def predicted(subjects, split, pseudonyms=None):
 def test_a_cross_validation_is_put_together_again(tmp_path):
     folds = (["ann", "bob"], ["cy", "dee"])
     (tmp_path / "cross_validation.json").write_text("{}")
+    values = plain_values(ROOT / "hparams" / "train.yaml")
+    values = {key: values[key] for key in KEYS if key in values}
+    values |= {"label_groups": [["slow"]], "report": False, "audit": False}
     for number, subjects in enumerate(folds, start=1):
         folder = tmp_path / f"repeat_1/fold_{number}"
         folder.mkdir(parents=True)
-        write_predictions(predicted(subjects, "test"), folder / "predictions.csv")
-        (folder / "metrics.json").write_text('{"labels": {"slow": {}}}')
+        table = predicted(subjects, "test")
+        write_predictions(table, folder / "predictions.csv")
+        counts = {"n_recordings": 4, "n_subjects": 2, "labels": {}}
+        macro = {"macro": {"auroc": {"value": None}}}
+        (folder / "metrics.json").write_text(json.dumps(counts | macro))
+        (folder / "hyperparams.yaml").write_text(json.dumps(values))
+        rows = [
+            {"ID": row.uid, "subject": row.subject, "session": "", "slow": row.target}
+            for row in table.itertuples()
+        ]
+        write_csv(folder / "save/manifests/test.csv", rows)
         rows = [{"uid": f"{of}_0", "subject": of} for fold in folds for of in fold]
         write_csv(tmp_path / f"splits/repeat_1_fold_{number}/train.csv", rows)
     unit, person = ResultFolder(tmp_path), Person({"bob"})
-    collect_results(unit.runs(), ["slow"], tmp_path)
+    evaluation = EvaluationSettings(audit=False, report=False)
+    repeats = [out_of_fold(runs, evaluation, [], []) for runs in unit.runs()]
+    writing.write_results(evaluate_repeats(repeats, unit.runs()), tmp_path)
     assert withdrawal.learn_experiment(person, tmp_path) > 0
     unit.clean(person, dry_run=False)
     assert files_naming(tmp_path, ("bob", "bob_0", "bob_1")) == set()
