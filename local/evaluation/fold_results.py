@@ -6,17 +6,14 @@ import pandas as pd
 
 from local.data.manifests import write_failed
 from local.data.predictions_table import read_predictions, write_predictions
-from local.metrics.cross_validated import cross_validated_metrics
+from local.metrics.split_metrics import evaluate_predictions
 from local.storage.experiment_files import FAILED, METRICS, PREDICTIONS
 from local.training.cross_validation import FoldRun
-from local.utils.files import read_json, write_json
+from local.utils.files import write_json
 
 TEXT = (
-    "AUROC, AUPRC and the measures of scores are computed within folds and averaged; "
-    "sensitivity and specificity are from counts at each fold's own threshold, summed "
-    "over folds. The intervals are about these trained networks, on average, on other "
-    "subjects like these. They do not tell how networks that are trained on other "
-    "subjects would differ."
+    "AUROC and average precision are computed within folds and averaged, everything "
+    "else over all recordings, decided at each fold's own threshold."
 )
 
 
@@ -28,26 +25,26 @@ def collect_results(runs: list[list[FoldRun]], labels: list[str], folder: Path) 
         repeat a predictions.csv of its own and, if recordings could not be used,
         failed.csv.
 
-    Returns: The content of metrics.json: that of `cross_validated_metrics`, "text", and
-        "folds", a list of {"repeat", "fold", "n_recordings", "n_subjects", "one_class":
+    Returns: The content of metrics.json: that of `evaluate_predictions` for the first
+        repeat, for the others the same in "repeats", "n_repeats", "text", and "folds",
+        a list of {"repeat", "fold", "n_recordings", "n_subjects", "one_class":
         {label: reason}}; "failed_parts", by the fold's name.
     """
     repeats = [[_predictions(run) for run in of_repeat] for of_repeat in runs]
-    thresholds = [[_thresholds(run) for run in of_repeat] for of_repeat in runs]
-    result = cross_validated_metrics(repeats, labels, thresholds)
+    merged = [pd.concat(tables) for tables in repeats]
+    first, *others = [evaluate_predictions(table, [labels], None) for table in merged]
+    result = first | {"repeats": others, "n_repeats": len(runs), "text": TEXT}
     result["folds"] = [
-        _fold_counts(run, table, result["labels"])
+        _fold_counts(run, table, [first, *others][run.repeat - 1]["labels"])
         for row in zip(runs, repeats, strict=True)
         for run, table in zip(*row, strict=True)
     ]
-    result["text"] = TEXT
     result["failed_parts"] = {
         run.name: failed
         for of_repeat in runs
         for run in of_repeat
         if (failed := run.failed_parts())
     }
-    merged = [pd.concat(tables) for tables in repeats]
     for number, table in enumerate(merged, start=1):
         write_predictions(table, folder / f"repeat_{number}" / PREDICTIONS)
     write_predictions(pd.concat(merged), folder / PREDICTIONS)
@@ -61,22 +58,12 @@ def _predictions(run):
     return table.assign(split=run.name)
 
 
-def _thresholds(run):
-    """Label → threshold on the probability, None where the fold has none."""
-    path = run.folder / METRICS
-    metrics = read_json(path)
-    return {
-        label: label_metrics.get("threshold", {}).get("value")
-        for label, label_metrics in metrics["labels"].items()
-    }
-
-
 def _fold_counts(run, table, of_labels):
     one_class = {
         label: fold["reason"]
         for label, item in of_labels.items()
         for fold in item.get("left_out", [])
-        if (fold["repeat"], fold["fold"]) == (run.repeat, run.fold)
+        if fold["fold"] == run.name
     }
     return {
         "repeat": run.repeat,

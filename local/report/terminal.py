@@ -189,16 +189,12 @@ def _cross_validated_rows(binary, macro, flags):
 def _left_out_notes(name, item):
     """Why a label has no number or interval, and the folds that are not in one."""
     notes = [
-        f"{name}: repeat {entry['repeat']}, fold {entry['fold']} is not in AUROC and "
-        f"AUPRC, {entry['reason']}"
-        for entry in item["left_out"]
+        f"{name}: {entry['fold']} is not in AUROC and AUPRC, {entry['reason']}"
+        for entry in item.get("left_out", [])
     ]
     if item["auroc"]["low"] is None:
         notes.append(f"{name}: no interval of AUROC, {item['auroc']['reason']}")
-    without = [
-        f"repeat {entry['repeat']}, fold {entry['fold']}"
-        for entry in item["without_threshold"]
-    ]
+    without = [entry["fold"] for entry in item.get("without_decisions", [])]
     if item["sensitivity"]["value"] is None:
         notes.append(f"{name}: no sensitivity, {item['sensitivity']['reason']}")
     elif without:
