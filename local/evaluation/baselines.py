@@ -25,7 +25,7 @@ from local.data.labels import score_labels, why_one_class
 from local.data.pseudonyms import Pseudonyms
 from local.metrics import measures
 from local.metrics.estimate import measure
-from local.metrics.intervals import auroc_interval, bootstrap_intervals
+from local.metrics.intervals import auroc_interval, measure_intervals
 from local.utils.errors import UserError
 
 #: The baselines that every evaluation has.
@@ -146,7 +146,7 @@ def _measured(targets, probabilities, subjects, seed):
     auroc = auroc_interval(*given)
     if auroc["value"] is not None and np.ptp(given[1]) == 0:
         auroc = measure(0.5, reason=CONSTANT)
-    return {"auroc": auroc, **bootstrap_intervals(BOOTSTRAPPED, *given, seed)}
+    return {"auroc": auroc, **measure_intervals(BOOTSTRAPPED, *given)}
 
 
 def prevalence_baseline(targets: ArrayLike, n: int) -> tuple[np.ndarray, str | None]:

@@ -46,6 +46,20 @@ def wilson_interval(share: float, n: int) -> tuple[float, float]:
     return min(float(low), share), max(float(high), share)
 
 
+def exact_interval(share: float, n: int) -> tuple[float, float]:
+    """Clopper and Pearson's 95 % interval of a share: never too narrow.
+
+    n: The subjects that it is a share of.
+
+    Returns low, high.
+
+    >>> [round(bound, 3) for bound in exact_interval(1.0, 20)]
+    [0.832, 1.0]
+    """
+    low, high = proportion_confint(share * n, n, method="beta")
+    return min(float(low), share), max(float(high), share)
+
+
 def subjects_by_class(targets: np.ndarray, subjects: np.ndarray) -> tuple[int, int]:
     """How many subjects have a positive recording, and how many a negative one.
 

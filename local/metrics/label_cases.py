@@ -18,7 +18,7 @@ from local.metrics.measures import (
 #: The measures of decisions, in the order of metrics.json.
 DECISION_MEASURES = tuple(threshold_measures(0.5))
 
-#: What the net benefit is compared with. No interval: draws keep the classes' sizes.
+#: What the net benefit is compared with.
 TREAT_ALL = "net_benefit_treat_all"
 
 NONE = "there is no threshold: "
@@ -30,15 +30,17 @@ OWN_DECISIONS = "the predictions hold decisions of their own, taken as they are"
 class LabelCases:
     """The rated cases of one label: recordings, or visits, or subjects.
 
-    targets, predictions, subjects: [n]
+    targets, predictions, subjects, folds: [n]
     threshold: As metrics.json has it; empty of a score.
-    decided_on: [n], What decisions are made of, positive from `cut` on; None where
-        there are none.
+    decided_on: [n], What decisions are made of, positive from `cut` on, NaN in folds
+        that have none; None where there are none at all.
     """
 
     targets: np.ndarray
     predictions: np.ndarray
     subjects: np.ndarray
+    folds: np.ndarray
+    study_design: str
     is_score: bool
     type: LabelType | None
     threshold: dict
@@ -50,6 +52,10 @@ class LabelCases:
         n = len(self.subjects)
         return subject_weights(self.subjects) if weighted and n else np.ones(n)
 
+    def by_fold(self):
+        """The rows of each fold: fold → [n] of bool."""
+        return {fold: self.folds == fold for fold in dict.fromkeys(self.folds)}
+
     def question(self, weighted):
         """What is asked of the predictions, as `local.metrics.intervals` takes it."""
         functions = self._score_measures() if self.is_score else PROBABILITY_MEASURES
@@ -57,7 +63,10 @@ class LabelCases:
 
     def decision_question(self, weighted):
         """What is asked of the decisions; only where there are some."""
-        return self._question(threshold_measures(self.cut), self.decided_on, weighted)
+        asked = self._question(threshold_measures(self.cut), self.decided_on, weighted)
+        decided = ~np.isnan(self.decided_on)
+        rows = ("targets", "scores", "subjects", "weights", "folds")
+        return asked | {name: asked[name][decided] for name in rows}
 
     def _question(self, functions, scores, weighted):
         return {
@@ -66,6 +75,8 @@ class LabelCases:
             "scores": scores,
             "subjects": self.subjects,
             "weights": self.weights(weighted),
+            "folds": self.folds,
+            "study_design": self.study_design,
         }
 
     def _score_measures(self):
@@ -81,18 +92,18 @@ class LabelCases:
         return SCORE_MEASURES | {"quadratic_kappa": kappa}
 
 
-def read_labels(table, names, types, points):
+def read_labels(table, names, types, points, study_design):
     """Label → LabelCases, of a table of predictions.
 
     points: The operating points of labels that have some.
     """
     return {
-        name: _read_label(table, name, types.get(name), points.get(name))
+        name: _read_label(table, name, types.get(name), points.get(name), study_design)
         for name in names
     }
 
 
-def _read_label(table, name, label_type, point):
+def _read_label(table, name, label_type, point, study_design):
     """The rated cases of a label, and what decides.
 
     label_type : LabelType or None; point : dict or None, of the operating points
@@ -102,16 +113,20 @@ def _read_label(table, name, label_type, point):
     is_score = name in scores_in(rows)
     if not len(rows):
         is_score = label_type is not None and label_type.is_score
-    given = *rows_of_label(rated, name), is_score, label_type
+    folds = rated["split"].to_numpy(dtype=str)
+    given = *rows_of_label(rated, name), folds, study_design, is_score, label_type
     if is_score:
         return LabelCases(*given, threshold={})
     threshold = point["threshold"] if point else _no_threshold(None, NOT_CHOSEN)
     if threshold["value"] is not None:
         return LabelCases(*given, threshold, given[1], threshold["value"])
-    predicted = rated["predicted"].to_numpy(dtype=float, na_value=np.nan)
-    if len(rated) and not np.isnan(predicted).any():
+    predicted = rated["predicted"].astype("Float64")
+    # a fold has decisions of all its recordings, or else none
+    predicted = predicted.mask(predicted.isna().groupby(folds).transform("any"))
+    if predicted.notna().any():
         own = _no_threshold("the predictions themselves", OWN_DECISIONS)
-        return LabelCases(*given, own, predicted, 0.5)
+        decided_on = predicted.to_numpy(dtype=float, na_value=np.nan)
+        return LabelCases(*given, own, decided_on, 0.5)
     return LabelCases(*given, threshold | {"reason": NONE + threshold["reason"]})
 
 

@@ -1,22 +1,21 @@
 """Means over labels: of the labels whose every measure could be computed."""
 
 from local.metrics.estimate import measure, nothing
-from local.metrics.intervals import macro_intervals
 from local.metrics.label_cases import DECISION_MEASURES, NONE, treat_all
+from local.metrics.linearised import mean_over_labels
 from local.metrics.measures import PROBABILITY_MEASURES, SCORE_MEASURES
 
 
-def macro_metrics(labels, metrics, seed, weighted=False):
+def macro_metrics(labels, estimates, weighted=False):
     """Means over the labels whose every measure could be computed.
 
-    labels : dict of str to LabelCases; metrics : dict of str to dict, theirs
+    labels : dict of str to LabelCases; estimates : dict of str to dict of Linearised
     """
     binary = {name: label for name, label in labels.items() if not label.is_score}
-    kept, left_out = _separate(binary, metrics, "auroc")
+    kept, left_out = _separate(binary, estimates, "auroc")
     if kept:
-        asked = {name: label.question(weighted) for name, label in kept.items()}
-        macro = macro_intervals(asked, seed) | _decisions(kept, seed, weighted)
-        macro = _no_surer_than_labels(macro, kept, metrics)
+        macro = _means(PROBABILITY_MEASURES, kept, estimates)
+        macro |= _decisions(kept, estimates)
     else:
         reason = "no label has both classes"
         if labels and not binary:
@@ -26,64 +25,53 @@ def macro_metrics(labels, metrics, seed, weighted=False):
     macro |= treat_all(asked, macro["net_benefit"])
     macro |= {"n_labels": len(kept), "left_out": left_out}
     scores = {name: label for name, label in labels.items() if label.is_score}
-    return macro | (_scores(scores, metrics, seed, weighted) if scores else {})
+    return macro | (_scores(scores, estimates) if scores else {})
 
 
-def _no_surer_than_labels(macro, kept, metrics):
-    """Means over labels without bounds have none; that of a single label is its own."""
-    if len(kept) == 1:
-        (only,) = kept
-        return {name: metrics[only].get(name, mean) for name, mean in macro.items()}
-    few = [name for name in kept if metrics[name]["auroc"]["low"] is None]
-    if not few:
-        return macro
-    reason = f"{few[0]}: {metrics[few[0]]['auroc']['reason']}"
+def _means(names, kept, estimates):
     return {
-        name: mean if mean["low"] is None else measure(mean["value"], reason=reason)
-        for name, mean in macro.items()
+        name: mean_over_labels({k: estimates[k][name] for k in kept}).interval()
+        for name in names
     }
 
 
-def _separate(labels, metrics, needed):
+def _separate(labels, estimates, needed):
     """Labels that have a measure, and the reasons why the others don't."""
     missing = {
-        name: metrics[name][needed]["reason"]
+        name: estimates[name][needed].reason
         for name in labels
-        if metrics[name][needed]["value"] is None
+        if estimates[name][needed].value is None
     }
     return {
         name: label for name, label in labels.items() if name not in missing
     }, missing
 
 
-def _decisions(kept, seed, weighted):
+def _decisions(kept, estimates):
     """Means of decisions, if they are made for all labels that are kept."""
     without = [name for name, label in kept.items() if label.decided_on is None]
     if without:
         return nothing(DECISION_MEASURES, f"{NONE}none for {', '.join(without)}")
-    asked = {name: label.decision_question(weighted) for name, label in kept.items()}
-    macro = macro_intervals(asked, seed)
+    macro = _means(DECISION_MEASURES, kept, estimates)
     own = [name for name, label in kept.items() if label.threshold["value"] is None]
-    if own:
+    if own and len(kept) > 1:
         macro |= nothing(["net_benefit"], f"{NONE}none for {', '.join(own)}")
     return macro
 
 
-def _scores(labels, metrics, seed, weighted):
+def _scores(labels, estimates):
     """Means over the scores that have all measures."""
     # Where there is no Pearson correlation the others may be: it needs the most.
-    kept, left_out = _separate(labels, metrics, "pearson")
+    kept, left_out = _separate(labels, estimates, "pearson")
     macro = nothing(SCORE_MEASURES, "no score has all measures")
     if kept:
-        asked = {name: label.question(weighted) for name, label in kept.items()}
         # a mean of kappas only where all are on ordinal scales
-        common = set.intersection(*(set(each["functions"]) for each in asked.values()))
-        for each in asked.values():
-            functions = each["functions"].items()
-            each["functions"] = {
-                k: function for k, function in functions if k in common
-            }
-        macro = macro_intervals(asked, seed)
+        names = [
+            name
+            for name in estimates[next(iter(kept))]
+            if all(name in estimates[label] for label in kept)
+        ]
+        macro = _means(names, kept, estimates)
     ranges = {label.type and label.type.range for label in kept.values()}
     if len(kept) > 1 and None in ranges:
         macro["mae"] = measure(None, reason="the ranges of the scores are not known")

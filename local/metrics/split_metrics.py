@@ -10,14 +10,19 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
-from local.data.labels import LabelType, flatten
+from local.data.labels import LabelType, flatten, why_one_class
 from local.metrics.calibration import calibration_metrics
 from local.metrics.cases import per_subject, per_visit
-from local.metrics.estimate import nothing, subjects_by_class
-from local.metrics.intervals import auroc_interval, bootstrap_intervals
+from local.metrics.estimate import subjects_by_class
+from local.metrics.intervals import CASE_CONTROL, COHORT, linearised
 from local.metrics.label_cases import DECISION_MEASURES, read_labels, treat_all
+from local.metrics.linearised import Linearised
 from local.metrics.macro import macro_metrics
-from local.metrics.measures import SCORE_MEASURES, WHY_UNDEFINED
+from local.metrics.measures import (
+    PROBABILITY_MEASURES,
+    SCORE_MEASURES,
+    WHY_UNDEFINED,
+)
 
 #: What a small sample means, said of each label in metrics.json and once in a report.
 SMALL_SAMPLE = (
@@ -48,8 +53,13 @@ def evaluate_predictions(
     types: dict[str, LabelType] | None = None,
     operating_points: dict[str, dict] | None = None,
     seed: int = 0,
+    study_design: str = COHORT,
 ) -> dict:
     """Computes the content of metrics.json.
+
+    With several values of `split` the table is that of a cross-validation, each fold
+    predicted by a network of its own: AUROC and average precision are computed within
+    folds and averaged, all else over all recordings.
 
     The macro values are means over the labels that have both classes, the same
     labels for each measure; the others are listed in "left_out". Where there are
@@ -58,7 +68,7 @@ def evaluate_predictions(
 
     Decisions are those at the threshold. A label without one, whose rated recordings
     all have `predicted`, is judged by that, save for the net benefit, which needs the
-    odds of a threshold.
+    odds of a threshold; of folds those count whose recordings all have it.
 
     table: A table of predictions (see `local.data.predictions_table`), `probability`
         calibrated.
@@ -68,29 +78,27 @@ def evaluate_predictions(
         rows of them; without types the scores' ranges are not known.
     operating_points: {label: {"threshold": …, …}}, see
         `local.evaluation.operating_points`.
+    seed: Of draws in which probabilities are right.
+    study_design: One of `intervals.STUDY_DESIGNS`.
 
-    Returns: {"checkpoint", "n_recordings", "n_subjects", "labels", "macro", "heads",
-        "weighting", "subject_weighted", "per_subject"}, and "per_visit" where any
-        recording has a session.
+    Returns: {"checkpoint", "n_recordings", "n_subjects", "study_design", "intervals",
+        "labels", "macro", "heads", "weighting", "subject_weighted", "per_subject"},
+        "per_visit" where any recording has a session, and "n_folds" where there are
+        several; each label then has "left_out" and "without_decisions", lists of
+        {"fold", "reason"}.
     """
-    read = partial(
-        read_labels,
-        names=flatten(label_groups),
-        types=types or {},
-        points=operating_points or {},
-    )
+    names, points = flatten(label_groups), operating_points or {}
+    read = partial(read_labels, names=names, types=types or {}, points=points)
+    read = partial(read, study_design=study_design)
     labels = read(table)
     scores = {name for name, label in labels.items() if label.is_score}
-    # One seed for all: each use makes its own generator, and measures that are set
-    # beside each other are then of the same draws of subjects.
     result = {
         "checkpoint": checkpoint,
-        "n_recordings": int(table["uid"].nunique()),
-        "n_subjects": int(table["subject"].nunique()),
+        **_study(table, study_design),
         **_evaluate(labels, seed),
         "heads": [_head_metrics(table, group, scores) for group in label_groups],
         "weighting": WEIGHTING,
-        "subject_weighted": _evaluate_weighted(labels, seed),
+        "subject_weighted": _evaluate_weighted(labels),
     }
     if (table["session"] != "").any():
         result["per_visit"] = _evaluate_cases(*per_visit(table), read, seed)
@@ -98,17 +106,45 @@ def evaluate_predictions(
     return result
 
 
+def _study(table, study_design):
+    """What there is, and what an interval says of it."""
+    n_folds = table["split"].nunique()
+    return {
+        "n_recordings": int(table["uid"].nunique()),
+        "n_subjects": int(table["subject"].nunique()),
+        **({"n_folds": n_folds} if n_folds > 1 else {}),
+        "study_design": study_design,
+        "intervals": _what_intervals_cover(study_design, n_folds),
+    }
+
+
+def _what_intervals_cover(study_design, n_folds):
+    drawn = "drawn from a population, each with all recordings"
+    if study_design == CASE_CONTROL:
+        drawn = (
+            "drawn as so many with a positive recording and so many without one, "
+            "numbers that the design has fixed"
+        )
+    networks = "this network" if n_folds < 2 else "these networks, on average,"
+    return (
+        f"Subjects count as {drawn}: 95 % intervals tell how {networks} would do on "
+        "other such subjects, and not how networks would differ that are trained with "
+        "another seed or on other subjects."
+    )
+
+
 def _evaluate(labels, seed):
     """All about labels, whose cases weigh the same: {"labels", "macro"}."""
-    result = {}
+    result, estimates = {}, {}
     for name, label in labels.items():
-        result[name] = _counts(label) | _prediction_entries(label, seed)
+        estimates[name] = _estimates(label)
+        entries, result[name] = _entries(label, estimates[name]), _counts(label)
         if not label.is_score:
+            result[name] |= {key: entries[key] for key in PROBABILITY_MEASURES}
             result[name] |= calibration_metrics(label.targets, label.predictions, seed)
-            result[name] |= {"threshold": label.threshold}
-            result[name] |= _decision_entries(label, seed)
-        result[name] |= _small_sample(label)
-    return {"labels": result, "macro": macro_metrics(labels, result, seed)}
+            result[name] |= {"threshold": label.threshold} | _left_out(label)
+        result[name] |= entries | _small_sample(label)
+    return {"labels": result, "macro": macro_metrics(labels, estimates)}
 
 
 def _evaluate_cases(cases, n_varying, read, seed):
@@ -121,16 +157,36 @@ def _evaluate_cases(cases, n_varying, read, seed):
     }
 
 
-def _evaluate_weighted(labels, seed):
+def _evaluate_weighted(labels):
     """What there is of it where the subjects weigh the same."""
-    result = {}
-    for name, label in labels.items():
-        result[name] = _prediction_entries(label, seed, weighted=True)
-        if not label.is_score:
-            result[name] |= _decision_entries(label, seed, weighted=True)
+    estimates = {name: _estimates(label, True) for name, label in labels.items()}
     return {
-        "labels": result,
-        "macro": macro_metrics(labels, result, seed, weighted=True),
+        "labels": {
+            name: _entries(label, estimates[name], True)
+            for name, label in labels.items()
+        },
+        "macro": macro_metrics(labels, estimates, weighted=True),
+    }
+
+
+def _left_out(label):
+    """Of several folds those that are not in AUROC, and those without decisions."""
+    folds = label.by_fold()
+    if len(folds) < 2:
+        return {}
+    undecided = {
+        name: "a recording has no decision"
+        for name, rows in folds.items()
+        if label.decided_on is not None and np.isnan(label.decided_on[rows]).any()
+    }
+    one_class = {
+        name: reason
+        for name, rows in folds.items()
+        if (reason := why_one_class(label.targets[rows]))
+    }
+    return {
+        name: [{"fold": fold, "reason": reason} for fold, reason in folds.items()]
+        for name, folds in (("left_out", one_class), ("without_decisions", undecided))
     }
 
 
@@ -172,21 +228,35 @@ def few_subjects(n: int, n_positive: int | None = None, n_negative: int | None =
     return f"{n} subjects{classes if n_positive is not None else ''}"
 
 
-def _prediction_entries(label, seed, weighted=False):
-    """Entries of what needs no threshold."""
+def _estimates(label, weighted=False):
+    """All measures of a label, linearised."""
     asked = label.question(weighted)
     if label.is_score:
-        entries = bootstrap_intervals(**asked, seed=seed, two_classes=False)
+        estimates = linearised(**asked, two_classes=False)
         too_few = _why_too_few(asked["targets"], asked["weights"])
         if too_few:
-            entries |= nothing(set(entries) - {"mae"}, too_few)
-        return entries
-    functions = dict(asked.pop("functions"))
-    del functions["auroc"]
-    return {
-        "auroc": auroc_interval(**asked),
-        **bootstrap_intervals(functions, **asked, seed=seed),
-    }
+            estimates |= _nothing(set(estimates) - {"mae"}, too_few)
+        return estimates
+    estimates = linearised(**asked)
+    if label.decided_on is None:
+        estimates |= _nothing(DECISION_MEASURES, label.threshold["reason"])
+    else:
+        estimates |= linearised(**label.decision_question(weighted))
+    if label.threshold["value"] is None:  # a net benefit needs the odds of one
+        estimates |= _nothing(["net_benefit"], label.threshold["reason"])
+    return estimates
+
+
+def _nothing(names, reason):
+    return dict.fromkeys(names, Linearised(None, reason))
+
+
+def _entries(label, estimates, weighted=False):
+    """What metrics.json has of them."""
+    entries = {name: estimate.interval() for name, estimate in estimates.items()}
+    if not label.is_score:
+        entries |= treat_all([(label, weighted)], entries["net_benefit"])
+    return entries
 
 
 def _why_too_few(ratings, weights):
@@ -198,17 +268,6 @@ def _why_too_few(ratings, weights):
         return f"fewer than {MIN_FOR_CORRELATION} recordings are rated: {n}"
     # each subject weighs 1, or no recording less than that
     return "all recordings are of one subject" if weights.sum() < 1.5 else None
-
-
-def _decision_entries(label, seed, weighted=False):
-    """Entries of decisions; a net benefit needs the odds of a threshold."""
-    if label.decided_on is None:
-        entries = nothing(DECISION_MEASURES, label.threshold["reason"])
-    else:
-        entries = bootstrap_intervals(**label.decision_question(weighted), seed=seed)
-    if label.threshold["value"] is None:
-        entries |= nothing(["net_benefit"], label.threshold["reason"])
-    return entries | treat_all([(label, weighted)], entries["net_benefit"])
 
 
 def _head_metrics(table, group, scores):

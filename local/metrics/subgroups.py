@@ -16,10 +16,10 @@ from local.metrics.estimate import (
     measure,
     subjects_by_class,
     too_few_subjects,
-    wilson_interval,
     with_holm,
 )
-from local.metrics.intervals import auroc_interval
+from local.metrics.intervals import auroc_interval, measure_intervals
+from local.metrics.measures import threshold_measures
 from local.metrics.resampling import BLOCK_SIZE
 from local.metrics.thresholds import MIN_TO_CHOOSE
 from local.utils.ranking import auroc
@@ -54,8 +54,7 @@ def subgroup_report(
         "groups", a list of {"group", "n", "n_subjects", "n_positive_subjects",
         "n_negative_subjects", "auroc", "sensitivity", "specificity"}, and what
         `heterogeneity` finds with "p_holm", corrected over the columns by Holm's
-        method. Intervals of shares are Wilson's with the number of subjects that have
-        the class in place of that of recordings. Groups with fewer than 10 subjects of
+        method. Groups with fewer than 10 subjects of
         either class have counts only and the "reason".
     """
     targets = np.asarray(targets, dtype=float)
@@ -158,21 +157,12 @@ def _entry(name, inside, positive, scores, subjects, predicted):
         nothing = measure(None, reason=reason)
         names = ("auroc", "sensitivity", "specificity")
         return entry | dict.fromkeys(names, nothing) | {"reason": reason}
-    shares = [measure(None, reason="there is no threshold")] * 2
+    names, decisions = ("sensitivity", "specificity"), threshold_measures(0.5)
+    shares = dict.fromkeys(names, measure(None, reason="there is no threshold"))
     if predicted is not None:
-        hits = predicted[inside] == positive
-        shares = [
-            measure(share, wilson_interval(share, n))
-            for share, n in (
-                (hits[positive].mean(), n_positive),
-                (hits[~positive].mean(), n_negative),
-            )
-        ]
-    return entry | {
-        "auroc": auroc_interval(positive, scores, subjects),
-        "sensitivity": shares[0],
-        "specificity": shares[1],
-    }
+        functions = {name: decisions[name] for name in names}
+        shares = measure_intervals(functions, positive, predicted[inside], subjects)
+    return entry | {"auroc": auroc_interval(positive, scores, subjects)} | shares
 
 
 def heterogeneity(

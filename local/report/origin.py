@@ -65,7 +65,6 @@ def settings(evidence):
 def methods(evidence):
     """The numbers that the notes on methods name."""
     return {
-        "n_draws": f"{intervals.N_DRAWS:,}",
         "interval_from": intervals.MIN_SUBJECTS,
         "threshold_from": thresholds.MIN_TO_CHOOSE,
         "curve_from": calibration.MIN_FOR_CURVE,

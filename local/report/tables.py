@@ -3,9 +3,8 @@
 import dataclasses
 import string
 
-from local.metrics.intervals import N_DRAWS
 from local.utils import number_format
-from local.utils.number_format import DASH, counted, interval
+from local.utils.number_format import DASH, interval
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,13 +79,9 @@ class Table:
             return self.number(None)
         if entry["value"] is None:
             return self.number(None, entry.get("reason"))
-        reasons = [entry["reason"]] if entry.get("reason") else []
-        if n := entry.get("n_undefined"):
-            draws = counted(N_DRAWS, "draw")
-            reasons.append(f"{n:,} of {draws} of subjects left out: undefined in them")
         low, high = entry.get("low"), entry.get("high")
         detail = f"({DASH})" if None in (low, high) else interval(low, high, form)
-        mark = self.mark("; ".join(reasons)) if reasons else ""
+        mark = self.mark(entry["reason"]) if entry.get("reason") else ""
         return Cell(form(entry["value"]), detail, mark)
 
     def value(self, entry, form=number_format.number):

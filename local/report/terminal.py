@@ -47,7 +47,7 @@ def format_results(
     parts += [f"{name}: not in the mean, {reason}" for name, reason in left_out.items()]
     if macro.get("n_scores") and macro["mae"]["value"] is None:
         parts.append(f"no mean of the MAE: {macro['mae']['reason']}")
-    parts += _without_decisions(binary)
+    parts += _folds_left_out(binary) + _without_decisions(binary)
     for index, head in enumerate(metrics["heads"], start=1):
         accuracy = head["top1_accuracy"]["value"]
         if accuracy is not None:
@@ -88,6 +88,19 @@ def _score_rows(labels, macro):
         cells = [_with_interval(mae), *values, _with_interval(icc)]
         rows.append([key, str(entry.get("n", "")), *cells])
     return rows
+
+
+def _folds_left_out(labels):
+    """A line per fold of a cross-validation and label that it tells nothing about."""
+    notes = [
+        f"{name}: {entry['fold']} is not in AUROC and AUPRC, {entry['reason']}"
+        for name, item in labels.items()
+        for entry in item.get("left_out", [])
+    ]
+    for name, item in labels.items():
+        if without := [entry["fold"] for entry in item.get("without_decisions", [])]:
+            notes.append(f"{name}: no threshold in {', '.join(without)}")
+    return notes
 
 
 def _without_decisions(labels):

@@ -11,8 +11,8 @@ from sklearn.metrics import roc_auc_score
 from statsmodels.stats.multitest import multipletests
 
 from local.metrics import subgroups
-from local.metrics.estimate import wilson_interval
-from local.metrics.intervals import auroc_interval
+from local.metrics.intervals import auroc_interval, measure_intervals
+from local.metrics.measures import threshold_measures
 from local.metrics.subgroups import heterogeneity, name_groups, subgroup_report
 
 NAN = np.nan
@@ -67,9 +67,10 @@ def test_a_group_by_hand():
     sensitivity = (scores[positive] >= 0).mean()
     specificity = (scores[~positive] < 0).mean()
     for name, share in (("sensitivity", sensitivity), ("specificity", specificity)):
-        low, high = wilson_interval(share, 10)
-        expected = {"value": pytest.approx(share), "low": low, "high": high}
-        assert entry[name] == expected
+        functions = {name: threshold_measures(0)[name]}
+        expected = measure_intervals(functions, positive, scores, subjects)[name]
+        assert entry[name] == pytest.approx(expected)
+        assert entry[name]["value"] == pytest.approx(share)
 
 
 def test_json_and_shape():

@@ -20,7 +20,7 @@ from local.data.predictions_table import (
     scores_in,
     write_predictions,
 )
-from local.metrics.intervals import bootstrap_intervals
+from local.metrics.intervals import measure_intervals
 from local.metrics.measures import SCORE_MEASURES
 from local.metrics.split_metrics import (
     evaluate_predictions,
@@ -175,9 +175,7 @@ def test_scores_have_the_intervals_of_subjects():
     types = types_of(["a"], [[0, 9]])
     found = evaluate_predictions(table, [["a"]], "x", types, seed=3)
     x, y, subjects = rows_of_label(table, "a")
-    expected = bootstrap_intervals(
-        SCORE_MEASURES, x, y, subjects, seed=3, two_classes=False
-    )
+    expected = measure_intervals(SCORE_MEASURES, x, y, subjects, two_classes=False)
     label = found["labels"]["a"]
     assert {name: label[name] for name in expected} == expected
     assert None not in label["icc"].values()
