@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from scipy.optimize import minimize
 from scipy.signal import butter, sosfilt
-from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
 from local.data.folds import draw_folds
@@ -173,28 +173,48 @@ def test_extract_gives_one_flat_row(spoken):
 # How well features tell a label
 
 
-def test_probe_is_scikit_learns():
+def test_scores_are_those_of_a_regression_on_the_other_folds():
     generator = np.random.default_rng(0)
     features = generator.normal(size=(60, 5)) * [1, 2, 3, 0.1, 1]
     targets = (features[:, 1] + generator.normal(size=60) > 1).astype(int)
-    theirs = LogisticRegression(C=0.1, tol=1e-10, max_iter=10000).fit(features, targets)
-    expected = [*theirs.intercept_, *theirs.coef_[0]]
-    assert probes.fit_logistic(features, targets) == pytest.approx(expected, abs=1e-3)
-    # what does not vary has no weight
-    features = np.insert(features, 2, 7.0, axis=1)
-    expected.insert(3, 0)
-    assert probes.fit_logistic(features, targets) == pytest.approx(expected, abs=1e-3)
-    assert probes.fit_logistic(features[:, 2:3], targets)[1] == 0
+    folds = np.arange(60) % 2
+    scores = probes.out_of_fold_scores(features, targets, folds)
+
+    def loss(weights):  # of fold 0, by its definition
+        logits = features[::2] @ weights[1:] + weights[0]
+        return 0.1 * np.sum(
+            np.logaddexp(0, logits) - targets[::2] * logits
+        ) + 0.5 * np.sum(weights[1:] ** 2)
+
+    weights = minimize(loss, np.zeros(6), tol=1e-9).x
+    expected = features[1::2] @ weights[1:] + weights[0]
+    assert scores[1::2] == pytest.approx(expected, abs=2e-2)
+    # what does not vary in the other fold has no weight there
+    halves = np.column_stack([features, folds])
+    assert probes.out_of_fold_scores(halves, targets, folds) == pytest.approx(scores)
+    assert not probes.out_of_fold_scores(halves[:, 5:], targets, folds).any()
+    assert not probes.out_of_fold_scores(halves[:, :0], targets, folds).any()
 
 
 def test_a_probe_can_be_fitted_to_what_separates_the_classes():
     """Where Newton's method without a line search ended in a singular matrix."""
     generator = np.random.default_rng(0)
-    targets = np.arange(41) % 20 == 0
-    features = np.column_stack([30 * targets, generator.normal(size=(41, 40)) * 9])
-    weights = probes.fit_logistic(features, targets)
-    assert np.isfinite(weights).all()
-    assert plain_auroc(targets, features @ weights[1:]) == 1
+    targets, folds = np.arange(42) % 20 < 2, np.arange(42) % 2
+    features = np.column_stack([30 * targets, generator.normal(size=(42, 40)) * 9])
+    scores = probes.out_of_fold_scores(features, targets, folds)
+    assert np.isfinite(scores).all()
+    assert probes.fold_auroc(targets, scores, folds) == 1
+
+
+def test_recordings_of_one_format_are_audited():
+    """52 recordings whose columns are all the same but one, or all of them."""
+    manifest, features = cohort(n_subjects=13, n_each=4)
+    same = features.assign(capture_a=-20.0, capture_b=8000.0, capture_format="WAV")
+    same[[name for name in same if name.startswith("silence")]] = np.nan
+    result = audit_labels(manifest, same, ["x"])["x"]
+    assert result["capture_probe_auroc"]["value"] == 0.5
+    result = audit_labels(manifest, same.assign(capture_a=manifest["x"]), ["x"])["x"]
+    assert result["capture_probe_auroc"]["value"] == 1.0
 
 
 def test_rare_categories_are_one():
