@@ -16,9 +16,9 @@ import pandas as pd
 
 from local.data.predictions_table import scores_in
 from local.data.split import Split
-from local.metrics.calibration import fit_calibration
 from local.metrics.cases import corrected_logits
 from local.metrics.decisions import decide
+from local.metrics.recalibration import fit_calibration
 from local.metrics.thresholds import threshold_with_fallback
 from local.storage.experiment_files import OPERATING_POINTS
 from local.utils.errors import UserError
@@ -42,7 +42,7 @@ def fit_operating_points(
     validation: Table of predictions of the validation split; None without one.
     names: The labels; those of them that are scores have neither.
     rule: See `thresholds.choose_threshold`.
-    calibration: "none" or one of `calibration.KINDS`.
+    calibration: "none" or one of `recalibration.KINDS`.
     cross_fitted: Table of predictions of the training subjects, each made by a network
         that was trained without them: for labels that validation has too few subjects
         of.

@@ -104,7 +104,9 @@ def _evaluate(labels, seed):
     for name, label in labels.items():
         result[name] = _counts(label) | _prediction_entries(label, seed)
         if not label.is_score:
-            result[name] |= calibration_metrics(label.targets, label.predictions, seed)
+            result[name] |= calibration_metrics(
+                label.targets, label.predictions, label.subjects
+            )
             result[name] |= {"threshold": label.threshold}
             result[name] |= _decision_entries(label, seed)
         result[name] |= _small_sample(label)
