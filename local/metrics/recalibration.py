@@ -11,7 +11,11 @@ KINDS = ("temperature", "platt")
 
 
 def fit_calibration(
-    targets: ArrayLike, logits: ArrayLike, subjects: ArrayLike, kind: str
+    targets: ArrayLike,
+    logits: ArrayLike,
+    subjects: ArrayLike,
+    kind: str,
+    log_weight: float = 0.0,
 ) -> dict:
     """Fits what makes probabilities of further recordings mean what they say.
 
@@ -20,10 +24,16 @@ def fit_calibration(
     Networks, ICML. "platt" also adds one: Platt (1999), Probabilistic Outputs for
     Support Vector Machines, without his change of the targets.
 
+    A class weight w adds log w to what a network learns to put out. What is too extreme
+    is that output, so the temperature scales it before log w is taken off: slope *
+    (logit + log w) - log w is slope * logit + intercept with an intercept of
+    (slope - 1) * log w. An intercept that is fitted holds this already.
+
     targets: [n], 0, 1, or NaN for "not rated".
-    logits: [n], Finite ones.
+    logits: [n], Finite ones, without the class weight.
     subjects: [n] of str
     kind: "temperature" or "platt".
+    log_weight: Natural logarithm of the class weight in the network's own logits.
 
     Returns: {"kind", "slope", "intercept"}; slope and intercept are None, with a
         "reason", where nothing can be fitted: fewer than 10 subjects with positives or
@@ -45,8 +55,8 @@ def fit_calibration(
         line, reason = fit_line(*rows, subjects[rated])
         slope, intercept = (line.slope, line.intercept) if line else (None, None)
     elif reason is None:
-        slope, reason = fit_slope(*rows)
-        intercept = None if reason else 0.0
+        slope, reason = fit_slope(rows[0], rows[1] + log_weight, -log_weight)
+        intercept = None if reason else (slope - 1) * log_weight + 0.0  # not -0
     if reason is None and slope <= 0:
         reason = "higher logits do not go with more positives"
         slope = intercept = None
