@@ -16,16 +16,17 @@ import pandas as pd
 
 from local.data.predictions_table import scores_in
 from local.data.split import Split
-from local.metrics.calibration import fit_calibration
 from local.metrics.cases import corrected_logits
 from local.metrics.decisions import decide
+from local.metrics.recalibration import fit_calibration
 from local.metrics.thresholds import threshold_with_fallback
 from local.storage.experiment_files import OPERATING_POINTS
 from local.utils.errors import UserError
 from local.utils.files import read_json, write_json
 from local.utils.spelling import among
 
-#: Where an experiment keeps them.
+#: Logits that differ by a constant do so within this.
+TOLERANCE = 1e-3
 
 
 def fit_operating_points(
@@ -42,7 +43,7 @@ def fit_operating_points(
     validation: Table of predictions of the validation split; None without one.
     names: The labels; those of them that are scores have neither.
     rule: See `thresholds.choose_threshold`.
-    calibration: "none" or one of `calibration.KINDS`.
+    calibration: "none" or one of `recalibration.KINDS`.
     cross_fitted: Table of predictions of the training subjects, each made by a network
         that was trained without them: for labels that validation has too few subjects
         of.
@@ -91,7 +92,20 @@ def _calibrate(table, kind):
         return nothing | {"reason": "there is no validation split"}
     targets, _, subjects = _rows(table)
     logits = corrected_logits(table).to_numpy()
-    return fit_calibration(targets, logits, subjects, kind)
+    log_weight = _log_weight(table["logit"].to_numpy(), logits)
+    return fit_calibration(targets, logits, subjects, kind, log_weight)
+
+
+def _log_weight(logits, corrected):
+    """What a class weight has added to the network's logits, [n] each.
+
+    0 where they differ from those of the probabilities in any other way, as those of
+    predictions from elsewhere may.
+    """
+    added = logits - corrected
+    if not len(added) or not np.ptp(added) < TOLERANCE:
+        return 0.0
+    return round(float(np.median(added)), 5)  # 0 but for rounding is 0
 
 
 def _decide(table, point):

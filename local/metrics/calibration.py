@@ -1,33 +1,20 @@
-"""Whether probabilities mean what they say, and how to mend those that do not.
+"""Whether probabilities mean what they say.
 
 What is judged are probabilities, so the logits here are those of the probabilities:
-without the class weight used in training (see `aggregation.finite_logits`).
+without the class weight used in training (see `cases.finite_logits`).
 """
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.optimize import brentq
-from scipy.special import expit, logit
-from statsmodels.discrete.discrete_model import Logit
+from scipy.special import expit
 from statsmodels.nonparametric.smoothers_lowess import lowess
 
-from local.data.labels import why_one_class
 from local.metrics.cases import finite_logits
-from local.metrics.estimate import (
-    measure,
-    subjects_by_class,
-    too_few_subjects,
-    wilson_interval,
-)
-from local.metrics.thresholds import MIN_TO_CHOOSE
-
-KINDS = ("temperature", "platt")
+from local.metrics.estimate import measure, wilson_interval
+from local.metrics.logistic import fit_line, fit_shift
 
 #: Bins of the expected calibration error and of the curve, at most.
 N_BINS = 10
-
-#: Sets of targets that are drawn from the probabilities.
-N_DRAWS = 1000
 
 #: Van Calster and others (2016), Journal of Clinical Epidemiology 74:167-176.
 MIN_FOR_CURVE = 200
@@ -35,125 +22,89 @@ MIN_FOR_CURVE = 200
 #: The share of recordings that each point of the flexible curve is fitted to.
 CURVE_SPAN = 0.75
 
-NO_INTERVAL = "no interval is computed for calibration"
-SEPARATED = "the logits of the two classes do not overlap: no finite slope is the best"
+#: Points at which lines and curves are drawn.
+N_POINTS = 101
 
 
 def calibration_metrics(
-    targets: ArrayLike, probabilities: ArrayLike, seed: int
+    targets: ArrayLike, probabilities: ArrayLike, subjects: ArrayLike
 ) -> dict:
     """Computes all numbers of one label's calibration over its rated recordings.
 
     targets: [n], 0, 1, or NaN for "not rated".
     probabilities: [n], 0 to 1.
+    subjects: [n]
 
-    Returns: As metrics.json has it: "ece", "ece_if_calibrated", "calibration_intercept"
-        and "calibration_slope", each a number, or None with a "…_reason" beside it.
+    Returns: As metrics.json has it: "ece", a number, or None with "ece_reason" beside
+        it; "calibration_intercept" and "calibration_slope", each {"value", "low",
+        "high"}, with a "reason" where one of these is None.
 
-    >>> metrics = calibration_metrics([0, 1], [0.2, 0.8], seed=1)
-    >>> round(metrics["ece"], 6), metrics["calibration_slope"]
+    >>> metrics = calibration_metrics([0, 1], [0.2, 0.8], ["a", "b"])
+    >>> round(metrics["ece"], 6), metrics["calibration_slope"]["value"]
     (0.2, None)
     """
+    targets, probabilities, subjects = _rated(targets, probabilities, subjects)
+    logits = finite_logits(probabilities)
+    error = ece(targets, probabilities)
+    numbers = {"ece": error}
+    if error is None:
+        numbers["ece_reason"] = "no recording is rated"
+    return numbers | {
+        "calibration_intercept": calibration_intercept(targets, logits, subjects),
+        "calibration_slope": calibration_slope(targets, logits, subjects),
+    }
+
+
+def _rated(targets, probabilities, subjects):
+    """Those of the rated recordings, each [n]."""
     targets = np.asarray(targets, dtype=float)
     rated = ~np.isnan(targets)
-    targets = targets[rated]
-    probabilities = np.asarray(probabilities, dtype=float)[rated]
-    logits = finite_logits(probabilities)
-    measures = {
-        "ece": ece(targets, probabilities),
-        "ece_if_calibrated": ece_if_calibrated(probabilities, seed),
-        "calibration_intercept": calibration_intercept(targets, logits),
-        "calibration_slope": calibration_slope(targets, logits),
-    }
-    numbers = {}
-    for name, estimate in measures.items():
-        numbers[name] = estimate["value"]
-        if estimate["value"] is None:
-            numbers[f"{name}_reason"] = estimate["reason"]
-    return numbers
+    probabilities = np.asarray(probabilities, dtype=float)
+    subjects = np.asarray(subjects).astype(str)
+    return targets[rated], probabilities[rated], subjects[rated]
 
 
-def _measure(value, reason=None):
-    return measure(value, reason=reason or NO_INTERVAL)
-
-
-def calibration_intercept(targets: ArrayLike, logits: ArrayLike) -> dict:
+def calibration_intercept(
+    targets: ArrayLike, logits: ArrayLike, subjects: ArrayLike
+) -> dict:
     """Calibration in the large: what must be added to the logits on average.
 
-    The intercept of a logistic regression with the logits as offset, by maximum
-    likelihood; 0 is perfect, below 0 the probabilities are too high. Cox (1958),
-    Biometrika 45:562-565; Van Calster and others (2019), BMC Medicine 17:230.
+    The intercept of a logistic regression with the logits as offset, so with a slope of
+    1; 0 is perfect, below 0 the probabilities are too high. Cox (1958), Biometrika
+    45:562-565; Van Calster and others (2019), BMC Medicine 17:230. The interval is by
+    subject, see `local.metrics.logistic`.
 
     targets: [n], 0 or 1.
     logits: [n], Finite ones.
+    subjects: [n]
 
-    Returns: {"value", "low", "high", "reason"}, without an interval.
+    Returns: {"value", "low", "high"}, with a "reason" where one of these is None.
 
-    >>> round(calibration_intercept([0, 0, 0, 1], [0.0] * 4)["value"], 6)  # log(1 / 3)
+    >>> intercept = calibration_intercept([0, 0, 0, 1], [0.0] * 4, list("abcd"))
+    >>> round(intercept["value"], 6)  # log(1 / 3)
     -1.098612
     """
-    targets, logits = np.asarray(targets, dtype=float), np.asarray(logits, dtype=float)
-    reason = why_one_class(targets)
-    if reason:
-        return _measure(None, reason)
-    # The mean probability must be the prevalence; between these two it crosses it.
-    prevalence = targets.mean()
-    low, high = logit(prevalence) - logits.max(), logit(prevalence) - logits.min()
-    # 1: rounding may leave the ends on the wrong side
-    root = brentq(lambda a: expit(a + logits).mean() - prevalence, low - 1, high + 1)
-    return _measure(root)
+    return fit_shift(*_arrays(targets, logits, subjects))
 
 
-def calibration_slope(targets: ArrayLike, logits: ArrayLike) -> dict:
+def calibration_slope(
+    targets: ArrayLike, logits: ArrayLike, subjects: ArrayLike
+) -> dict:
     """The slope of a logistic regression of the targets on the logits.
 
-    By maximum likelihood, unpenalised; 1 is perfect, below 1 the probabilities are too
-    extreme, as after overfitting. Sources as for `calibration_intercept`.
+    1 is perfect, below 1 the probabilities are too extreme, as after overfitting.
+    Sources, arguments and result as for `calibration_intercept`.
 
-    targets: [n], 0 or 1.
-    logits: [n], Finite ones.
-
-    Returns: {"value", "low", "high", "reason"}, without an interval.
-
-    >>> calibration_slope([0, 1], [0.0, 0.0])["reason"]
+    >>> calibration_slope([0, 1], [0.0, 0.0], ["a", "b"])["reason"]
     'all logits are the same'
     """
-    targets, logits = np.asarray(targets, dtype=float), np.asarray(logits, dtype=float)
-    (slope, _), reason = _line(targets, logits)
-    return _measure(slope, reason)
+    line, reason = fit_line(*_arrays(targets, logits, subjects))
+    return measure(None, reason=reason) if line is None else line.slope_entry()
 
 
-def _line(targets, logits, with_intercept=True):
-    """The best (slope, intercept), or Nones and the reason why there are none."""
-    reason = why_one_class(targets)
-    if reason is None and np.ptp(logits) == 0:
-        reason = "all logits are the same"
-    if reason is None and _separated(targets, logits, with_intercept):
-        reason = SEPARATED
-    if reason:
-        return (None, None), reason
-    # Numbers near 1, so that Newton's method starts where it converges.
-    scale = np.sqrt(np.mean(logits**2))
-    columns = np.stack([logits / scale, np.ones_like(logits)], axis=1)
-    columns = columns if with_intercept else columns[:, :1]
-    model = Logit(targets, columns)
-    with np.errstate(over="ignore"):  # of exp, far out, where the probability is 0
-        fit = model.fit(disp=False, warn_convergence=False, maxiter=100)
-    if not fit.mle_retvals["converged"]:
-        return (None, None), "the regression on the logits does not converge"
-    intercept = fit.params[1] if with_intercept else 0
-    return (float(fit.params[0] / scale), float(intercept)), None
-
-
-def _separated(targets, logits, with_intercept):
-    """Whether a cut parts the classes, touching allowed; no intercept: the cut at 0."""
-    positives, negatives = logits[targets == 1], logits[targets == 0]
-    if not with_intercept:
-        right = np.concatenate([positives, -negatives])
-        return bool((right >= 0).all() or (right <= 0).all())
-    return bool(
-        positives.min() >= negatives.max() or negatives.min() >= positives.max()
-    )
+def _arrays(targets, logits, subjects):
+    numbers = (np.asarray(column, dtype=float) for column in (targets, logits))
+    return *numbers, np.asarray(subjects).astype(str)
 
 
 def _bins(probabilities):
@@ -166,101 +117,28 @@ def _bins(probabilities):
     return np.unique(places, return_inverse=True)[1]
 
 
-def ece(targets: ArrayLike, probabilities: ArrayLike) -> dict:
-    """The expected calibration error.
+def ece(targets: ArrayLike, probabilities: ArrayLike) -> float | None:
+    """The expected calibration error; None of no recording.
 
     The mean over recordings of the distance between the mean probability and the share
     of positives in their bin. At most 10 bins, bounded by the deciles of the
     probabilities (equal mass): Roelofs and others (2022), Mitigating Bias in
     Calibration Error Estimation, AISTATS, who find them less biased than equally wide
-    ones. It is above 0 for a perfect model, too: see `ece_if_calibrated`.
+    ones. It is above 0 for a perfect model, too, the more so the fewer subjects there
+    are: intercept and slope, with their intervals, say more.
 
     targets: [n], 0 or 1.
     probabilities: [n], 0 to 1.
 
-    Returns: {"value", "low", "high", "reason"}, without an interval.
-
-    >>> round(ece([0, 0, 1, 1], [0.3, 0.3, 0.9, 0.9])["value"], 6)
+    >>> round(ece([0, 0, 1, 1], [0.3, 0.3, 0.9, 0.9]), 6)
     0.2
-    """
-    targets = np.asarray(targets, dtype=float)
-    probabilities = np.asarray(probabilities, dtype=float)
-    if not len(targets):
-        return _measure(None, "no recording is rated")
-    return _measure(_ece(targets - probabilities, _bins(probabilities)))
-
-
-def _ece(errors, bins):
-    """errors [n], targets less probabilities; bins [n]"""
-    return np.abs(np.bincount(bins, weights=errors)).sum() / len(errors)
-
-
-def ece_if_calibrated(
-    probabilities: ArrayLike, seed: int, n_draws: int = N_DRAWS
-) -> dict:
-    """The mean expected calibration error of a model that is perfectly calibrated.
-
-    By parametric bootstrap: targets are drawn from the probabilities themselves. An
-    `ece` near it is no sign of bad calibration. Recordings are drawn one by one; those
-    of one subject being alike would make it somewhat larger.
-
-    probabilities: [n], 0 to 1, those that `ece` was computed of.
-
-    Returns: {"value", "low", "high", "reason"}, without an interval.
-
-    >>> ece_if_calibrated([0.5], seed=1)["value"]  # 0 or 1, both 0.5 away
-    0.5
     """
     probabilities = np.asarray(probabilities, dtype=float)
     if not len(probabilities):
-        return _measure(None, "no recording is rated")
-    generator, bins = np.random.default_rng(seed), _bins(probabilities)
-    draws = [
-        _ece((generator.random(len(bins)) < probabilities) - probabilities, bins)
-        for _ in range(n_draws)
-    ]
-    return _measure(np.mean(draws))
-
-
-def fit_calibration(
-    targets: ArrayLike, logits: ArrayLike, subjects: ArrayLike, kind: str
-) -> dict:
-    """Fits what makes probabilities of further recordings mean what they say.
-
-    On validation data, by maximum likelihood, unpenalised. "temperature" multiplies
-    the logits by one number: Guo and others (2017), On Calibration of Modern Neural
-    Networks, ICML. "platt" also adds one: Platt (1999), Probabilistic Outputs for
-    Support Vector Machines, without his change of the targets.
-
-    targets: [n], 0, 1, or NaN for "not rated".
-    logits: [n], Finite ones.
-    subjects: [n] of str
-    kind: "temperature" or "platt".
-
-    Returns: {"kind", "slope", "intercept"}; slope and intercept are None, with a
-        "reason", where nothing can be fitted: fewer than 10 subjects with positives or
-        with negatives, classes without overlap, or a slope that is not above 0, which
-        would turn the model round.
-
-    >>> fit_calibration([0, 1], [-1.0, 1.0], ["a", "b"], "platt")["reason"]
-    'fewer than 10 subjects have positives: 1; fewer than 10 subjects have negatives: 1'
-    """
-    if kind not in KINDS:
-        raise ValueError(f"kind must be one of {', '.join(KINDS)}, found {kind!r}")
-    targets, logits = np.asarray(targets, dtype=float), np.asarray(logits, dtype=float)
-    rated = ~np.isnan(targets)
-    subjects = np.asarray(subjects, dtype=object)
-    reason = too_few_subjects(*subjects_by_class(targets, subjects), MIN_TO_CHOOSE)
-    slope = intercept = None
-    if reason is None:
-        (slope, intercept), reason = _line(
-            targets[rated], logits[rated], with_intercept=kind == "platt"
-        )
-    if reason is None and slope <= 0:
-        reason = "higher logits do not go with more positives"
-        slope = intercept = None
-    fitted = {"kind": kind, "slope": slope, "intercept": intercept}
-    return fitted | ({"reason": reason} if reason else {})
+        return None
+    errors = np.asarray(targets, dtype=float) - probabilities
+    in_bins = np.bincount(_bins(probabilities), weights=errors)
+    return float(np.abs(in_bins).sum() / len(errors))
 
 
 def calibration_curve(
@@ -270,25 +148,40 @@ def calibration_curve(
 
     Bins are those of `ece`. Their intervals are Wilson's, 95 %, with the number of
     subjects in place of that of recordings, as recordings of one subject are alike.
-    From 200 positives and 200 negatives on there is also a smooth curve, lowess with a
-    span of 0.75; see Austin and Steyerberg (2014), Statistics in Medicine 33:517-535.
+
+    The line is the logistic regression of which `calibration_slope` tells the slope,
+    with its pointwise 95 % band by subject. It can bend in one way only, which is what
+    20 to 200 positives tell. From 200 positives and 200 negatives on there is also a
+    flexible curve, lowess with a span of 0.75, which shows what the line can't: Austin
+    and Steyerberg (2014), Statistics in Medicine 33:517-535; Van Calster and others
+    (2016), Journal of Clinical Epidemiology 74:167-176, who advise both.
 
     targets: [n], 0, 1, or NaN for "not rated".
     probabilities: [n], 0 to 1.
     subjects: [n] of str
 
     Returns: {"bins": [{"n", "n_subjects", "probability" (the mean), "observed" (the
-        share of positives), "low", "high"}, …], "curve": {"probability", "observed"} of
-        lists}. "curve" is None, with a "reason", where the recordings are too few.
+        share of positives), "low", "high"}, …], "line": {"probability", "observed",
+        "low", "high"} of lists, "curve": {"probability", "observed"} of lists}. "line"
+        and "curve" are None, with "line_reason" and "curve_reason", where there is
+        none.
 
     >>> curve = calibration_curve([0, 1], [0.5, 0.5], ["a", "b"])
     >>> [(bin["observed"], round(bin["low"], 3)) for bin in curve["bins"]]
     [(0.5, 0.095)]
+    >>> curve["line_reason"]
+    'all logits are the same'
     """
-    targets = np.asarray(targets, dtype=float)
-    rated = ~np.isnan(targets)
-    targets, subjects = targets[rated], np.asarray(subjects, dtype=object)[rated]
-    probabilities = np.asarray(probabilities, dtype=float)[rated]
+    rated = _rated(targets, probabilities, subjects)
+    line, line_reason = _line(*rated)
+    curve, curve_reason = _flexible_curve(*rated[:2])
+    reasons = {"line_reason": line_reason, "curve_reason": curve_reason}
+    drawn = {"bins": _binned(*rated), "line": line, "curve": curve}
+    return drawn | {name: reason for name, reason in reasons.items() if reason}
+
+
+def _binned(targets, probabilities, subjects):
+    """The bins with their intervals."""
     places = _bins(probabilities) if len(targets) else np.array([], dtype=int)
     bins = []
     for place in range(places.max(initial=-1) + 1):
@@ -299,25 +192,34 @@ def calibration_curve(
         numbers |= {"low": low, "high": high}
         counts = {"n": int(inside.sum()), "n_subjects": n_subjects}
         bins.append(counts | {name: float(x) for name, x in numbers.items()})
-    return {"bins": bins} | _smooth_curve(targets, probabilities)
+    return bins
 
 
-def _smooth_curve(targets, probabilities):
-    """The flexible curve at 101 probabilities, or the reason why there is none."""
+def _line(targets, probabilities, subjects):
+    """The line and its band, or the reason why there is none."""
+    line, reason = fit_line(targets, finite_logits(probabilities), subjects)
+    if line is None or line.covariance is None:
+        return None, reason or line.too_few
+    grid = np.linspace(probabilities.min(), probabilities.max(), N_POINTS)
+    numbers = (expit(x) for x in line.log_odds(finite_logits(grid)))
+    observed, low, high = numbers
+    drawn = {"probability": grid, "observed": observed, "low": low, "high": high}
+    return {name: column.tolist() for name, column in drawn.items()}, None
+
+
+def _flexible_curve(targets, probabilities):
+    """The flexible curve, or the reason why there is none."""
     fewer = min((targets == 1).sum(), (targets == 0).sum())
-    reason = None
     if fewer < MIN_FOR_CURVE:
-        reason = (
-            f"a curve needs {MIN_FOR_CURVE} positive and {MIN_FOR_CURVE} negative "
-            f"recordings: the rarer class has {fewer}"
+        return None, (
+            f"a flexible curve needs {MIN_FOR_CURVE} positive and {MIN_FOR_CURVE} "
+            f"negative recordings: the rarer class has {fewer}"
         )
-    elif np.ptp(probabilities) == 0:
-        reason = "all probabilities are the same"
-    if reason:
-        return {"curve": None, "reason": reason}
-    grid = np.linspace(probabilities.min(), probabilities.max(), 101)
+    if np.ptp(probabilities) == 0:
+        return None, "all probabilities are the same"
+    grid = np.linspace(probabilities.min(), probabilities.max(), N_POINTS)
     # it=0: its robust steps would take the rarer class for outliers
     smooth = lowess(targets, probabilities, frac=CURVE_SPAN, it=0, xvals=grid)
     there = np.isfinite(smooth)
     curve = {"probability": grid[there], "observed": smooth[there].clip(0, 1)}
-    return {"curve": {name: numbers.tolist() for name, numbers in curve.items()}}
+    return {name: numbers.tolist() for name, numbers in curve.items()}, None

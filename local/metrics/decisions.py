@@ -11,7 +11,7 @@ from scipy.special import expit
 def apply_calibration(parameters: dict, logits) -> np.ndarray:
     """Probabilities of logits, calibrated.
 
-    parameters: What `calibration.fit_calibration` returned, with a slope.
+    parameters: What `recalibration.fit_calibration` returned, with a slope.
     logits (array-like of any shape): The same kind that was fitted.
 
     Returns: In the shape of `logits`.

@@ -141,7 +141,9 @@ def _evaluate(labels, seed):
         entries, result[name] = _entries(label, estimates[name]), _counts(label)
         if not label.is_score:
             result[name] |= {key: entries[key] for key in PROBABILITY_MEASURES}
-            result[name] |= calibration_metrics(label.targets, label.predictions, seed)
+            result[name] |= calibration_metrics(
+                label.targets, label.predictions, label.subjects
+            )
             result[name] |= {"threshold": label.threshold} | _left_out(label)
         result[name] |= entries | _small_sample(label)
     return {"labels": result, "macro": macro_metrics(labels, estimates)}

@@ -14,11 +14,10 @@ LOSSES = {
     "brier_skill": "its skill",
 }
 CALIBRATION = {
-    "ece": "calibration error (ECE)",
-    "ece_if_calibrated": "the same if perfectly calibrated",
     "calibration_intercept": "calibration intercept",
     "calibration_slope": "calibration slope",
 }
+ECE = "calibration error (ECE)"
 DECISIONS = {
     "sensitivity": "sensitivity",
     "specificity": "specificity",
@@ -123,16 +122,15 @@ def _ranking(labels, macro):
 
 
 def _probabilities(labels, macro):
-    columns = ["label", *LOSSES.values(), *CALIBRATION.values()]
+    columns = ["label", *LOSSES.values(), *CALIBRATION.values(), ECE]
     table = Table("How good the probabilities are", columns)
     for label, item in labels.items():
         losses = [table.entry(item[name]) for name in LOSSES]
-        calibration = [
-            table.number(item[name], item.get(f"{name}_reason")) for name in CALIBRATION
-        ]
-        table.add(label, *losses, *calibration)
+        calibration = [table.entry(item[name]) for name in CALIBRATION]
+        error = table.number(item["ece"], item.get("ece_reason"))
+        table.add(label, *losses, *calibration, error)
     losses = [table.entry(macro[name]) for name in LOSSES]
-    table.add(_mean_name(macro, labels), *losses, *[""] * len(CALIBRATION))
+    table.add(_mean_name(macro, labels), *losses, *[""] * (len(CALIBRATION) + 1))
     return table
 
 

@@ -10,6 +10,9 @@ from scipy.special import expit, logit
 from local.data.cross_fitted import read_cross_fitted
 from local.data.predictions_table import write_predictions
 from local.evaluation import operating_points as op
+from local.metrics.calibration import ece
+from local.metrics.decisions import apply_calibration, decision
+from local.metrics.recalibration import fit_calibration
 from local.storage.experiment_files import OPERATING_POINTS
 from local.utils.errors import UserError
 
@@ -57,7 +60,7 @@ def test_threshold_by_hand():
 
 def test_temperature_makes_probabilities_right_and_the_threshold_follows():
     logits, targets = drawn()
-    table = make_table(logits, targets, offset=1.3)
+    table = make_table(logits, targets)
     plain = op.fit_operating_points(table, ["slow"])["slow"]
     point = op.fit_operating_points(table, ["slow"], calibration="temperature")["slow"]
     slope = point["calibration"]["slope"]
@@ -70,6 +73,55 @@ def test_temperature_makes_probabilities_right_and_the_threshold_follows():
     uncalibrated = op.apply_operating_points(table, {"slow": plain})
     assert applied["predicted"].tolist() == uncalibrated["predicted"].tolist()
     assert plain["threshold"]["value"] != point["threshold"]["value"]
+
+
+def weighted_model(n=2000, weight=6.0, too_extreme=1.6):
+    """A network trained with a class weight, whose outputs are too extreme."""
+    generator = np.random.default_rng(0)
+    true = generator.normal(-2, 1.5, n)
+    targets = (generator.random(n) < expit(true)).astype(float)
+    outputs = too_extreme * (true + np.log(weight))
+    added = np.log(weight)
+    return true, outputs, make_table(outputs - added, targets, offset=added)
+
+
+def test_temperature_scales_what_the_network_puts_out_before_the_weight_goes():
+    true, outputs, table = weighted_model()
+    point = op.fit_operating_points(table, ["slow"], calibration="temperature")["slow"]
+    slope = point["calibration"]["slope"]
+    assert slope == pytest.approx(1 / 1.6, abs=0.05)
+    applied = op.apply_operating_points(table, {"slow": point})
+    expected = expit(slope * outputs - np.log(6))
+    assert applied["probability"].to_numpy() == pytest.approx(expected, abs=1e-5)
+    assert applied["probability"].to_numpy() == pytest.approx(expit(true), abs=0.05)
+    before, after = (ece(t["target"], t["probability"]) for t in (table, applied))
+    assert before > 0.06 and after < 0.02
+    # in the wrong order there is no temperature that helps
+    logits = outputs - np.log(6)
+    other = fit_calibration(table["target"], logits, table["subject"], "temperature")
+    assert ece(table["target"], apply_calibration(other, logits)) > 0.06
+    # predict.py and exported folders say the same
+    for output, probability in zip(outputs[:20], applied["probability"], strict=False):
+        said = decision(output, 6.0, None, point)["probability"]
+        assert said == pytest.approx(probability, abs=1e-9)
+
+
+def test_a_weight_changes_nothing_of_platt_or_of_unrelated_logits():
+    _, _, table = weighted_model()
+    plain = table.assign(logit=logit(table["probability"]))
+    fits = [
+        op.fit_operating_points(each, ["slow"], calibration="platt")["slow"]
+        for each in (table, plain)
+    ]
+    assert fits[0] == fits[1]
+    # from elsewhere: logits that are no shift of the probabilities' own are not used
+    strange = table.assign(logit=table["logit"] ** 3)
+    fits = [
+        op.fit_operating_points(each, ["slow"], calibration="temperature")["slow"]
+        for each in (strange, plain)
+    ]
+    assert fits[0] == fits[1]
+    assert fits[0]["calibration"]["intercept"] == 0
 
 
 def test_saturated_probabilities_are_calibrated_by_their_logits():

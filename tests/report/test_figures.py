@@ -417,12 +417,25 @@ def test_calibration_bins(pair):
     )
     counts = [bar.get_height() for bar in strip.patches]
     assert sum(counts) == 4 and [counts[i] for i in (2, 8, 12, 18)] == [1] * 4
-    # |error| 0.12, 0.58, 0.62 and 0.08
-    assert panel.get_title().startswith("slow\nECE 0.35 (0.")
-    assert panel.get_title().endswith("if calibrated)")
+    # two subjects of each class: a slope, but neither its interval nor the line's band
+    slope = pair.metrics["labels"]["slow"]["calibration_slope"]["value"]
+    assert panel.get_title() == f"slow\nslope {slope:.2f} (no interval)"
     assert names_below(sketch.figure) == ["perfect", "bins, 95 % interval"]
     said = "positive are 0.00 of the recordings with a mean probability of 0.12 and "
     assert said + "1.00 of the recordings with a mean probability of 0.92" in sketch.alt
+
+
+def test_calibration_line_and_band():
+    """One of four positive at logit -1, three of four at logit 1: by hand."""
+    targets = [1, 0, 0, 0] * 5 + [1, 1, 1, 0] * 5
+    probabilities = np.repeat([1 / (1 + np.e), np.e / (1 + np.e)], 20)
+    sketch = draw_calibration(evidence_of({"a": (targets, probabilities)}))
+    panel = sketch.figure.axes[0]
+    _, line, *_ = panel.lines
+    np.testing.assert_allclose(line.get_ydata()[[0, -1]], [0.25, 0.75], atol=1e-6)
+    band = panel.collections[0].get_paths()[0].get_extents()
+    assert band.y0 < 0.25 < 0.75 < band.y1
+    assert "its 95 % band" in names_below(sketch.figure)
 
 
 def test_unrated_recordings_are_not_in_the_strip(pair):

@@ -132,7 +132,7 @@ def test_metrics_and_audit_have_what_the_contract_names(experiment):
     entries += ("ppv", "npv", "balanced_accuracy", "f1")
     for of in found["labels"].values():
         assert all({"value", "low", "high"} <= set(of[name]) for name in entries)
-        numbers = {"ece", "ece_if_calibrated", "calibration_slope", "prevalence"}
+        numbers = {"ece", "calibration_slope", "prevalence"}
         assert numbers | {"calibration_intercept"} <= set(of)
         # three validation subjects are too few to choose on, and that is said
         assert of["threshold"]["value"] is None

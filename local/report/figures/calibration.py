@@ -13,6 +13,7 @@ from local.report.figures.drawing import (
     panel_grid,
     rated_labels,
     shown,
+    with_interval,
 )
 from local.utils.number_format import number
 
@@ -23,9 +24,9 @@ N_BARS = 20
 def draw_calibration(evidence: EvaluationResult) -> Sketch | None:
     """Observed shares of positives against probabilities.
 
-    Points are the bins of `calibration.calibration_curve` with their intervals, the
-    line is its flexible curve, where there is one. Below is how often each probability
-    was given.
+    Points are the bins of `calibration.calibration_curve` with their intervals; the
+    line with its band and the flexible curve are its own, where there are some. Below
+    is how often each probability was given.
     """
     labels = rated_labels(evidence)
     if not labels:
@@ -41,9 +42,9 @@ def draw_calibration(evidence: EvaluationResult) -> Sketch | None:
             probabilities[~np.isnan(targets)], bins=N_BARS, range=(0, 1), color="0.5"
         )
         strip.set(xlabel="probability", ylabel="n", yticks=[])
-        error = _error(evidence.metrics["labels"][label])
-        panel.set_title(f"{shown(label)}\n{error}", fontsize=10)
-        said.append(f"{label}: {error}; {_ends(curve['bins'])}")
+        slope = _slope(evidence.metrics["labels"][label])
+        panel.set_title(f"{shown(label)}\n{slope}", fontsize=10)
+        said.append(f"{label}: {slope}; {_ends(curve['bins'])}")
     legend_below(figure)
     alt = (
         "Share of positive recordings against their probability, in bins with 95 % "
@@ -52,14 +53,9 @@ def draw_calibration(evidence: EvaluationResult) -> Sketch | None:
     return Sketch(figure, "Calibration", alt)
 
 
-def _error(of_label):
-    """The calibration error beside that of a calibrated model, in words."""
-    if of_label.get("ece") is None:
-        return "ECE not computable"
-    text = f"ECE {number(of_label['ece'])}"
-    if of_label.get("ece_if_calibrated") is not None:
-        text += f" ({number(of_label['ece_if_calibrated'])} if calibrated)"
-    return text
+def _slope(of_label):
+    """The slope, in words."""
+    return f"slope {with_interval(of_label['calibration_slope'])}"
 
 
 def _ends(bins):
@@ -87,6 +83,23 @@ def _with_strip(panel):
 def _bins_and_curve(panel, calibration):
     bins = pd.DataFrame(calibration["bins"])
     panel.plot([0, 1], [0, 1], color="0.6", linewidth=1, label="perfect")
+    if line := calibration["line"]:
+        panel.plot(
+            line["probability"],
+            line["observed"],
+            color=COLOURS[2],
+            linewidth=1.8,
+            label="logistic line",
+        )
+        panel.fill_between(
+            line["probability"],
+            line["low"],
+            line["high"],
+            color=COLOURS[2],
+            alpha=0.2,
+            linewidth=0,
+            label="its 95 % band",
+        )
     if calibration["curve"]:
         panel.plot(
             calibration["curve"]["probability"],
