@@ -156,7 +156,9 @@ def test_nobody_is_judged_by_a_threshold_of_their_own():
     found = op.without_own_choices(points, chosen_on, {"s2", "s3"})["slow"]
     assert found["threshold"]["value"] is found["calibration"]["slope"] is None
     assert "1 of these subjects" in found["threshold"]["reason"]
-    assert op.without_own_choices(points, chosen_on, {"S02", "s3"})["slow"] == found
+    for spelling in ("S2", "s 02", " s2 "):
+        judged = op.without_own_choices(points, chosen_on, {spelling, "s3"})
+        assert judged["slow"] == found, spelling
     assert points["slow"]["threshold"]["value"] is not None  # the given ones stay
 
 
@@ -192,3 +194,5 @@ def test_cross_fitted_predictions_must_be_of_training_subjects(tmp_path):
     assert "no rows of loud" in str(error.value)
     assert "1 of its subjects are in the test split" in str(error.value)
     assert "1 of its subjects are in no split" in str(error.value)
+    with pytest.raises(UserError, match="2 of its subjects are in the test split"):
+        read_cross_fitted(path, ["slow"], {"s0"}, {"S 1", " s02"})
