@@ -22,9 +22,9 @@ from local.evaluation.measurements import (
     read_measurements,
     seen_splits,
 )
-from local.evaluation.operating_points import points_for
 from local.evaluation.scored_split import ScoredSplit
 from local.evaluation.scoring import scored_rows
+from local.evaluation.usable_points import points_for
 from local.report.writing import OUTPUTS, write_results
 from local.storage.experiment_files import (
     AUDIT,
@@ -120,9 +120,10 @@ def _scored(folder: Path, table, experiment: Path | None, person) -> ScoredSplit
             table = person.pseudonyms.restored(table, *known)
     if split.manifest is not None:
         split = split.changed(manifest=scored_rows(split.manifest, table))
-    points = _points(metrics)
+    points = {}
     if experiment:
         points = points_for(experiment, split.seen, set(table["subject"]))
+    points |= _points(metrics)  # some may have been withheld, or given
     scored = from_elsewhere(
         split.changed(csv=_json(folder / SCORED_CSV) or None),
         table,
