@@ -25,6 +25,7 @@ from local.evaluation.measurements import (
 from local.evaluation.scored_split import ScoredSplit
 from local.evaluation.scoring import scored_rows
 from local.evaluation.usable_points import points_for
+from local.metrics.label_cases import NONE
 from local.report.writing import OUTPUTS, write_results
 from local.storage.experiment_files import (
     AUDIT,
@@ -170,12 +171,19 @@ def _points(metrics):
     """The operating points that metrics.json tells."""
     return {
         name: {
-            "threshold": measures["threshold"],
+            "threshold": _without_prefix(measures["threshold"]),
             "calibration": measures.get("calibration"),
         }
         for name, measures in metrics.get("labels", {}).items()
         if "threshold" in measures
     }
+
+
+def _without_prefix(threshold):
+    """A threshold as it was before an evaluation said that it is none."""
+    if "reason" not in threshold:
+        return threshold
+    return threshold | {"reason": threshold["reason"].removeprefix(NONE)}
 
 
 def _evaluation(folder, metrics, audit, settings, split, is_own):
