@@ -88,6 +88,31 @@ class LongRecordings(FromKeys):
                 f"{self.window_pooling!r}."
             )
 
+    def why_others(self, here: "LongRecordings", manifest: pd.DataFrame) -> str | None:
+        """Why scores of recordings are not those that these settings would give.
+
+        here: What they are scored with.
+        manifest: Theirs, with `duration`.
+
+        Returns: None where no recording is cut by either.
+
+        >>> manifest = pd.DataFrame({"duration": [5.0, 25.0]})
+        >>> before = LongRecordings(10.0, 2.0)
+        >>> before.why_others(LongRecordings(10.0, 2.0, "max"), manifest)
+        'window_pooling is max here, mean when the threshold was chosen'
+        >>> before.why_others(LongRecordings(20.0, 2.0), manifest[:1])
+        """
+        lengths = [w.max_duration for w in (self, here) if w.max_duration]
+        if not lengths or not (manifest["duration"] > min(lengths)).any():
+            return None
+        changed = [
+            f"{name} is {value} here, {getattr(self, name)} when the threshold was "
+            "chosen"
+            for name, value in vars(here).items()
+            if value != getattr(self, name)
+        ]
+        return "; ".join(changed) or None
+
     def cut(self, manifest: pd.DataFrame) -> Windows:
         """The windows of a manifest, as `manifests.build_manifest` gives it."""
         rows, owners, counts = [], {}, {}

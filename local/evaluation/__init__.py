@@ -3,5 +3,5 @@
 Modules: `after_training`, `baselines`, `confound_audit`, `evaluate`,
 `experiment_split`, `external_predictions`, `failures`, `flags`, `measurements`,
 `operating_points`, `out_of_fold`, `parts`, `provenance`, `result`, `scored_csv`,
-`scored_split`, `scoring`, `two_systems`, `worst_errors`.
+`scored_split`, `scoring`, `two_systems`, `usable_points`, `worst_errors`.
 """

@@ -10,13 +10,11 @@ from local.data.split import Split
 from local.evaluation import scored_csv
 from local.evaluation.flags import seen_notes
 from local.evaluation.measurements import seen_splits
-from local.evaluation.operating_points import (
-    apply_operating_points,
-    points_for,
-)
+from local.evaluation.operating_points import apply_operating_points
 from local.evaluation.parts import baseline_features
 from local.evaluation.scored_split import ScoredSplit
 from local.evaluation.scoring import score_split, scored_rows
+from local.evaluation.usable_points import for_windows, points_for
 from local.storage.addresses import (
     absolute,
     joined,
@@ -118,7 +116,13 @@ def score(
     table = score_split(
         experiment.brain, hparams, split.manifest, split.recordings, split.name
     )
-    known = vars(split) | {"manifest": scored_rows(split.manifest, table)}
+    points, notes = for_windows(
+        points, experiment.hparams["windows"], hparams["windows"], split.manifest
+    )
+    known = vars(split) | {
+        "manifest": scored_rows(split.manifest, table),
+        "notes": [*split.notes, *notes],
+    }
     return ScoredSplit(
         **known,
         table=apply_operating_points(table, points),

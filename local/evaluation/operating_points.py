@@ -15,7 +15,6 @@ import numpy as np
 import pandas as pd
 
 from local.data.predictions_table import scores_in
-from local.data.split import Split
 from local.metrics.cases import corrected_logits
 from local.metrics.decisions import decide
 from local.metrics.recalibration import fit_calibration
@@ -23,7 +22,6 @@ from local.metrics.thresholds import threshold_with_fallback
 from local.storage.experiment_files import OPERATING_POINTS
 from local.utils.errors import UserError
 from local.utils.files import read_json, write_json
-from local.utils.spelling import among
 
 #: Logits that differ by a constant do so within this.
 TOLERANCE = 1e-3
@@ -133,59 +131,6 @@ def apply_operating_points(
             predicted[inside] = decided
     table["predicted"] = pd.array(predicted, dtype="Int8")
     return table
-
-
-def without_own_choices(
-    points: dict[str, dict], chosen_on: dict[str, set[str]], scored: set[str]
-) -> dict[str, dict]:
-    """Operating points for subjects of whom some were those that chose them.
-
-    chosen_on: The subjects of each source of a threshold, as far as they are known.
-    scored: The subjects that are to be judged.
-
-    Returns: Without the threshold, and the calibration, that would be judged by those
-        that they were chosen on; the reason says so.
-
-    >>> point = {"threshold": {"value": 0.5, "source": "validation"}}
-    >>> point["calibration"] = None
-    >>> usable = without_own_choices({"x": point}, {"validation": {"s1"}}, {"s1", "s2"})
-    >>> usable["x"]["threshold"]["value"], usable["x"]["threshold"]["reason"]
-    (None, 'it was chosen on 1 of these subjects')
-    """
-    left = {}
-    for name, point in points.items():
-        threshold, calibration = point["threshold"], point["calibration"]
-        own = among(scored, chosen_on.get(threshold["source"], ()))
-        if threshold["value"] is not None and own:
-            reason = f"it was chosen on {len(own)} of these subjects"
-            threshold = threshold | {"value": None, "reason": reason}
-        own = among(scored, chosen_on.get("validation", ()))
-        if calibration and calibration["slope"] is not None and own:
-            reason = f"it was fitted on {len(own)} of these subjects"
-            nothing = {"slope": None, "intercept": None, "reason": reason}
-            calibration = calibration | nothing
-            threshold = threshold | {"value": None, "reason": reason}
-        left[name] = {"threshold": threshold, "calibration": calibration}
-    return left
-
-
-def points_for(
-    folder: Path, seen: dict[str, Split], subjects: set[str]
-) -> dict[str, dict]:
-    """The operating points of an experiment, for some subjects.
-
-    folder: The experiment's.
-    seen: The splits that its model has learned from.
-
-    Returns: As `without_own_choices`.
-    """
-    chosen_on = {
-        "validation": seen["valid"].subjects if "valid" in seen else set(),
-        "cross-fitted training": set().union(
-            *(split.subjects for split in seen.values())
-        ),
-    }
-    return without_own_choices(read_operating_points(folder), chosen_on, subjects)
 
 
 def save_operating_points(points, folder):

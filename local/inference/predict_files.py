@@ -20,6 +20,7 @@ from local.data.manifests import (
 from local.data.recordings import FolderRecordings
 from local.evaluation.flags import MARK, flag_notes, flagged, read_audit, why_not_notes
 from local.evaluation.operating_points import read_operating_points
+from local.evaluation.usable_points import for_windows
 from local.inference.engine import Engine
 from local.metrics.decisions import decisions
 from local.report.terminal import pipe_table
@@ -101,7 +102,7 @@ def predict_files(options: Namespace, output_file: Path | None) -> int:
     as_json = json.dumps(predicted, indent=2, ensure_ascii=False)
     table = format_predictions(predicted, read_audit(experiment.folder))
     print(as_json if options.json else table)
-    for line in _remarks(skipped, manifest, failed):
+    for line in [*predicted["notes"], *_remarks(skipped, manifest, failed)]:
         print(printable(line), file=sys.stderr)
     if output_file:
         _write(predicted, failed, output_file)
@@ -145,15 +146,20 @@ def predict_manifest(
 
     Returns: {"experiment_folder", "checkpoint", "flagged": {label: [reason]},
         "recordings": [{"file", "duration_s", "n_windows", "labels": {label: {"logit",
-        "probability", "threshold", "predicted"}}}]}. Of a score there is "score" only;
-        "threshold" and "predicted" are None where training found no threshold.
+        "probability", "threshold", "predicted"}}}], "notes": [str]}. Of a score there
+        is "score" only; "threshold" and "predicted" are None where training found no
+        threshold, or it was chosen on other windows, as a note then says.
     """
     windows = hparams["windows"].cut(manifest)
     computed = engine.values(
         windows.manifest, recordings, hparams, lambda outputs: outputs.logits
     )
     logits = windows.pool(*computed)
-    points = read_operating_points(experiment.folder)
+    points, notes = for_windows(
+        read_operating_points(experiment.folder),
+        *(settings["windows"] for settings in (experiment.hparams, hparams)),
+        manifest,
+    )
     return {
         "experiment_folder": experiment.address,
         "checkpoint": experiment.checkpoint,
@@ -167,6 +173,7 @@ def predict_manifest(
             }
             for row in manifest.to_dict("records")
         ],
+        "notes": notes,
     }
 
 

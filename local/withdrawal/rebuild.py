@@ -23,10 +23,11 @@ from local.evaluation.measurements import (
     read_measurements,
     seen_splits,
 )
-from local.evaluation.operating_points import points_for
 from local.evaluation.out_of_fold import MEASURED, evaluate_repeats, out_of_fold
 from local.evaluation.scored_split import ScoredSplit
 from local.evaluation.scoring import scored_rows
+from local.evaluation.usable_points import points_for
+from local.metrics.label_cases import NONE
 from local.report.writing import OUTPUTS, write_results
 from local.storage.experiment_files import (
     AUDIT,
@@ -151,9 +152,10 @@ def _scored(folder: Path, table, experiment: Path | None, person) -> ScoredSplit
             table = person.pseudonyms.restored(table, *known)
     if split.manifest is not None:
         split = split.changed(manifest=scored_rows(split.manifest, table))
-    points = _points(metrics)
+    points = {}
     if experiment:
         points = points_for(experiment, split.seen, set(table["subject"]))
+    points |= _points(metrics)  # some may have been withheld, or given
     scored = from_elsewhere(
         split.changed(csv=_json(folder / SCORED_CSV) or None),
         table,
@@ -200,12 +202,19 @@ def _points(metrics):
     """The operating points that metrics.json tells."""
     return {
         name: {
-            "threshold": measures["threshold"],
+            "threshold": _without_prefix(measures["threshold"]),
             "calibration": measures.get("calibration"),
         }
         for name, measures in metrics.get("labels", {}).items()
         if "threshold" in measures
     }
+
+
+def _without_prefix(threshold):
+    """A threshold as it was before an evaluation said that it is none."""
+    if "reason" not in threshold:
+        return threshold
+    return threshold | {"reason": threshold["reason"].removeprefix(NONE)}
 
 
 def _evaluation(folder, metrics, audit, settings, split, is_own):

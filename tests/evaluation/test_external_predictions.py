@@ -319,7 +319,8 @@ def test_rows_of_several_splits_are_not_mixed(tmp_path, both):
     for split in ("valid", "train"):
         with pytest.raises(UserError, match=f"30 subjects are both in '{split}'"):
             run(tmp_path, pd.concat([own.assign(split=split), both[1]]))
-        spelt = own.assign(split=split, subject=own["subject"].str.upper())
+        subjects = own["subject"].str.upper().str.replace("P", "P ")
+        spelt = own.assign(split=split, subject=subjects)
         with pytest.raises(UserError, match=f"30 subjects are both in '{split}'"):
             run(tmp_path, pd.concat([spelt, both[1]]))
 

@@ -399,6 +399,15 @@ def test_audio_and_subjects_in_two_splits_are_found():
     }
 
 
+def test_a_subject_in_two_splits_is_found_in_any_spelling():
+    train, test = measured(1), measured(2, first=N - 1)
+    for spelling in ("S19", "s 19", " s019 "):
+        subjects = test.manifest["subject"].replace("s19", spelling)
+        spelt = test.changed(manifest=test.manifest.assign(subject=subjects))
+        found = audited({"test": spelt}, {"train": train})
+        assert found["shared_subjects"] == [spelling], spelling
+
+
 def test_a_split_may_be_named_like_one_that_was_seen():
     train = measured(1)
     found = audited({"train": train}, {"train": train})

@@ -9,7 +9,9 @@ from scipy.special import expit, logit
 
 from local.data.cross_fitted import read_cross_fitted
 from local.data.predictions_table import write_predictions
+from local.data.windows import LongRecordings
 from local.evaluation import operating_points as op
+from local.evaluation.usable_points import for_windows, without_own_choices
 from local.metrics.calibration import ece
 from local.metrics.decisions import apply_calibration, decision
 from local.metrics.recalibration import fit_calibration
@@ -204,12 +206,50 @@ def test_nobody_is_judged_by_a_threshold_of_their_own():
         make_table(logits, targets), ["slow"], calibration="platt"
     )
     chosen_on = {"validation": {"s1", "s2"}}
-    assert op.without_own_choices(points, chosen_on, {"s3"}) == points
-    found = op.without_own_choices(points, chosen_on, {"s2", "s3"})["slow"]
+    assert without_own_choices(points, chosen_on, {"s3"}) == points
+    found = without_own_choices(points, chosen_on, {"s2", "s3"})["slow"]
     assert found["threshold"]["value"] is found["calibration"]["slope"] is None
     assert "1 of these subjects" in found["threshold"]["reason"]
-    assert op.without_own_choices(points, chosen_on, {"S02", "s3"})["slow"] == found
+    for spelling in ("S2", "s 02", " s2 "):
+        judged = without_own_choices(points, chosen_on, {spelling, "s3"})
+        assert judged["slow"] == found, spelling
     assert points["slow"]["threshold"]["value"] is not None  # the given ones stay
+
+
+@pytest.mark.parametrize(
+    ("here", "durations", "why"),
+    [
+        (LongRecordings(10.0, 2.0), [25.0], None),
+        (LongRecordings(10.0, 2.0, "max"), [10.0], None),
+        (LongRecordings(30.0, 2.0), [8.0, 9.0], None),
+        (LongRecordings(10.0, 2.0, "max"), [5.0, 11.0], "window_pooling is max here"),
+        (LongRecordings(0, 2.0), [11.0], "max_duration is 0 here, 10.0 when the"),
+        (LongRecordings(5.0, 2.0), [6.0], "max_duration is 5.0 here, 10.0 when"),
+        (LongRecordings(10.0, 3.0), [11.0], "window_overlap is 3.0 here, 2.0 when"),
+    ],
+)
+def test_other_windows_void_thresholds_and_calibration(here, durations, why):
+    """But not where no recording is cut, so that the scores are the same."""
+    logits, targets = drawn()
+    points = op.fit_operating_points(
+        make_table(logits, targets), ["slow"], calibration="platt"
+    )
+    manifest = pd.DataFrame({"duration": durations})
+    usable, notes = for_windows(points, LongRecordings(10.0, 2.0), here, manifest)
+    if why is None:
+        assert (usable, notes) == (points, [])
+        return
+    (note,) = notes
+    assert why in note and "not applied" in note
+    for entry in usable["slow"].values():
+        assert why in entry["reason"]
+    assert usable["slow"]["threshold"]["value"] is None
+    assert usable["slow"]["calibration"]["slope"] is None
+    assert usable["slow"]["calibration"]["intercept"] is None
+    table = make_table(logits, targets)
+    applied = op.apply_operating_points(table, usable)
+    assert applied["probability"].tolist() == table["probability"].tolist()
+    assert applied["predicted"].isna().all()
 
 
 @pytest.mark.parametrize(
@@ -244,3 +284,5 @@ def test_cross_fitted_predictions_must_be_of_training_subjects(tmp_path):
     assert "no rows of loud" in str(error.value)
     assert "1 of its subjects are in the test split" in str(error.value)
     assert "1 of its subjects are in no split" in str(error.value)
+    with pytest.raises(UserError, match="2 of its subjects are in the test split"):
+        read_cross_fitted(path, ["slow"], {"s0"}, {"S 1", " s02"})

@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import soundfile
-from conftest import make_corpus, read_csv
-from running import failed, run_script, succeeded, train
+from conftest import make_corpus, read_csv, write_csv
+from running import evaluate, failed, run_script, succeeded, train
 
 from local.data.audio_files import find_audio
 
@@ -154,11 +154,54 @@ def test_long_files_are_windows(experiment, corpus, tmp_path):
             *windows,
             f"--window_pooling={pooling}",
         )
-        (of,) = json.loads(succeeded(result).stdout)["recordings"]
+        said = json.loads(succeeded(result).stdout)
+        (of,) = said["recordings"]
+        assert said["notes"] == []  # there is nothing to withhold
         assert of["n_windows"] == 2 and of["duration_s"] == 1.6  # 0 to 1 s, 0.6 to 1.6
         logits[pooling] = np.array([entry["logit"] for entry in of["labels"].values()])
     assert (logits["max"] >= logits["mean"]).all()
     assert (logits["max"] > logits["mean"]).any()
+
+
+def test_decisions_of_other_windows_are_withheld(experiment, corpus, tmp_path):
+    """By predict.py and by evaluate.py; the experiment's own windows leave them."""
+    copy = tmp_path / "experiment"
+    shutil.copytree(experiment, copy)
+    file = copy / "save" / "operating_points.json"
+    points = json.loads(file.read_text())["labels"]
+    for point in points.values():
+        point["threshold"] |= {"value": 0.5, "source": "validation"}
+    file.write_text(json.dumps({"labels": points}))
+    samples = soundfile.read(corpus / "audio" / "s11_0" / "waveform.wav")[0]
+    audio = tmp_path / "audio" / "long" / "waveform.wav"
+    audio.parent.mkdir(parents=True)
+    soundfile.write(audio, np.tile(samples, 5)[:12800], 8000)
+    windows = ("--max_duration=1.0", "--window_overlap=0.4", "--window_pooling=max")
+    expected = (
+        "max_duration is 1.0 here, 60.0 when the threshold was chosen; "
+        "window_overlap is 0.4 here, 5.0 when the threshold was chosen; "
+        "window_pooling is max here, mean when the threshold was chosen"
+    )
+    for options in ((), windows):
+        result = predict(copy, audio, "--json", *options)
+        said = json.loads(succeeded(result).stdout)
+        (recording,) = said["recordings"]
+        decisions = {entry["predicted"] for entry in recording["labels"].values()}
+        assert (decisions == {None}) == bool(options)
+        assert (expected in result.stderr) == bool(options)
+        assert [expected in note for note in said["notes"]] == [True] * bool(options)
+    row = {"uid": "long", "subject": "somebody", "low": 1, "loud": 0, "noisy": 0}
+    write_csv(tmp_path / "long.csv", [row])
+    result = evaluate(
+        *(copy, f"--split_csv={tmp_path / 'long.csv'}", "--audit=False", *windows),
+        *(f"--data_folder={audio.parents[1]}", f"--output_folder={tmp_path / 'out'}"),
+    )
+    assert expected in succeeded(result).stderr + result.stdout
+    assert expected in (tmp_path / "out" / "report.html").read_text()
+    metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    for entry in metrics["labels"].values():
+        assert entry["threshold"]["value"] is None
+        assert expected in entry["threshold"]["reason"]
 
 
 @pytest.mark.parametrize(
