@@ -75,7 +75,10 @@ def _acoustic_features(scored, train):
     splits = train, scored
     if any(split.measurements is None for split in splits):
         return _why_not_measured(scored)
-    return tuple(split.measured().filter(like="acoustic_") for split in splits)
+    frames = [split.measured().filter(like="acoustic_") for split in splits]
+    # an experiment may have fewer of an earlier version
+    common = frames[0].columns.intersection(frames[1].columns, sort=False)
+    return tuple(frame[common] for frame in frames)
 
 
 def _why_not_measured(scored):
