@@ -1,12 +1,13 @@
-"""Compare two trained systems on the same recordings.
+"""Compare trained systems on the same recordings.
 
-    python compare.py EXPERIMENT_A EXPERIMENT_B [--split=NAME] [--seed=N]
+    python compare.py EXPERIMENT_A EXPERIMENT_B … [--split=NAME]
         [--output_file=FILE.json]
 
-An experiment is a folder that train.py or evaluate.py wrote, or a file like its
-predictions.csv; each may be gs://bucket/…. For each label and on average the AUROC of A
-less that of B is printed, with an interval by subject and a p-value, and written to the
-output file. Labels that only one of them has are named and left out.
+An experiment is a folder that train.py, evaluate.py or cross_validate.py wrote, or a
+file like its predictions.csv, such as one of a baseline (baselines/acoustic.csv); each
+may be gs://bucket/…. For each pair, each label and on average the AUROC of A less that
+of B is printed, with an interval by subject and a p-value, and written to the output
+file. Labels that only some of them have are named and left out.
 """
 
 from local.storage.first_look import look
@@ -15,7 +16,7 @@ look(__name__)  # before what loads PyTorch
 
 import argparse
 
-from local.evaluation import two_systems
+from local.evaluation import compared_systems
 from local.metrics.comparison import compare
 from local.report.terminal import format_comparison
 from local.utils import cli
@@ -23,34 +24,29 @@ from local.utils.files import write_json
 
 
 def main(argv):
-    """Read both, compare, print, write."""
+    """Read all, compare, print, write."""
     options = _parse(argv)
-    addresses = two_systems.predictions_files(options.experiments)
+    addresses = compared_systems.predictions_files(options.experiments)
     given = options.output_file
-    output_file = given and two_systems.comparison_file(given)
-    tables = [two_systems.read_split(place, options.split) for place in addresses]
-    names = two_systems.short_names(addresses)
-    result = compare(*tables, options.seed, names)
+    output_file = given and compared_systems.comparison_file(given)
+    tables, folds = compared_systems.read_systems(addresses, options.split)
+    result = compare(tables, folds)
     print(format_comparison(result))
     if output_file:
-        result["predictions"] = dict(zip(names, addresses, strict=True))
+        result["predictions"] = dict(zip(tables, addresses, strict=True))
         write_json(output_file, result)
         print(f"\nSaved in {output_file}")
 
 
 def _parse(argv):
     parser = argparse.ArgumentParser(prog="compare.py", allow_abbrev=False)
-    parser.add_argument("experiments", nargs=2, metavar="EXPERIMENT")
+    parser.add_argument("experiments", nargs="+", metavar="EXPERIMENT")
     parser.add_argument("--split")
-    parser.add_argument("--seed", type=_whole_number, default=1986)
     parser.add_argument("--output_file")
-    return parser.parse_args(argv)
-
-
-def _whole_number(text):
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"expected a whole number, found {text!r}")
-    return int(text)
+    options = parser.parse_args(argv)
+    if len(options.experiments) < 2:
+        parser.error("expected two experiments or more")
+    return options
 
 
 if __name__ == "__main__":

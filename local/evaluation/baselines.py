@@ -12,20 +12,15 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+import torch
 from numpy.typing import ArrayLike
-from sklearn.impute import SimpleImputer
-from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import log_loss, make_scorer
-from sklearn.model_selection import GridSearchCV
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 
-from local.data.folds import draw_folds
 from local.data.labels import score_labels, why_one_class
 from local.data.pseudonyms import Pseudonyms
 from local.metrics import measures
 from local.metrics.estimate import measure
 from local.metrics.intervals import auroc_interval, measure_intervals
+from local.model.kernel_heads import LINEAR, Fitting, RobustStandardisation
 from local.utils.errors import UserError
 
 #: The baselines that every evaluation has.
@@ -34,12 +29,8 @@ PREVALENCE, ACOUSTIC = "prevalence", "acoustic statistics"
 DESCRIPTIONS = {
     PREVALENCE: "The share of positives in the training split, for every recording",
     ACOUSTIC: "Logistic regression on acoustic statistics of the same recordings "
-    "(cepstrum, level, spectrum, F0, duration, pauses)",
+    "(cepstrum, level, spectrum, F0, jitter, shimmer, harmonicity, duration, pauses)",
 }
-
-#: Inverse strengths of the penalty that cross-validation chooses from.
-PENALTIES_C = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
-MAX_STEPS = 2000
 
 #: Measures beside AUROC, which has an interval of another kind.
 BOOTSTRAPPED = {
@@ -178,9 +169,9 @@ def logistic_baseline(
 ) -> tuple[np.ndarray, str | None]:
     """Gives each recording the probability of a logistic regression on features.
 
-    Features are standardised; gaps get the median of the training recordings. The
-    strength of the L2 penalty is the one with the least log loss in cross-validation
-    over the training subjects.
+    As a linear head of `local.model.kernel_heads`: features are standardised by median
+    and interquartile range of the training recordings, gaps get the median, and folds
+    over the training subjects choose the strength of the L2 penalty.
 
     train_features: [n_train, n_features], NaN where something could not be measured;
         rows of NaN are left out.
@@ -193,51 +184,25 @@ def logistic_baseline(
     Returns reason: Why they are NaN.
     """
     rated, known = ~np.isnan(targets) & _known(train_features), _known(features)
-    targets, subjects = targets[rated].astype(int), subjects[rated]
     predicted = np.full(len(features), np.nan)
-    if reason := why_one_class(targets):
+    if reason := why_one_class(targets[rated]):
         return predicted, f"in training: {reason}"
-    splits = _cross_validation(targets, subjects, seed)
-    if not splits:
-        return predicted, "too few training subjects for a cross-validation over them"
-    imputer = SimpleImputer(strategy="median").fit(train_features[rated])
-    filled = imputer.transform(train_features[rated])
-    varying = np.ptp(filled, axis=0) > 0
-    if not varying.any():
+    standardised = RobustStandardisation()
+    standardised.fit(train_features[rated])
+    if not standardised.scale.any():
         return predicted, "the features are the same for all training recordings"
-    regression = make_pipeline(StandardScaler(), LogisticRegression(max_iter=MAX_STEPS))
-    search = GridSearchCV(
-        regression,
-        {"logisticregression__C": PENALTIES_C},
-        cv=splits,
-        scoring=make_scorer(
-            log_loss,
-            response_method="predict_proba",
-            greater_is_better=False,
-            labels=[0, 1],  # also of a fold that has one only
-        ),
+    inputs, scored = (
+        standardised(torch.as_tensor(rows, dtype=torch.float32)).numpy()
+        for rows in (train_features[rated], features[known])
     )
-    search.fit(filled[:, varying], targets)
+    fitting = Fitting(targets[rated], subjects[rated], seed=seed)
+    _, strength, reason = fitting.choose({LINEAR: inputs}, (LINEAR,))
+    if reason:
+        return predicted, f"in training: {reason}"
     if known.any():
-        filled = imputer.transform(features[known])[:, varying]
-        predicted[known] = search.predict_proba(filled)[:, 1]
+        model = fitting.model(inputs, strength)
+        predicted[known] = model.predict_proba(scored)[:, 1]
     return predicted, None
-
-
-def _cross_validation(targets, subjects, seed):
-    """The rows to fit and to measure on, of each fold of the subjects.
-
-    Returns list of (numpy.ndarray of int, numpy.ndarray of int): Of folds without which
-        both classes are left.
-    """
-    folds = draw_folds(targets, subjects, seed)
-    if folds is None:
-        return []
-    return [
-        (np.flatnonzero(folds != fold), np.flatnonzero(folds == fold))
-        for fold in np.unique(folds)
-        if len(np.unique(targets[folds != fold])) == 2
-    ]
 
 
 # Features from a file

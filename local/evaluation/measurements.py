@@ -24,7 +24,7 @@ from local.data.recordings import BucketRecordings, FolderRecordings
 from local.data.split import Split
 from local.evaluation import confound_audit
 from local.evaluation.confound_audit.verdict import STRATA
-from local.model.acoustic_statistics import acoustic_statistics
+from local.model.recording_statistics import recording_statistics
 from local.storage.experiment_files import MANIFESTS, MEASUREMENTS
 from local.utils.errors import UserError
 from local.utils.files import atomic_write
@@ -89,8 +89,8 @@ def measure_split(
         process, in the order of the manifest.
 
     Returns: [n rows], In the order of the manifest: `ID`, what `audit.extract` finds,
-        with NaN where there is no silence or no speech, and what `acoustic_statistics`
-        gives.
+        with NaN where there is no silence or no speech, and what
+        `recording_statistics` gives.
     """
     dataset = dataio.build_dataset(manifest, [], recordings, audio, crop=None)
     rows = {row["ID"]: row for row in manifest.to_dict("records")}
@@ -122,9 +122,7 @@ class _Measure:
     def __call__(self, uid, waveform):
         """Measure a waveform [time]."""
         features, silence = confound_audit.extract(waveform, self.rate, self.rows[uid])
-        share = features["behaviour_pause_share"]  # None without speech
-        share = 1.0 if share is None else share
-        features |= acoustic_statistics(waveform, self.rate, share)
+        features |= recording_statistics(waveform, self.rate)
         return features, silence
 
 

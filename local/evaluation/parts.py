@@ -17,7 +17,7 @@ from local.evaluation import baselines
 from local.evaluation.measurements import audit_evaluation, distinct, find_leakage
 from local.evaluation.worst_errors import read_excerpts, worst_errors
 from local.metrics import rater_agreement
-from local.metrics.subgroups import subgroup_report
+from local.metrics.subgroups import corrected, permutations_for, subgroup_report
 from local.utils.errors import UserError
 
 #: A part before the others: the measurements of the recordings.
@@ -75,7 +75,10 @@ def _acoustic_features(scored, train):
     splits = train, scored
     if any(split.measurements is None for split in splits):
         return _why_not_measured(scored)
-    return tuple(split.measured().filter(like="acoustic_") for split in splits)
+    frames = [split.measured().filter(like="acoustic_") for split in splits]
+    # an experiment may have fewer of an earlier version
+    common = frames[0].columns.intersection(frames[1].columns, sort=False)
+    return tuple(frame[common] for frame in frames)
 
 
 def _why_not_measured(scored):
@@ -113,10 +116,13 @@ def baseline_features(
 def in_subgroups(scored):
     """The report on subgroups of each label that is 0 or 1."""
     reports, table, columns_compared = {}, scored.table, scored.subgroups
-    for name in labels.flatten(scored.label_groups):
+    if not columns_compared:
+        return reports
+    scores = scores_in(table)
+    names = [n for n in labels.flatten(scored.label_groups) if n not in scores]
+    n_permutations = permutations_for(len(names) * len(columns_compared))
+    for name in names:
         rows = table[table["label"] == name]
-        if not columns_compared or name in scores_in(table):
-            continue
         groups = scored.manifest.set_index("ID").loc[rows["uid"], columns_compared]
         threshold = scored.points.get(name, {}).get("threshold", {}).get("value")
         columns = ("target", "logit", "probability", "subject")
@@ -125,10 +131,11 @@ def in_subgroups(scored):
             groups,
             threshold,
             scored.evaluation.seed,
+            n_permutations,
         )
         if threshold is None:
             reports[name]["reason"] = "there is no threshold"
-    return reports
+    return corrected(reports)
 
 
 def no_subgroups(scored, reason):

@@ -1,114 +1,250 @@
-"""Two systems on the same recordings: is one better, and by how much.
+"""Systems on the same recordings: is one better, and by how much.
 
-The question answered is about these two trained systems on further subjects like these.
+The question answered is about these trained systems on further subjects like these.
 Whether one method is better than another is a different question: it takes several
 trained systems of each.
 """
 
-from collections.abc import Sequence
+from itertools import combinations
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from scipy.stats import rankdata, t
+from scipy.stats import t
 
 from local.data.labels import why_one_class
 from local.data.pseudonyms import are_pseudonyms
-from local.metrics.cases import rated_rows
-from local.metrics.estimate import measure, too_few_subjects, with_holm
+from local.metrics.cases import Rated, rated_rows
+from local.metrics.estimate import (
+    measure,
+    subjects_by_class,
+    too_few_subjects,
+    with_holm,
+)
+from local.metrics.fold_auroc import FoldAuroc, auroc_within_folds
 from local.metrics.intervals import MIN_SUBJECTS
-from local.metrics.resampling import draw_subjects, in_blocks
 from local.utils.errors import UserError
-from local.utils.ranking import auroc
 from local.utils.spelling import alike
 
-#: Draws of subjects for the intervals, and exchanges of subjects for the p-values.
-N_DRAWS = 2000
-
 TEXT = (
-    "This compares these two trained systems on the same recordings. It does not "
-    "compare two methods: systems trained again, from other seeds or on other "
-    "subjects, would differ too."
+    "This compares these trained systems on the same recordings. It does not compare "
+    "methods: systems trained again, from other seeds or on other subjects, would "
+    "differ too."
 )
 
+#: A difference of AUROC that is large, and one that is none.
+LARGE, SMALL = 0.1, 0.05
 
-def compare(
-    first: pd.DataFrame,
-    second: pd.DataFrame,
-    seed: int,
-    names: Sequence[str] = ("A", "B"),
-    n_draws: int = N_DRAWS,
-) -> dict:
-    """Compares the AUROC of two systems, label by label and on average.
+#: Variation of this size is rounding: influences are of the size 1 / n.
+ROUNDING = 1e-9
 
-    The interval of a difference is from a bootstrap of subjects: both systems and all
-    labels are scored on the same draw. It is the difference, more and less the standard
-    deviation of the draws times Student's t, whose degrees of freedom are the subjects
-    of the smaller class less one (for the mean, the least of any label): with few
-    subjects the quantiles of the draws lie too close together. Draws in which a label
-    has one class count neither for it nor for the mean, and are told.
+UNVARYING = "the difference is the same whichever of these subjects are taken"
 
-    The p-value is from a permutation test: if both systems are equally good, exchanging
-    their outputs for some of the subjects changes nothing. All recordings and labels of
-    a subject are exchanged together, and each subject with probability 1/2. Outputs
-    are compared by their rank within system and label, so the scale of neither
-    matters. Labels are corrected for by Holm's method; the mean over labels is one
-    test of its own and not among them.
 
-    first, second: Tables of predictions (see `local.data.predictions_table`) of the
-        same recordings, with the same targets of the labels that both have; rows in any
-        order.
-    names: What the systems are called in the result; two different names.
+class Paired(NamedTuple):
+    """AUROC of two systems of one label, on the same recordings."""
 
-    Returns: {"systems", "text", "n_recordings", "n_subjects", "n_draws", "seed",
-        "labels", "macro", "left_out"}. A label has its counts, "auroc" (a number per
-        system), "difference" (the first less the second), "p", "p_holm" and
-        "n_draws_left_out"; the macro values are the mean over these labels. Those that
-        have no AUROC are left out, with the reason.
+    first: FoldAuroc
+    second: FoldAuroc
+
+    @property
+    def value(self):
+        """The first less the second."""
+        return self.first.value - self.second.value
+
+    def reason(self) -> str | None:
+        """Why there is no interval; None if there may be one."""
+        n_folds = self.first.n_folds
+        at_least = max(MIN_SUBJECTS, n_folds + 1)  # each fold has a mean of its own
+        counts = self.first.n_positive, self.first.n_negative
+        return too_few_subjects(*counts, at_least)
+
+
+def fold_auroc(rated: Rated, folds: np.ndarray | None = None) -> FoldAuroc:
+    """AUROC of one system for a label, and what each subject has to do with it.
+
+    folds: [n], Of a cross-validation: AUROC is computed within each fold and averaged;
+        None: all recordings together.
+
+    >>> columns = [0, 1, 1], [0.2, 0.1, 0.7], ["ann", "bo", "cy"]
+    >>> fold_auroc(Rated(*map(np.array, columns))).value
+    0.5
+    """
+    folds = np.zeros(len(rated.targets)) if folds is None else folds
+    parts = [folds == fold for fold in pd.unique(folds)]
+    return auroc_within_folds(
+        [Rated(*(column[part] for column in rated)) for part in parts]
+    )
+
+
+def difference(labels: dict[str, Paired]) -> dict:
+    """The difference of AUROC of one label, or its mean over several.
+
+    The variance is between subjects, of the sum of what a subject has of the difference
+    (its influence on the first AUROC less that on the second, summed over labels).
+    Interval and p-value are of Student's t, with the subjects of the smaller class less
+    one per fold as degrees of freedom, the least of any label. Both agree: p is below
+    0.05 where the interval does not hold 0.
+
+    Returns: {"value", "low", "high", "p"}; "reason" where the last three are None.
+    """
+    value = float(np.mean([pair.value for pair in labels.values()]))
+    reasons = {label: pair.reason() for label, pair in labels.items()}
+    for label, reason in reasons.items():
+        if reason:
+            reason = reason if len(labels) == 1 else f"{label}: {reason}"
+            return measure(value, reason=reason) | {"p": None}
+    influences = [
+        system.influence_of_subjects() * sign
+        for pair in labels.values()
+        for system, sign in ((pair.first, 1), (pair.second, -1))
+    ]
+    of_subjects = pd.concat(influences).groupby(level=0).sum() / len(labels)
+    error = float(np.sqrt((of_subjects**2).sum()))
+    if error < ROUNDING:
+        return measure(value, reason=UNVARYING) | {"p": None}
+    df = min(pair.first.df for pair in labels.values())
+    half = t.ppf(0.975, df) * error
+    bounds = np.clip([value - half, value + half], -1, 1)
+    return measure(value, bounds) | {"p": float(2 * t.sf(abs(value) / error, df))}
+
+
+def verdict(entry: dict) -> str:
+    """What a difference of AUROC comes to, decided by its interval.
+
+    entry: {"value", "low", "high"}, the system in question less another one.
+
+    >>> verdict({"low": 0.01, "high": 0.2}), verdict({"low": -0.3, "high": -0.12})
+    ('above', 'far below')
+    >>> verdict({"low": -0.02, "high": 0.04}), verdict({"low": -0.02, "high": 0.3})
+    ('about the same', 'not distinguishable')
+    """
+    low, high = entry["low"], entry["high"]
+    if low is None or high is None:
+        return "not computable"
+    if low > 0:
+        return "above"
+    if high < 0:
+        return "far below" if high < -LARGE else "below"
+    return "about the same" if max(-low, high) <= SMALL else "not distinguishable"
+
+
+def against_guessing(auroc: dict) -> str:
+    """What an AUROC comes to beside guessing, decided by its interval.
+
+    auroc: {"value", "low", "high"}
+
+    >>> against_guessing({"low": 0.2, "high": 0.45})
+    'worse than guessing'
+    """
+    low, high = auroc["low"], auroc["high"]
+    if low is None or high is None:
+        return "not computable"
+    if low > 0.5:
+        return "better than guessing"
+    return "worse than guessing" if high < 0.5 else "not distinguishable"
+
+
+def compare(tables: dict[str, pd.DataFrame], folds: pd.Series | None = None) -> dict:
+    """Compares the AUROC of all pairs of systems, label by label and on average.
+
+    See `difference` for interval and p-value. P-values are corrected by Holm's method
+    over all pairs and labels; those of the means over labels, over the pairs.
+
+    tables: By name of the system its table of predictions (see
+        `local.data.predictions_table`), all of the same recordings, with the same
+        targets of the labels that all have; rows in any order.
+    folds: By uid, of a cross-validation: AUROC is computed within folds.
+
+    Returns: {"systems", "text", "n_recordings", "n_subjects", "labels", "macro",
+        "left_out"}. A label has its counts, "auroc" (a number per system) and
+        "differences": by pair, "A - B", {"value", "low", "high", "p", "p_holm"}. The
+        macro values are the mean over these labels. Those that have no AUROC are left
+        out, with the reason.
     Raises UserError: if the tables do not match: names every recording and target; or
         if they have no label in common.
     """
-    first, second, unique = _common_labels(first, second, names)
-    _refuse_mismatch(first, second, names)
-    pairs, left_out = _pairs(first, second)
-    aurocs = _drawn_aurocs(pairs, sorted(set(first["subject"])), seed, n_draws)
-    counts = {label: _counts(pair[0], pair[2]) for label, pair in pairs.items()}
-    tests = {
-        label: count | _tested(names, *aurocs[label], *_smaller_class(count))
-        for label, count in counts.items()
+    tables, unique = _common_labels(tables)
+    first, *others = tables
+    for other in others:
+        _refuse_mismatch(tables[first], tables[other], (first, other))
+    rated, left_out = _rated(tables)
+    systems = {}
+    for label, (rows, uids) in rated.items():
+        of_rows = None if folds is None else folds.loc[uids].to_numpy()
+        aurocs = {name: fold_auroc(own, of_rows) for name, own in rows.items()}
+        if aurocs[first].value is None:
+            left_out[label] = "no fold has both classes"
+        else:
+            systems[label] = aurocs
+    pairs = {f"{a} - {b}": (a, b) for a, b in combinations(tables, 2)}
+    paired = {
+        (label, pair): Paired(*(systems[label][name] for name in names))
+        for label in systems
+        for pair, names in pairs.items()
     }
+    tests = with_holm({key: difference({key[0]: each}) for key, each in paired.items()})
+    table = tables[first]
     return {
-        "systems": list(names),
+        "systems": list(tables),
         "text": TEXT,
-        "n_recordings": int(first["uid"].nunique()),
-        "n_subjects": int(first["subject"].nunique()),
-        "n_draws": n_draws,
-        "seed": seed,
-        "labels": with_holm(tests),
-        "macro": _macro(names, counts, aurocs),
+        "n_recordings": int(table["uid"].nunique()),
+        "n_subjects": int(table["subject"].nunique()),
+        "labels": {
+            label: _counts(rated[label][0][first])
+            | {"auroc": {name: own.value for name, own in systems[label].items()}}
+            | {"differences": {pair: tests[label, pair] for pair in pairs}}
+            for label in systems
+        },
+        "macro": _macro(systems, paired, pairs),
         "left_out": left_out | unique,
     }
 
 
-def _common_labels(first, second, names):
-    """Both tables with the labels that both have, and of the others who has them."""
-    labels = [list(dict.fromkeys(table["label"])) for table in (first, second)]
-    common = set(labels[0]) & set(labels[1])
-    if not common and len(first) and len(second):
+def _macro(systems, paired, pairs):
+    """The mean over labels."""
+    if not systems:
+        reason = "no label has both classes"
+        nothing = measure(None, reason=reason) | {"p": None, "p_holm": None}
+        differences = dict.fromkeys(pairs, nothing)
+        return {"n_labels": 0, "auroc": {}, "differences": differences}
+    tests = {
+        pair: difference({label: paired[label, pair] for label in systems})
+        for pair in pairs
+    }
+    values = pd.DataFrame(
+        {k: {n: own.value for n, own in of.items()} for k, of in systems.items()}
+    )
+    return {
+        "n_labels": len(systems),
+        "auroc": {name: float(mean) for name, mean in values.mean(axis=1).items()},
+        "differences": with_holm(tests),
+    }
+
+
+def _common_labels(tables):
+    """The tables with the labels that all have, and of the others who has them."""
+    labels = {
+        name: list(dict.fromkeys(table["label"])) for name, table in tables.items()
+    }
+    common = set.intersection(*map(set, labels.values()))
+    if not common and all(map(len, tables.values())):
         raise UserError(
-            "The two systems have no label in common. Their labels:",
-            [
-                f"{name}: {', '.join(own)}"
-                for name, own in zip(names, labels, strict=True)
-            ],
+            "The systems have no label in common. Their labels:",
+            [f"{name}: {', '.join(own)}" for name, own in labels.items()],
         )
+    owners = {}
+    for name, own in labels.items():
+        for label in own:
+            owners.setdefault(label, []).append(name)
     unique = {
-        label: f"only in {name}"
-        for name, own in zip(names, labels, strict=True)
-        for label in own
+        label: f"only in {' and '.join(names)}"
+        for label, names in owners.items()
         if label not in common
     }
-    tables = [table[table["label"].isin(common)] for table in (first, second)]
-    return *tables, unique
+    return {
+        name: table[table["label"].isin(common)] for name, table in tables.items()
+    }, unique
 
 
 def _refuse_mismatch(first, second, names):
@@ -144,7 +280,7 @@ def _refuse_mismatch(first, second, names):
             )
     if problems:
         raise UserError(
-            "The two systems can't be compared: both need predictions of the same "
+            "The systems can't be compared: they need predictions of the same "
             "recordings, with the same targets and subjects.",
             problems,
         )
@@ -158,125 +294,36 @@ def _rating(target):
     return "not rated" if np.isnan(target) else f"{target:g}"
 
 
-def _pairs(first, second) -> tuple[dict[str, tuple], dict[str, str]]:
-    """What is compared for each label.
+def _rated(tables):
+    """The rated recordings of each label that is compared.
 
-    Returns pairs: positive (bool [n]), ranks of both systems' outputs ([2, n]) and
-        subjects ([n]) of the rated recordings.
+    Returns rated: By label (Rated by system, uids [n] in their order).
     Returns left_out: The other labels, and why.
     """
-    pairs, left_out = {}, {}
-    labels = list(dict.fromkeys(first["label"]))
-    first, second = (table.sort_values("uid") for table in (first, second))
-    for label in labels:
-        rows = [rated_rows(table, label) for table in (first, second)]
-        targets = rows[0].targets
-        if not np.isin(targets, (0, 1)).all():
+    rated, left_out = {}, {}
+    ordered = {name: table.sort_values("uid") for name, table in tables.items()}
+    first = next(iter(ordered.values()))
+    for label in dict.fromkeys(next(iter(tables.values()))["label"]):
+        rows = {name: rated_rows(table, label) for name, table in ordered.items()}
+        own = next(iter(rows.values()))
+        if not np.isin(own.targets, (0, 1)).all():
             left_out[label] = "a score: AUROC needs targets that are 0 or 1"
-        elif why_one_class(rows[0].targets):
-            left_out[label] = why_one_class(rows[0].targets)
+        elif reason := why_one_class(own.targets):
+            left_out[label] = reason
         else:
-            ranks = np.stack([rankdata(rated.predictions) for rated in rows])
-            pairs[label] = (targets == 1, ranks, rows[0].subjects)
-    return pairs, left_out
+            # others may spell a subject in another way
+            rows = {n: each._replace(subjects=own.subjects) for n, each in rows.items()}
+            uids = first["uid"][(first["label"] == label) & first["target"].notna()]
+            rated[label] = rows, uids.to_numpy()
+    return rated, left_out
 
 
-def _drawn_aurocs(pairs, subjects, seed, n_draws):
-    """AUROC of both systems by label: observed [2], drawn, exchanged [n_draws, 2].
-
-    All labels with the same draws of subjects and the same exchanges.
-    """
-    n = len(subjects)
-    drawn = draw_subjects(np.zeros(n), n_draws, seed)
-    # other numbers than those of the draws
-    exchanged = np.random.default_rng([seed, 1]).integers(0, 2, size=(n_draws, n))
-    aurocs = {}
-    for label, (positive, ranks, of_rows) in pairs.items():
-        places = np.searchsorted(subjects, of_rows)
-        aurocs[label] = (
-            _of_draws(positive, ranks, np.ones((1, n)), places)[0],
-            _of_draws(positive, ranks, drawn, places),
-            _of_exchanges(positive, ranks, exchanged, places),
-        )
-    return aurocs
-
-
-def _of_draws(positive, ranks, draws, places):
-    """AUROC of both systems, [n_draws, 2], for draws [n_draws, n_subjects]."""
-
-    def of_block(block):
-        weights = np.take(block.astype(float), places, axis=1)
-        return np.stack([auroc(positive, own, weights) for own in ranks], axis=1)
-
-    return np.concatenate(in_blocks(of_block, draws, len(places)))
-
-
-def _of_exchanges(positive, ranks, exchanged, places):
-    """As `_of_draws`, for subjects whose outputs are exchanged where it says 1.
-
-    Each system has the outputs of both to choose from, by weights of 0 and 1.
-    """
-    both, twice = ranks.ravel(), np.tile(positive, 2)
-
-    def of_block(block):
-        other = np.take(block.astype(float), places, axis=1)
-        pools = ([1 - other, other], [other, 1 - other])
-        systems = [auroc(twice, both, np.hstack(pool)) for pool in pools]
-        return np.stack(systems, axis=1)
-
-    return np.concatenate(in_blocks(of_block, exchanged, 2 * len(places)))
-
-
-def _counts(positive, subjects):
+def _counts(rated):
+    n_positive, n_negative = subjects_by_class(rated.targets, rated.subjects)
     return {
-        "n": len(positive),
-        "n_positive": int(positive.sum()),
-        "n_subjects": len(set(subjects)),
-        "n_positive_subjects": len(set(subjects[positive])),
-        "n_negative_subjects": len(set(subjects[~positive])),
+        "n": len(rated.targets),
+        "n_positive": int(rated.targets.sum()),
+        "n_subjects": len(set(rated.subjects)),
+        "n_positive_subjects": n_positive,
+        "n_negative_subjects": n_negative,
     }
-
-
-def _tested(names, observed, boot, null, df, reason):
-    """What there is to say of one label, or of the mean.
-
-    observed : [2], AUROC of both systems; boot, null : [n_draws, 2], of the bootstrap
-    and of the exchanges; df : degrees of freedom of the interval; reason : why there is
-    none, None if there may be one
-    """
-    difference = observed[0] - observed[1]
-    differences = boot[:, 0] - boot[:, 1]
-    kept = differences[~np.isnan(differences)]
-    interval = (None, None)
-    if reason is None and (len(kept) == 0 or np.ptp(kept) < 1e-12):
-        reason = "the difference is the same in all draws of subjects"
-    if reason is None:
-        half = t.ppf(0.975, df) * kept.std()
-        interval = np.clip([difference - half, difference + half], -1, 1)
-    # 1e-9: the same difference, summed in another order
-    extreme = np.abs(null[:, 0] - null[:, 1]) >= abs(difference) - 1e-9
-    return {
-        "auroc": dict(zip(names, map(float, observed), strict=True)),
-        "difference": measure(difference, interval, reason),
-        "p": float((1 + extreme.sum()) / (1 + len(null))),
-        "n_draws_left_out": int(len(differences) - len(kept)),
-    }
-
-
-def _smaller_class(counts):
-    """Degrees of freedom of an interval, and why there is none or None."""
-    of_classes = counts["n_positive_subjects"], counts["n_negative_subjects"]
-    return min(of_classes) - 1, too_few_subjects(*of_classes, MIN_SUBJECTS)
-
-
-def _macro(names, counts, aurocs):
-    """The mean over labels, drawn with the same subjects for all of them."""
-    if not aurocs:
-        reason = "no label has both classes"
-        return {"n_labels": 0, "difference": measure(None, reason=reason), "p": None}
-    smaller = {label: _smaller_class(n) for label, n in counts.items()}
-    reasons = [f"{label}: {why}" for label, (_, why) in smaller.items() if why]
-    means = [np.mean(drawn, axis=0) for drawn in zip(*aurocs.values(), strict=True)]
-    df = min(df for df, _ in smaller.values())
-    tested = _tested(names, *means, df, reasons[0] if reasons else None)
-    return {"n_labels": len(aurocs)} | tested

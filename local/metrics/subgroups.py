@@ -27,7 +27,8 @@ from local.utils.ranking import auroc
 #: Numeric columns with more different values are binned.
 MAX_VALUES = 6
 
-N_PERMUTATIONS = 1000
+#: At least so many, and so many for each test of a report.
+N_PERMUTATIONS, PERMUTATIONS_PER_TEST = 1000, 50
 
 NOT_GIVEN = "not given"
 
@@ -40,6 +41,7 @@ def subgroup_report(
     groups: pd.DataFrame,
     threshold: float | None,
     seed: int,
+    n_permutations: int = N_PERMUTATIONS,
 ) -> dict:
     """Describes one label in the groups that each column makes.
 
@@ -53,9 +55,8 @@ def subgroup_report(
     Returns: {"threshold", "n_permutations", "columns": {column: …}}. A column has
         "groups", a list of {"group", "n", "n_subjects", "n_positive_subjects",
         "n_negative_subjects", "auroc", "sensitivity", "specificity"}, and what
-        `heterogeneity` finds with "p_holm", corrected over the columns by Holm's
-        method. Groups with fewer than 10 subjects of
-        either class have counts only and the "reason".
+        `heterogeneity` finds. Groups with fewer than 10 subjects of either class have
+        counts only and the "reason".
     """
     targets = np.asarray(targets, dtype=float)
     rated = ~np.isnan(targets)
@@ -77,12 +78,47 @@ def subgroup_report(
             entry["group"] for entry in entries if entry["auroc"]["value"] is not None
         ]
         codes = pd.Categorical(members, categories=large).codes
-        result = heterogeneity(*rows, codes, len(large), seed)
+        result = heterogeneity(*rows, codes, len(large), seed, n_permutations)
         columns[column] = {"groups": entries} | result
     return {
         "threshold": threshold,
-        "n_permutations": N_PERMUTATIONS,
-        "columns": with_holm(columns),
+        "n_permutations": n_permutations,
+        "columns": columns,
+    }
+
+
+def permutations_for(n_tests: int) -> int:
+    """How many permutations let a p-value be small after Holm's method: 0.02 or less.
+
+    n_tests: Of the whole report.
+
+    >>> permutations_for(10), permutations_for(60)
+    (1000, 3000)
+    """
+    return max(N_PERMUTATIONS, PERMUTATIONS_PER_TEST * n_tests)
+
+
+def corrected(reports: dict[str, dict]) -> dict[str, dict]:
+    """Corrects the p-values of all labels and columns of a report, by Holm's method.
+
+    A report is read as a whole: where no label differs between groups, one that seems
+    to is to be in it in at most 5 of 100 cases.
+
+    reports: By label what `subgroup_report` gives.
+
+    Returns: The same with "p_holm" in each column.
+    """
+    tests = with_holm(
+        {
+            (label, name): column
+            for label, report in reports.items()
+            for name, column in report["columns"].items()
+        }
+    )
+    return {
+        label: report
+        | {"columns": {name: tests[label, name] for name in report["columns"]}}
+        for label, report in reports.items()
     }
 
 
@@ -172,6 +208,7 @@ def heterogeneity(
     codes: np.ndarray,
     n_groups: int,
     seed: int,
+    n_permutations: int = N_PERMUTATIONS,
 ) -> dict:
     """Tests whether AUROC differs between groups.
 
@@ -202,10 +239,11 @@ def heterogeneity(
         return result | nothing | {"reason": reason}
     inside = codes >= 0
     rows = positive[inside], scores[inside], subjects[inside], codes[inside]
-    return result | _test(*rows, n_groups, seed)
+    generator = np.random.default_rng(seed)
+    return result | _test(*rows, n_groups, generator, n_permutations)
 
 
-def _test(positive, scores, subjects, codes, n_groups, seed):
+def _test(positive, scores, subjects, codes, n_groups, generator, n_permutations):
     """What `heterogeneity` says of two groups or more, all codes being 0 or above."""
     counts = [
         subjects_by_class(positive[codes == group], subjects[codes == group])
@@ -213,7 +251,7 @@ def _test(positive, scores, subjects, codes, n_groups, seed):
     ]
     weights = np.array([p * q / (p + q) for p, q in counts])
     observed = _aurocs(positive, scores, codes[None], n_groups)
-    blocks = _permutations(positive, subjects, codes, np.random.default_rng(seed))
+    blocks = _permutations(positive, subjects, codes, generator, n_permutations)
     permuted = np.concatenate(
         [_aurocs(positive, scores, block, n_groups) for block in blocks]
     )
@@ -241,7 +279,7 @@ def _variance(aurocs, weights):
     return np.average((aurocs - mean) ** 2, axis=1, weights=weights)
 
 
-def _permutations(positive, subjects, codes, generator):
+def _permutations(positive, subjects, codes, generator, n_permutations):
     """Yields codes of recordings in blocks, [permutations of the block, n].
 
     What moves is a part: the recordings of one subject that are in one group.
@@ -255,8 +293,8 @@ def _permutations(positive, subjects, codes, generator):
     place = np.arange(len(parts)) - first[of_part]
     has = [np.bincount(of_row, weights=is_of) > 0 for is_of in (positive, ~positive)]
     kind = has[0] + 2 * has[1]
-    n_blocks = -(-N_PERMUTATIONS * len(codes) // BLOCK_SIZE)
-    for size in np.diff(np.linspace(0, N_PERMUTATIONS, n_blocks + 1).astype(int)):
+    n_blocks = -(-n_permutations * len(codes) // BLOCK_SIZE)
+    for size in np.diff(np.linspace(0, n_permutations, n_blocks + 1).astype(int)):
         givers = np.empty((size, len(kind)), dtype=int)
         for members in (np.flatnonzero(kind == k) for k in np.unique(kind)):
             tiled = np.tile(members, (size, 1))

@@ -1,4 +1,4 @@
-"""Acoustic statistics of a recording: what a plain baseline knows of it."""
+"""Acoustic statistics of a recording that need no model of the voice."""
 
 import functools
 
@@ -25,10 +25,8 @@ VOICED_CORRELATION, VOICED_AMPLITUDE, OCTAVE_COST = 0.45, 0.03, 0.01
 FRAMES_AT_A_TIME = 1000
 
 
-def acoustic_statistics(
-    waveform: torch.Tensor, sample_rate: int, pause_share: float | None = None
-) -> dict[str, float]:
-    """Describes a recording by 52 plain numbers, as a baseline for a network.
+def acoustic_statistics(waveform: torch.Tensor, sample_rate: int) -> dict[str, float]:
+    """Describes a recording by 52 plain numbers.
 
     Over frames of 32 ms, every 10 ms: mean and standard deviation of 20 mel-frequency
     cepstral coefficients, of the level (dB of full scale), the spectral centroid (Hz)
@@ -40,13 +38,11 @@ def acoustic_statistics(
 
     waveform: [time], Mono, float32.
     sample_rate: Hz.
-    pause_share: As a detector of speech has it; None: by the level, as pauses are
-        counted.
 
     Returns: `acoustic_…`, all finite, the same names for every recording.
 
     >>> tone = torch.sin(2 * torch.pi * 200 * torch.arange(16000) / 16000)
-    >>> values = acoustic_statistics(tone, 16000, pause_share=0.0)
+    >>> values = acoustic_statistics(tone, 16000)
     >>> len(values), values["acoustic_f0_median_hz"], values["acoustic_n_pauses"]
     (52, 200.0, 0.0)
     """
@@ -73,7 +69,7 @@ def acoustic_statistics(
         },
         **_f0_statistics(f0_track(waveform, sample_rate)),
         "duration_s": duration_s,
-        "pause_share": _pause_share(level) if pause_share is None else pause_share,
+        "pause_share": _pause_share(level),
         "n_pauses": float(count_pauses(level)),
     }
     return {f"acoustic_{name}": value for name, value in result.items()}

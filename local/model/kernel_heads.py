@@ -15,7 +15,8 @@ from sklearn.metrics.pairwise import rbf_kernel
 from local.data.folds import draw_folds
 from local.data.labels import flatten, why_one_class
 
-KERNELS = ("linear", "rbf")
+LINEAR, RBF = "linear", "rbf"
+KERNELS = (LINEAR, RBF)
 
 #: Inverse strengths of the penalty; for similarities, which are below 1 and many, times
 #: `OF_SIMILARITIES`.
@@ -176,7 +177,7 @@ class KernelHeads(FittedModule):
         for i, label in enumerate(self.labels):
             rated = ~np.isnan(targets[:, i])
             rows = {name: values[rated] for name, values in inputs.items()}
-            fitting = _Fitting(
+            fitting = Fitting(
                 targets[rated, i],
                 subjects[rated],
                 self.are_scores[i],
@@ -200,10 +201,16 @@ class KernelHeads(FittedModule):
         return choices
 
 
-class _Fitting:
-    """The rated recordings of one label, and models of them."""
+class Fitting:
+    """The rated recordings of one label, and models of them.
 
-    def __init__(self, targets, subjects, is_score, positive_weight, seed):
+    targets: [n], 0 or 1, of a score the rating.
+    subjects: [n] of str
+    positive_weight: How many times a positive counts.
+    seed: Of the folds.
+    """
+
+    def __init__(self, targets, subjects, is_score=False, positive_weight=1.0, seed=0):
         self.targets, self.subjects, self.is_score = targets, subjects, is_score
         self.weights = np.where((targets == 1) & (not is_score), positive_weight, 1.0)
         self.seed = seed

@@ -1,4 +1,4 @@
-"""Statistics of a whole recording as its features: a frame of some hundred numbers."""
+"""Statistics of a whole recording: the features of a model, and of a baseline."""
 
 import functools
 
@@ -7,7 +7,7 @@ import torchaudio
 from speechbrain.lobes.features import VocalFeatures
 from speechbrain.utils.autocast import fwd_default_precision
 
-from local.model.acoustic_statistics import acoustic_statistics
+from local.model.acoustic_statistics import FRAMES_AT_A_TIME, acoustic_statistics
 
 #: What `speechbrain.lobes.features.VocalFeatures` computes of each frame, in its order.
 VOCAL = (
@@ -31,13 +31,65 @@ RATES = (8000, 16000)
 MIN_S = 0.1
 
 
-class RecordingStatistics(torch.nn.Module):
-    """Acoustic statistics of recordings: [batch, time] → [batch, 1, statistic].
+def recording_statistics(waveform: torch.Tensor, sample_rate: int) -> dict[str, float]:
+    """Describes a recording by 137 plain numbers.
 
     The 52 of `local.model.acoustic_statistics` (cepstrum, level, spectrum, F0, length,
     pauses), and five of each track of SpeechBrain's `VocalFeatures` (jitter, shimmer,
-    harmonicity, glottal-to-noise excitation, shape of the spectrum). Recordings of a
-    batch must have one length: these numbers are of a recording as a whole.
+    harmonicity, glottal-to-noise excitation, shape of the spectrum).
+
+    waveform: [time], Mono, float32.
+    sample_rate: Hz.
+
+    Returns: `acoustic_…`, the same names for every recording; NaN where something
+        can't be computed.
+
+    >>> values = recording_statistics(torch.randn(16000), 16000)
+    >>> len(values), "acoustic_jitter_db_mean" in values
+    (137, True)
+    """
+    own = acoustic_statistics(waveform, sample_rate)
+    missing = max(0, round(MIN_S * sample_rate) - len(waveform))
+    padded = torch.nn.functional.pad(waveform, (0, missing))
+    rate = RATES[sample_rate >= max(RATES)]
+    tracks = _tracks(torchaudio.functional.resample(padded, sample_rate, rate), rate)
+    levels = torch.tensor(QUANTILES, dtype=tracks.dtype)
+    statistics = [
+        tracks.mean(dim=0),
+        tracks.std(dim=0, correction=0),
+        *torch.nanquantile(tracks, levels, dim=0),
+    ]
+    values = torch.cat(statistics)
+    names = [f"acoustic_{name}_{kind}" for kind in OF_TRACKS for name in VOCAL]
+    values = values.where(values.isfinite(), torch.nan).tolist()
+    return own | dict(zip(names, values, strict=True))
+
+
+def _tracks(waveform, rate):
+    """[time] → [frame, 17], of pieces of some seconds, so that memory stays small."""
+    vocal = _vocal_features(rate)
+    step, size = vocal.step_samples, vocal.window_samples
+    n_frames = (len(waveform) - size) // step + 1
+    n_pieces = -(-n_frames // FRAMES_AT_A_TIME)
+    edges = torch.linspace(0, n_frames, n_pieces + 1).long().tolist()
+    ends = [(edge - 1) * step + size for edge in edges[1:-1]] + [len(waveform)]
+    pieces = [
+        waveform[None, edge * step : end]
+        for edge, end in zip(edges[:-1], ends, strict=True)
+    ]
+    return torch.cat([vocal(piece)[0] for piece in pieces])
+
+
+@functools.cache
+def _vocal_features(sample_rate):
+    return VocalFeatures(sample_rate=sample_rate)
+
+
+class RecordingStatistics(torch.nn.Module):
+    """`recording_statistics` of a batch: [batch, time] → [batch, 1, statistic].
+
+    Recordings of a batch must have one length: these numbers are of a recording as a
+    whole.
 
     sample_rate: Hz.
 
@@ -52,7 +104,11 @@ class RecordingStatistics(torch.nn.Module):
     @fwd_default_precision(cast_inputs=torch.float32)
     def forward(self, waveforms):
         """NaN where something can't be computed."""
-        return torch.stack([self._one(waveform) for waveform in waveforms])
+        rows = [
+            [*recording_statistics(waveform, self.sample_rate).values()]
+            for waveform in waveforms.cpu()
+        ]
+        return torch.tensor(rows).unsqueeze(1)
 
     def frame_lengths(self, lengths, n_samples):
         """Relative lengths of the features, [batch]: there is one frame."""
@@ -61,28 +117,6 @@ class RecordingStatistics(torch.nn.Module):
     @functools.cached_property
     def names(self) -> list[str]:
         """What the statistics are called, in their order."""
-        spoken = acoustic_statistics(torch.ones(self.sample_rate), self.sample_rate)
-        return [*spoken, *(f"{name}_{kind}" for kind in OF_TRACKS for name in VOCAL)]
-
-    def _one(self, waveform):
-        """[time] → [1, statistic], on the waveform's device."""
-        waveform = waveform.cpu()
-        own = acoustic_statistics(waveform, self.sample_rate)
-        missing = max(0, round(MIN_S * self.sample_rate) - len(waveform))
-        padded = torch.nn.functional.pad(waveform, (0, missing)).unsqueeze(0)
-        rate = RATES[self.sample_rate >= max(RATES)]
-        padded = torchaudio.functional.resample(padded, self.sample_rate, rate)
-        tracks = _vocal_features(rate)(padded)[0]
-        levels = torch.tensor(QUANTILES, dtype=tracks.dtype)
-        found = [
-            tracks.mean(dim=0),
-            tracks.std(dim=0, correction=0),
-            *torch.nanquantile(tracks, levels, dim=0),
-        ]
-        values = torch.cat([torch.tensor([*own.values()]), *found])
-        return values.where(values.isfinite(), torch.nan).unsqueeze(0)
-
-
-@functools.cache
-def _vocal_features(sample_rate):
-    return VocalFeatures(sample_rate=sample_rate)
+        return list(
+            recording_statistics(torch.ones(self.sample_rate), self.sample_rate)
+        )

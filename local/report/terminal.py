@@ -145,46 +145,37 @@ def format_comparison(comparison: dict) -> str:
 
     comparison: What `compare` returns.
 
-    Returns: What is compared, a table with a row per label and one of the mean, and a
-        line per interval that there is not and per label that is left out.
+    Returns: What is compared; the AUROC of each system, and the differences of each
+        pair, with a row per label and one of the mean; a line per interval that there
+        is not and per label that is left out.
     """
-    first, second = comparison["systems"]
-    rows = [
-        ["label", "n", "subjects", first, second, "difference", "95 %", "p", "Holm"]
-    ]
-    notes = []
-    macro = comparison["macro"]
-    for name, entry in [*comparison["labels"].items(), ("macro", macro)]:
-        difference = entry["difference"]
-        if "reason" in difference:
-            notes.append(f"{name}: {difference['reason']}")
-        if difference["value"] is None:
-            continue
-        if entry["n_draws_left_out"]:
-            notes.append(
-                f"{name}: {entry['n_draws_left_out']} of {comparison['n_draws']} draws "
-                "of subjects left out, a label had one class there"
-            )
-        if name == "macro":
-            name = f"macro ({macro['n_labels']} labels)"
-        rows.append(_comparison_row(name, entry))
+    macro, systems = comparison["macro"], comparison["systems"]
+    name = f"macro ({macro['n_labels']} labels)"
+    entries = comparison["labels"] | ({name: macro} if macro["n_labels"] else {})
+    aurocs = [["label", "n", "subjects", *systems]]
+    differences = [["label", "difference", "AUROC", "95 %", "p", "Holm"]]
+    notes = [] if entries else ["no label has both classes"]
+    for name, entry in entries.items():
+        counts = [str(entry.get(count, "")) for count in ("n", "n_subjects")]
+        aurocs.append([name, *counts, *map(_number, entry["auroc"].values())])
+        for pair, each in entry["differences"].items():
+            differences.append([name, pair, *_difference_cells(each)])
+            if "reason" in each and f"{name}: {each['reason']}" not in notes:
+                notes.append(f"{name}: {each['reason']}")
     notes += [
         f"{name}: left out, {why}" for name, why in comparison["left_out"].items()
     ]
     n, n_subjects = comparison["n_recordings"], comparison["n_subjects"]
     title = (
-        f"AUROC of {first} and of {second}, {n} recordings of {n_subjects} subjects. "
+        f"AUROC of {', '.join(systems)}: {n} recordings of {n_subjects} subjects. "
         f"{comparison['text']}"
     )
-    table = [pipe_table(rows)] if len(rows) > 1 else []
-    return "\n\n".join([title, *table, *notes])
+    tables = [pipe_table(aurocs), pipe_table(differences)] if entries else []
+    return "\n\n".join([title, *tables, *notes])
 
 
-def _comparison_row(name, entry):
-    bounds = [entry["difference"][bound] for bound in ("low", "high")]
+def _difference_cells(entry):
+    bounds = entry["low"], entry["high"]
     interval = "n/a" if None in bounds else f"{bounds[0]:+.3f} to {bounds[1]:+.3f}"
-    counts = [str(entry.get(count, "")) for count in ("n", "n_subjects")]
-    aurocs = [f"{value:.3f}" for value in entry["auroc"].values()]
-    holm = f"{entry['p_holm']:.4f}" if "p_holm" in entry else ""
-    difference = f"{entry['difference']['value']:+.3f}"
-    return [name, *counts, *aurocs, difference, interval, f"{entry['p']:.4f}", holm]
+    p = ["n/a" if entry[k] is None else f"{entry[k]:.4f}" for k in ("p", "p_holm")]
+    return [f"{entry['value']:+.3f}", interval, *p]

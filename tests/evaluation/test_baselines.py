@@ -19,6 +19,7 @@ from sklearn.model_selection import StratifiedGroupKFold
 
 from local.evaluation import baselines
 from local.inference.extraction import embeddings_table
+from local.model import kernel_heads
 from local.utils.errors import UserError
 
 N_SUBJECTS, N_EACH, N_FEATURES = 40, 5, 6
@@ -69,24 +70,27 @@ def directly(train, features, seed):
     rated = ~np.isnan(targets)
     known, targets, subjects = known[rated], targets[rated], subjects[rated]
 
-    def standardised(rows, reference):
-        return (rows - reference.mean(axis=0)) / reference.std(axis=0)
+    low, middle, high = np.quantile(known, [0.25, 0.5, 0.75], axis=0)
 
-    losses = {}
-    for c in (1e-4, 1e-3, 1e-2, 1e-1, 1.0):
+    def standardised(rows):
+        # the interquartile range of a normal distribution is 1.349
+        return ((rows - middle) / (high - low) * 1.349).clip(-5, 5)
+
+    inputs, losses = standardised(known), {}
+    for c in (1e-3, 1e-2, 1e-1, 1.0):
         folds = StratifiedGroupKFold(5, shuffle=True, random_state=seed)
         losses[c] = [
             log_loss(
                 targets[outside],
                 LogisticRegression(C=c)
-                .fit(standardised(known[inside], known[inside]), targets[inside])
-                .predict_proba(standardised(known[outside], known[inside])),
+                .fit(inputs[inside], targets[inside])
+                .predict_proba(inputs[outside]),
             )
             for inside, outside in folds.split(known, targets, subjects)
         ]
     best = min(losses, key=lambda c: np.mean(losses[c]))
-    fitted = LogisticRegression(C=best).fit(standardised(known, known), targets)
-    return best, fitted.predict_proba(standardised(features, known))[:, 1]
+    fitted = LogisticRegression(C=best).fit(inputs, targets)
+    return best, fitted.predict_proba(standardised(features))[:, 1]
 
 
 @pytest.mark.parametrize("seed", [0, 3])
@@ -95,17 +99,17 @@ def test_logistic_baseline_is_scikit_learns(train, scored, seed):
     assert best == 1.0
     found, reason = baselines.logistic_baseline(*of_training(train), scored[1], seed)
     assert reason is None
-    assert found == pytest.approx(expected, abs=1e-6)
+    assert found == pytest.approx(expected, abs=1e-4)
 
 
 def test_a_penalty_is_chosen_that_fits_the_data():
     """Of pure noise the strongest one: all probabilities are near the prevalence."""
     train = make_split(5, planted=0)
     best, expected = directly(train, train[1], seed=0)
-    assert best == 1e-4
+    assert best == 1e-3
     found, _ = baselines.logistic_baseline(*of_training(train), train[1], seed=0)
-    assert found == pytest.approx(expected, abs=1e-6)
-    assert np.ptp(found) < 0.02
+    assert found == pytest.approx(expected, abs=1e-4)
+    assert np.ptp(found) < 0.15
 
 
 def test_a_planted_feature_is_found_and_noise_is_not():
@@ -119,26 +123,27 @@ def test_a_planted_feature_is_found_and_noise_is_not():
     assert 0.38 < values[0.0] < 0.62
 
 
-def test_gaps_get_the_median_of_training_and_constants_count_for_nothing(train, scored):
+def test_gaps_are_usual_values_and_constants_count_for_nothing(train, scored):
     features, targets, subjects = of_training(train)
     features, other = features.copy(), scored[1].copy()
-    features[::3, 1] = np.nan
     features[np.isnan(targets), 1] = 1e6  # not rated: of these nothing is learned
-    other[0, 1] = np.nan
-    filled, other_filled = features.copy(), other.copy()
-    median = np.nanmedian(features[~np.isnan(targets), 1])
-    filled[::3, 1] = other_filled[0, 1] = median
+    other[0, 1] = np.median(features[~np.isnan(targets), 1])
     expected, _ = baselines.logistic_baseline(
-        filled, targets, subjects, other_filled, seed=0
+        features, targets, subjects, other, seed=0
     )
+    other[0, 1] = np.nan
 
     def widened(rows, constant):
         return np.column_stack([rows, np.full(len(rows), constant)])
 
-    found, _ = baselines.logistic_baseline(
-        widened(features, 7.0), targets, subjects, widened(other, 1e9), seed=0
-    )
-    assert found == pytest.approx(expected, abs=1e-9)
+    for constant in (7.0, np.nan):
+        found, _ = baselines.logistic_baseline(
+            widened(features, constant), targets, subjects, widened(other, 1e9), seed=0
+        )
+        assert found == pytest.approx(expected, abs=1e-6)
+    features[::3, 1] = np.nan
+    found, _ = baselines.logistic_baseline(features, targets, subjects, other, seed=0)
+    assert found == pytest.approx(expected, abs=0.1)
 
 
 def test_the_penalty_is_chosen_over_subjects():
@@ -148,7 +153,7 @@ def test_the_penalty_is_chosen_over_subjects():
     targets = np.tile(generator.permutation(np.arange(40) % 2), 5).astype(float)
     features = np.tile(generator.normal(size=(40, 30)), (5, 1))
     found, _ = baselines.logistic_baseline(features, targets, subjects, features, 0)
-    assert np.ptp(found) < 0.1
+    assert np.ptp(found) < 0.15  # by recording C 1 would be chosen: 0.9
 
 
 @pytest.mark.filterwarnings("error")
@@ -162,7 +167,7 @@ def test_folds_of_one_class_are_no_obstacle(train, scored, monkeypatch):
         folds[negatives[::2]] = 1
         return folds
 
-    monkeypatch.setattr(baselines, "draw_folds", fold_of_positives)
+    monkeypatch.setattr(kernel_heads, "draw_folds", fold_of_positives)
     found, reason = baselines.logistic_baseline(
         features, targets, subjects, scored[1], seed=0
     )

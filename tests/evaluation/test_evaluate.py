@@ -18,11 +18,12 @@ from local.data.loaders import ScoreBatches
 from local.data.manifests import build_manifest
 from local.data.recordings import FolderRecordings
 from local.data.split import Split
-from local.evaluation import baselines, measurements, parts
+from local.evaluation import measurements, parts
 from local.evaluation.confound_audit import verdict
 from local.evaluation.evaluate import evaluate, measured
 from local.evaluation.failures import Failures, names_in
 from local.evaluation.scored_split import ScoredSplit
+from local.model import kernel_heads
 from local.report import figures, html
 from local.report.writing import OUTPUTS, write_results
 from local.training.settings import EvaluationSettings
@@ -65,7 +66,7 @@ def quick():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(verdict, "MIN_PERMUTATIONS", 9)
         patch.setattr(verdict, "PERMUTATIONS_PER_TEST", 1)
-        patch.setattr(baselines, "PENALTIES_C", (0.1,))
+        patch.setattr(kernel_heads, "STRENGTHS", (0.1,))
         yield
 
 
@@ -180,7 +181,8 @@ def test_a_part_that_fails_takes_nothing_with_it(
 def test_a_part_that_json_can_not_hold_has_failed(
     whole, expected, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(PARTS["subgroups"], lambda *_: {"auroc": float("nan")})
+    not_finite = {"columns": {}, "auroc": float("nan")}
+    monkeypatch.setattr(PARTS["subgroups"], lambda *_: not_finite)
     monkeypatch.setattr(PARTS["audit"], lambda *_, **__: {"low": np.int64(1)})
     found = run(whole, tmp_path)
     assert sorted(found) == sorted(expected)

@@ -1,16 +1,23 @@
 """metrics.comparison: two systems on the same recordings."""
 
 import json
-from itertools import product
 
 import numpy as np
 import pandas as pd
 import pytest
 from scipy.special import expit
-from scipy.stats import rankdata, t
+from scipy.stats import norm, t
 from sklearn.metrics import roc_auc_score
 
-from local.metrics.comparison import compare
+from local.metrics.cases import Rated
+from local.metrics.comparison import (
+    Paired,
+    against_guessing,
+    compare,
+    difference,
+    fold_auroc,
+    verdict,
+)
 from local.report.terminal import format_comparison
 from local.utils.errors import UserError
 
@@ -51,52 +58,63 @@ def systems(n_subjects=30, better=1.5, seed=0, labels=("low", "fast")):
     ]
 
 
+def compared(*tables, **options):
+    """The comparison of two systems, A and B."""
+    return compare(dict(zip("AB", tables, strict=True)), **options)
+
+
+def of_pair(result, label="low"):
+    """The difference of A and B; label None: of the mean."""
+    entry = result["macro"] if label is None else result["labels"][label]
+    return entry["differences"]["A - B"]
+
+
 def test_values_and_shape():
     first, second = systems()
-    result = compare(first, second, seed=1, n_draws=200)
+    result = compared(first, second)
     for label in ("low", "fast"):
         rows = [of[of["label"] == label] for of in (first, second)]
         expected = [roc_auc_score(of["target"], of["logit"]) for of in rows]
-        of = result["labels"][label]
-        assert list(of["auroc"].values()) == pytest.approx(expected)
-        assert of["difference"]["value"] == pytest.approx(expected[0] - expected[1])
-        assert of["difference"]["low"] < of["difference"]["value"]
-        assert of["difference"]["value"] < of["difference"]["high"] < 0
-        assert of["p"] < 0.05 and of["n"] == 90 and of["n_subjects"] == 30
-    mean = np.mean([of["difference"]["value"] for of in result["labels"].values()])
-    assert result["macro"]["difference"]["value"] == pytest.approx(mean)
+        entry, of = result["labels"][label], of_pair(result, label)
+        assert list(entry["auroc"].values()) == pytest.approx(expected)
+        assert list(of) == ["value", "low", "high", "p", "p_holm"]
+        assert of["value"] == pytest.approx(expected[0] - expected[1])
+        assert of["low"] < of["value"] < of["high"] < 0
+        assert of["p"] < 0.05 and entry["n"] == 90 and entry["n_subjects"] == 30
+    mean = np.mean([of_pair(result, label)["value"] for label in result["labels"]])
+    assert of_pair(result, None)["value"] == pytest.approx(mean)
     json.dumps(result, allow_nan=False)
-    again = compare(first, second.sample(frac=1, random_state=0), seed=1, n_draws=200)
+    again = compared(first, second.sample(frac=1, random_state=0))
     assert again == result
 
 
 def test_exchanged_systems_give_the_opposite():
     first, second = systems()
-    one = compare(first, second, seed=1, n_draws=200)["macro"]
-    other = compare(second, first, seed=1, n_draws=200)["macro"]
-    assert one["difference"]["low"] == pytest.approx(-other["difference"]["high"])
-    assert one["p"] == other["p"]
+    one, other = (
+        of_pair(compared(*pair), None) for pair in ((first, second), (second, first))
+    )
+    assert one["low"] == pytest.approx(-other["high"])
+    assert one["p"] == pytest.approx(other["p"])
 
 
-def test_p_against_all_exchanges_of_subjects():
-    """Six subjects: all 64 exchanges, counted one by one."""
-    generator = np.random.default_rng(3)
-    subjects = np.repeat(list("abcdef"), 2)
-    targets = np.array([0, 0, 0, 1, 0, 0, 1, 1, 1, 0, 1, 1])
-    logits = generator.normal(size=(2, 12)) + [[0.5], [1.0]] * targets
-    ranks = np.stack([rankdata(of) for of in logits])
-
-    def difference(exchange):
-        other = np.repeat(exchange, 2).astype(bool)
-        a, b = (np.where(other, ranks[1 - k], ranks[k]) for k in (0, 1))
-        return roc_auc_score(targets, a) - roc_auc_score(targets, b)
-
-    every = np.array([difference(x) for x in product((0, 1), repeat=6)])
-    expected = np.mean(np.abs(every) >= abs(every[0]) - 1e-9)
-    assert 0.1 < expected < 0.9
-    tables = [table({"x": targets}, {"x": of}, subjects) for of in logits]
-    found = compare(*tables, seed=0)["labels"]["x"]["p"]
-    assert found == pytest.approx(expected, abs=0.03)
+def test_variance_is_delongs_where_each_subject_has_one_recording():
+    """DeLong et al. (1988): of the structural components' differences."""
+    generator = np.random.default_rng(0)
+    subjects = [f"s{i:02}" for i in range(60)]
+    targets = np.arange(60) % 4 == 0
+    logits = [generator.normal(size=60) + targets for _ in range(2)]
+    tables = [table({"x": targets}, {"x": own}, subjects) for own in logits]
+    wins = [own[targets][:, None] > own[~targets] for own in logits]
+    values = np.mean(wins[0]) - np.mean(wins[1])
+    components = wins[0].astype(float) - wins[1]
+    variance = components.mean(axis=1).var(ddof=1) / 15
+    variance += components.mean(axis=0).var(ddof=1) / 45
+    of = of_pair(compared(*tables), "x")
+    assert of["value"] == pytest.approx(values)
+    half = t.ppf(0.975, 14) * np.sqrt(variance)
+    assert of["high"] - of["value"] == pytest.approx(half)
+    p = 2 * t.sf(abs(values) / np.sqrt(variance), 14)
+    assert of["p"] == pytest.approx(p)
 
 
 def test_scales_do_not_matter():
@@ -104,46 +122,18 @@ def test_scales_do_not_matter():
     stretched = second.assign(
         logit=second["logit"] * 30 + 500, probability=second["probability"] ** 5
     )
-    one = compare(first, second, seed=1, n_draws=200)
-    assert compare(first, stretched, seed=1, n_draws=200) == one
+    assert compared(first, stretched) == compared(first, second)
 
 
 def test_the_interval_is_by_subject():
     """Each recording twelve times says nothing more than once."""
     first, second = systems(n_subjects=25, labels=("low",))
-
-    def width(a, b):
-        of = compare(a, b, seed=1, n_draws=500)["labels"]["low"]["difference"]
-        return of["high"] - of["low"]
-
     copies = [
         pd.concat([of.assign(uid=of["uid"] + f"-{i}") for i in range(12)])
         for of in (first, second)
     ]
-    assert width(*copies) == pytest.approx(width(first, second), rel=0.01)
-
-
-def test_few_subjects_of_a_class_widen_the_interval():
-    """The same bootstrap by Student's t: of 6 subjects with positives 5 df, not 53."""
-    generator = np.random.default_rng(0)
-    subjects = [f"s{i:02}" for i in range(60)]
-    targets = np.arange(60) % 10 == 0
-    tables = [
-        table({"x": targets}, {"x": generator.normal(size=60) + targets}, subjects)
-        for _ in range(2)
-    ]
-    of = compare(*tables, seed=1)["labels"]["x"]["difference"]
-    half = (of["high"] - of["low"]) / 2
-    # an independent bootstrap of its own
-    logits = [each["logit"].to_numpy() for each in tables]
-    draws = []
-    for _ in range(1000):
-        drawn = generator.integers(0, 60, 60)
-        if len(set(targets[drawn])) == 2:
-            positive, negative = drawn[targets[drawn]], drawn[~targets[drawn]]
-            aurocs = [np.mean(of[positive][:, None] > of[negative]) for of in logits]
-            draws.append(aurocs[0] - aurocs[1])
-    assert half == pytest.approx(t.ppf(0.975, 5) * np.std(draws), rel=0.08)
+    one, many = of_pair(compared(first, second)), of_pair(compared(*copies))
+    assert many == pytest.approx(one)
 
 
 def test_the_mean_has_the_degrees_of_freedom_of_the_rarest_label():
@@ -155,35 +145,127 @@ def test_the_mean_has_the_degrees_of_freedom_of_the_rarest_label():
         table(targets, {"x": generator.normal(size=60), "same": same}, subjects)
         for _ in range(2)
     ]
-    result = compare(*tables, seed=1, n_draws=300)
-    # The second label's difference is 0 in every draw: the mean is half of the first.
-    rare, mean = result["labels"]["x"]["difference"], result["macro"]["difference"]
+    result = compared(*tables)
+    # The second label's difference is 0 whoever is taken: the mean is half the first.
+    rare, mean = of_pair(result, "x"), of_pair(result, None)
     for bound in ("value", "low", "high"):
         assert mean[bound] == pytest.approx(rare[bound] / 2)
 
 
-@pytest.mark.unmeasured
-def test_equally_good_systems_are_rarely_told_apart():
-    results = [
-        compare(*systems(20, 0.5, seed, ("low",)), seed=seed, n_draws=199)
-        for seed in range(40)
+def test_folds_are_compared_within():
+    """By hand: the mean of the folds' AUROCs; one fold's outputs have another scale."""
+    first, second = systems(n_subjects=40, labels=("low",))
+    places = first["subject"].str[1:].astype(int) % 4
+    folds = pd.Series(places.to_numpy(), index=first["uid"])
+    shifted = first.assign(logit=first["logit"] + 100 * places)
+    found = compared(shifted, second, folds=folds)
+    expected = [
+        np.mean(
+            [
+                roc_auc_score(own["target"][places == f], own["logit"][places == f])
+                for f in range(4)
+            ]
+        )
+        for own in (first, second)
     ]
-    p = np.array([of["labels"]["low"]["p"] for of in results])
-    assert 0.35 < p.mean() < 0.65 and (p < 0.05).sum() <= 6
-    bounds = [of["labels"]["low"]["difference"] for of in results]
-    held = sum(of["low"] <= 0 <= of["high"] for of in bounds)
-    assert held >= 34
+    aurocs = list(found["labels"]["low"]["auroc"].values())
+    assert aurocs == pytest.approx(expected)
+    of = of_pair(found)
+    assert of["value"] == pytest.approx(expected[0] - expected[1])
+    assert of["low"] < of["value"] < of["high"]
+    assert found == compared(first, second, folds=folds)
 
 
-def test_holm_over_labels():
-    labels = ("a", "b", "c")
-    result = compare(*systems(15, 1.0, 4, labels), seed=1, n_draws=300)
-    p = {label: of["p"] for label, of in result["labels"].items()}
-    assert len(set(p.values())) == 3
+def test_all_pairs_of_three_and_holm_over_pairs_and_labels():
+    first, second = systems(labels=("low", "fast"))
+    third = systems(seed=5, labels=("low", "fast"))[0].assign(target=first["target"])
+    result = compare({"A": first, "B": second, "C": third})
+    pairs = ["A - B", "A - C", "B - C"]
+    tests = []
+    for label in ("low", "fast"):
+        found = result["labels"][label]["differences"]
+        assert list(found) == pairs
+        assert found["A - B"]["value"] == pytest.approx(
+            of_pair(compared(first, second), label)["value"]
+        )
+        tests += found.values()
     largest = 0
-    for rank, label in enumerate(sorted(p, key=p.get)):
-        largest = max(largest, min(1, p[label] * (3 - rank)))
-        assert result["labels"][label]["p_holm"] == pytest.approx(largest)
+    for rank, of in enumerate(sorted(tests, key=lambda of: of["p"])):
+        largest = max(largest, min(1, of["p"] * (6 - rank)))
+        assert of["p_holm"] == pytest.approx(largest)
+    macro = result["macro"]["differences"]
+    least = min(of["p"] for of in macro.values())
+    assert min(of["p_holm"] for of in macro.values()) == pytest.approx(3 * least)
+    text = format_comparison(result)
+    assert "AUROC of A, B, C" in text and "B - C" in text
+
+
+# What a difference comes to
+
+
+def paired_scores(generator, n_subjects, prevalence, aurocs=(0.75, 0.75), n_each=6):
+    """Two systems of these AUROCs: subjects of one class, outputs alike within them."""
+    targets = np.arange(n_subjects) < round(prevalence * n_subjects)
+    of_row = np.repeat(np.arange(n_subjects), n_each)
+    common = generator.normal(size=n_subjects), generator.normal(size=len(of_row))
+    subjects, systems = of_row.astype(str).astype(object), []
+    for auroc in aurocs:
+        person, take = (
+            np.sqrt(0.5) * (both + generator.normal(size=len(both))) for both in common
+        )
+        score = np.sqrt(0.6) * person[of_row] + np.sqrt(0.4) * take
+        score += np.sqrt(2) * norm.ppf(auroc) * targets[of_row]
+        systems.append(Rated(targets[of_row].astype(float), score, subjects))
+    return difference({"x": Paired(*map(fold_auroc, systems))})
+
+
+@pytest.mark.unmeasured
+@pytest.mark.parametrize("n_subjects, prevalence", [(40, 0.2), (40, 0.5), (100, 0.1)])
+def test_intervals_hold_the_truth_and_equal_systems_are_rarely_told_apart(
+    n_subjects, prevalence
+):
+    generator = np.random.default_rng(1)
+    n = 200
+    equal = [paired_scores(generator, n_subjects, prevalence) for _ in range(n)]
+    held = [of["low"] <= 0 <= of["high"] for of in equal]
+    assert all((of["p"] < 0.05) != in_it for of, in_it in zip(equal, held, strict=True))
+    assert np.mean(held) >= 0.91  # 0.95, less 2.6 standard errors
+    others = [
+        paired_scores(generator, n_subjects, prevalence, (0.9, 0.7)) for _ in range(n)
+    ]
+    assert np.mean([of["low"] <= 0.2 <= of["high"] for of in others]) >= 0.91
+
+
+@pytest.mark.parametrize(
+    "low, high, expected",
+    [
+        (0.01, 0.03, "above"),
+        (-0.05, 0.05, "about the same"),
+        (-0.051, 0.04, "not distinguishable"),
+        (-0.3, 0.02, "not distinguishable"),
+        (-0.2, -0.1, "below"),
+        (-0.4, -0.11, "far below"),
+        (None, None, "not computable"),
+    ],
+)
+def test_verdicts(low, high, expected):
+    assert verdict({"value": 0.0, "low": low, "high": high}) == expected
+
+
+@pytest.mark.parametrize(
+    "low, high, expected",
+    [
+        (0.51, 0.8, "better than guessing"),
+        (0.45, 0.8, "not distinguishable"),
+        (0.2, 0.49, "worse than guessing"),
+        (None, None, "not computable"),
+    ],
+)
+def test_guessing(low, high, expected):
+    assert against_guessing({"value": 0.5, "low": low, "high": high}) == expected
+
+
+# What can't be compared
 
 
 def test_all_mismatches_at_once():
@@ -200,7 +282,7 @@ def test_all_mismatches_at_once():
     second = second.drop(index=[4])
     second = pd.concat([second, second.tail(1).assign(uid="u9")])
     with pytest.raises(UserError) as error:
-        compare(first, second, seed=0, names=("old", "new"))
+        compare({"old": first, "new": second})
     assert error.value.problems == [
         "uid 'u9' is only in new",
         "label 'y' of uid 'u0' is only in old",
@@ -210,25 +292,28 @@ def test_all_mismatches_at_once():
     ]
 
 
-def test_labels_that_one_system_has_are_left_out_and_named():
+def test_labels_that_not_all_have_are_left_out_and_named():
     first, second = systems(labels=("low", "fast", "old"))
-    expected = compare(
-        *(of[of["label"] != "old"] for of in (first, second)), seed=1, n_draws=50
-    )
+    expected = compared(*(of[of["label"] != "old"] for of in (first, second)))
     second = second.replace({"label": {"old": "new"}})
-    found = compare(first, second, seed=1, names=("A", "B"), n_draws=50)
+    found = compared(first, second)
     assert found["left_out"] == {"old": "only in A", "new": "only in B"}
     for key in ("labels", "macro", "n_recordings"):
         assert found[key] == expected[key]
     assert "new: left out, only in B" in format_comparison(found)
 
 
+def test_another_spelling_of_a_subject_is_the_same_subject():
+    first, second = systems()
+    spelt = second.assign(subject=second["subject"].str.upper())
+    assert compared(first, spelt) == compared(first, second)
+
+
 def test_the_same_system_twice():
     first, _ = systems()
-    of = compare(first, first, seed=0, n_draws=100)["labels"]["low"]
-    assert of["difference"]["value"] == 0 and of["p"] == 1
-    assert of["difference"]["low"] is None
-    assert "the same in all draws" in of["difference"]["reason"]
+    of = of_pair(compared(first, first))
+    assert of["value"] == 0 and of["p"] is of["p_holm"] is of["low"] is None
+    assert "whichever of these subjects are taken" in of["reason"]
 
 
 def test_what_has_no_interval_or_is_left_out_says_why():
@@ -244,21 +329,26 @@ def test_what_has_no_interval_or_is_left_out_says_why():
         table(targets, {k: generator.normal(size=12) for k in targets}, subjects)
         for _ in range(2)
     ]
-    result = compare(*tables, seed=0, n_draws=300, names=("old", "new"))
+    result = compared(*tables)
     assert list(result["labels"]) == ["rare", "fine"]
-    rare = result["labels"]["rare"]
-    assert rare["difference"]["low"] is None and rare["n_draws_left_out"] > 0
-    assert rare["difference"]["reason"] == "fewer than 5 subjects have positives: 3"
-    assert result["macro"]["difference"]["reason"].startswith("rare: fewer than 5")
+    rare = of_pair(result, "rare")
+    assert rare["low"] is rare["p"] is None
+    assert rare["reason"] == "fewer than 5 subjects have positives: 3"
+    assert of_pair(result, None)["reason"].startswith("rare: fewer than 5")
     assert result["left_out"] == {
         "none": "only one class: all 12 rated recordings are negative",
         "score": "a score: AUROC needs targets that are 0 or 1",
     }
     json.dumps(result, allow_nan=False)
     text = format_comparison(result)
-    assert "these two trained systems" in text and "not compare two methods" in text
+    assert "these trained systems" in text and "not compare methods" in text
     assert "| label " in text and "| macro (2 labels)" in text
     assert "score: left out, a score" in text
     assert "rare: fewer than 5 subjects have positives: 3" in text
     empty = [of[of["label"] == "none"] for of in tables]
-    assert "no label has both classes" in format_comparison(compare(*empty, seed=0))
+    result = compared(*empty)
+    assert of_pair(result, None)["value"] is None
+    assert "no label has both classes" in format_comparison(result)
+    folds = pd.Series([0, 0, 0, *[1] * 9], index=[f"u{i}" for i in range(12)])
+    result = compared(*(of[of["label"] == "rare"] for of in tables), folds=folds)
+    assert result["left_out"] == {"rare": "no fold has both classes"}

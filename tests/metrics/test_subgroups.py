@@ -13,7 +13,13 @@ from statsmodels.stats.multitest import multipletests
 from local.metrics import subgroups
 from local.metrics.intervals import auroc_interval, measure_intervals
 from local.metrics.measures import threshold_measures
-from local.metrics.subgroups import heterogeneity, name_groups, subgroup_report
+from local.metrics.subgroups import (
+    corrected,
+    heterogeneity,
+    name_groups,
+    permutations_for,
+    subgroup_report,
+)
 
 NAN = np.nan
 
@@ -80,7 +86,7 @@ def test_json_and_shape():
     assert list(found) == ["threshold", "n_permutations", "columns"]
     column = found["columns"]["site"]
     names = ["groups", "n_groups", "largest_gap", "largest_gap_by_chance"]
-    assert list(column) == [*names, "p", "p_holm"]
+    assert list(column) == [*names, "p"]
     values = [of["auroc"]["value"] for of in column["groups"]]
     assert column["largest_gap"] == pytest.approx(max(values) - min(values))
 
@@ -107,7 +113,7 @@ def test_small_groups_have_no_numbers():
 
 def test_one_group_is_not_compared():
     column = report(draw(seed=4, n_groups=1))["columns"]["site"]
-    assert column["p"] is column["p_holm"] is column["largest_gap"] is None
+    assert column["p"] is column["largest_gap"] is None
     assert column["reason"] == "1 group is large enough: a comparison needs two"
     nothing = report(draw(seed=4, n_groups=1, n_per_class=3))["columns"]["site"]
     assert nothing["reason"] == "no group is large enough: a comparison needs two"
@@ -143,19 +149,70 @@ def test_unrated_recordings_do_not_count_and_missing_logits_are_not_needed():
     assert found[0] == of_rated
 
 
-def test_holm_over_columns():
+def test_holm_over_all_labels_and_columns():
     rows = draw(seed=7, shift=[0.3, 2.5, 1.0, 1.0], n_per_class=20)
-    codes = rows[3]
-    subjects = rows[2]
+    codes, subjects = rows[3], rows[2]
     by_subject = {s: i % 2 for i, s in enumerate(sorted(set(subjects)))}
     noise = [by_subject[s] for s in subjects]
-    columns = report(rows, {"site": codes, "sex": noise, "one": ["x"] * len(codes)})
-    columns = columns["columns"]
-    p = [columns["site"]["p"], columns["sex"]["p"]]
-    expected = multipletests(p, method="holm")[1]
-    assert [columns["site"]["p_holm"], columns["sex"]["p_holm"]] == expected.tolist()
-    assert columns["site"]["p_holm"] == pytest.approx(2 * columns["site"]["p"])
-    assert columns["one"]["p_holm"] is None
+    first = report(rows, {"site": codes, "sex": noise, "one": ["x"] * len(codes)})
+    reports = {"low": first, "fast": report(draw(seed=8, n_per_class=20))}
+    found = corrected(reports)
+    tested = [("low", "site"), ("low", "sex"), ("fast", "site")]
+    p, holm = (
+        [by[label]["columns"][column][name] for label, column in tested]
+        for by, name in ((reports, "p"), (found, "p_holm"))
+    )
+    assert holm == multipletests(p, method="holm")[1].tolist()
+    assert holm[0] == pytest.approx(3 * p[0])
+    assert found["low"]["columns"]["one"]["p_holm"] is None
+    assert (
+        found["low"]["columns"]["site"]["groups"]
+        == (first["columns"]["site"]["groups"])
+    )
+    assert corrected({}) == {}
+
+
+def test_a_large_report_has_enough_permutations():
+    """Of 60 tests the smallest p-value after Holm's is below 0.05."""
+    n = permutations_for(60)
+    p = report(draw(7, [0, 4, 4, 4], n_per_class=20), n_permutations=n)["columns"]
+    assert p["site"]["p"] == 1 / (n + 1)
+    assert 60 * p["site"]["p"] < 0.05 < 60 / 1001
+
+
+@pytest.mark.unmeasured
+def test_a_report_without_differences_rarely_holds_one():
+    """4 labels of the same 80 people, 3 columns: 12 tests, one report."""
+    n_reports, hits, uncorrected = 40, 0, 0
+    for seed in range(n_reports):
+        generator = np.random.default_rng(seed)
+        columns = {
+            name: generator.integers(0, 2, 80).astype(str)
+            for name in ("sex", "site", "device")
+        }
+        reports = {}
+        for label in "abcd":
+            targets = np.arange(80) % 2
+            scores = generator.normal(size=80) + 1.2 * targets
+            reports[label] = subgroup_report(
+                targets,
+                scores,
+                expit(scores),
+                np.array([f"s{i}" for i in range(80)], dtype=object),
+                pd.DataFrame(columns),
+                None,
+                seed,
+                n_permutations=300,
+            )
+        tests = [
+            column
+            for each in corrected(reports).values()
+            for column in each["columns"].values()
+        ]
+        hits += any(column["p_holm"] < 0.05 for column in tests)
+        uncorrected += any(column["p"] < 0.05 for column in tests)
+    assert hits <= 5  # 2 expected; 6 or more in 1 of 70 runs
+    assert uncorrected >= 8  # 18 expected
 
 
 # ---- names of groups

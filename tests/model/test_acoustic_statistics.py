@@ -17,9 +17,9 @@ def spoken():
     return speech("a bag of sand in the park", RATE)
 
 
-def statistics(samples, rate=RATE, pause_share=0.0):
+def statistics(samples, rate=RATE):
     waveform = torch.as_tensor(samples, dtype=torch.float32)
-    found = acoustic_statistics.acoustic_statistics(waveform, rate, pause_share)
+    found = acoustic_statistics.acoustic_statistics(waveform, rate)
     return {name.removeprefix("acoustic_"): value for name, value in found.items()}
 
 
@@ -108,7 +108,7 @@ def test_pauses_are_counted_between_sounds():
     "samples", [torch.zeros(RATE), torch.zeros(10), sine(200, 0.03), torch.ones(RATE)]
 )
 def test_nothing_is_missing_whatever_the_recording(samples):
-    found = statistics(samples, pause_share=None)
+    found = statistics(samples)
     assert list(found) == list(statistics(sine(200))) and len(found) == 52
     assert np.isfinite(list(found.values())).all()
     assert found["pause_share"] == 0  # nothing is less loud than the rest

@@ -21,7 +21,7 @@ from local.evaluation.baselines import ACOUSTIC
 from local.evaluation.result import Excerpt
 from local.metrics.rater_agreement import agreement, raters_on_roc
 from local.metrics.split_metrics import SMALL_SAMPLE, evaluate_predictions
-from local.metrics.subgroups import subgroup_report
+from local.metrics.subgroups import corrected, subgroup_report
 from local.report import card, figures
 from local.report.html import SECTIONS, render_html
 from local.report.tables import Table
@@ -151,7 +151,8 @@ def groups_of(table, manifest, label):
     rows = table[table["label"] == label]
     sex = manifest.set_index("ID").loc[rows["uid"], ["sex"]]
     columns = ("target", "logit", "probability", "subject")
-    return subgroup_report(*(rows[column] for column in columns), sex, 0.5, seed=1)
+    of_label = subgroup_report(*(rows[column] for column in columns), sex, 0.5, seed=1)
+    return corrected({label: of_label})[label]
 
 
 def raters_of(manifest, table, label):

@@ -11,6 +11,7 @@ from running import evaluate, extract, failed, run_script, succeeded
 
 from local.data.labels import flatten
 from local.inference.classifier import ClinicalClassifier
+from local.model import recording_statistics
 from local.model.recording_statistics import RecordingStatistics
 
 #: Those of train.yaml's keys that it has too, for the tiny corpus.
@@ -104,7 +105,30 @@ def test_statistics_of_a_recording():
     values = dict(zip(front_end.names, both[0, 0].tolist(), strict=True))
     assert values["acoustic_f0_median_hz"] == pytest.approx(200, rel=0.02)
     noisy = dict(zip(front_end.names, both[1, 0].tolist(), strict=True))
-    assert noisy["harmonicity_db_mean"] < values["harmonicity_db_mean"]
+    assert (
+        noisy["acoustic_harmonicity_db_mean"] < values["acoustic_harmonicity_db_mean"]
+    )
+
+
+def test_a_long_recording_is_described_in_pieces(monkeypatch):
+    """In pieces of 0.6 s as at once, but for what is near an edge of a piece."""
+    time_s = torch.arange(6 * RATE) / RATE
+    voice = torch.sin(2 * torch.pi * 150 * time_s) + 0.2 * torch.randn(
+        len(time_s), generator=torch.Generator().manual_seed(0)
+    )
+    whole = recording_statistics.recording_statistics(voice, RATE)
+    monkeypatch.setattr(recording_statistics, "FRAMES_AT_A_TIME", 60)
+    pieces = recording_statistics.recording_statistics(voice, RATE)
+    assert pieces["acoustic_f0_hz_mean"] == pytest.approx(
+        whole["acoustic_f0_hz_mean"], rel=0.005
+    )
+    for name, value in whole.items():
+        assert pieces[name] == pytest.approx(value, rel=0.05, abs=0.05)
+    tracks = recording_statistics._tracks(voice, RATE)
+    at_once = recording_statistics._vocal_features(RATE)(voice[None])[0]
+    assert len(tracks) == len(at_once) == 596
+    same = torch.isclose(tracks[:, 0], at_once[:, 0])
+    assert same.float().mean() > 0.95  # smoothing reaches over an edge
 
 
 @pytest.mark.parametrize("duration_s", [0.05, 0.1, 0.33])

@@ -1,4 +1,4 @@
-"""The predictions of two systems that are compared, and the file that says how."""
+"""The predictions of systems that are compared, and the file that says how."""
 
 import json
 from pathlib import Path
@@ -14,24 +14,21 @@ from local.storage.addresses import (
     local_path,
     parent,
 )
+from local.storage.experiment_files import PREDICTIONS
 from local.storage.inputs import Storage, told_as
 from local.utils.errors import UserError
 
-PREDICTIONS = "predictions.csv"
-
 
 def predictions_files(experiments: list[str]) -> list[str]:
-    """The addresses of two experiments' predictions, links and .. resolved.
+    """The addresses of experiments' predictions, links and .. resolved.
 
     experiments: Folders, or the files themselves; may be in buckets.
 
-    Raises UserError: if there is no such file, or both are the same.
+    Raises UserError: if there is no such file, or two are the same.
     """
     addresses = [_predictions_file(experiment) for experiment in experiments]
-    if addresses[0] == addresses[1]:
-        raise UserError(
-            f"Both experiments are {addresses[0]}: expected two different ones."
-        )
+    if again := {place for place in addresses if addresses.count(place) > 1}:
+        raise UserError("Expected different experiments; these are given twice:", again)
     return addresses
 
 
@@ -52,29 +49,60 @@ def _predictions_file(experiment):
     return str(path)
 
 
-def read_split(address: str, split: str | None) -> pd.DataFrame:
-    """The predictions of a split; of test where none is named and there are several.
+def read_systems(
+    addresses: list[str], split: str | None
+) -> tuple[dict[str, pd.DataFrame], pd.Series | None]:
+    """The predictions that are compared.
 
+    split: Of which; None: of test where there are several, or of all folds where all
+        are of the same ones.
+
+    Returns tables: By what the systems are called.
+    Returns folds: The fold of each recording, by uid; None: these are no folds.
     Raises UserError: if there are none of this split.
     """
+    names = short_names(addresses)
+    tables = {
+        name: _read(address) for name, address in zip(names, addresses, strict=True)
+    }
+    folds, *others = [_folds(table) for table in tables.values()]
+    if split is None and folds is not None and all(map(folds.equals, others)):
+        return tables, folds
+    return {
+        name: _of_split(table, address, split)
+        for (name, table), address in zip(tables.items(), addresses, strict=True)
+    }, None
+
+
+def _read(address):
     file = Storage.of({}).file(address)
     with told_as(address, file):
-        table = read_predictions(file)
+        return read_predictions(file)
+
+
+def _folds(table):
+    """The split of each recording, by uid in its order; None where there is one."""
+    splits = table.drop_duplicates("uid").set_index("uid")["split"].sort_index()
+    return splits if splits.nunique() > 1 and "test" not in set(splits) else None
+
+
+def _of_split(table, address, split):
+    """The rows of a split; of test where none is named and there are several."""
     splits = list(dict.fromkeys(table["split"]))
     if split is None:
         split = "test" if len(splits) != 1 else splits[0]
     if split not in splits:
         raise UserError(
             f"{address} has no predictions of the split {split!r}; give --split=NAME "
-            "with one of these (of a cross-validation, whose folds are networks of "
-            "their own, one fold):",
+            "with one of these (folds are networks of their own, and are compared "
+            "where all systems have the same ones):",
             splits,
         )
     return table[table["split"] == split]
 
 
 def short_names(addresses: list[str]) -> list[str]:
-    """What both are called: the ends of their paths, as short as they differ.
+    """What the systems are called: the ends of their paths, as short as they differ.
 
     >>> short_names(["/runs/a/1986/predictions.csv", "/runs/b/1986/predictions.csv"])
     ['a/1986', 'b/1986']
@@ -85,7 +113,9 @@ def short_names(addresses: list[str]) -> list[str]:
     ]
     parts = [place.strip("/").split("/") for place in places]
     n = next(
-        n for n in range(1, max(map(len, parts)) + 1) if parts[0][-n:] != parts[1][-n:]
+        n
+        for n in range(1, max(map(len, parts)) + 1)
+        if len({tuple(part[-n:]) for part in parts}) == len(parts)
     )
     return ["/".join(names[-n:]) for names in parts]
 
