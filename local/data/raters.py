@@ -118,6 +118,27 @@ def majority(ratings: pd.DataFrame, label_type: LabelType) -> np.ndarray:
     return np.where(decided, (share > 0.5).astype(float), np.nan)
 
 
+def count_divided(
+    table: pd.DataFrame, types: dict[str, LabelType], codes: CellCodes
+) -> dict[str, int]:
+    """How many recordings have no target, as their raters are divided evenly.
+
+    table: With the columns of raters, all cells as `read_ratings` takes them.
+
+    Returns: Of each label that has raters; of a score, which is their mean, always 0.
+
+    >>> from local.data.labels import LabelType
+    >>> table = pd.DataFrame({"x@anna": ["1", "1", ""], "x@bo": ["0", "1", ""]})
+    >>> count_divided(table, {"x": LabelType(), "y": LabelType()}, CellCodes())
+    {'x': 1}
+    """
+    ratings, _ = read_ratings(table, list(types), types, codes, "")
+    return {
+        label: int(np.isnan(consensus(rated.dropna(how="all"), types[label])).sum())
+        for label, rated in ratings.items()
+    }
+
+
 def positive(ratings, label_type):
     """Each rating as 0 or 1, NaN where there is none; shape as given."""
     return (ratings >= label_type.positive_from).astype(float).where(ratings.notna())

@@ -12,7 +12,7 @@ from local.data import labels
 from local.data.label_cells import CellCodes
 from local.data.predictions_table import rows_of_label, scores_in
 from local.data.pseudonyms import Pseudonyms
-from local.data.raters import read_ratings
+from local.data.raters import count_divided, read_ratings
 from local.evaluation import baselines
 from local.evaluation.measurements import audit_evaluation, distinct, find_leakage
 from local.evaluation.worst_errors import read_excerpts, worst_errors
@@ -155,6 +155,15 @@ def among_raters(scored):
             "on_roc": rater_agreement.raters_on_roc(of_label, label_type, predictions),
         }
     return raters
+
+
+def divided_raters(scored):
+    """Of each label how many recordings have no target for a tie; None: no raters."""
+    counts = {}
+    if scored.manifest is not None:
+        codes = CellCodes.of(scored.settings)
+        counts = count_divided(scored.manifest, scored.types, codes)
+    return {name: counts.get(name) for name in labels.flatten(scored.label_groups)}
 
 
 def no_raters(_scored, reason):

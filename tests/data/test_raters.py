@@ -51,6 +51,19 @@ def test_majority_and_ties():
     np.testing.assert_array_equal(raters.consensus(given, BINARY), expected)
 
 
+def test_divided_raters_are_counted():
+    """Two ties of x, none of the scale, whose 2 and 3 are both positive, nor of s."""
+    table = pd.DataFrame(
+        {
+            **{"x@a": ["1", "1", "0", "", "1"], "x@b": ["0", "1", "1", "", ""]},
+            **{"y@a": ["2", "0", "0", "", ""], "y@b": ["3", "1", "1", "", ""]},
+            **{"s@a": ["0", "1", "0", "", ""], "s@b": ["99", "0", "1", "", ""]},
+        }
+    )
+    types = {"x": BINARY, "y": SCALE, "s": SCORE, "z": BINARY}
+    assert raters.count_divided(table, types, CellCodes()) == {"x": 2, "y": 0, "s": 0}
+
+
 def test_scales_are_compared_with_the_threshold_first():
     # the mean of 4, 1, 1 is 2, but two of three say that it is below
     given = ratings(a=[4, 2], b=[1, 1], c=[1, 2])
