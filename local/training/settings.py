@@ -103,7 +103,8 @@ READ = (
     *(*keys_where(prepares=True), *keys_where(resume=True)),
     *(*keys_where(filled="data"), *keys_where(filled="place")),
     *("study", "positive_weight", "batch_size", "bucket_batches", "clip_length"),
-    *("shared_dense", "pooling_mode", "best_checkpoint", "n_folds", "n_repeats"),
+    *("shared_dense", "pooling_mode", "best_checkpoint"),
+    *("n_folds", "n_repeats", "leave_one_out"),
     *BUILT,
     # these may be null
     *("eval_crop", "opt_class", "lr_scheduler"),

@@ -186,6 +186,7 @@ KEYS = {
     "report": Key(SWITCH, resume=True),
     "show_uids": Key(SWITCH, resume=True),
     "pseudonymise_key": Key(TEXT, resume=True, later="chosen"),
+    "leave_one_out": Key(TEXT),
     "n_folds": Key(WHOLE, 2),
     "n_repeats": Key(WHOLE, 1),
     # ---- Of evaluate.yaml and extract_embeddings.yaml only
