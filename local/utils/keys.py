@@ -200,6 +200,9 @@ KEYS = {
     "backend": _choice("auto", "eager", "onnx"),
 }
 
+#: Keys of a training yaml that are no plain ones: each an object, or null.
+OBJECT_OR_NULL = ("eval_crop", "opt_class", "lr_scheduler")
+
 
 def keys_where(**marks) -> tuple[str, ...]:
     """Names of the keys whose rows say this, in the table's order.

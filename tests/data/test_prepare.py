@@ -241,6 +241,15 @@ def test_other_files_beside_the_splits_are_no_obstacle(corpus):
         find_exclusions(values_of(corpus), Storage.of({}), notes)
 
 
+def test_a_list_of_excluded_subjects_who_are_nowhere_is_told(corpus):
+    note = "excluded_subjects.txt names 2 subjects, of whom the CSVs have no recording"
+    (corpus / "excluded_subjects.txt").write_text("p00\np11\n")
+    notes = prepare.prepare_training(values_of(corpus)).notes
+    assert f"{note}: nobody is left out" in notes
+    (corpus / "excluded_subjects.txt").write_text("p00\ns11\n")
+    assert note not in "".join(prepare.prepare_training(values_of(corpus)).notes)
+
+
 def test_a_split_of_excluded_subjects_only(corpus):
     (corpus / "excluded_subjects.txt").write_text("s11\ns12\ns13\ns14\n")
     message = user_error(prepare.prepare_training, values_of(corpus))
