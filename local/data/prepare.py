@@ -212,7 +212,7 @@ def _note_divided(counts, name, notes):
     divided = ", ".join(f"{label} {n}" for label, n in counts.items() if n)
     if divided:
         notes.append(
-            f"{name}: recordings without a target, as their raters are divided "
+            f"{name}: recordings without a label, as their raters are divided "
             f"evenly: {divided}"
         )
 

@@ -104,7 +104,7 @@ READ = (
     *(*keys_where(prepares=True), *keys_where(resume=True)),
     *(*keys_where(filled="data"), *keys_where(filled="place")),
     *("study", "positive_weight", "batch_size", "bucket_batches", "clip_length"),
-    *("shared_dense", "pooling_mode", "best_checkpoint"),
+    *("shared_dense", "pooling_mode", "best_checkpoint", "soft_targets"),
     *("n_folds", "n_repeats", "leave_one_out"),
     *BUILT,
     *OBJECT_OR_NULL,

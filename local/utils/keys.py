@@ -153,6 +153,7 @@ KEYS = {
     "kernel": _choice("linear", "rbf", null=True),
     # ---- Objective and optimisation
     "positive_weight": Key(SWITCH),
+    "soft_targets": Key(SWITCH),
     "loss": _choice("bce", "mse", prepares=True, needed=True),
     "batch_size": Key(WHOLE, 2),  # batch normalisation can't train on one recording
     "bucket_batches": Key(WHOLE, 1),

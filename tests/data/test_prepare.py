@@ -543,7 +543,7 @@ def test_labels_with_raters_are_what_most_of_them_say(corpus):
     found = prepared.manifests["test"]["loud"]
     assert [None if math.isnan(target) else target for target in found] == expected
     note = "as their raters are divided evenly: loud 2"
-    assert f"test.csv: recordings without a target, {note}" in prepared.notes
+    assert f"test.csv: recordings without a label, {note}" in prepared.notes
     # what each rater said stays, for the evaluation
     assert prepared.manifests["test"]["loud@b"].tolist() == ["1", "1", "0", ""] * 2
 

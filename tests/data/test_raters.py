@@ -11,6 +11,7 @@ from local.data import raters
 from local.data.label_cells import CellCodes
 from local.data.labels import LabelType
 from local.metrics import rater_agreement
+from local.utils.errors import UserError
 from local.utils.problems import lines
 
 NAN = np.nan
@@ -62,6 +63,29 @@ def test_divided_raters_are_counted():
     )
     types = {"x": BINARY, "y": SCALE, "s": SCORE, "z": BINARY}
     assert raters.count_divided(table, types, CellCodes()) == {"x": 2, "y": 0, "s": 0}
+
+
+def test_shares_of_raters():
+    manifest = pd.DataFrame(
+        {
+            **{"x": [NAN, 1, 0, 0], "x@a": ["yes", "1", "0", ""]},
+            **{"x@b": ["no", "1", "", "NA"], "x@c": ["", "0", "0", ""]},
+            **{"y": [1.0, 1, 0, NAN], "y@a": ["2", "3", "1", ""]},
+            **{"y@b": ["4", "1", "0", ""], "y@c": ["0", "2", "", ""]},
+            **{"s": [5.5, 1, 2, NAN], "s@a": ["5", "1", "2", ""]},
+            **{"s@b": ["6", "1", "2", ""], "alone": [1.0, 0, 1, NAN]},
+        }
+    )
+    scale = {"type": "ordinal", "range": [0, 4], "positive_from": 2}
+    types = {"y": scale, "s": {"type": "score", "range": [0, 9]}}
+    values = {"label_types": types, "loss": "bce"}
+    found = raters.with_shares(manifest, ["x", "y", "s", "alone"], values)
+    np.testing.assert_allclose(found["x"], [0.5, 2 / 3, 0, 0])
+    np.testing.assert_allclose(found["y"], [2 / 3, 2 / 3, 0, NAN])
+    same = manifest.columns.drop(["x", "y"])
+    pd.testing.assert_frame_equal(found[same], manifest[same])
+    with pytest.raises(UserError, match="no column <label>@<rater> of a label that"):
+        raters.with_shares(manifest, ["alone"], values | {"label_types": None})
 
 
 def test_scales_are_compared_with_the_threshold_first():
