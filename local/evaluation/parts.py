@@ -144,15 +144,17 @@ def among_raters(scored):
     names = labels.flatten(scored.label_groups)
     codes = CellCodes.of(scored.settings)
     ratings, _ = read_ratings(scored.manifest, names, scored.types, codes, scored.name)
-    raters = {}
+    raters, subjects = {}, (scored.manifest["subject"], scored.evaluation.seed)
     for name, of_label in ratings.items():
         uids = scored.table["uid"][scored.table["label"] == name]
         _, predictions, _ = rows_of_label(scored.table, name)
         predictions = pd.Series(predictions, index=uids).reindex(scored.manifest["ID"])
         label_type = scored.types[name]
         raters[name] = {
-            "agreement": rater_agreement.agreement(of_label, label_type),
-            "on_roc": rater_agreement.raters_on_roc(of_label, label_type, predictions),
+            "agreement": rater_agreement.agreement(of_label, label_type, *subjects),
+            "on_roc": rater_agreement.raters_on_roc(
+                of_label, label_type, predictions, *subjects
+            ),
         }
     return raters
 

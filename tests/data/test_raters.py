@@ -6,6 +6,7 @@ import krippendorff
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.metrics import cohen_kappa_score, roc_curve
 
 from local.data import raters
 from local.data.label_cells import CellCodes
@@ -22,6 +23,19 @@ SCORE = LabelType("score", (0.0, 100.0), None, is_score=True)
 
 def ratings(**columns):
     return pd.DataFrame(columns, dtype=float)
+
+
+def agreement(given, label_type, subjects=None):
+    """Of ratings of one subject each, unless subjects are given."""
+    subjects = np.arange(len(given)) if subjects is None else subjects
+    return rater_agreement.agreement(given, label_type, subjects, seed=1)
+
+
+def on_roc(given, label_type, predictions, subjects=None):
+    subjects = np.arange(len(given)) if subjects is None else subjects
+    return rater_agreement.raters_on_roc(
+        given, label_type, predictions, subjects, seed=1
+    )
 
 
 def read(columns, types, derived=None, missing=(), values=None):
@@ -182,7 +196,7 @@ OBSERVERS = ratings(
     [(BINARY, "nominal", 0.743), (SCALE, "ordinal", 0.815), (SCORE, "interval", 0.849)],
 )
 def test_published_alpha(label_type, level, alpha):
-    found = rater_agreement.agreement(OBSERVERS, label_type)
+    found = agreement(OBSERVERS, label_type)
     assert found["n"] == 11
     assert found["alpha"]["level"] == level
     assert found["alpha"]["value"] == pytest.approx(alpha, abs=5e-4)
@@ -193,14 +207,12 @@ def test_alpha_of_scores_is_the_package_s():
     given = generator.normal(size=(30, 1)) + generator.normal(size=(30, 4))
     given = pd.DataFrame(np.where(generator.random((30, 4)) < 0.3, NAN, given))
     expected = krippendorff.alpha(given.T.to_numpy(), level_of_measurement="interval")
-    assert rater_agreement.agreement(given, SCORE)["alpha"]["value"] == pytest.approx(
-        expected
-    )
+    assert agreement(given, SCORE)["alpha"]["value"] == pytest.approx(expected)
 
 
 def test_kappa_by_hand():
     given = ratings(a=[1, 1, 1, 0, 0, 0, 1], b=[1, 1, 0, 0, 0, 0, NAN])
-    pair = rater_agreement.agreement(given, BINARY)["pairs"][0]
+    pair = agreement(given, BINARY)["pairs"][0]
     assert pair["raters"] == ["a", "b"] and pair["measure"] == "kappa"
     assert pair["n"] == 6
     # observed 5/6; by chance 1/2 · 1/3 + 1/2 · 2/3 = 1/2
@@ -209,7 +221,7 @@ def test_kappa_by_hand():
 
 def test_weighted_kappa_counts_places_that_nobody_used():
     a, b = np.array([0, 0, 3, 4, 4]), np.array([0, 3, 3, 4, 0])
-    pair = rater_agreement.agreement(ratings(a=a, b=b), SCALE)["pairs"][0]
+    pair = agreement(ratings(a=a, b=b), SCALE)["pairs"][0]
     # quadratic weights: mean squared difference by that of all 25 combinations
     apart = np.mean((a - b) ** 2) / np.mean((a[:, None] - b) ** 2)
     assert pair["value"] == pytest.approx(1 - apart)
@@ -220,8 +232,8 @@ def test_half_steps_are_places_of_the_scale():
     # 0, 0.5, 1, 2 as of a dementia rating are four places
     steps, whole = [0, 0.5, 1, 2, 0.5], [0, 1, 2, 3, 1]
     other_steps, other_whole = [0, 1, 1, 2, 2], [0, 2, 2, 3, 3]
-    half = rater_agreement.agreement(ratings(a=steps, b=other_steps), SCALE)
-    full = rater_agreement.agreement(ratings(a=whole, b=other_whole), SCALE)
+    half = agreement(ratings(a=steps, b=other_steps), SCALE)
+    full = agreement(ratings(a=whole, b=other_whole), SCALE)
     assert half["pairs"][0]["value"] == pytest.approx(full["pairs"][0]["value"])
 
 
@@ -230,20 +242,20 @@ def test_icc_of_scores():
     given = ratings(a=[2, 1, 4, 1, 5, 2], b=[6, 2, 7, 5, 6, 4])
     rows, columns, error = 4.95, 18.75, 0.95
     total = rows + error + 2 / 6 * (columns - error)
-    pair = rater_agreement.agreement(given, SCORE)["pairs"][0]
+    pair = agreement(given, SCORE)["pairs"][0]
     assert pair["measure"] == "icc"
     assert pair["value"] == pytest.approx((rows - error) / total)
 
 
 def test_what_can_not_be_computed_says_why():
     given = ratings(a=[1, 1, 1, NAN], b=[1, 1, 1, NAN], c=[1, 0, NAN, 1], d=[NAN] * 4)
-    found = rater_agreement.agreement(given, BINARY)
+    found = agreement(given, BINARY)
     reasons = {tuple(p["raters"]): (p["value"], p["reason"]) for p in found["pairs"]}
     assert reasons["a", "b"] == (None, "all ratings of the 3 recordings are the same")
     assert reasons["a", "c"][1].startswith("fewer than 3 recordings are rated by both")
     assert reasons["a", "d"] == (None, "no common recording")
     assert found["alpha"]["value"] is not None
-    alone = rater_agreement.agreement(ratings(a=[1, 0]), BINARY)
+    alone = agreement(ratings(a=[1, 0]), BINARY)
     assert alone["pairs"] == [] and alone["alpha"]["value"] is None
     json.dumps([found, alone], allow_nan=False)
 
@@ -258,7 +270,7 @@ def test_a_rater_and_the_model_by_hand():
         c=[1, 1, 0, 0, NAN, 1, 0, 0],
     )
     predictions = [0.9, 0.4, 0.6, 0.3, 0.5, 0.1, 0.2, NAN]
-    point = rater_agreement.raters_on_roc(given, BINARY, predictions)[0]
+    point = on_roc(given, BINARY, predictions)[0]
     # b and c: 1 1 0 0 0; then a did not rate, b and c differ, there is no prediction
     assert (point["rater"], point["n"], point["n_positive"]) == ("a", 5, 2)
     assert point["sensitivity"]["value"] == 1 / 2
@@ -272,7 +284,7 @@ def test_a_rater_and_the_model_by_hand():
 
 def test_ties_are_not_split_for_the_model():
     given = ratings(a=[1, 0, 0, 0], b=[1, 0, 0, 0])
-    point = rater_agreement.raters_on_roc(given, BINARY, [0.5, 0.5, 0.1, 0.2])[0]
+    point = on_roc(given, BINARY, [0.5, 0.5, 0.1, 0.2])[0]
     assert point["specificity"]["value"] == 1
     assert point["model_sensitivity"]["value"] == 0
 
@@ -280,7 +292,7 @@ def test_ties_are_not_split_for_the_model():
 def test_scales_beside_the_model_are_positive_from_the_threshold():
     for label_type in (SCALE, LabelType("ordinal", (0.0, 4.0), 2.0, is_score=True)):
         given = ratings(a=[4, 1, 0], b=[2, 2, 1])
-        point = rater_agreement.raters_on_roc(given, label_type, [3.0, 2.0, 1.0])[0]
+        point = on_roc(given, label_type, [3.0, 2.0, 1.0])[0]
         assert point["n_positive"] == 2
         assert point["sensitivity"]["value"] == 1 / 2
         assert point["specificity"]["value"] == 1
@@ -288,7 +300,7 @@ def test_scales_beside_the_model_are_positive_from_the_threshold():
 
 def test_no_point_says_why():
     def reasons(given, label_type=BINARY):
-        point = rater_agreement.raters_on_roc(given, label_type, [0.1, 0.2])[0]
+        point = on_roc(given, label_type, [0.1, 0.2])[0]
         return {k: v["reason"] for k, v in point.items() if isinstance(v, dict)}
 
     assert set(reasons(ratings(a=[1, 0])).values()) == {
@@ -303,3 +315,111 @@ def test_no_point_says_why():
     assert set(reasons(ratings(a=[1, 0], b=[1, 1]), SCORE).values()) == {
         "a score has no positive class"
     }
+
+
+# Intervals by subject
+
+
+def panel(n_subjects=40, seed=0):
+    """Three raters and a model of 3 recordings of each subject, alike in a subject."""
+    generator = np.random.default_rng(seed)
+    subjects = np.repeat(np.arange(n_subjects), 3)
+    severity = generator.normal(size=n_subjects)[subjects]
+    said = severity[:, None] + generator.normal(size=(len(subjects), 3)) > 0
+    given = pd.DataFrame(said.astype(float), columns=list("abc"))
+    given.iloc[::7, 1] = NAN
+    return given, severity + generator.normal(size=len(subjects)), subjects
+
+
+def by_hand(measured, subjects, n_draws=400):
+    """Percentiles of what is measured of the rows of drawn subjects."""
+    generator = np.random.default_rng(5)
+    names = np.unique(subjects)
+    values = []
+    for _ in range(n_draws):
+        drawn = generator.choice(names, len(names))
+        rows = np.concatenate([np.flatnonzero(subjects == name) for name in drawn])
+        values.append(measured(rows))
+    return np.quantile(values, [0.025, 0.975])
+
+
+def bounds(entry):
+    assert entry["low"] < entry["value"] < entry["high"]
+    return [entry["low"], entry["high"]]
+
+
+def test_intervals_of_agreement_are_those_of_drawn_subjects():
+    given, _, subjects = panel()
+    values, used = given.to_numpy(), given.notna().sum(axis=1) >= 2
+    found = agreement(given, BINARY, subjects)
+    expected = by_hand(
+        lambda rows: krippendorff.alpha(
+            values[rows][used[rows]].T, level_of_measurement="nominal"
+        ),
+        subjects,
+    )
+    np.testing.assert_allclose(bounds(found["alpha"]), expected, atol=0.03)
+
+    def kappa(rows):
+        return cohen_kappa_score(values[rows, 0], values[rows, 2])
+
+    pair = next(pair for pair in found["pairs"] if pair["raters"] == ["a", "c"])
+    assert pair["value"] == pytest.approx(kappa(slice(None)))
+    np.testing.assert_allclose(bounds(pair), by_hand(kappa, subjects), atol=0.03)
+    # where a subject's recordings say the same, three of them tell no more than one
+    same = given.iloc[np.repeat(np.arange(0, len(given), 3), 3)]
+    widths = [
+        np.ptp(bounds(agreement(same, BINARY, of)["alpha"])) for of in (subjects, None)
+    ]
+    assert widths[0] / widths[1] == pytest.approx(3**0.5, rel=0.1)
+
+
+def test_scores_have_intervals_of_agreement_too():
+    generator = np.random.default_rng(2)
+    given = generator.normal(size=(30, 1)) + generator.normal(size=(30, 3))
+    found = agreement(pd.DataFrame(given, columns=list("abc")), SCORE)
+    expected = by_hand(
+        lambda rows: krippendorff.alpha(given[rows].T, level_of_measurement="interval"),
+        np.arange(30),
+    )
+    np.testing.assert_allclose(bounds(found["alpha"]), expected, atol=0.04)
+    assert all(bounds(pair) for pair in found["pairs"])
+
+
+def test_the_model_beside_a_rater_has_intervals_of_the_same_draws():
+    given, predictions, subjects = panel()
+    point = on_roc(given, BINARY, predictions, subjects)[0]
+    reference = raters.majority(given[["b", "c"]], BINARY)
+    used = np.flatnonzero(~np.isnan(reference))
+    truth, own, score = reference[used], given["a"].to_numpy()[used], predictions[used]
+
+    def difference(rows):
+        positive = truth[rows] == 1
+        hits, false = own[rows][positive].mean(), own[rows][~positive].mean()
+        fpr, tpr, _ = roc_curve(positive, score[rows], drop_intermediate=False)
+        return tpr[fpr <= false + 1e-9].max() - hits
+
+    entry = point["sensitivity_difference"]
+    assert entry["value"] == pytest.approx(difference(slice(None)))
+    expected = by_hand(difference, subjects[used])
+    np.testing.assert_allclose(bounds(entry), expected, atol=0.05)
+    values = {
+        name: point[name]["value"] for name in point if isinstance(point[name], dict)
+    }
+    assert values["model_sensitivity"] - values["sensitivity"] == pytest.approx(
+        values["sensitivity_difference"]
+    )
+    for name in ("sensitivity", "specificity", "model_auroc", "model_sensitivity"):
+        bounds(point[name])
+
+
+def test_too_few_subjects_have_no_interval():
+    given, predictions, _ = panel(4)
+    subjects = np.repeat(["p", "q", "r", "s"], 3)
+    found = agreement(given, BINARY, subjects)["alpha"]
+    assert found["value"] is not None and found["low"] is None
+    assert found["reason"] == "fewer than 5 subjects: 4"
+    for name, entry in on_roc(given, BINARY, predictions, subjects)[0].items():
+        if isinstance(entry, dict) and entry["value"] is not None:
+            assert entry["low"] is None, name
+            assert entry["reason"].startswith("fewer than 5 subjects have"), name
