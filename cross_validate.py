@@ -44,10 +44,8 @@ def main(argv, train=TRAIN):
             print(f"{run.name}: {run.folder}", flush=True)
             status = run_fold([*train, *argv, *plan.command_line(run)], claim)
             if status not in (cli.OK, cli.INCOMPLETE):
-                message = f"error: train.py ended with status {status} in {run.name}."
-                print(
-                    f"{message} The same command continues from there.", file=sys.stderr
-                )
+                what = f"error: train.py ended with status {status} in {run.name}."
+                print(f"{what} The same command continues from there.", file=sys.stderr)
                 return status
         command = ["python", "cross_validate.py", *argv]
         result = evaluate_folds(plan, arguments.run_opts, command)

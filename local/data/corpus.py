@@ -11,6 +11,7 @@ from local.storage import gcs
 from local.storage.addresses import absolute, is_remote, joined, last_name, parent
 from local.storage.inputs import Storage, told_as
 from local.utils.errors import UserError
+from local.utils.number_format import counted
 from local.utils.spelling import alike
 from local.utils.text_io import read_text
 
@@ -268,6 +269,11 @@ def find_exclusions(
     excluded = Exclusions(subjects, set())
     if subjects and values["split_folder"]:
         _add_uids(excluded, values["split_folder"], storage, notes)
+        if own_data and not excluded.uids:
+            notes.append(
+                f"{EXCLUDED} names {counted(len(subjects), 'subject')}, of whom the "
+                "CSVs have no recording: nobody is left out"
+            )
     return excluded
 
 

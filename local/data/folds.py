@@ -9,7 +9,8 @@ from scipy.sparse.csgraph import connected_components
 from sklearn.model_selection import StratifiedGroupKFold
 
 from local.utils.errors import UserError
-from local.utils.spelling import alike
+from local.utils.number_format import counted
+from local.utils.spelling import alike, first_spellings
 
 #: Of a probe or a baseline, see `draw_folds`.
 MAX_FOLDS = 5
@@ -63,13 +64,7 @@ def make_folds(
 
 def _groups(table, n_folds, disjoint_by):
     """The group of each recording, enough of them for so many folds, or a UserError."""
-    columns = list(dict.fromkeys(["subject", *disjoint_by]))
-    absent = [column for column in columns if column not in table.columns]
-    if absent:
-        raise UserError(
-            f"disjoint_by names {', '.join(map(repr, absent))}, which is no column; "
-            f"there are {', '.join(table.columns)}."
-        )
+    columns = _tying(table, disjoint_by)
     if n_folds < 2:
         raise UserError(f"n_folds must be 2 or more, found {n_folds}.")
     groups = _tied(table, columns)
@@ -81,6 +76,67 @@ def _groups(table, n_folds, disjoint_by):
             f"{n_groups} or less, or name fewer columns in disjoint_by."
         )
     return groups
+
+
+def _tying(table, disjoint_by):
+    """The columns whose values may not cross, which must be there."""
+    _check_columns("disjoint_by", disjoint_by, table)
+    return list(dict.fromkeys(["subject", *disjoint_by]))
+
+
+def _check_columns(key, columns, table):
+    absent = [column for column in columns if column not in table.columns]
+    if absent:
+        raise UserError(
+            f"{key} names {', '.join(map(repr, absent))}, which is no column; "
+            f"there are {', '.join(table.columns)}."
+        )
+
+
+def folds_by_column(
+    table: pd.DataFrame, column: str, disjoint_by: Sequence[str] = ("subject",)
+) -> tuple[np.ndarray, list[str]]:
+    """A fold for each value of a column, as a site: what other sites' data are worth.
+
+    table, disjoint_by: As for `make_folds`.
+
+    Returns folds: [n_recordings] of int, from 0.
+    Returns values: Of each fold, sorted; a value in several spellings in its first one.
+    Raises UserError: for a column that is not there, has an empty cell or a single
+        value, or that subjects (or others of `disjoint_by`) cross.
+
+    >>> sites = ["Ulm", "ulm", "B", "B"]
+    >>> table = pd.DataFrame({"subject": list("aabc"), "site": sites})
+    >>> folds, values = folds_by_column(table, "site")
+    >>> folds.tolist(), values
+    ([1, 1, 0, 0], ['B', 'Ulm'])
+    """
+    _check_columns("leave_one_out", [column], table)
+    first = first_spellings(table[column].str.strip())
+    values = table[column].str.strip().map(first)
+    if n_empty := int((values == "").sum()):
+        raise UserError(
+            f"leave_one_out: {column} needs a value of {column} for each recording, "
+            f"and {counted(n_empty, 'cell')} of it {'is' if n_empty == 1 else 'are'} "
+            "empty: fill them, or take the recordings out."
+        )
+    names = sorted(values.unique())
+    if len(names) < 2:
+        raise UserError(
+            f"leave_one_out: {column} needs two values of {column} or more, and all "
+            f"recordings have {names[0]!r}: leave it out, folds are then drawn."
+        )
+    columns = [name for name in _tying(table, disjoint_by) if name != column]
+    crossing = values.groupby(_tied(table, columns)).nunique() > 1
+    if n_crossing := int(crossing.sum()):
+        is_plain = columns == ["subject"]
+        who = "subjects" if is_plain else f"groups by {', '.join(columns)}"
+        raise UserError(
+            f"leave_one_out: {column} would test on people who are trained on: "
+            f"{n_crossing} {who} have recordings of several values of {column}. Give "
+            f"each of them one {column}, or take their recordings of the others out."
+        )
+    return values.map({name: i for i, name in enumerate(names)}).to_numpy(), names
 
 
 def _tied(table, columns):

@@ -185,6 +185,7 @@ def positive_weights(
 ) -> list[float]:
     """Negatives per positive of each label: the weight that balances a label.
 
+    manifest: Where targets are shares of raters, these are counted.
     names: Labels.
     label_ranges: [low, high] of each label that is a score (see `labels.label_ranges`).
 
@@ -193,8 +194,8 @@ def positive_weights(
     >>> positive_weights(pd.DataFrame({"x": [1.0, 0.0, 0.0, None]}), ["x"])
     [2.0]
     """
-    positives = [int((manifest[name] == 1).sum()) for name in names]
-    negatives = [int((manifest[name] == 0).sum()) for name in names]
+    positives = [float(manifest[name].sum()) for name in names]
+    negatives = [float((1 - manifest[name]).sum()) for name in names]
     scores = score_labels(names, label_ranges)
     return [
         n / p if p and n and name not in scores else 1.0

@@ -23,7 +23,7 @@ from local.data.manifests import (
     group_columns,
     grouped_reasons,
 )
-from local.data.raters import targets_with_raters
+from local.data.raters import count_divided, targets_with_raters
 from local.data.recordings import BucketRecordings, FolderRecordings, open_recordings
 from local.storage.addresses import joined
 from local.storage.inputs import Storage, told_as
@@ -200,9 +200,21 @@ def read_rated(
     table, targets = excluded.leave_out(table, targets, file.name, notes)
     if table.empty:
         problems.append(f"{file.name} holds only excluded subjects")
+    if types is not None and not problems:
+        _note_divided(count_divided(table, types, codes), file.name, notes)
     # rows are called by their numbers in the CSV up to here
     targets = None if targets is None else targets.reset_index(drop=True)
     return table.reset_index(drop=True), targets, problems
+
+
+def _note_divided(counts, name, notes):
+    """Add a note on the labels whose raters are divided, if there are any."""
+    divided = ", ".join(f"{label} {n}" for label, n in counts.items() if n)
+    if divided:
+        notes.append(
+            f"{name}: recordings without a label, as their raters are divided "
+            f"evenly: {divided}"
+        )
 
 
 def _check_names(names):

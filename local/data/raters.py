@@ -14,7 +14,8 @@ import pandas as pd
 
 from local.data.label_cells import CellCodes, targets_from_table
 from local.data.label_proposals import WrongCells
-from local.data.labels import LabelType
+from local.data.labels import LabelType, parse_label_types
+from local.utils.errors import UserError
 from local.utils.problems import Place, Problem
 
 #: A mean in the label's own column may be rounded: by this share of the range.
@@ -116,6 +117,56 @@ def majority(ratings: pd.DataFrame, label_type: LabelType) -> np.ndarray:
     share = positive(ratings, label_type).mean(axis=1).to_numpy(dtype=float)
     decided = ~np.isnan(share) & (share != 0.5)
     return np.where(decided, (share > 0.5).astype(float), np.nan)
+
+
+def count_divided(
+    table: pd.DataFrame, types: dict[str, LabelType], codes: CellCodes
+) -> dict[str, int]:
+    """How many recordings have no target, as their raters are divided evenly.
+
+    table: With the columns of raters, all cells as `read_ratings` takes them.
+
+    Returns: Of each label that has raters; of a score, which is their mean, always 0.
+
+    >>> from local.data.labels import LabelType
+    >>> table = pd.DataFrame({"x@anna": ["1", "1", ""], "x@bo": ["0", "1", ""]})
+    >>> count_divided(table, {"x": LabelType(), "y": LabelType()}, CellCodes())
+    {'x': 1}
+    """
+    ratings, _ = read_ratings(table, list(types), types, codes, "")
+    return {
+        label: int(np.isnan(consensus(rated.dropna(how="all"), types[label])).sum())
+        for label, rated in ratings.items()
+    }
+
+
+def with_shares(manifest: pd.DataFrame, names: list[str], values: dict) -> pd.DataFrame:
+    """A manifest for training whose targets are shares of raters (`soft_targets`).
+
+    manifest: With the columns of raters, which it keeps as the CSV has them.
+    names: Labels.
+    values: Of a training yaml: `label_types`, `loss`, `label_values`, `missing_values`.
+
+    Returns: The same with the share of raters that say yes, a tie being 0.5, as the
+        target of each label that is 0 or 1 and has raters. Where none of them rated a
+        recording, and of scores, which are means already, the target stays.
+    Raises UserError: if no label has raters.
+    """
+    types = parse_label_types(values["label_types"], names, values["loss"])
+    codes = CellCodes.of(values)
+    ratings, _ = read_ratings(manifest, names, types, codes, "train.csv")
+    shares = {
+        label: positive(rated, types[label]).mean(axis=1).fillna(manifest[label])
+        for label, rated in ratings.items()
+        if not types[label].is_score
+    }
+    if not shares:
+        raise UserError(
+            "soft_targets: True trains with the share of raters that say yes, and "
+            "train.csv has no column <label>@<rater> of a label that is 0 or 1: add "
+            "them, or leave soft_targets at False."
+        )
+    return manifest.assign(**shares)
 
 
 def positive(ratings, label_type):

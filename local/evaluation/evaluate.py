@@ -36,6 +36,8 @@ def evaluate(scored: ScoredSplit) -> EvaluationResult:
     for name, point in scored.points.items():
         if point["calibration"]:
             metrics["labels"][name]["calibration"] = point["calibration"]
+    for name, n_divided in parts.divided_raters(scored).items():
+        metrics["labels"][name]["n_divided"] = n_divided
     for name, (part, otherwise) in parts.OF_METRICS.items():
         metrics[name] = scored.failures.attempt_json(
             name,

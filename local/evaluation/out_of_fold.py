@@ -208,7 +208,8 @@ def fold_entries(runs: list[list[FoldRun]]) -> dict:
     """What metrics.json says of the folds.
 
     Returns: "n_folds", "n_repeats", and "folds", a list of {"repeat", "fold",
-        "n_recordings", "n_subjects", "auroc" (label → value), "macro_auroc"}.
+        "n_recordings", "n_subjects", "auroc" (label → value), "macro_auroc"}, and
+        "left_out" where folds are those of a column's values.
     """
     return {
         "n_folds": len(runs[0]),
@@ -227,6 +228,7 @@ def _fold_entry(run):
     return {
         "repeat": run.repeat,
         "fold": run.fold,
+        **({"left_out": run.left_out} if run.left_out else {}),
         "n_recordings": metrics["n_recordings"],
         "n_subjects": metrics["n_subjects"],
         "auroc": aurocs,

@@ -12,7 +12,7 @@ from local.data import labels
 from local.data.label_cells import CellCodes
 from local.data.predictions_table import rows_of_label, scores_in
 from local.data.pseudonyms import Pseudonyms
-from local.data.raters import read_ratings
+from local.data.raters import count_divided, read_ratings
 from local.evaluation import baselines
 from local.evaluation.measurements import audit_evaluation, distinct, find_leakage
 from local.evaluation.worst_errors import read_excerpts, worst_errors
@@ -151,17 +151,28 @@ def among_raters(scored):
     names = labels.flatten(scored.label_groups)
     codes = CellCodes.of(scored.settings)
     ratings, _ = read_ratings(scored.manifest, names, scored.types, codes, scored.name)
-    raters = {}
+    raters, subjects = {}, (scored.manifest["subject"], scored.evaluation.seed)
     for name, of_label in ratings.items():
         uids = scored.table["uid"][scored.table["label"] == name]
         _, predictions, _ = rows_of_label(scored.table, name)
         predictions = pd.Series(predictions, index=uids).reindex(scored.manifest["ID"])
         label_type = scored.types[name]
         raters[name] = {
-            "agreement": rater_agreement.agreement(of_label, label_type),
-            "on_roc": rater_agreement.raters_on_roc(of_label, label_type, predictions),
+            "agreement": rater_agreement.agreement(of_label, label_type, *subjects),
+            "on_roc": rater_agreement.raters_on_roc(
+                of_label, label_type, predictions, *subjects
+            ),
         }
     return raters
+
+
+def divided_raters(scored):
+    """Of each label how many recordings have no target for a tie; None: no raters."""
+    counts = {}
+    if scored.manifest is not None:
+        codes = CellCodes.of(scored.settings)
+        counts = count_divided(scored.manifest, scored.types, codes)
+    return {name: counts.get(name) for name in labels.flatten(scored.label_groups)}
 
 
 def no_raters(_scored, reason):

@@ -22,7 +22,7 @@ from local.metrics.estimate import (
     with_holm,
 )
 from local.metrics.fold_auroc import FoldAuroc, auroc_within_folds
-from local.metrics.intervals import MIN_SUBJECTS
+from local.metrics.resampling import MIN_SUBJECTS
 from local.utils.errors import UserError
 from local.utils.spelling import alike
 

@@ -20,11 +20,8 @@ from numpy.typing import ArrayLike
 from local.metrics.estimate import subjects_by_class, too_few_subjects
 from local.metrics.linearised import Linearised
 from local.metrics.measures import WHY_UNDEFINED
-from local.metrics.resampling import in_blocks
+from local.metrics.resampling import MIN_SUBJECTS, in_blocks
 from local.utils.ranking import pairs_in_order
-
-#: With fewer subjects there is no telling how much they differ.
-MIN_SUBJECTS = 5
 
 #: How subjects came into a study: as they come, or so many of each class by design.
 COHORT, CASE_CONTROL = STUDY_DESIGNS = "cohort", "case_control"

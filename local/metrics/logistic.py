@@ -17,7 +17,8 @@ from statsmodels.discrete.discrete_model import Logit
 
 from local.data.labels import why_one_class
 from local.metrics.estimate import measure, subjects_by_class, too_few_subjects
-from local.metrics.intervals import LEVEL, MIN_SUBJECTS
+from local.metrics.linearised import LEVEL
+from local.metrics.resampling import MIN_SUBJECTS
 
 SEPARATED = "the logits of the two classes do not overlap: no finite slope is the best"
 ALL_THE_SAME = "all logits are the same"

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from local.data import corpus
-from local.data.folds import make_folds, one_class_folds
+from local.data.folds import folds_by_column, make_folds, one_class_folds
 from local.storage.addresses import output_path
 from local.storage.experiment_files import HPARAMS, METRICS, PREDICTIONS, SAVE
 from local.training.pool import digest, read_pool
@@ -59,6 +59,7 @@ class FoldRun:
     seed: Of the repeat's folds, and of the network.
     folder: Its experiment folder.
     split_folder: Its train.csv and test.csv.
+    left_out: What it leaves out, as a site's name; None where folds are drawn.
     """
 
     repeat: int
@@ -66,11 +67,13 @@ class FoldRun:
     seed: int
     folder: Path
     split_folder: Path
+    left_out: str | None = None
 
     @property
     def name(self):
         """As it is called in messages."""
-        return f"repeat {self.repeat}, fold {self.fold}"
+        what = f" ({self.left_out})" if self.left_out else ""
+        return f"repeat {self.repeat}, fold {self.fold}{what}"
 
     @property
     def split(self):
@@ -99,6 +102,7 @@ class CrossValidation:
     options: What all folds have on their command line, after what the user gave.
     record: What all this was made with.
     notes: What a user should know.
+    left_out: What each fold leaves out, as sites' names; None where folds are drawn.
     """
 
     folder: Path
@@ -109,6 +113,7 @@ class CrossValidation:
     seed: int
     record: dict
     notes: list[str]
+    left_out: list[str] | None = None
 
     @property
     def runs(self):
@@ -121,6 +126,7 @@ class CrossValidation:
                     self.seed + repeat - 1,
                     self.folder / f"repeat_{repeat}" / f"fold_{fold}",
                     self.folder / "splits" / f"repeat_{repeat}_fold_{fold}",
+                    self.left_out and self.left_out[fold - 1],
                 )
                 for fold in range(1, of_repeat.max() + 2)
             ]
@@ -156,26 +162,39 @@ def plan_cross_validation(arguments: Arguments) -> CrossValidation:
     options += [f"--{key}={_text(value)}" for key, value in for_all.items()]
 
     pool = read_pool(values | places)
+    folds, left_out = _folds(pool, values)
+    record = {
+        "settings": _settings(arguments, places),
+        "inputs": pool.digests
+        | {"the draw of folds": digest(np.stack(folds).tobytes())},
+    }
+    if left_out:
+        record["left_out"] = left_out
+    check_same(folder, record)
+    notes = [*pool.notes, *_one_class_notes(folds, pool.scaled_targets)]
+    return CrossValidation(
+        *(folder, values, pool.table, folds, options, values["seed"], record, notes),
+        left_out,
+    )
+
+
+def _folds(pool, values):
+    """The folds of each repeat, and what each of them leaves out, None if drawn."""
+    disjoint_by, column = values["disjoint_by"] or [], values["leave_one_out"]
+    if column:
+        folds, left_out = folds_by_column(pool.table, column, disjoint_by)
+        return [folds], left_out
     folds = [
         make_folds(
             pool.table,
             pool.scaled_targets,
             values["n_folds"],
             values["seed"] + repeat,
-            values["disjoint_by"] or [],
+            disjoint_by,
         )
         for repeat in range(values["n_repeats"])
     ]
-    record = {
-        "settings": _settings(arguments, places),
-        "inputs": pool.digests
-        | {"the draw of folds": digest(np.stack(folds).tobytes())},
-    }
-    check_same(folder, record)
-    notes = [*pool.notes, *_one_class_notes(folds, pool.scaled_targets)]
-    return CrossValidation(
-        folder, values, pool.table, folds, options, values["seed"], record, notes
-    )
+    return folds, None
 
 
 def _one_class_notes(folds, targets):
@@ -190,6 +209,11 @@ def _one_class_notes(folds, targets):
 
 def _refuse_useless(values):
     problems = [f"{key}: {what}" for key, what in REFUSED.items() if values[key]]
+    if values["leave_one_out"] and values["n_repeats"] != 1:
+        problems.append(
+            f"n_repeats {values['n_repeats']}: with leave_one_out the folds are always "
+            "the same, leave it at 1"
+        )
     if "LOCAL_RANK" in os.environ:
         problems.append("torchrun: each fold is trained by one process")
     if problems:

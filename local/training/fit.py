@@ -10,6 +10,7 @@ from speechbrain.utils.run_opts import RunOptions
 
 from local.data import dataset, saved_preparations, summary
 from local.data.prepare import Preparation
+from local.data.raters import with_shares
 from local.storage.experiment_files import INVENTORY, MANIFESTS, RUN_OPTIONS
 from local.storage.publishing import ExperimentPublication
 from local.training.brain import ClinicalBrain
@@ -40,11 +41,18 @@ def report_data(preparation: Preparation, output_folder: Path):
 def build(plan: TrainingPlan, arguments: Arguments) -> tuple[dict, ClinicalBrain]:
     """The hparams of a plan and their Brain; nothing is written.
 
-    Raises UserError: as `build_brain`.
+    Raises UserError: as `build_brain`, or for soft targets of heads that take none.
     """
     run_on_main(_warn_of_contradictions, [plan.preparation])
     hparams = load_hparams(arguments.hparams_file, plan.overrides)
-    return hparams, build_brain(hparams, arguments.run_opts)
+    brain = build_brain(hparams, arguments.run_opts)
+    if hparams["soft_targets"] and isinstance(brain, OnePassBrain):
+        raise UserError(
+            f"soft_targets: True is for heads that are trained by gradients; those of "
+            f"{arguments.hparams_file} are fitted in one pass to 0 and 1: leave it at "
+            "False."
+        )
+    return hparams, brain
 
 
 def _warn_of_contradictions(preparation):
@@ -131,6 +139,8 @@ def fit(brain: ClinicalBrain, hparams: dict, preparation: Preparation):
 def _training_data(brain, hparams, preparation):
     """The training split as a dataset, and the settings of its loader."""
     manifest, labels = preparation.manifests["train"], preparation.labels
+    if hparams["soft_targets"]:
+        manifest = with_shares(manifest, labels, hparams)
     if isinstance(brain, OnePassBrain):
         brain.subjects = dict(zip(manifest["ID"], manifest["subject"], strict=True))
         crop, features = hparams["eval_crop"], brain.recording_features

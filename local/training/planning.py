@@ -10,6 +10,7 @@ from local.data import corpus, prepare
 from local.data.cross_fitted import read_cross_fitted
 from local.data.manifests import group_columns, positive_weights, stop_on_failed
 from local.data.pseudonyms import Pseudonyms, read_pseudonyms
+from local.data.raters import with_shares
 from local.data.saved_preparations import saved_preparation
 from local.model import feature_statistics
 from local.storage import publishing
@@ -238,10 +239,11 @@ def _filled(values, preparation):
     }
     if None not in ranges:
         _check_scores(values)
+    train, names = preparation.manifests["train"], preparation.labels
+    if values["soft_targets"]:
+        train = with_shares(train, names, values)
     if values["positive_weight"]:
-        filled["positive_weights"] = positive_weights(
-            preparation.manifests["train"], preparation.labels, ranges
-        )
+        filled["positive_weights"] = positive_weights(train, names, ranges)
     return filled
 
 

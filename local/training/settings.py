@@ -17,6 +17,7 @@ from local.utils.keys import (
     LIST,
     MAPPING,
     NUMBER,
+    OBJECT_OR_NULL,
     SHARE,
     SWITCH,
     TEXT,
@@ -103,10 +104,10 @@ READ = (
     *(*keys_where(prepares=True), *keys_where(resume=True)),
     *(*keys_where(filled="data"), *keys_where(filled="place")),
     *("study", "positive_weight", "batch_size", "bucket_batches", "clip_length"),
-    *("shared_dense", "pooling_mode", "best_checkpoint", "n_folds", "n_repeats"),
+    *("shared_dense", "pooling_mode", "best_checkpoint", "soft_targets"),
+    *("n_folds", "n_repeats", "leave_one_out"),
     *BUILT,
-    # these may be null
-    *("eval_crop", "opt_class", "lr_scheduler"),
+    *OBJECT_OR_NULL,
 )
 
 
@@ -135,6 +136,11 @@ def check_training(values: dict, hparams_file: Path):
         f"{key} must be {' or '.join(row.choices)}, found None"
         for key, row in KEYS.items()
         if row.kind == CHOICE and not row.null and values.get(key, ...) is None
+    ]
+    problems += [
+        f"{key} must be null or an object (!new:…), found {values[key]!r}"
+        for key in OBJECT_OR_NULL
+        if isinstance(values.get(key), int | float)
     ]
     if problems:
         raise UserError(f"{hparams_file} with these settings can't be used:", problems)
@@ -229,6 +235,12 @@ def check_numbers(values: dict):
         f"{key} needs --{row.folder}=DIR, with audio files of any format"
         for key, row in KEYS.items()
         if row.folder and values[key] and not values[row.folder]
+    ]
+    problems += [
+        f"{row.folder} needs a share of recordings that get something of it: give "
+        f"--{key}=0.5, or leave {row.folder} out"
+        for key, row in KEYS.items()
+        if row.folder and values[row.folder] and not values[key]
     ]
     if not problems:
         problems = _too_short(values)

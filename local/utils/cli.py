@@ -22,9 +22,15 @@ from speechbrain.utils.run_opts import HELP_TEXTS, RunOptions
 
 from local.utils import launch, signals, streams
 from local.utils.errors import RunError, UserError, keep_traceback, told_by_worker
-from local.utils.keys import KEYS, NUMBER, TEXT, TEXTS, WHOLE
+from local.utils.keys import KEYS, NUMBER, OBJECT_OR_NULL, TEXT, TEXTS, WHOLE
 from local.utils.usage import usage
-from local.utils.yaml_files import BASE, parse_paths, parse_value, yaml_text
+from local.utils.yaml_files import (
+    BASE,
+    object_keys,
+    parse_paths,
+    parse_value,
+    yaml_text,
+)
 
 OK, RUN_FAILED, BAD_INPUT, INCOMPLETE = 0, 1, 2, 3
 
@@ -86,12 +92,27 @@ def parse_arguments(argv: list[str]) -> Arguments:
     hparams_file = Path(positional[0])
     if not hparams_file.is_file():
         raise UserError(f"There is no hyperparameter file {hparams_file}.")
-    yaml_keys = top_level_keys(hparams_file)
+    run_arguments, overrides, problems = _assigned(pairs, hparams_file)
+    if problems:
+        raise UserError("The command line can't be used:", problems)
+    return Arguments(
+        hparams_file, _run_options(str(hparams_file), run_arguments), overrides
+    )
 
+
+def _assigned(pairs, hparams_file):
+    """Run options as arguments, overrides by key, and all that is wrong."""
+    yaml_keys = top_level_keys(hparams_file)
+    objects = {*object_keys(hparams_file), *OBJECT_OR_NULL}
     run_arguments, overrides, problems = [], {}, []
     for key, value in pairs:
         if key in yaml_keys and value is None:
             problems.append(f"--{key} needs a value: --{key}=VALUE")
+        elif key in yaml_keys and key in objects:
+            problems.append(
+                f"--{key}: an object, which only a yaml can give (one that begins with "
+                f"`{BASE}: {hparams_file.name}` and has a line {key}: !new:…)"
+            )
         elif key in yaml_keys:
             # SpeechBrain reads a run option that stands in the yaml from there
             overrides[key] = _override_value(key, value, problems)
@@ -106,11 +127,7 @@ def parse_arguments(argv: list[str]) -> Arguments:
             )
     if problems and BASE in yaml_keys:
         problems.append(f"{BASE} has no effect unless it is the yaml's first key")
-    if problems:
-        raise UserError("The command line can't be used:", problems)
-    return Arguments(
-        hparams_file, _run_options(str(hparams_file), run_arguments), overrides
-    )
+    return run_arguments, overrides, problems
 
 
 def _split(argv):

@@ -153,6 +153,7 @@ KEYS = {
     "kernel": _choice("linear", "rbf", null=True),
     # ---- Objective and optimisation
     "positive_weight": Key(SWITCH),
+    "soft_targets": Key(SWITCH),
     "loss": _choice("bce", "mse", prepares=True, needed=True),
     "batch_size": Key(WHOLE, 2),  # batch normalisation can't train on one recording
     "bucket_batches": Key(WHOLE, 1),
@@ -186,6 +187,7 @@ KEYS = {
     "report": Key(SWITCH, resume=True),
     "show_uids": Key(SWITCH, resume=True),
     "pseudonymise_key": Key(TEXT, resume=True, later="chosen"),
+    "leave_one_out": Key(TEXT),
     "n_folds": Key(WHOLE, 2),
     "n_repeats": Key(WHOLE, 1),
     # ---- Of evaluate.yaml and extract_embeddings.yaml only
@@ -198,6 +200,9 @@ KEYS = {
     "output_file": Key(TEXT),
     "backend": _choice("auto", "eager", "onnx"),
 }
+
+#: Keys of a training yaml that are no plain ones: each an object, or null.
+OBJECT_OR_NULL = ("eval_crop", "opt_class", "lr_scheduler")
 
 
 def keys_where(**marks) -> tuple[str, ...]:

@@ -253,6 +253,32 @@ def _entries(text, path):
     return entries
 
 
+def object_keys(hparams_file: Path) -> list[str]:
+    """Top-level keys that hold an object, a class, or a collection of references.
+
+    >>> file = getfixture("tmp_path") / "mine.yaml"
+    >>> text = "a: 1\\nb: !ref <a>\\nc: !new:torch.nn.ReLU\\nd: {e: !ref <c>}\\n"
+    >>> _ = file.write_text(text)
+    >>> object_keys(file)
+    ['c', 'd']
+    """
+    root = ruamel.yaml.YAML().compose(yaml_text(hparams_file))
+    return [
+        key.value
+        for key, node in root.value
+        if str(node.tag).startswith(("!new:", "!name:"))
+        or (isinstance(node, ruamel.yaml.CollectionNode) and _has_reference(node))
+    ]
+
+
+def _has_reference(node):
+    """Whether a node of a yaml is a reference, or holds one."""
+    if not isinstance(node, ruamel.yaml.CollectionNode):
+        return str(node.tag) == "!ref"
+    is_mapping = isinstance(node, ruamel.yaml.MappingNode)
+    return any(_has_reference(n[1] if is_mapping else n) for n in node.value)
+
+
 def resolved_yaml(hparams_file: Path, overrides: dict | None = None) -> str:
     """Text of a hyperpyyaml file with overrides put in and references resolved.
 

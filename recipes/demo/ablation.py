@@ -130,10 +130,11 @@ def train(name, seed, folder, arguments):
     options = RUNS[name] | {
         "corpus_folder": arguments.corpus_folder.resolve(),
         "output_folder": output_folder,
-        "reverb_folder": folder / "rooms",
-        "background_folder": folder / "noises",
         "seed": seed,
     }
+    for key, place in (("reverb", "rooms"), ("background", "noises")):
+        if RUNS[name].get(key):
+            options[f"{key}_folder"] = folder / place
     result = subprocess.run(
         [
             *(sys.executable, "train.py", "hparams/train.yaml", *COMMON),

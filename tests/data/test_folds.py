@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from local.data.folds import make_folds, one_class_folds
+from local.data.folds import folds_by_column, make_folds, one_class_folds
 from local.utils.errors import UserError
 
 
@@ -117,6 +117,30 @@ def test_what_is_refused(n_folds, disjoint_by, words):
     targets = pd.DataFrame({"low": [0, 1, 0, 1.0]})
     with pytest.raises(UserError, match=words):
         make_folds(table, targets, n_folds, seed=0, disjoint_by=disjoint_by)
+
+
+@pytest.mark.parametrize(
+    ("sites", "disjoint_by", "words"),
+    [
+        (["x", "", " ", "y"], [], "2 cells of it are empty: fill them"),
+        (["x", "X", "x ", "x"], [], "all recordings have 'x'"),
+        (["x", "y", "y", "x"], [], "1 subjects have recordings of several values of"),
+        # s1 is of one site, and of one family with s2, who is of the other
+        (["x", "x", "y", "z"], ["family"], "1 groups by subject, family have"),
+        (["x", "x", "y", "z"], ["ward"], "disjoint_by names 'ward'"),
+    ],
+)
+def test_what_can_not_be_left_out(sites, disjoint_by, words):
+    table = {"subject": ["s1", "S1", "s2", "s3"], "family": ["a", "a", "a", "b"]}
+    table = pd.DataFrame(table | {"site": sites})
+    with pytest.raises(UserError, match=words):
+        folds_by_column(table, "site", disjoint_by)
+
+
+def test_the_column_left_out_may_be_one_that_must_not_cross():
+    table = pd.DataFrame({"subject": list("abc"), "site": list("xyy")})
+    folds, values = folds_by_column(table, "site", ["subject", "site"])
+    assert folds.tolist() == [0, 1, 1] and values == ["x", "y"]
 
 
 def test_folds_with_one_class_are_named():

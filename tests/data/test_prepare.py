@@ -241,6 +241,15 @@ def test_other_files_beside_the_splits_are_no_obstacle(corpus):
         find_exclusions(values_of(corpus), Storage.of({}), notes)
 
 
+def test_a_list_of_excluded_subjects_who_are_nowhere_is_told(corpus):
+    note = "excluded_subjects.txt names 2 subjects, of whom the CSVs have no recording"
+    (corpus / "excluded_subjects.txt").write_text("p00\np11\n")
+    notes = prepare.prepare_training(values_of(corpus)).notes
+    assert f"{note}: nobody is left out" in notes
+    (corpus / "excluded_subjects.txt").write_text("p00\ns11\n")
+    assert note not in "".join(prepare.prepare_training(values_of(corpus)).notes)
+
+
 def test_a_split_of_excluded_subjects_only(corpus):
     (corpus / "excluded_subjects.txt").write_text("s11\ns12\ns13\ns14\n")
     message = user_error(prepare.prepare_training, values_of(corpus))
@@ -533,6 +542,8 @@ def test_labels_with_raters_are_what_most_of_them_say(corpus):
     expected = [1.0, 0.0, None, 1.0] * 2
     found = prepared.manifests["test"]["loud"]
     assert [None if math.isnan(target) else target for target in found] == expected
+    note = "as their raters are divided evenly: loud 2"
+    assert f"test.csv: recordings without a label, {note}" in prepared.notes
     # what each rater said stays, for the evaluation
     assert prepared.manifests["test"]["loud@b"].tolist() == ["1", "1", "0", ""] * 2
 

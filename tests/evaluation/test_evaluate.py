@@ -178,6 +178,18 @@ def test_a_part_that_fails_takes_nothing_with_it(
     assert without(audit, *changed) == without(expected["audit.json"], *changed)
 
 
+def test_divided_raters_are_counted(whole, expected):
+    """One rater says the label, the other the same backwards; of loud there is none."""
+    low = whole.manifest["low@ann"].to_numpy()
+    n = int((low != low[::-1]).sum())
+    found = expected["metrics.json"]["labels"]
+    assert n > 0
+    assert {name: of["n_divided"] for name, of in found.items()} == {
+        "low": n,
+        **dict.fromkeys(without(found, "low")),
+    }
+
+
 def test_a_part_that_json_can_not_hold_has_failed(
     whole, expected, tmp_path, monkeypatch
 ):

@@ -50,6 +50,17 @@ def test_weights_of_positives_by_hand():
     assert loss.item() == pytest.approx((3 + 1 + 1) / 3 * math.log(2))
 
 
+def test_shares_of_raters_by_hand():
+    """The loss of a yes and that of a no, by the share of raters that say each."""
+    yes, no = math.log(1 + math.exp(-2)), math.log(1 + math.exp(2))
+    logits, targets = torch.tensor([[2.0, 2.0]]), torch.tensor([[0.25, 0.5]])
+    expected = (0.25 * yes + 0.75 * no + 0.5 * yes + 0.5 * no) / 2
+    assert MaskedLoss()(logits, targets).item() == pytest.approx(expected)
+    expected = (3 * 0.25 * yes + 0.75 * no + 0.5 * yes + 0.5 * no) / 2
+    found = MaskedLoss([3.0, 1.0])(logits, targets)
+    assert found.item() == pytest.approx(expected)
+
+
 def test_a_weight_belongs_to_its_label():
     logits, targets = draw()
     expected = torch.nn.functional.binary_cross_entropy_with_logits(

@@ -159,10 +159,10 @@ def raters_of(manifest, table, label):
     """Of three raters, as their columns of the manifest say."""
     ratings = manifest[[f"{label}@{rater}" for rater in RATERS]].astype(float)
     ratings.columns = RATERS
-    rows = table[table["label"] == label]
+    rows, subjects = table[table["label"] == label], manifest["subject"]
     return {
-        "agreement": agreement(ratings, LabelType()),
-        "on_roc": raters_on_roc(ratings, LabelType(), rows["probability"]),
+        "agreement": agreement(ratings, LabelType(), subjects, 1),
+        "on_roc": raters_on_roc(ratings, LabelType(), rows["probability"], subjects, 1),
     }
 
 

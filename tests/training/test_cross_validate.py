@@ -211,6 +211,25 @@ def test_excluded_subjects_are_nowhere(run, corpus, tmp_path):
         assert b"s03" not in content, path
 
 
+def test_each_site_is_left_out_once(run, corpus, tmp_path):
+    sites = ["Ulm", "Berlin", "Bonn"]
+    for name in ("train", "val"):
+        rows = read_csv(csv_of(corpus, name))
+        rows = [row | {"site": sites[int(row["subject"][1:]) % 3]} for row in rows]
+        write_csv(csv_of(corpus, name), rows)
+    assert run(corpus, "--leave_one_out=site") == 0
+    tested = [{row["site"] for row in test} for _, test in folds_of(tmp_path / "out")]
+    assert tested == [{"Berlin"}, {"Bonn"}, {"Ulm"}]
+    record = json.loads((tmp_path / "out" / "cross_validation.json").read_text())
+    assert record["left_out"] == ["Berlin", "Bonn", "Ulm"]
+    folds = json.loads((tmp_path / "out" / "metrics.json").read_text())["folds"]
+    assert [fold["left_out"] for fold in folds] == ["Berlin", "Bonn", "Ulm"]
+    # in the folds' own command lines it changes nothing
+    assert calls(tmp_path / "out")[0] == [1, 1, 1]
+    message = refusal(run, corpus, "--leave_one_out=site", "--n_repeats=2")
+    assert "n_repeats 2: with leave_one_out the folds are always the same" in message
+
+
 def test_sites_stay_whole_if_disjoint_by_says_so(run, corpus, tmp_path):
     for name in ("train", "val"):
         rows = read_csv(csv_of(corpus, name))
@@ -511,6 +530,7 @@ def test_a_first_try_that_was_refused_binds_nothing(
         (["--check_only=True"], "check_only: python train.py"),
         (["--folds=3"], "--folds is neither a key of"),
         (["--disjoint_by=[ward]"], "disjoint_by names 'ward'"),
+        (["--leave_one_out=ward"], "leave_one_out names 'ward'"),
     ],
 )
 def test_refused_options(run, shared_corpus, tmp_path, options, expected):

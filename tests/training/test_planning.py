@@ -7,14 +7,16 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from conftest import read_csv
+from conftest import read_csv, write_csv
 from original_features import kaldi_fbank
 from running import ROOT, SMALL, failed, run_script, succeeded, train
 
 from local.audio.loading import AudioFormat
 from local.data.dataset import build_dataset
+from local.data.loaders import TrainBatches
 from local.model import feature_statistics
 from local.storage.experiment_files import STATISTICS
+from local.training import fit
 from local.training.planning import plan_training
 from local.utils import cli
 from local.utils.errors import UserError
@@ -116,6 +118,54 @@ def test_scores_have_neither_auroc_nor_positives(shared_corpus):
     ranges = plan(shared_corpus, "--loss=mse").values["label_ranges"]
     assert ranges == [[0, 1]] * 3
     assert plan(shared_corpus).values["label_ranges"] is None
+
+
+# Shares of raters
+
+
+def rated(corpus):
+    """Each recording of train.csv is loud to one of two raters, every third to both."""
+    path = corpus / "splits" / "train.csv"
+    rows = read_csv(path)
+    for i, row in enumerate(rows):
+        row |= {"loud": "", "loud@ann": "1", "loud@bo": str(int(i % 3 == 0))}
+    write_csv(path, rows)
+    return rows
+
+
+def test_soft_targets_are_weighed_and_learned_as_shares(corpus):
+    rows = rated(corpus)
+    found = plan(corpus, "--soft_targets=True", "--positive_weight=True")
+    shares = [0.5 + 0.5 * (i % 3 == 0) for i in range(len(rows))]
+    names = found.preparation.labels
+    weight = found.values["positive_weights"][names.index("loud")]
+    assert weight == pytest.approx((len(rows) - sum(shares)) / sum(shares))
+    manifest = found.preparation.manifests["train"]
+    assert set(manifest["loud"].dropna()) == {1.0}  # by majority, of those without tie
+    hparams = found.values | {
+        "eval_crop": None,
+        "train_crop": None,
+        "audio": AudioFormat.of(found.values),
+        "train_batches": TrainBatches.of(found.values),
+    }
+    data, _ = fit._training_data(None, hparams, found.preparation)
+    learned = {data[i]["id"]: data[i]["target"][names.index("loud")] for i in (0, 1, 3)}
+    assert learned == {rows[i]["uid"]: shares[i] for i in (0, 1, 3)}
+
+
+def test_soft_targets_that_can_not_be(corpus, tmp_path):
+    with pytest.raises(UserError, match="has no column <label>@<rater>"):
+        plan(corpus, "--soft_targets=True")
+    rated(corpus)
+    yaml, folder = ROOT / "hparams" / "train_statistics.yaml", tmp_path / "out"
+    arguments = cli.parse_arguments(
+        [
+            *(str(yaml), f"--corpus_folder={corpus}", f"--output_folder={folder}"),
+            *("--soft_targets=True", "--device=cpu"),
+        ]
+    )
+    with pytest.raises(UserError, match="fitted in one pass to 0 and 1: leave it at F"):
+        fit.build(plan_training(arguments), arguments)
 
 
 # Mean and standard deviation of the features

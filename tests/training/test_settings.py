@@ -52,6 +52,8 @@ def test_what_a_yaml_may_add(checked):
         ("patience: soon", "patience must be a number; found 'soon'"),
         ("mono: null", "mono must be mean or sum, found None"),
         ("seed: 4294967296", "seed must be 4294967295 or less, found 4294967296"),
+        ("eval_crop: 3", "eval_crop must be null or an object (!new:…), found 3"),
+        ("background_folder: noises", "a share of recordings that get something of it"),
         ("augment: null", "missing: augment (a yaml that begins with `base: train"),
         ("positive_weight: !remove", "missing: positive_weight ("),
         ("modules: {classifier: 3}", "missing: modules: compute_features, modules: m"),
@@ -69,6 +71,13 @@ def test_a_kind_is_that_of_the_key_whatever_the_yaml_says(checked):
 
 def test_an_object_can_not_be_switched_off(checked):
     assert "missing: mix (" in user_error(checked, mix=None)
+
+
+def test_a_folder_of_noise_and_its_share_go_together(checked):
+    message = user_error(checked, background_folder="noises")
+    assert "give --background=0.5, or leave background_folder out" in message
+    assert "reverb needs --reverb_folder=DIR" in user_error(checked, reverb=0.5)
+    checked(background=0.1, background_folder="noises")
 
 
 def test_options_of_later_commands_have_the_same_kinds():

@@ -78,6 +78,17 @@ def test_all_problems_are_told_at_once():
     assert "--betas is neither" in message
 
 
+@pytest.mark.parametrize(
+    "option",
+    ["--random_state=null", "--eval_crop=3", "--modules={classifier: 1}", "--mix=3"],
+)
+def test_objects_are_given_by_a_yaml(option):
+    key = option[2:].partition("=")[0]
+    message = refusal(str(TRAIN_YAML), option)
+    assert f"--{key}: an object, which only a yaml can give" in message
+    assert f"`base: train.yaml` and has a line {key}: !new:…" in message
+
+
 def test_a_value_that_is_no_yaml():
     assert "--channels=[1 is not a yaml value" in refusal(
         str(TRAIN_YAML), "--channels=[1"
