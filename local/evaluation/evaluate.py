@@ -32,6 +32,7 @@ def evaluate(scored: ScoredSplit) -> EvaluationResult:
         scored.types,
         scored.points,
         scored.evaluation.seed,
+        scored.evaluation.study_design,
     )
     for name, point in scored.points.items():
         if point["calibration"]:

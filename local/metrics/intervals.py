@@ -12,6 +12,7 @@ Results are dicts {"value", "low", "high"}, with "reason" where one of them is N
 """
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -94,26 +95,23 @@ def linearised_auroc(
         left out.
     """
     rows = _rated(targets, scores, subjects, weights, folds)
-    if not len(rows):
+    values, errors, used = _errors_within_folds(rows)
+    if not values:
         return _undefined("auroc", rows)
-    used = [fold for _, fold in rows.groupby("fold") if fold["target"].nunique() == 2]
-    if not used:
-        return _undefined("auroc", rows)
-    values, errors = zip(*map(_auroc_errors, used), strict=True)
-    value, k = float(np.mean(values)), len(used)
-    rows, errors = pd.concat(used), pd.concat(errors).groupby(level=0).sum() / k
-    counts = subjects_by_class(rows["target"].to_numpy(), rows["subject"].to_numpy())
+    value, k = float(np.mean(values)), len(values)
+    counts = rows.classes(used)
     few = too_few_subjects(*counts, MIN_SUBJECTS) or _too_few_for_folds(counts, k)
     if few:
         return Linearised(value, few)
     # each fold has taken one mean of either class: squares are too small by that
+    one, other = errors
     positives, negatives = (n / (n - k) for n in counts)
-    one, other = errors["positive"], errors["negative"]
-    both = 2 * _unbiased(len(errors), k) * (one * other).sum()
+    both = _unbiased(len(np.unique(rows.subjects[used])), k) * 2 * (one * other).sum()
     variance = positives * (one**2).sum() + negatives * (other**2).sum() + both
+    influence = np.sqrt(positives) * one + np.sqrt(negatives) * other
     return Linearised(
         value,
-        influence=np.sqrt(positives) * one + np.sqrt(negatives) * other,
+        influence=pd.Series(influence, rows.names),
         freedom=min(counts) - k,
         n=min(counts),
         scale="logit",
@@ -121,18 +119,27 @@ def linearised_auroc(
     )
 
 
-def _auroc_errors(fold):
-    """AUROC of a fold, and by subject what its positives and negatives do to it."""
-    targets, scores, weights = (
-        fold[name].to_numpy() for name in ("target", "score", "weight")
-    )
-    value, shares = pairs_in_order(targets, scores, weights)
-    positive = targets == 1
-    errors = {
-        name: side * weights * (shares - value) / weights[side].sum()
-        for name, side in (("positive", positive), ("negative", ~positive))
-    }
-    return value, pd.DataFrame(errors).groupby(fold["subject"].to_numpy()).sum()
+def _errors_within_folds(rows):
+    """AUROC of each fold that has both classes, and what moves their mean.
+
+    Returns a list of float; an array [2, n_subjects], what the positives and what the
+    negatives of each subject do; and bool [n], the recordings of these folds.
+    """
+    values, errors = [], np.zeros((2, len(rows.names)))
+    used = np.full(len(rows.targets), False)
+    for fold in range(rows.n_folds):
+        inside = rows.folds == fold
+        targets, weights = rows.targets[inside], rows.weights[inside]
+        positive = targets == 1
+        if positive.all() or not positive.any():
+            continue
+        value, shares = pairs_in_order(targets, rows.scores[inside], weights)
+        for side, of_class in zip(errors, (positive, ~positive), strict=True):
+            each = of_class * weights * (shares - value) / weights[of_class].sum()
+            side += np.bincount(rows.subjects[inside], each, len(side))
+        values.append(value)
+        used |= inside
+    return values, errors / max(len(values), 1), used
 
 
 def _too_few_for_folds(counts, k):
@@ -192,13 +199,12 @@ def linearised(
     study_design: One of `STUDY_DESIGNS`.
     """
     rows = _rated(targets, scores, subjects, weights, folds)
-    index, names = pd.factorize(rows["subject"], sort=True)
-    few, by_class = _few(rows, two_classes), study_design == CASE_CONTROL
-    strata = np.zeros(len(names))
-    if two_classes and by_class and not few:
-        strata = _strata(rows["target"].to_numpy(), index)
+    few = _few(rows, two_classes)
+    strata = np.zeros(len(rows.names), int)
+    if two_classes and study_design == CASE_CONTROL and not few:
+        strata = _strata(rows)
     asked = {name: each for name, each in functions.items() if name != "auroc"}
-    values, influences, alone = _influences(_within_folds(asked, rows), rows, index)
+    values, influences, alone = _influences(_within_folds(asked, rows), rows)
     results = {}
     for name in functions:
         if name == "auroc":
@@ -208,26 +214,23 @@ def linearised(
         elif few:
             results[name] = Linearised(float(values[name]), few)
         else:
-            influence = _centred(pd.Series(influences[name], names), strata)
-            given = values[name], influence, alone.get(name)
-            results[name] = _result(name, *given, rows, two_classes)
+            n = len(rows.names)
+            if two_classes:
+                n = alone[name] if name in SHARES else min(rows.classes())
+            influence = _centred(influences[name], strata)
+            results[name] = _result(name, values[name], influence, n, rows)
     return results
 
 
-def _result(name, value, influence, alone, rows, two_classes):
-    """A measure that has an interval; alone: of how many subjects it is a share."""
-    k, n = 1, alone or len(influence)
-    if two_classes and name not in SHARES:
-        counts = subjects_by_class(
-            rows["target"].to_numpy(), rows["subject"].to_numpy()
-        )
-        n = min(counts)
+def _result(name, value, influence, n, rows):
+    """A measure that has an interval; n : the subjects that count."""
+    k = 1
     if name in RANKING:
-        of_folds = rows.groupby("fold")["target"].nunique()
-        k = int((of_folds > 1).sum())
+        folds = (rows.targets[rows.folds == fold] for fold in range(rows.n_folds))
+        k = sum(len(np.unique(targets)) > 1 for targets in folds)
     return Linearised(
         float(value),
-        influence=influence * np.sqrt(_unbiased(n, k)),
+        influence=pd.Series(influence * np.sqrt(_unbiased(n, k)), rows.names),
         freedom=n - k,
         n=n if name in (*SHARES, *SEPARATIONS) else 0,
         scale=SCALE_OF.get(name, "plain"),
@@ -236,19 +239,17 @@ def _result(name, value, influence, alone, rows, two_classes):
 
 def _few(rows, two_classes):
     """Why subjects are too few for an interval; None if they are not."""
-    n = rows["subject"].nunique()
+    n = len(rows.names)
     if two_classes:
-        columns = (rows[name].to_numpy() for name in ("target", "subject"))
-        return too_few_subjects(*subjects_by_class(*columns), MIN_SUBJECTS)
+        return too_few_subjects(*rows.classes(), MIN_SUBJECTS)
     return f"fewer than {MIN_SUBJECTS} subjects: {n}" if n < MIN_SUBJECTS else None
 
 
 def _within_folds(functions, rows):
     """The functions, those that rank recordings as means over folds."""
-    codes, folds = pd.factorize(rows["fold"])
-    if len(folds) < 2:
+    if rows.n_folds < 2:
         return functions
-    places = [np.flatnonzero(codes == code) for code in range(len(folds))]
+    places = [np.flatnonzero(rows.folds == fold) for fold in range(rows.n_folds)]
 
     def averaged(function):
         def mean(targets, scores, weights):
@@ -268,22 +269,20 @@ def _within_folds(functions, rows):
     }
 
 
-def _influences(functions, rows, index):
+def _influences(functions, rows):
     """Of each measure its value, each subject's influence, and for how many a share.
 
-    index : [n], the number of each recording's subject. Returns three dicts: of floats,
-    of arrays [n_subjects], and of the number of subjects who have such a share alone.
+    Returns three dicts: of floats, of arrays [n_subjects], and of the number of
+    subjects who have such a share alone.
     """
-    targets, scores, weights = (
-        rows[name].to_numpy() for name in ("target", "score", "weight")
-    )
+    targets, scores, weights = rows.targets, rows.scores, rows.weights
     values = {
         name: function(targets, scores, weights[None])[0]
         for name, function in functions.items()
     }
 
     def of_block(block):
-        own = index == block[:, None]
+        own = rows.subjects == block[:, None]
         less = np.where(own, (1 - STEP) * weights, weights)
         alone = own.astype(float)
         return [
@@ -295,10 +294,9 @@ def _influences(functions, rows, index):
             },
         ]
 
-    n_subjects = index.max(initial=-1) + 1
-    if not n_subjects:
+    if not len(rows.names):
         return values, {}, {}
-    blocks = in_blocks(of_block, np.arange(n_subjects), len(index))
+    blocks = in_blocks(of_block, np.arange(len(rows.names)), len(targets))
     changed, alone = (
         {name: np.concatenate([each[name] for each in column]) for name in column[0]}
         for column in zip(*blocks, strict=True)
@@ -308,41 +306,55 @@ def _influences(functions, rows, index):
 
 
 def _centred(influence, strata):
-    """Influences less their mean in each stratum, squares enlarged for that."""
-    groups = influence.groupby(strata)
-    return influence - groups.transform("mean")
+    """Influences [n_subjects] less their mean in each stratum [n_subjects]."""
+    means = np.bincount(strata, influence) / np.maximum(np.bincount(strata), 1)
+    return influence - means[strata]
 
 
-def _strata(targets, index):
+def _strata(rows):
     """[n_subjects]: 1 of subjects with a positive; all 0 where a stratum is small."""
-    strata = np.zeros(index.max() + 1)
-    strata[index[targets == 1]] = 1
+    strata = np.zeros(len(rows.names), int)
+    strata[rows.subjects[rows.targets == 1]] = 1
     n_positive = strata.sum()
     if min(n_positive, len(strata) - n_positive) < MIN_SUBJECTS:
         strata[:] = 0
     return strata
 
 
-def _rated(targets, scores, subjects, weights, folds):
-    """The rated recordings: target, score, subject, weight, fold; by score.
+class _Rows(NamedTuple):
+    """The rated recordings of a label; subjects and folds are numbers from 0."""
 
-    In the order of the scores, as each measure that sorts them is faster then.
-    """
-    rows = pd.DataFrame(
-        {
-            "target": np.asarray(targets, dtype=float),
-            "score": np.asarray(scores, dtype=float),
-            "subject": np.asarray(subjects).astype(str),
-            "weight": 1.0 if weights is None else np.asarray(weights, dtype=float),
-            "fold": "" if folds is None else np.asarray(folds).astype(str),
-        }
+    targets: np.ndarray
+    scores: np.ndarray
+    subjects: np.ndarray
+    weights: np.ndarray
+    folds: np.ndarray
+    names: np.ndarray  # of the subjects
+    n_folds: int
+
+    def classes(self, some=slice(None)):
+        """How many subjects have a positive, and how many a negative."""
+        return subjects_by_class(self.targets[some], self.subjects[some])
+
+
+def _rated(targets, scores, subjects, weights, folds):
+    """The rated recordings in the order of the scores, in which sorting is fast."""
+    targets, scores = np.asarray(targets, dtype=float), np.asarray(scores, dtype=float)
+    order = np.argsort(scores, kind="stable")
+    order = order[~np.isnan(targets[order])]
+    names, of_rows = np.unique(
+        np.asarray(subjects).astype(str)[order], return_inverse=True
     )
-    return rows[rows["target"].notna()].sort_values("score", kind="stable")
+    weights = np.ones(len(targets)) if weights is None else np.asarray(weights)
+    folds = np.zeros(len(targets)) if folds is None else np.asarray(folds).astype(str)
+    different, of_fold = np.unique(folds[order], return_inverse=True)
+    rows = targets[order], scores[order], of_rows, weights[order], of_fold
+    return _Rows(*rows, names, len(different))
 
 
 def _undefined(name, rows):
-    if not len(rows):
+    if not len(rows.targets):
         return Linearised(None, "no recording is rated")
-    if rows["fold"].nunique() > 1 and name in RANKING:
+    if rows.n_folds > 1 and name in RANKING:
         return Linearised(None, "no fold has both classes")
     return Linearised(None, WHY_UNDEFINED[name])

@@ -40,6 +40,8 @@ class EvaluationSettings(FromKeys):
     threshold_sensitivity: Thresholds find so many of the positives of validation; None:
         those of Youden's rule.
     calibration: `none`, `temperature` or `platt`, of probabilities.
+    study_design: `cohort`, subjects as a population has them, or `case_control`, whose
+        numbers of subjects with and without a positive are fixed by design.
     subgroups: Columns whose groups are compared; None: the usual ones that there are.
     audit: Whether it is asked what tells labels but speech.
     acoustic_baseline: Whether acoustic statistics stand beside the model.
@@ -47,7 +49,7 @@ class EvaluationSettings(FromKeys):
         most; 0: all.
     report: Whether a report, a model card and figures are wanted.
     show_uids: Whether these may name recordings, else by row only.
-    seed: Of bootstrap draws and permutations.
+    seed: Of draws and permutations.
 
     Raises UserError: for a sensitivity that is no share, or subgroups that are no list
         of names.
@@ -55,6 +57,7 @@ class EvaluationSettings(FromKeys):
 
     threshold_sensitivity: float | None = None
     calibration: str = "none"
+    study_design: str = "cohort"
     subgroups: list[str] | None = None
     audit: bool = True
     acoustic_baseline: bool = True

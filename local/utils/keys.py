@@ -180,6 +180,7 @@ KEYS = {
     "cross_fitted_csv": Key(TEXT, resume=True),
     # the last two are fitted on validation
     "calibration": _choice("none", "temperature", "platt", resume=True),
+    "study_design": _choice("cohort", "case_control", resume=True),
     "subgroups": Key(LIST, resume=True),
     "audit": Key(SWITCH, resume=True),
     "acoustic_baseline": Key(SWITCH, resume=True),

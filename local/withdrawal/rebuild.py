@@ -229,6 +229,7 @@ def _evaluation(folder, metrics, audit, settings, split, is_own):
     wanted = sorted(compared) if compared and split.manifest is not None else None
     has_baseline = any("auroc" in measures for measures in baseline.values())
     return EvaluationSettings(
+        study_design=metrics.get("study_design", "cohort"),
         subgroups=group_columns(columns, wanted),
         audit="reason" not in audit,
         acoustic_baseline=has_baseline or not metrics,

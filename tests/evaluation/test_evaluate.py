@@ -375,3 +375,10 @@ def test_of_a_large_split_a_sample_is_measured(whole, tmp_path):
     assert said.endswith(
         "known of 16 of 16 training recordings and of 4 of 8 of this split"
     )
+
+
+def test_the_study_design_reaches_the_metrics(whole):
+    asked = {"audit": False, "acoustic_baseline": False}
+    for design in ("cohort", "case_control"):
+        result = evaluate(changed(whole, study_design=design, **asked))
+        assert result.metrics["study_design"] == design

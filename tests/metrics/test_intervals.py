@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from scipy.special import expit, logit
 from scipy.stats import norm, t
-from simulations.coverage import coverage, simulated
+from simulations.coverage import TRUE_AUROC, Cell, coverage, cross_validated, simulated
+from simulations.coverage import study as study_of_all
 from sklearn.metrics import average_precision_score
 from statsmodels.discrete.discrete_model import Logit
 from statsmodels.stats.proportion import proportion_confint
@@ -35,8 +36,8 @@ ALL_BINARY = PROBABILITY_MEASURES | threshold_measures(0.5)
 
 def study(n_subjects=20, seed=1, varying=True, share=0.4):
     """Targets, probabilities and subjects, six recordings each."""
-    generator = np.random.default_rng(seed)
-    targets, scores, subjects = simulated(generator, n_subjects, 0.8, varying, share)
+    cell = Cell(n_subjects, share, varying)
+    (targets,), (scores,), subjects = simulated(np.random.default_rng(seed), cell)
     return targets, norm.cdf(scores - 1).round(2), subjects
 
 
@@ -517,17 +518,28 @@ def test_ratings_have_all_measures():
 
 
 @pytest.mark.parametrize(
-    ("cell", "least"),
-    [((20, 0.97, False, 0.5), 0.85), ((40, 0.90, True, 0.5), 0.90)],
+    ("cell", "made"),
+    [
+        (Cell(20, 0.5, varying=False), study_of_all),
+        (Cell(100, 0.1, varying=False), study_of_all),
+        (Cell(40, 0.2, varying=True, unequal=True), study_of_all),
+        (Cell(60, 0.5, varying=False), cross_validated),
+    ],
 )
-def test_coverage(cell, least):
-    found = coverage(auroc_interval, *cell, repetitions=400)
-    assert least <= found["holds"] <= 0.99
+def test_coverage(cell, made):
+    """Of 40 studies 38 hold on average, and fewer than 33 once in two thousand."""
+    found = coverage(cell, 40, made)
+    assert found.pop("n") >= 30
+    assert len(found) >= 7
+    for name, share in found.items():
+        assert share >= 0.82, name
 
 
 def test_recordings_are_no_subjects():
-    def of_recordings(targets, scores, subjects):
-        return auroc_interval(targets, scores, np.arange(len(subjects)))
+    def of_recordings(generator, cell):
+        (targets,), (scores,), subjects = simulated(generator, cell)
+        found = auroc_interval(targets, scores, np.arange(len(subjects)))
+        return {"auroc": (found, TRUE_AUROC)}
 
     # the simulation would notice an interval that takes them for subjects
-    assert coverage(of_recordings, 40, 0.9, False, 0.5, 200)["holds"] < 0.8
+    assert coverage(Cell(40, 0.5, varying=False), 100, of_recordings)["auroc"] < 0.8

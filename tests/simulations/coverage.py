@@ -1,114 +1,231 @@
-"""How often the 95 % interval of AUROC holds the truth.
+"""How often 95 % intervals hold the truth.
 
     PYTHONPATH=. OMP_NUM_THREADS=1 python tests/simulations/coverage.py
 
-Prints the tables of docs/intervals.md within ten minutes on one core.
+Prints the tables of docs/intervals.md within half an hour on one core. Studies are made
+of subjects who are drawn from a population: their scores are normal, alike within a
+subject and between labels, and become the true probabilities of the label.
 """
 
-from collections.abc import Callable
+import itertools
+from functools import cache
+from typing import NamedTuple
 
 import numpy as np
+from scipy.special import expit, logit
 from scipy.stats import norm
+from sklearn.linear_model import LogisticRegression
 
-from local.metrics.intervals import auroc_interval
+from local.metrics.intervals import linearised, linearised_auroc
+from local.metrics.linearised import mean_over_labels
+from local.metrics.measures import PROBABILITY_MEASURES, threshold_measures
+from local.utils.ranking import auroc, plain_auroc
 
-N_SUBJECTS = (20, 40, 100)
-TRUTHS = (0.75, 0.90, 0.97)
 N_RECORDINGS = 6
 INTRACLASS_CORRELATION = 0.6
-REPETITIONS = 4000
+TRUE_AUROC = 0.85
+
+#: Of a subject's scores of two labels.
+LABEL_CORRELATION = 0.5
+
+#: Labels of a study, and of how many of them there are means.
+N_LABELS, MEANS = 5, (2, 5)
+
+N_STUDIES, N_CROSS_VALIDATED = 200, 100
+N_FOLDS, N_FEATURES = 5, 4
+
+#: Recordings that stand for the population.
+MANY = 400_000
+
+SHARES = ("sensitivity", "specificity", "ppv", "npv", "f1")
+SHOWN = ("auroc", "macro of 2", "macro of 5", *SHARES)
+SHOWN += ("balanced_accuracy", "brier", "log_loss", "auprc", "net_benefit")
+
+
+class Cell(NamedTuple):
+    """A kind of study.
+
+    varying: Whether each recording has a label of its own, or each subject.
+    unequal: Whether the numbers of recordings are geometric, or all the same.
+    """
+
+    n_subjects: int
+    prevalence: float
+    varying: bool
+    unequal: bool = False
+
+
+CELLS = [
+    Cell(n_subjects, prevalence, varying, unequal)
+    for unequal, varying, n_subjects, prevalence in itertools.product(
+        (False, True), (False, True), (20, 40, 100, 200), (0.1, 0.2, 0.5)
+    )
+]
+
+
+def distance(auroc):
+    """Between the means of two scores of variance 1, for this AUROC."""
+    return np.sqrt(2) * norm.ppf(auroc)
 
 
 def simulated(
-    generator: np.random.Generator,
-    n_subjects: int,
-    truth: float,
-    varying: bool,
-    share: float,
+    generator: np.random.Generator, cell: Cell, n_labels: int = 1
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Draw a study: normal scores, correlated within the subject.
+    """Draw a study.
 
-    truth: AUROC of two recordings of different subjects.
-    varying: Whether each recording has a label of its own, or each subject.
-    share: Of positives: the chance of each recording, or that many of the subjects.
-
-    Returns targets, scores, subjects: [n_subjects * N_RECORDINGS]
+    Returns targets, scores: [n_labels, n], Scores normal with variance 1 within a
+        class.
+    Returns subjects: [n]
     """
-    subjects = np.repeat(np.arange(n_subjects), N_RECORDINGS)
-    if varying:
-        targets = generator.random(len(subjects)) < share
+    n = cell.n_subjects
+    counts = np.full(n, N_RECORDINGS)
+    if cell.unequal:
+        counts = generator.geometric(1 / N_RECORDINGS, n)
+    subjects = np.repeat(np.arange(n), counts)
+    if cell.varying:
+        targets = generator.random((n_labels, len(subjects))) < cell.prevalence
     else:
-        targets = subjects < round(share * n_subjects)
-    of_subject = generator.normal(size=n_subjects)[subjects]
-    scores = np.sqrt(INTRACLASS_CORRELATION) * of_subject
-    scores += np.sqrt(1 - INTRACLASS_CORRELATION) * generator.normal(size=len(subjects))
-    # two independent scores of variance 1 differ with variance 2
-    return (
-        targets.astype(int),
-        scores + np.sqrt(2) * norm.ppf(truth) * targets,
-        subjects,
-    )
+        targets = (generator.random((n_labels, n)) < cell.prevalence)[:, subjects]
+    common = generator.normal(size=n)
+    own = generator.normal(size=(n_labels, n))
+    of_subject = np.sqrt(LABEL_CORRELATION) * common
+    of_subject = of_subject + np.sqrt(1 - LABEL_CORRELATION) * own
+    noise = generator.normal(size=targets.shape)
+    scores = np.sqrt(INTRACLASS_CORRELATION) * of_subject[:, subjects]
+    scores += np.sqrt(1 - INTRACLASS_CORRELATION) * noise
+    return targets.astype(float), scores + distance(TRUE_AUROC) * targets, subjects
 
 
-def coverage(
-    interval_of: Callable,
-    n_subjects,
-    truth,
-    varying,
-    share,
-    repetitions: int,
-    seed: int = 1,
-) -> dict:
+def probabilities(scores, prevalence):
+    """Of a positive, given the score: by Bayes."""
+    d = distance(TRUE_AUROC)
+    return expit(logit(prevalence) + d * scores - d**2 / 2)
+
+
+def measures(prevalence):
+    """All measures by name, decisions at the prevalence."""
+    return PROBABILITY_MEASURES | threshold_measures(prevalence)
+
+
+@cache
+def truths(prevalence):
+    """The value of each measure in the population."""
+    cell = Cell(MANY // N_RECORDINGS, prevalence, varying=True)
+    (targets,), (scores,), _ = simulated(np.random.default_rng(0), cell)
+    given = targets, probabilities(scores, prevalence), np.ones((1, len(targets)))
+    values = {name: each(*given)[0] for name, each in measures(prevalence).items()}
+    means = {f"macro of {n}": TRUE_AUROC for n in MEANS}
+    return values | means | {"auroc": TRUE_AUROC}
+
+
+def study(generator: np.random.Generator, cell: Cell) -> dict[str, tuple[dict, float]]:
+    """The interval and the truth of each measure of a study, by name.
+
+    Another interval is tested by adding it here.
+    """
+    targets, scores, subjects = simulated(generator, cell, N_LABELS)
+    given = targets[0], probabilities(scores[0], cell.prevalence), subjects
+    intervals = {
+        name: estimate.interval()
+        for name, estimate in linearised(measures(cell.prevalence), *given).items()
+    }
+    aurocs = [
+        linearised_auroc(*rows, subjects) for rows in zip(targets, scores, strict=True)
+    ]
+    for n in MEANS:
+        mean = mean_over_labels({str(i): each for i, each in enumerate(aurocs[:n])})
+        intervals[f"macro of {n}"] = mean.interval()
+    true = truths(cell.prevalence)
+    return {name: (interval, true[name]) for name, interval in intervals.items()}
+
+
+def cross_validated(generator: np.random.Generator, cell: Cell) -> dict:
+    """The same of logistic regressions on noisy scores, trained fold by fold.
+
+    The truth is that of these regressions, on average, in the population.
+    """
+
+    def features(scores):
+        noise = generator.normal(size=(*scores.shape, N_FEATURES))
+        return scores[..., None] + noise
+
+    many = Cell(20_000 // N_RECORDINGS, cell.prevalence, varying=True)
+    population, scores, _ = simulated(generator, many, 2)
+    of_population = features(scores)
+    targets, scores, subjects = simulated(generator, cell, 2)
+    x, folds = features(scores), subjects % N_FOLDS
+    decisions = {name: measures(cell.prevalence)[name] for name in SHARES}
+    ones, estimates, true = np.ones((1, population.shape[1])), [], []
+    for label, y in enumerate(targets):
+        p, of_folds = np.full(len(y), np.nan), []
+        for fold in range(N_FOLDS):
+            train, test = folds != fold, folds == fold
+            if len(set(y[train])) < 2:
+                return {}
+            model = LogisticRegression().fit(x[label, train], y[train])
+            p[test] = model.predict_proba(x[label, test])[:, 1]
+            everybody = model.predict_proba(of_population[label])[:, 1]
+            given = population[label], everybody
+            values = {name: each(*given, ones)[0] for name, each in decisions.items()}
+            # a fold with one class is not in AUROC
+            ranked = plain_auroc(*given) if len(set(y[test])) == 2 else np.nan
+            of_folds.append(values | {"auroc": ranked})
+        functions = {"auroc": auroc, **decisions}
+        estimates.append(linearised(functions, y, p, subjects, folds=folds))
+        true.append({k: np.nanmean([of[k] for of in of_folds]) for k in functions})
+    intervals = {name: each.interval() for name, each in estimates[0].items()}
+    mean = mean_over_labels({str(i): each["auroc"] for i, each in enumerate(estimates)})
+    intervals["macro of 2"] = mean.interval()
+    true[0]["macro of 2"] = np.mean([each["auroc"] for each in true])
+    return {name: (interval, true[0][name]) for name, interval in intervals.items()}
+
+
+def coverage(cell: Cell, n_studies: int, made=study, seed: int = 1) -> dict:
     """Simulate studies and compare their intervals with the truth.
 
-    interval_of: Of targets, scores and subjects.
-    n_subjects, truth, varying, share: As of `simulated`.
+    made: `study` or `cross_validated`.
 
-    Returns: The shares of intervals that hold the truth ("holds"), are too low
-        ("below") or too high ("above"), and their median width ("width").
+    Returns: By measure the share of intervals that hold the truth, of the studies that
+        have one; "n": the studies that have one of AUROC.
     """
-    generator = np.random.default_rng(seed)
-    bounds = []
-    for _ in range(repetitions):
-        study = simulated(generator, n_subjects, truth, varying, share)
-        interval = interval_of(*study)
-        bounds.append((interval["low"], interval["high"]))
-    low, high = np.array(bounds, dtype=float).T
-    below, above = (high < truth).mean(), (low > truth).mean()
-    width = np.median(high - low)
-    return {"holds": 1 - below - above, "below": below, "above": above, "width": width}
+    generator = np.random.default_rng(
+        [seed, *map(int, cell._replace(prevalence=100 * cell.prevalence))]
+    )
+    held = {name: [] for name in SHOWN}
+    for _ in range(n_studies):
+        for name, (interval, truth) in made(generator, cell).items():
+            if name in held and interval["low"] is not None:
+                held[name].append(interval["low"] <= truth <= interval["high"])
+    shares = {name: np.mean(each) for name, each in held.items() if each}
+    return shares | {"n": len(held["auroc"])}
 
 
-def print_table(cells):
-    """Print a Markdown table with a row per (n_subjects, varying, share, truth)."""
-    print("| subjects | label | positive | AUROC | holds | below | above | width |")
-    print("| -: | :- | -: | -: | -: | -: | -: | -: |")
-    for n_subjects, varying, share, truth in cells:
-        cell = n_subjects, truth, varying, share
-        found = coverage(auroc_interval, *cell, REPETITIONS)
-        kind = "varying" if varying else "constant"
-        shares = " | ".join(f"{found[key]:.1%}" for key in ("holds", "below", "above"))
-        print(
-            f"| {n_subjects} | {kind} | {share:.1%} | {truth} | {shares} "
-            f"| {found['width']:.2f} |",
-            flush=True,
-        )
+def print_table(cells, n_studies, made, shown=SHOWN):
+    """Print a Markdown table of percentages with a row per cell."""
+    titles = ["subjects", "positive", "label", "studies", *shown]
+    print("| " + " | ".join(titles).replace("_", " ") + " |")
+    print("|" + " -: |" * len(titles))
+    for cell in cells:
+        found = coverage(cell, n_studies, made)
+        row = [cell.n_subjects, f"{cell.prevalence:.0%}"]
+        row += ["varying" if cell.varying else "constant", found["n"]]
+        few = found["n"] < n_studies / 4
+        for name in shown:
+            row.append("–" if few or name not in found else f"{100 * found[name]:.0f}")
+        print("| " + " | ".join(map(str, row)) + " |", flush=True)
     print()
 
 
 def main():
-    """Print the grid, and what happens with five positive subjects."""
-    print_table(
-        (n_subjects, varying, 0.5, truth)
-        for varying in (False, True)
-        for n_subjects in N_SUBJECTS
-        for truth in TRUTHS
-    )
-    print_table(
-        (n_subjects, False, 5 / n_subjects, truth)
-        for n_subjects in N_SUBJECTS
-        for truth in TRUTHS
-    )
+    """Print the grids: equal and unequal numbers of recordings, cross-validation."""
+    for unequal in (False, True):
+        print("Unequal" if unequal else "Equal", "numbers of recordings\n")
+        cells = [cell for cell in CELLS if cell.unequal == unequal]
+        print_table(cells, N_STUDIES, study)
+    print("Cross-validation\n")
+    cells = [cell for cell in CELLS if not cell.unequal and cell.n_subjects >= 40]
+    shown = ("auroc", "macro of 2", *SHARES)
+    print_table(cells, N_CROSS_VALIDATED, cross_validated, shown)
 
 
 if __name__ == "__main__":
