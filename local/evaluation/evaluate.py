@@ -28,6 +28,8 @@ def evaluate(scored: ScoredSplit) -> EvaluationResult:
         scored.types,
         scored.points,
         scored.evaluation.seed,
+        scored.evaluation.decision_thresholds or (),
+        scored.evaluation.prevalences or (),
     )
     for name, point in scored.points.items():
         if point["calibration"]:

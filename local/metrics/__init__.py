@@ -1,7 +1,7 @@
 """Arrays become estimates with intervals.
 
-Modules: `calibration`, `cases`, `comparison`, `cross_validated`, `decisions`,
-`estimate`, `fold_auroc`, `intervals`, `label_cases`, `logistic`, `macro`,
-`measures`, `rater_agreement`, `recalibration`, `resampling`, `split_metrics`,
-`subgroups`, `thresholds`.
+Modules: `calibration`, `cases`, `comparison`, `cross_validated`, `decision_curve`,
+`decisions`, `estimate`, `fold_auroc`, `intervals`, `label_cases`, `logistic`, `macro`,
+`measures`, `prevalences`, `rater_agreement`, `recalibration`, `resampling`,
+`split_metrics`, `subgroups`, `thresholds`.
 """

@@ -2,7 +2,7 @@
 
 from local.metrics.estimate import measure, nothing
 from local.metrics.intervals import macro_intervals
-from local.metrics.label_cases import DECISION_MEASURES, NONE, treat_all
+from local.metrics.label_cases import DECISION_MEASURES, NONE
 from local.metrics.measures import PROBABILITY_MEASURES, SCORE_MEASURES
 
 
@@ -22,8 +22,6 @@ def macro_metrics(labels, metrics, seed, weighted=False):
         if labels and not binary:
             reason = "no label has two classes: all are scores"
         macro = nothing((*PROBABILITY_MEASURES, *DECISION_MEASURES), reason)
-    asked = [(label, weighted) for label in kept.values()]
-    macro |= treat_all(asked, macro["net_benefit"])
     macro |= {"n_labels": len(kept), "left_out": left_out}
     scores = {name: label for name, label in labels.items() if label.is_score}
     return macro | (_scores(scores, metrics, seed, weighted) if scores else {})
@@ -62,11 +60,7 @@ def _decisions(kept, seed, weighted):
     if without:
         return nothing(DECISION_MEASURES, f"{NONE}none for {', '.join(without)}")
     asked = {name: label.decision_question(weighted) for name, label in kept.items()}
-    macro = macro_intervals(asked, seed)
-    own = [name for name, label in kept.items() if label.threshold["value"] is None]
-    if own:
-        macro |= nothing(["net_benefit"], f"{NONE}none for {', '.join(own)}")
-    return macro
+    return macro_intervals(asked, seed)
 
 
 def _scores(labels, metrics, seed, weighted):

@@ -4,6 +4,7 @@ A number that can't be computed is None with a reason beside it, never a made-up
 value. All numbers are plain Python ones, as JSON wants them.
 """
 
+from collections.abc import Sequence
 from functools import partial
 
 import numpy as np
@@ -13,11 +14,13 @@ from numpy.typing import ArrayLike
 from local.data.labels import LabelType, flatten
 from local.metrics.calibration import calibration_metrics
 from local.metrics.cases import per_subject, per_visit
+from local.metrics.decision_curve import decision_curve
 from local.metrics.estimate import nothing, subjects_by_class
 from local.metrics.intervals import auroc_interval, bootstrap_intervals
-from local.metrics.label_cases import DECISION_MEASURES, read_labels, treat_all
+from local.metrics.label_cases import DECISION_MEASURES, read_labels
 from local.metrics.macro import macro_metrics
 from local.metrics.measures import SCORE_MEASURES, WHY_UNDEFINED
+from local.metrics.prevalences import at_prevalences
 
 #: What a small sample means, said of each label in metrics.json and once in a report.
 SMALL_SAMPLE = (
@@ -48,6 +51,8 @@ def evaluate_predictions(
     types: dict[str, LabelType] | None = None,
     operating_points: dict[str, dict] | None = None,
     seed: int = 0,
+    decision_thresholds: Sequence[float] = (),
+    prevalences: Sequence[float] = (),
 ) -> dict:
     """Computes the content of metrics.json.
 
@@ -57,8 +62,7 @@ def evaluate_predictions(
     mean absolute error needs scores of one range.
 
     Decisions are those at the threshold. A label without one, whose rated recordings
-    all have `predicted`, is judged by that, save for the net benefit, which needs the
-    odds of a threshold.
+    all have `predicted`, is judged by that.
 
     table: A table of predictions (see `local.data.predictions_table`), `probability`
         calibrated.
@@ -68,6 +72,8 @@ def evaluate_predictions(
         rows of them; without types the scores' ranges are not known.
     operating_points: {label: {"threshold": …, …}}, see
         `local.evaluation.operating_points`.
+    decision_thresholds: Of the decision curves.
+    prevalences: At which there are PPV and NPV.
 
     Returns: {"checkpoint", "n_recordings", "n_subjects", "labels", "macro", "heads",
         "weighting", "subject_weighted", "per_subject"}, and "per_visit" where any
@@ -83,22 +89,25 @@ def evaluate_predictions(
     scores = {name for name, label in labels.items() if label.is_score}
     # One seed for all: each use makes its own generator, and measures that are set
     # beside each other are then of the same draws of subjects.
+    evaluated = partial(
+        _evaluate, seed=seed, thresholds=decision_thresholds, prevalences=prevalences
+    )
     result = {
         "checkpoint": checkpoint,
         "n_recordings": int(table["uid"].nunique()),
         "n_subjects": int(table["subject"].nunique()),
-        **_evaluate(labels, seed),
+        **evaluated(labels),
         "heads": [_head_metrics(table, group, scores) for group in label_groups],
         "weighting": WEIGHTING,
         "subject_weighted": _evaluate_weighted(labels, seed),
     }
     if (table["session"] != "").any():
-        result["per_visit"] = _evaluate_cases(*per_visit(table), read, seed)
-    result["per_subject"] = _evaluate_cases(*per_subject(table), read, seed)
+        result["per_visit"] = _evaluate_cases(*per_visit(table), read, evaluated)
+    result["per_subject"] = _evaluate_cases(*per_subject(table), read, evaluated)
     return result
 
 
-def _evaluate(labels, seed):
+def _evaluate(labels, seed, thresholds, prevalences):
     """All about labels, whose cases weigh the same: {"labels", "macro"}."""
     result = {}
     for name, label in labels.items():
@@ -109,16 +118,20 @@ def _evaluate(labels, seed):
             )
             result[name] |= {"threshold": label.threshold}
             result[name] |= _decision_entries(label, seed)
+            shares = (result[name][key] for key in ("sensitivity", "specificity"))
+            result[name]["at_prevalences"] = at_prevalences(*shares, prevalences)
+            cases = label.targets, label.predictions, label.subjects
+            result[name]["decision_curve"] = decision_curve(*cases, thresholds, seed)
         result[name] |= _small_sample(label)
     return {"labels": result, "macro": macro_metrics(labels, result, seed)}
 
 
-def _evaluate_cases(cases, n_varying, read, seed):
+def _evaluate_cases(cases, n_varying, read, evaluated):
     """All about the visits or subjects of an aggregated table."""
     labels = read(cases)
     return {
         "n_cases": int(cases["uid"].nunique()),
-        **_evaluate(labels, seed),
+        **evaluated(labels),
         "n_varying": {name: n_varying.get(name, 0) for name in labels},
     }
 
@@ -203,14 +216,10 @@ def _why_too_few(ratings, weights):
 
 
 def _decision_entries(label, seed, weighted=False):
-    """Entries of decisions; a net benefit needs the odds of a threshold."""
+    """Entries of decisions."""
     if label.decided_on is None:
-        entries = nothing(DECISION_MEASURES, label.threshold["reason"])
-    else:
-        entries = bootstrap_intervals(**label.decision_question(weighted), seed=seed)
-    if label.threshold["value"] is None:
-        entries |= nothing(["net_benefit"], label.threshold["reason"])
-    return entries | treat_all([(label, weighted)], entries["net_benefit"])
+        return nothing(DECISION_MEASURES, label.threshold["reason"])
+    return bootstrap_intervals(**label.decision_question(weighted), seed=seed)
 
 
 def _head_metrics(table, group, scores):

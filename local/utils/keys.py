@@ -179,6 +179,8 @@ KEYS = {
     "cross_fitted_csv": Key(TEXT, resume=True),
     # the last two are fitted on validation
     "calibration": _choice("none", "temperature", "platt", resume=True),
+    "decision_thresholds": Key(LIST, resume=True),
+    "prevalences": Key(LIST, resume=True),
     "subgroups": Key(LIST, resume=True),
     "audit": Key(SWITCH, resume=True),
     "acoustic_baseline": Key(SWITCH, resume=True),

@@ -177,6 +177,12 @@ def _points(metrics):
     }
 
 
+def _asked(metrics, key, name):
+    """The thresholds or prevalences that results have, of any label."""
+    lists = [measures.get(key) or [] for measures in metrics.get("labels", {}).values()]
+    return [entry[name] for entry in max(lists, key=len, default=[])]
+
+
 def _evaluation(folder, metrics, audit, settings, split, is_own):
     """What was asked for, as its results tell; all of it where they are not whole."""
     baseline = metrics.get("baselines", {}).get(ACOUSTIC, {}).get("labels", {})
@@ -189,6 +195,8 @@ def _evaluation(folder, metrics, audit, settings, split, is_own):
     wanted = sorted(compared) if compared and split.manifest is not None else None
     has_baseline = any("auroc" in measures for measures in baseline.values())
     return EvaluationSettings(
+        decision_thresholds=_asked(metrics, "decision_curve", "threshold"),
+        prevalences=_asked(metrics, "at_prevalences", "prevalence"),
         subgroups=group_columns(columns, wanted),
         audit="reason" not in audit,
         acoustic_baseline=has_baseline or not metrics,
