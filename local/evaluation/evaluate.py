@@ -25,15 +25,7 @@ def evaluate(scored: ScoredSplit) -> EvaluationResult:
 
     Returns: Under pseudonyms, if there are any.
     """
-    metrics = split_metrics.evaluate_predictions(
-        scored.table,
-        scored.label_groups,
-        scored.checkpoint,
-        scored.types,
-        scored.points,
-        scored.evaluation.seed,
-        scored.evaluation.study_design,
-    )
+    metrics = metrics_of(scored)
     for name, point in scored.points.items():
         if point["calibration"]:
             metrics["labels"][name]["calibration"] = point["calibration"]
@@ -77,6 +69,20 @@ def evaluate(scored: ScoredSplit) -> EvaluationResult:
         ),
     )
     return scored.pseudonyms.hidden(result) if scored.pseudonyms else result
+
+
+def metrics_of(scored: ScoredSplit) -> dict:
+    """What metrics.json has of predictions alone."""
+    return split_metrics.evaluate_predictions(
+        scored.table,
+        scored.label_groups,
+        scored.checkpoint,
+        scored.types,
+        scored.points,
+        scored.evaluation.study_design,
+        scored.evaluation.decision_thresholds or (),
+        scored.evaluation.prevalences or (),
+    )
 
 
 def measure_and_evaluate(

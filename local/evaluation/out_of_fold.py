@@ -18,7 +18,7 @@ from local.data.manifests import read_manifest
 from local.data.predictions_table import read_predictions
 from local.data.prepare import fetched
 from local.data.pseudonyms import read_pseudonyms
-from local.evaluation.evaluate import evaluate, rows_to_measure
+from local.evaluation.evaluate import evaluate, metrics_of, rows_to_measure
 from local.evaluation.measurements import measure_split, save_measurements
 from local.evaluation.parts import MEASURING
 from local.evaluation.result import EvaluationResult
@@ -26,7 +26,6 @@ from local.evaluation.scored_split import ScoredSplit
 from local.evaluation.scoring import scored_rows
 from local.evaluation.worst_errors import Silences
 from local.metrics.repeats import over_repeats
-from local.metrics.split_metrics import evaluate_predictions
 from local.storage.experiment_files import (
     FAILED,
     HPARAMS,
@@ -76,7 +75,7 @@ def evaluate_repeats(
     runs: By repeat the folds that they are of.
     """
     result = evaluate(repeats[0])
-    metrics = over_repeats([result.metrics, *map(_metrics, repeats[1:])])
+    metrics = over_repeats([result.metrics, *map(metrics_of, repeats[1:])])
     table = _all_repeats(result.table, repeats[1:])
     return dataclasses.replace(
         result, table=table, metrics=metrics | fold_entries(runs)
@@ -176,18 +175,6 @@ def _measured(scored, runs, run_opts):
     if frame is None:
         return scored
     return scored.changed(measurements=frame, silences=silences)
-
-
-def _metrics(scored):
-    """What `evaluate` computes of predictions alone."""
-    return evaluate_predictions(
-        scored.table,
-        scored.label_groups,
-        scored.checkpoint,
-        scored.types,
-        scored.points,
-        scored.evaluation.seed,
-    )
 
 
 def _all_repeats(table, others):

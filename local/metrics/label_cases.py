@@ -9,7 +9,6 @@ from local.data.predictions_table import rows_of_label, scores_in
 from local.metrics.measures import (
     PROBABILITY_MEASURES,
     SCORE_MEASURES,
-    net_benefit_treat_all,
     quadratic_kappa,
     subject_weights,
     threshold_measures,
@@ -17,9 +16,6 @@ from local.metrics.measures import (
 
 #: The measures of decisions, in the order of metrics.json.
 DECISION_MEASURES = tuple(threshold_measures(0.5))
-
-#: What the net benefit is compared with.
-TREAT_ALL = "net_benefit_treat_all"
 
 NONE = "there is no threshold: "
 NOT_CHOSEN = "none was chosen, and these cases have no decisions of their own"
@@ -133,22 +129,3 @@ def _read_label(table, name, label_type, point, study_design):
 def _no_threshold(source, reason):
     nothing = dict.fromkeys(("value", "rule", "source", "n_positive_subjects"))
     return nothing | {"source": source, "reason": reason}
-
-
-def treat_all(asked, net_benefit):
-    """The mean net benefit of calling all positive, beside that of the decisions.
-
-    asked : list of (LabelCases, whether subjects weigh the same)
-    net_benefit : dict
-        The entry of the decisions: where it has no value, neither has this.
-    """
-    if net_benefit["value"] is None:
-        return {TREAT_ALL: None, f"{TREAT_ALL}_reason": net_benefit["reason"]}
-    values = [
-        net_benefit_treat_all(
-            np.average(label.targets, weights=label.weights(weighted)),
-            label.threshold["value"],
-        )
-        for label, weighted in asked
-    ]
-    return {TREAT_ALL: float(np.mean(values))}

@@ -1,7 +1,7 @@
 """Means over labels: of the labels whose every measure could be computed."""
 
 from local.metrics.estimate import measure, nothing
-from local.metrics.label_cases import DECISION_MEASURES, NONE, treat_all
+from local.metrics.label_cases import DECISION_MEASURES, NONE
 from local.metrics.linearised import mean_over_labels
 from local.metrics.measures import PROBABILITY_MEASURES, SCORE_MEASURES
 
@@ -21,8 +21,6 @@ def macro_metrics(labels, estimates, weighted=False):
         if labels and not binary:
             reason = "no label has two classes: all are scores"
         macro = nothing((*PROBABILITY_MEASURES, *DECISION_MEASURES), reason)
-    asked = [(label, weighted) for label in kept.values()]
-    macro |= treat_all(asked, macro["net_benefit"])
     macro |= {"n_labels": len(kept), "left_out": left_out}
     scores = {name: label for name, label in labels.items() if label.is_score}
     return macro | (_scores(scores, estimates) if scores else {})
@@ -52,11 +50,7 @@ def _decisions(kept, estimates):
     without = [name for name, label in kept.items() if label.decided_on is None]
     if without:
         return nothing(DECISION_MEASURES, f"{NONE}none for {', '.join(without)}")
-    macro = _means(DECISION_MEASURES, kept, estimates)
-    own = [name for name, label in kept.items() if label.threshold["value"] is None]
-    if own and len(kept) > 1:
-        macro |= nothing(["net_benefit"], f"{NONE}none for {', '.join(own)}")
-    return macro
+    return _means(DECISION_MEASURES, kept, estimates)
 
 
 def _scores(labels, estimates):

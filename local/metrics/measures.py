@@ -194,6 +194,15 @@ def net_benefit(targets, probabilities, weights, threshold):
     return _mean(gains, weights)
 
 
+def net_benefit_over_all(targets, probabilities, weights, threshold):
+    """The net benefit less that of calling every recording positive.
+
+    What is saved on those who are left alone, less what is missed among them.
+    """
+    saved = np.where(targets == 1, -1, _odds(threshold)) * (probabilities < threshold)
+    return _mean(saved, weights)
+
+
 def net_benefit_treat_all(prevalence, threshold):
     """The net benefit of calling every recording positive; of calling none it is 0.
 
@@ -345,7 +354,7 @@ def threshold_measures(threshold: float) -> dict[str, Callable]:
     >>> list(threshold_measures(0.5))[:4]
     ['sensitivity', 'specificity', 'ppv', 'npv']
     """
-    functions = (sensitivity, specificity, ppv, npv, balanced_accuracy, f1, net_benefit)
+    functions = (sensitivity, specificity, ppv, npv, balanced_accuracy, f1)
     return {each.__name__: partial(each, threshold=threshold) for each in functions}
 
 
@@ -367,7 +376,6 @@ WHY_UNDEFINED = {
     "npv": "no recording is predicted negative",
     "balanced_accuracy": _ONE_CLASS,
     "f1": "no recording is positive or predicted positive",
-    "net_benefit": "the threshold is 1",
     "mae": _NOTHING,
     "pearson": _ALL_THE_SAME,
     "spearman": _ALL_THE_SAME,

@@ -4,6 +4,7 @@ A number that can't be computed is None with a reason beside it, never a made-up
 value. All numbers are plain Python ones, as JSON wants them.
 """
 
+from collections.abc import Sequence
 from functools import partial
 
 import numpy as np
@@ -13,9 +14,10 @@ from numpy.typing import ArrayLike
 from local.data.labels import LabelType, flatten, why_one_class
 from local.metrics.calibration import calibration_metrics
 from local.metrics.cases import per_subject, per_visit
+from local.metrics.decision_curve import decision_curve
 from local.metrics.estimate import subjects_by_class
 from local.metrics.intervals import CASE_CONTROL, COHORT, linearised
-from local.metrics.label_cases import DECISION_MEASURES, read_labels, treat_all
+from local.metrics.label_cases import DECISION_MEASURES, read_labels
 from local.metrics.linearised import Linearised
 from local.metrics.macro import macro_metrics
 from local.metrics.measures import (
@@ -23,6 +25,7 @@ from local.metrics.measures import (
     SCORE_MEASURES,
     WHY_UNDEFINED,
 )
+from local.metrics.prevalences import at_prevalences
 
 #: What a small sample means, said of each label in metrics.json and once in a report.
 SMALL_SAMPLE = (
@@ -52,8 +55,9 @@ def evaluate_predictions(
     checkpoint: str | None,
     types: dict[str, LabelType] | None = None,
     operating_points: dict[str, dict] | None = None,
-    seed: int = 0,
     study_design: str = COHORT,
+    decision_thresholds: Sequence[float] = (),
+    prevalences: Sequence[float] = (),
 ) -> dict:
     """Computes the content of metrics.json.
 
@@ -67,8 +71,8 @@ def evaluate_predictions(
     mean absolute error needs scores of one range.
 
     Decisions are those at the threshold. A label without one, whose rated recordings
-    all have `predicted`, is judged by that, save for the net benefit, which needs the
-    odds of a threshold; of folds those count whose recordings all have it.
+    all have `predicted`, is judged by that; of folds those count whose recordings all
+    have it.
 
     table: A table of predictions (see `local.data.predictions_table`), `probability`
         calibrated.
@@ -78,8 +82,9 @@ def evaluate_predictions(
         rows of them; without types the scores' ranges are not known.
     operating_points: {label: {"threshold": …, …}}, see
         `local.evaluation.operating_points`.
-    seed: Of draws in which probabilities are right.
     study_design: One of `intervals.STUDY_DESIGNS`.
+    decision_thresholds: Of the decision curves.
+    prevalences: At which there are PPV and NPV.
 
     Returns: {"checkpoint", "n_recordings", "n_subjects", "study_design", "intervals",
         "labels", "macro", "heads", "weighting", "subject_weighted", "per_subject"},
@@ -92,17 +97,20 @@ def evaluate_predictions(
     read = partial(read, study_design=study_design)
     labels = read(table)
     scores = {name for name, label in labels.items() if label.is_score}
+    evaluated = partial(
+        _evaluate, thresholds=decision_thresholds, prevalences=prevalences
+    )
     result = {
         "checkpoint": checkpoint,
         **_study(table, study_design),
-        **_evaluate(labels, seed),
+        **evaluated(labels),
         "heads": [_head_metrics(table, group, scores) for group in label_groups],
         "weighting": WEIGHTING,
         "subject_weighted": _evaluate_weighted(labels),
     }
     if (table["session"] != "").any():
-        result["per_visit"] = _evaluate_cases(*per_visit(table), read, seed)
-    result["per_subject"] = _evaluate_cases(*per_subject(table), read, seed)
+        result["per_visit"] = _evaluate_cases(*per_visit(table), read, evaluated)
+    result["per_subject"] = _evaluate_cases(*per_subject(table), read, evaluated)
     return result
 
 
@@ -133,28 +141,34 @@ def _what_intervals_cover(study_design, n_folds):
     )
 
 
-def _evaluate(labels, seed):
+def _evaluate(labels, thresholds, prevalences):
     """All about labels, whose cases weigh the same: {"labels", "macro"}."""
     result, estimates = {}, {}
     for name, label in labels.items():
         estimates[name] = _estimates(label)
-        entries, result[name] = _entries(label, estimates[name]), _counts(label)
+        entries, result[name] = _entries(estimates[name]), _counts(label)
         if not label.is_score:
             result[name] |= {key: entries[key] for key in PROBABILITY_MEASURES}
             result[name] |= calibration_metrics(
                 label.targets, label.predictions, label.subjects
             )
             result[name] |= {"threshold": label.threshold} | _left_out(label)
+            shares = (entries[key] for key in ("sensitivity", "specificity"))
+            result[name]["at_prevalences"] = at_prevalences(*shares, prevalences)
+            cases = label.targets, label.predictions, label.subjects
+            result[name]["decision_curve"] = decision_curve(
+                *cases, thresholds, label.study_design
+            )
         result[name] |= entries | _small_sample(label)
     return {"labels": result, "macro": macro_metrics(labels, estimates)}
 
 
-def _evaluate_cases(cases, n_varying, read, seed):
+def _evaluate_cases(cases, n_varying, read, evaluated):
     """All about the visits or subjects of an aggregated table."""
     labels = read(cases)
     return {
         "n_cases": int(cases["uid"].nunique()),
-        **_evaluate(labels, seed),
+        **evaluated(labels),
         "n_varying": {name: n_varying.get(name, 0) for name in labels},
     }
 
@@ -164,7 +178,7 @@ def _evaluate_weighted(labels):
     estimates = {name: _estimates(label, True) for name, label in labels.items()}
     return {
         "labels": {
-            name: _entries(label, estimates[name], True)
+            name: _entries(estimates[name])
             for name, label in labels.items()
         },
         "macro": macro_metrics(labels, estimates, weighted=True),
@@ -244,8 +258,6 @@ def _estimates(label, weighted=False):
         estimates |= _nothing(DECISION_MEASURES, label.threshold["reason"])
     else:
         estimates |= linearised(**label.decision_question(weighted))
-    if label.threshold["value"] is None:  # a net benefit needs the odds of one
-        estimates |= _nothing(["net_benefit"], label.threshold["reason"])
     return estimates
 
 
@@ -253,12 +265,9 @@ def _nothing(names, reason):
     return dict.fromkeys(names, Linearised(None, reason))
 
 
-def _entries(label, estimates, weighted=False):
+def _entries(estimates):
     """What metrics.json has of them."""
-    entries = {name: estimate.interval() for name, estimate in estimates.items()}
-    if not label.is_score:
-        entries |= treat_all([(label, weighted)], entries["net_benefit"])
-    return entries
+    return {name: estimate.interval() for name, estimate in estimates.items()}
 
 
 def _why_too_few(ratings, weights):

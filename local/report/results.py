@@ -1,6 +1,5 @@
 """What a report says of the results: by label, beside baselines, by who counts."""
 
-from local.metrics.label_cases import TREAT_ALL
 from local.metrics.split_metrics import SMALL_SAMPLE, few_subjects
 from local.report.tables import Cell, Table, word
 from local.utils.number_format import listed, number, three_digits
@@ -25,7 +24,6 @@ DECISIONS = {
     "npv": "NPV",
     "balanced_accuracy": "balanced accuracy",
     "f1": "F1",
-    "net_benefit": "net benefit",
 }
 SCORES = {
     "mae": "mean absolute error",
@@ -169,12 +167,9 @@ def _rule(table, threshold):
 
 
 def _decisions(labels, macro):
-    columns = [*DECISIONS.values(), "calling all positive"]
-    table = Table("Decisions at the threshold", ["label", *columns])
+    table = Table("Decisions at the threshold", ["label", *DECISIONS.values()])
     for label, item in (*labels.items(), (_mean_name(macro, labels), macro)):
-        entries = [table.entry(item[name]) for name in DECISIONS]
-        of_all = table.number(item[TREAT_ALL], item.get(f"{TREAT_ALL}_reason"))
-        table.add(label, *entries, of_all)
+        table.add(label, *(table.entry(item[name]) for name in DECISIONS))
     return table
 
 

@@ -42,6 +42,8 @@ class EvaluationSettings(FromKeys):
     calibration: `none`, `temperature` or `platt`, of probabilities.
     study_design: `cohort`, subjects as a population has them, or `case_control`, whose
         numbers of subjects with and without a positive are fixed by design.
+    decision_thresholds: Thresholds of the decision curves; None: there are none.
+    prevalences: At which PPV and NPV are told beside the split's own; None: at none.
     subgroups: Columns whose groups are compared; None: the usual ones that there are.
     audit: Whether it is asked what tells labels but speech.
     acoustic_baseline: Whether acoustic statistics stand beside the model.
@@ -51,13 +53,19 @@ class EvaluationSettings(FromKeys):
     show_uids: Whether these may name recordings, else by row only.
     seed: Of draws and permutations.
 
-    Raises UserError: for a sensitivity that is no share, or subgroups that are no list
-        of names.
+    Raises UserError: for a sensitivity that is no share, thresholds or prevalences that
+        are no shares between 0 and 1, or subgroups that are no list of names.
     """
 
     threshold_sensitivity: float | None = None
     calibration: str = "none"
     study_design: str = "cohort"
+    decision_thresholds: list[float] | None = dataclasses.field(
+        default_factory=lambda: [0.05, 0.1, 0.2, 0.3, 0.5]
+    )
+    prevalences: list[float] | None = dataclasses.field(
+        default_factory=lambda: [0.05, 0.2]
+    )
     subgroups: list[str] | None = None
     audit: bool = True
     acoustic_baseline: bool = True
@@ -74,6 +82,8 @@ class EvaluationSettings(FromKeys):
                 "threshold_sensitivity must be a share above 0 and at most 1, as 0.9, "
                 f"or null for Youden's rule; found {share!r}."
             )
+        for key in ("decision_thresholds", "prevalences"):
+            _check_shares(key, getattr(self, key))
         are_names = isinstance(columns, list) and all(
             isinstance(column, str) for column in columns
         )
@@ -81,6 +91,20 @@ class EvaluationSettings(FromKeys):
             raise UserError(
                 f"subgroups must be a list of columns, as [sex, age]; found {columns!r}"
             )
+
+
+def _check_shares(key, shares):
+    """Raise UserError unless these are numbers above 0 and below 1, each once."""
+    if shares is None:
+        return
+    are_shares = isinstance(shares, list) and all(
+        isinstance(share, float) and 0 < share < 1 for share in shares
+    )
+    if not are_shares or len(set(shares)) < len(shares):
+        raise UserError(
+            f"{key} must be a list of different numbers above 0 and below 1, as "
+            f"[0.1, 0.2], or null; found {shares!r}."
+        )
 
 
 #: What values of a key are called in messages, by its kind; others are checked by

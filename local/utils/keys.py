@@ -181,6 +181,8 @@ KEYS = {
     # the last two are fitted on validation
     "calibration": _choice("none", "temperature", "platt", resume=True),
     "study_design": _choice("cohort", "case_control", resume=True),
+    "decision_thresholds": Key(LIST, resume=True),
+    "prevalences": Key(LIST, resume=True),
     "subgroups": Key(LIST, resume=True),
     "audit": Key(SWITCH, resume=True),
     "acoustic_baseline": Key(SWITCH, resume=True),

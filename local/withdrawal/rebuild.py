@@ -217,6 +217,12 @@ def _without_prefix(threshold):
     return threshold | {"reason": threshold["reason"].removeprefix(NONE)}
 
 
+def _asked(metrics, key, name):
+    """The thresholds or prevalences that results have, of any label."""
+    lists = [measures.get(key) or [] for measures in metrics.get("labels", {}).values()]
+    return [entry[name] for entry in max(lists, key=len, default=[])]
+
+
 def _evaluation(folder, metrics, audit, settings, split, is_own):
     """What was asked for, as its results tell; all of it where they are not whole."""
     baseline = metrics.get("baselines", {}).get(ACOUSTIC, {}).get("labels", {})
@@ -230,6 +236,8 @@ def _evaluation(folder, metrics, audit, settings, split, is_own):
     has_baseline = any("auroc" in measures for measures in baseline.values())
     return EvaluationSettings(
         study_design=metrics.get("study_design", "cohort"),
+        decision_thresholds=_asked(metrics, "decision_curve", "threshold"),
+        prevalences=_asked(metrics, "at_prevalences", "prevalence"),
         subgroups=group_columns(columns, wanted),
         audit="reason" not in audit,
         acoustic_baseline=has_baseline or not metrics,

@@ -112,7 +112,6 @@ def test_decisions_of_the_file_count_where_there_is_no_validation(tmp_path, both
     assert of["sensitivity"]["value"] == pytest.approx(
         rows["predicted"][positive].mean()
     )
-    assert of["net_benefit"]["value"] is None and of["net_benefit"]["reason"]
     assert of["threshold"]["value"] is None
     written = read_csv(folder / "predictions.csv")
     assert [row["predicted"] for row in written] == [str(d) for d in decided]

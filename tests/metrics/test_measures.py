@@ -2,6 +2,7 @@
 
 import itertools
 import warnings
+from functools import partial
 
 import numpy as np
 import pytest
@@ -51,7 +52,12 @@ BINARY = {
         y, predicted(p)
     ),
     "f1": of_decisions(sklearn_metrics.f1_score),
+}
+
+#: At a threshold as those of decisions, but of a curve of thresholds.
+CURVE = {
     "net_benefit": net_benefit,
+    "net_benefit_over_all": lambda y, p: net_benefit(y, p) - net_benefit(y, p * 0 + 1),
 }
 
 
@@ -82,6 +88,12 @@ def binary_functions():
     return measures.PROBABILITY_MEASURES | measures.threshold_measures(THRESHOLD)
 
 
+def curve_functions():
+    return {
+        name: partial(getattr(measures, name), threshold=THRESHOLD) for name in CURVE
+    }
+
+
 def whole_weights(generator, n_rows=25):
     """Of 0 to 3, and a row of each sort that a bootstrap may draw."""
     weights = generator.integers(0, 4, (n_rows, N)).astype(float)
@@ -99,7 +111,7 @@ def assert_equal_on_repeated_rows(function, reference, targets, scores, weights)
 
 
 @pytest.mark.parametrize("decimals", [1, 15])
-@pytest.mark.parametrize("name", BINARY)
+@pytest.mark.parametrize("name", [*BINARY, *CURVE])
 def test_probabilities(name, decimals):
     generator = np.random.default_rng(3)
     targets = np.resize([1, 0, 0, 1, 0], N)
@@ -107,8 +119,8 @@ def test_probabilities(name, decimals):
     scores = generator.random(N).round(decimals)
     scores[:4] = [0.4, 0.4, 1.0, 0.0]
     assert_equal_on_repeated_rows(
-        binary_functions()[name],
-        BINARY[name],
+        (binary_functions() | curve_functions())[name],
+        (BINARY | CURVE)[name],
         targets,
         scores,
         whole_weights(generator),

@@ -26,7 +26,6 @@ DECISIONS = [
     "npv",
     "balanced_accuracy",
     "f1",
-    "net_benefit",
 ]
 
 
@@ -145,40 +144,65 @@ def test_decisions_by_hand():
         "npv": 2 / 3,
         "balanced_accuracy": 2 / 3,
         "f1": 2 / 3,
-        "net_benefit": (2 - 1 * 0.7 / 0.3) / 6,
     }
     values = {name: label[name]["value"] for name in DECISIONS}
     assert values == pytest.approx(expected)
 
 
-def test_net_benefit_of_treating_all_by_hand():
-    """At 0.2 a false alarm costs a quarter. a: two of five recordings, b: one of four.
+def test_decision_curve_by_hand():
+    """At 0.2 a false alarm costs a quarter, at 0.5 one: two of five are positive."""
+    targets, probabilities = [1, 0, 1, 0, 0], [0.9, 0.3, 0.1, 0.1, 0.1]
+    found = evaluated(targets, probabilities, "ppqrs", decision_thresholds=[0.2, 0.5])
+    for view in (found, found["per_subject"]):
+        curve = view["labels"]["a"]["decision_curve"]
+        assert [entry["threshold"] for entry in curve] == [0.2, 0.5]
+    low, high = found["labels"]["a"]["decision_curve"]
+    assert low["net_benefit"]["value"] == pytest.approx((1 - 1 / 4) / 5)
+    assert low["treat_all"] == pytest.approx((2 - 3 / 4) / 5)
+    # missed the positive with 0.1, but left two negatives alone
+    difference = low["difference_to_treat_all"]["value"]
+    assert difference == pytest.approx((-1 + 2 / 4) / 5)
+    assert high["net_benefit"]["value"] == pytest.approx(1 / 5)
+    assert high["difference_to_treat_all"]["value"] == pytest.approx((-1 + 3) / 5)
+    assert "fewer than 5 subjects" in low["net_benefit"]["reason"]
+    assert (
+        evaluated([NAN], [0.5], decision_thresholds=[0.2])["labels"]["a"][
+            "decision_curve"
+        ]
+        == []
+    )
+    assert "net_benefit" not in {*found["labels"]["a"], *found["macro"]}
 
-    By subjects: p's two weigh 1/2 each, so a is 1.5 of 4, and b 1 of 3.
-    """
-    targets = [[1, 0], [0, 0], [1, 1], [0, NAN], [0, 0]]
-    probabilities = [[0.9, 0.1], [0.3, 0.3], [0.1, 0.8], [0.1, 0.1], [0.1, 0.1]]
-    table = table_of(targets, probabilities, ["a", "b"], list("ppqrs"))
-    given = points(a=0.2, b=0.2)
-    found = evaluate_predictions(table, [["a", "b"]], "x", None, given)
-    a, b = 2 / 5 - 3 / 5 / 4, 1 / 4 - 3 / 4 / 4
-    labels, macro = found["labels"], found["macro"]
-    assert labels["a"]["net_benefit"]["value"] == pytest.approx((1 - 1 / 4) / 5)
-    assert labels["a"]["net_benefit_treat_all"] == pytest.approx(a)
-    assert labels["b"]["net_benefit_treat_all"] == pytest.approx(b)
-    assert macro["net_benefit_treat_all"] == pytest.approx((a + b) / 2)
-    weighted = found["subject_weighted"]["labels"]
-    of_a, of_b = 1.5 / 4 - 2.5 / 4 / 4, 1 / 3 - 2 / 3 / 4
-    assert weighted["a"]["net_benefit_treat_all"] == pytest.approx(of_a)
-    assert weighted["b"]["net_benefit_treat_all"] == pytest.approx(of_b)
+
+def test_decision_curve_has_intervals_by_subject():
+    table = cohort()
+    found = evaluate_predictions(table, [["a"]], "x", decision_thresholds=[0.3])
+    (entry,) = found["labels"]["a"]["decision_curve"]
+    for name in ("net_benefit", "difference_to_treat_all"):
+        assert is_entry(entry[name])
+        assert entry[name]["low"] < entry[name]["value"] < entry[name]["high"]
+    rows = table[(table["label"] == "a") & table["target"].notna()]
+    twice = pd.concat([rows, rows.assign(uid=rows["uid"] + " again")])
+    again = evaluate_predictions(twice, [["a"]], "x", decision_thresholds=[0.3])
+    # recordings that say the same again make nothing surer
+    (again,) = again["labels"]["a"]["decision_curve"]
+    assert again["net_benefit"] == pytest.approx(entry["net_benefit"])
 
 
-@pytest.mark.parametrize("threshold", ["too few", 1.0])
-def test_treating_all_without_odds_has_a_reason(threshold):
-    found = evaluated([1, 0, 1], [0.9, 0.8, 0.1], operating_points=points(a=threshold))
-    for of in (found["labels"]["a"], found["macro"]):
-        assert of["net_benefit_treat_all"] is None
-        assert of["net_benefit_treat_all_reason"] == of["net_benefit"]["reason"]
+def test_predictive_values_at_a_prevalence_by_hand():
+    """Sensitivity 2/3, specificity 2/3: the odds of 1 in 5 double, and halve."""
+    targets, probabilities = [1, 1, 1, 0, 0, 0], [0.9, 0.7, 0.2, 0.8, 0.6, 0.1]
+    given = {"operating_points": points(a=0.7), "prevalences": [0.2, 0.5]}
+    label = evaluated(targets, probabilities, **given)["labels"]["a"]
+    low, even = label["at_prevalences"]
+    assert (low["prevalence"], even["prevalence"]) == (0.2, 0.5)
+    assert low["ppv"]["value"] == pytest.approx(1 / 3)  # odds 2 / 4
+    assert low["npv"]["value"] == pytest.approx(8 / 9)  # odds 4 * 2
+    assert even["ppv"]["value"] == pytest.approx(label["ppv"]["value"])  # as it is here
+    assert "fewer than 5 subjects" in even["ppv"]["reason"]
+    without = evaluated(targets, probabilities, prevalences=[0.2])["labels"]["a"]
+    reason = without["sensitivity"]["reason"]
+    assert without["at_prevalences"][0]["npv"]["reason"] == reason
 
 
 def test_against_scikit_learn():
@@ -253,12 +277,6 @@ def test_intervals_are_those_of_the_module():
         assert found["macro"][key] == mean.interval()
 
 
-def test_the_same_seed_gives_the_same_numbers():
-    table = cohort(n_subjects=12)
-    found = [evaluate_predictions(table, [["a", "b"]], "x", seed=s) for s in (1, 1, 2)]
-    assert found[0] == found[1] == found[2]  # nothing is drawn
-
-
 @pytest.mark.parametrize(
     ("n_positive", "n_negative", "warned"),
     [(20, 20, False), (19, 30, True), (20, 19, True), (60, 19, True)],
@@ -310,7 +328,7 @@ def test_keys_of_the_contract():
     counts = ["n", "n_positive", "n_subjects", "n_positive_subjects"]
     counts += ["n_negative_subjects", "prevalence"]
     keys = [*counts, *RANKING, *CALIBRATION, "threshold", *DECISIONS]
-    keys += ["net_benefit_treat_all", "small_sample"]
+    keys += ["at_prevalences", "decision_curve", "small_sample"]
     for view in (found, found["per_visit"], found["per_subject"]):
         assert list(view["labels"]) == ["a", "b"]
         for label in view["labels"].values():
@@ -319,8 +337,7 @@ def test_keys_of_the_contract():
             assert all(is_entry(label[name]) for name in entries)
             assert type(label["ece"]) is float
         macro = view["macro"]
-        counted = ["net_benefit_treat_all", "n_labels", "left_out"]
-        assert list(macro) == [*RANKING, *DECISIONS, *counted]
+        assert list(macro) == [*RANKING, *DECISIONS, "n_labels", "left_out"]
         assert all(is_entry(macro[name]) for name in (*RANKING, *DECISIONS))
     for name in ("per_visit", "per_subject"):
         assert list(found[name]) == ["n_cases", "labels", "macro", "n_varying"]
@@ -331,7 +348,7 @@ def test_keys_of_the_contract():
     weighted = found["subject_weighted"]
     assert list(weighted) == ["labels", "macro"]
     for label in weighted["labels"].values():
-        assert list(label) == [*RANKING, *DECISIONS, "net_benefit_treat_all"]
+        assert list(label) == [*RANKING, *DECISIONS]
         assert all(is_entry(label[name]) for name in (*RANKING, *DECISIONS))
     assert set(weighted["macro"]) == set(found["macro"])
     assert without_reasons(found) == []
@@ -522,15 +539,13 @@ def test_decisions_of_the_predictions_themselves():
             "npv": 1 / 2,
             "balanced_accuracy": 7 / 12,
             "f1": 2 / 3,
-            "net_benefit": None,
         }
     )
     assert label["threshold"]["value"] is None
     assert label["threshold"]["source"] == "the predictions themselves"
-    assert "decisions of their own" in label["net_benefit"]["reason"]
+    assert "decisions of their own" in label["threshold"]["reason"]
     assert label["auroc"]["value"] == pytest.approx(4 / 6)
     assert found["macro"]["sensitivity"]["value"] == pytest.approx(2 / 3)
-    assert found["macro"]["net_benefit"] == label["net_benefit"]  # of one label
     weighted = found["subject_weighted"]["labels"]["a"]
     assert weighted["sensitivity"]["value"] == pytest.approx(2 / 3)
     # what a subject's mean is decided to be, they don't say
@@ -558,7 +573,6 @@ def test_a_threshold_goes_before_decisions_from_elsewhere():
     both = pd.concat([table, other], ignore_index=True)
     found = evaluate_predictions(both, [["a", "b"]], None, None, points(a=0.5))
     assert found["macro"]["sensitivity"]["value"] == pytest.approx((1 + 0) / 2)
-    assert found["macro"]["net_benefit"]["reason"].endswith("none for b")
 
 
 # Visits and subjects

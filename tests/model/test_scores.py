@@ -173,7 +173,7 @@ def test_scores_have_the_intervals_of_subjects():
     ratings = rng.integers(0, 10, size=(30, 1))
     table = table_of(ratings, ratings + rng.normal(size=(30, 1)), ["a"], [[0, 9]])
     types = types_of(["a"], [[0, 9]])
-    found = evaluate_predictions(table, [["a"]], "x", types, seed=3)
+    found = evaluate_predictions(table, [["a"]], "x", types)
     x, y, subjects = rows_of_label(table, "a")
     expected = measure_intervals(SCORE_MEASURES, x, y, subjects, two_classes=False)
     label = found["labels"]["a"]

@@ -17,6 +17,7 @@ from local.report.figures import FIGURES, NAMES, Drawn, draw_figures
 from local.report.figures.audit import draw_audit
 from local.report.figures.calibration import draw_calibration
 from local.report.figures.curves import draw_pr, draw_roc
+from local.report.figures.decision_curve import draw_decision_curve
 from local.report.figures.decisions import draw_confusion, draw_score_distributions
 from local.report.figures.drawing import n_lines, panel_grid, save, shown
 from local.report.figures.forest import draw_forest
@@ -200,6 +201,7 @@ def test_names_of_the_registry_are_those_of_files():
         "calibration",
         "score_distributions",
         "confusion",
+        "decision_curve",
         "subgroups",
         "audit",
         "silences",
@@ -457,6 +459,31 @@ def test_flexible_curve_needs_200_of_each_class(n, is_drawn):
 
 
 # Decisions
+
+
+def test_decision_curve_by_hand(pair):
+    """Two of four positive, at 0.9 and 0.4; at 0.5 one is found, one alarm is false."""
+    asked = split_metrics.evaluate_predictions(
+        *(pair.table, pair.label_groups, None, pair.types),
+        decision_thresholds=[0.2, 0.5],
+    )
+    sketch = draw_decision_curve(with_metrics(pair, labels=asked["labels"]))
+    slow, one_class = sketch.figure.axes
+    model, everybody, nobody, points = slow.lines[:4]
+    curve = asked["labels"]["slow"]["decision_curve"]
+    values = [entry["net_benefit"]["value"] for entry in curve]
+    np.testing.assert_allclose(points.get_xydata(), np.c_[[0.2, 0.5], values])
+    assert values[1] == pytest.approx(1 / 4 - 1 / 4)
+    places, benefits = model.get_xydata().T
+    assert np.interp(0.48, places, benefits) == pytest.approx(
+        1 / 4 - 0.48 / 0.52 / 4, abs=1e-4
+    )
+    places, benefits = everybody.get_xydata().T
+    assert np.interp(0.5, places, benefits) == pytest.approx(0, abs=0.01)
+    assert list(nobody.get_ydata()) == [0, 0]
+    assert "at 0.5 the model has 0.00 (no interval), calling everybody" in sketch.alt
+    assert one_class.get_title() == "one class"
+    assert draw_decision_curve(pair) is None  # no thresholds were asked for
 
 
 def test_score_distributions(pair):

@@ -98,6 +98,15 @@ def test_subgroups_are_names_of_columns(columns):
         EvaluationSettings(subgroups=columns)
 
 
+@pytest.mark.parametrize("key", ["decision_thresholds", "prevalences"])
+@pytest.mark.parametrize("shares", [0.2, [0], [0.2, 1], ["a"], [0.2, 0.2], [True]])
+def test_lists_of_shares(key, shares):
+    with pytest.raises(UserError, match=f"{key} must be a list of different numbers"):
+        EvaluationSettings(**{key: shares})
+    for asked in (None, [], [0.2, 0.1]):
+        assert getattr(EvaluationSettings(**{key: asked}), key) == asked
+
+
 def test_what_can_be():
     for share in (None, 0.9, 1):
         asked = EvaluationSettings(threshold_sensitivity=share, subgroups=["sex"])

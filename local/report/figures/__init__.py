@@ -14,6 +14,7 @@ from local.evaluation.result import EvaluationResult
 from local.report.figures.audit import draw_audit
 from local.report.figures.calibration import draw_calibration
 from local.report.figures.curves import draw_pr, draw_roc
+from local.report.figures.decision_curve import draw_decision_curve
 from local.report.figures.decisions import draw_confusion, draw_score_distributions
 from local.report.figures.drawing import save
 from local.report.figures.forest import draw_forest
@@ -32,6 +33,7 @@ FIGURES = {
     "calibration": ("calibration", draw_calibration),
     "score_distributions": ("decisions", draw_score_distributions),
     "confusion": ("decisions", draw_confusion),
+    "decision_curve": ("decisions", draw_decision_curve),
     "subgroups": ("subgroups", draw_subgroups),
     "audit": ("audit", draw_audit),
     "silences": ("audit", draw_silences),
