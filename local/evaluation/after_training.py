@@ -12,6 +12,7 @@ from local.evaluation.measurements import SEEN, save_measurements
 from local.evaluation.operating_points import (
     apply_operating_points,
     fit_operating_points,
+    fixed_points,
     save_operating_points,
 )
 from local.evaluation.result import EvaluationResult
@@ -60,7 +61,9 @@ def evaluate_test_split(
         threshold_rule(evaluation.threshold_sensitivity),
         evaluation.calibration,
         plan.cross_fitted,
+        seed=evaluation.seed,
     )
+    points = fixed_points(points, evaluation.given_thresholds(list(points)))
     save_operating_points(points, output_folder)
     splits = {
         name: Split(name=name, manifest=manifest, recordings=preparation.recordings)
