@@ -9,6 +9,7 @@ from local.data.predictions_table import rows_of_label, scores_in
 from local.metrics.measures import (
     PROBABILITY_MEASURES,
     SCORE_MEASURES,
+    WHY_UNDEFINED,
     net_benefit_treat_all,
     quadratic_kappa,
     subject_weights,
@@ -23,6 +24,7 @@ TREAT_ALL = "net_benefit_treat_all"
 
 NONE = "there is no threshold: "
 NOT_CHOSEN = "none was chosen, and these cases have no decisions of their own"
+NOT_AGAIN = "no threshold was chosen on subjects of whom others could be drawn"
 OWN_DECISIONS = "the predictions hold decisions of their own, taken as they are"
 
 
@@ -58,6 +60,27 @@ class LabelCases:
     def decision_question(self, weighted):
         """What is asked of the decisions; only where there are some."""
         return self._question(threshold_measures(self.cut), self.decided_on, weighted)
+
+    def if_chosen_again(self):
+        """Sensitivity and specificity at other thresholds, {name: {"low", "high"}}.
+
+        The threshold's bounds are those that other draws of the subjects who chose it
+        would give; these cases stay the same.
+        """
+        low, high = (self.threshold.get(bound) for bound in ("low", "high"))
+        result = {}
+        for name, positive in (("sensitivity", True), ("specificity", False)):
+            own = self.predictions[self.targets == positive]
+            entry = {"low": None, "high": None}
+            if low is None or high is None:
+                entry["reason"] = NOT_AGAIN
+            elif not len(own):
+                entry["reason"] = WHY_UNDEFINED[name]
+            else:
+                shares = [np.mean((own >= cut) == positive) for cut in (low, high)]
+                entry = {"low": float(min(shares)), "high": float(max(shares))}
+            result[f"{name}_if_chosen_again"] = entry
+        return result
 
     def _question(self, functions, scores, weighted):
         return {

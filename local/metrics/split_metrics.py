@@ -11,8 +11,9 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from local.data.labels import LabelType, flatten
+from local.data.predictions_table import scores_in
 from local.metrics.calibration import calibration_metrics
-from local.metrics.cases import per_subject, per_visit
+from local.metrics.cases import PERSON_RULES, per_subject, per_visit, person_scores
 from local.metrics.estimate import nothing, subjects_by_class
 from local.metrics.intervals import auroc_interval, bootstrap_intervals
 from local.metrics.label_cases import DECISION_MEASURES, read_labels, treat_all
@@ -30,6 +31,9 @@ SMALL_SAMPLE = (
 ENOUGH_SUBJECTS = 40
 ENOUGH_OF_A_CLASS = 20
 
+#: What metrics.json has of decisions about persons.
+PERSON_MEASURES = ("sensitivity", "specificity", "ppv", "npv", "balanced_accuracy")
+
 #: Of fewer recordings any correlation is 1 or -1.
 MIN_FOR_CORRELATION = 3
 
@@ -37,7 +41,8 @@ WEIGHTING = (
     "In labels and macro each recording weighs the same, in subject_weighted each "
     "subject does, whose recordings share its weight. In per_visit and per_subject "
     "each visit or subject is a single case with the mean of its logits; where a "
-    "reason or count there speaks of recordings, it means these cases."
+    "reason or count there speaks of recordings, it means these cases. In "
+    "per_subject.rules a person is positive if a recording of theirs is."
 )
 
 
@@ -95,6 +100,11 @@ def evaluate_predictions(
     if (table["session"] != "").any():
         result["per_visit"] = _evaluate_cases(*per_visit(table), read, seed)
     result["per_subject"] = _evaluate_cases(*per_subject(table), read, seed)
+    points = operating_points or {}
+    result["per_subject"]["rules"] = {
+        rule: {"labels": _person_entries(table, rule, points, read, seed)}
+        for rule in PERSON_RULES
+    }
     return result
 
 
@@ -105,7 +115,7 @@ def _evaluate(labels, seed):
         result[name] = _counts(label) | _prediction_entries(label, seed)
         if not label.is_score:
             result[name] |= calibration_metrics(label.targets, label.predictions, seed)
-            result[name] |= {"threshold": label.threshold}
+            result[name] |= {"threshold": label.threshold} | label.if_chosen_again()
             result[name] |= _decision_entries(label, seed)
         result[name] |= _small_sample(label)
     return {"labels": result, "macro": macro_metrics(labels, result, seed)}
@@ -119,6 +129,32 @@ def _evaluate_cases(cases, n_varying, read, seed):
         **_evaluate(labels, seed),
         "n_varying": {name: n_varying.get(name, 0) for name in labels},
     }
+
+
+def _person_entries(table, rule, points, read, seed):
+    """Decisions about persons by one rule, each label's at a threshold of its own."""
+    persons, n_varying = person_scores(table, rule)
+    own = {
+        name: {"threshold": point["per_subject"][rule]}
+        for name, point in points.items()
+        if "per_subject" in point
+    }
+    result = {}
+    for name, label in read(persons, points=own).items():
+        if label.is_score or name in scores_in(table):
+            continue
+        n = len(label.targets)
+        entries = _decision_entries(label, seed)
+        result[name] = {
+            "n_subjects": n,
+            "n_positive_subjects": int(label.targets.sum()),
+            "n_varying": n_varying.get(name, 0),
+            "n_undecided": n if label.decided_on is None else 0,
+            "threshold": label.threshold,
+            **label.if_chosen_again(),
+            **{measured: entries[measured] for measured in PERSON_MEASURES},
+        }
+    return result
 
 
 def _evaluate_weighted(labels, seed):
