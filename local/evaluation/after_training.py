@@ -17,7 +17,7 @@ from local.evaluation.operating_points import (
 )
 from local.evaluation.result import EvaluationResult
 from local.evaluation.scored_split import ScoredSplit
-from local.evaluation.scoring import score_split, scored_rows
+from local.evaluation.scoring import out_of_fold_table, score_split, scored_rows
 from local.metrics.thresholds import threshold_rule
 from local.storage.experiment_files import MEASUREMENTS
 from local.training.brain import ClinicalBrain
@@ -61,6 +61,7 @@ def evaluate_test_split(
         threshold_rule(evaluation.threshold_sensitivity),
         evaluation.calibration,
         plan.cross_fitted,
+        out_of_fold_table(brain, hparams, preparation.manifests["train"]),
         seed=evaluation.seed,
     )
     points = fixed_points(points, evaluation.given_thresholds(list(points)))
