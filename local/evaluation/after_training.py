@@ -12,11 +12,12 @@ from local.evaluation.measurements import SEEN, save_measurements
 from local.evaluation.operating_points import (
     apply_operating_points,
     fit_operating_points,
+    fixed_points,
     save_operating_points,
 )
 from local.evaluation.result import EvaluationResult
 from local.evaluation.scored_split import ScoredSplit
-from local.evaluation.scoring import score_split, scored_rows
+from local.evaluation.scoring import out_of_fold_table, score_split, scored_rows
 from local.metrics.thresholds import threshold_rule
 from local.storage.experiment_files import MEASUREMENTS
 from local.training.brain import ClinicalBrain
@@ -60,7 +61,10 @@ def evaluate_test_split(
         threshold_rule(evaluation.threshold_sensitivity),
         evaluation.calibration,
         plan.cross_fitted,
+        out_of_fold_table(brain, hparams, preparation.manifests["train"]),
+        seed=evaluation.seed,
     )
+    points = fixed_points(points, evaluation.given_thresholds(list(points)))
     save_operating_points(points, output_folder)
     splits = {
         name: Split(name=name, manifest=manifest, recordings=preparation.recordings)

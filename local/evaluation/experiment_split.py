@@ -85,6 +85,7 @@ def prepare_evaluation(
             split_csv, hparams, names=names, own_data=own_data
         )
     group_columns(split.manifest.columns, options["evaluation"].subgroups)
+    _given(options, hparams)  # which checks it
     output_folder, csv = _output_folder(experiment, options, split_csv, saved)
     split = split.changed(
         name=name,
@@ -112,7 +113,9 @@ def score(
     Returns: Its recordings not measured yet.
     """
     names = labels.flatten(hparams["label_groups"])
-    points = points_for(experiment.folder, split.seen, split.subjects)
+    points = points_for(
+        experiment.folder, split.seen, split.subjects, _given(options, hparams)
+    )
     table = score_split(
         experiment.brain, hparams, split.manifest, split.recordings, split.name
     )
@@ -138,6 +141,14 @@ def score(
         settings=saved_values(experiment.folder / HPARAMS),
         train_log=json_log(experiment.folder),
     )
+
+
+def _given(options, hparams):
+    """The thresholds that the options fix in advance."""
+    names = labels.flatten(hparams["label_groups"])
+    scores = labels.score_labels(names, hparams["label_ranges"])
+    binary = [name for name in names if name not in scores]
+    return options["evaluation"].given_thresholds(binary)
 
 
 def _skipped_before(own_manifests: Path, split: str) -> list[dict]:

@@ -17,9 +17,11 @@ from local.data.splits import unify_subjects
 from local.evaluation import scored_csv
 from local.evaluation.operating_points import (
     apply_operating_points,
-    fit_operating_points,
+    fit_points,
+    fixed_points,
 )
 from local.evaluation.scored_split import ScoredSplit
+from local.metrics import thresholds
 from local.metrics.thresholds import threshold_rule
 from local.storage.addresses import absolute, joined, output_path
 from local.storage.experiment_files import PREDICTIONS
@@ -78,7 +80,8 @@ def prepare_predictions(options: dict, command: list[str]) -> tuple[ScoredSplit,
     split = split.changed(
         notes=[*spelt, *notes, *split.notes], csv=csv, pseudonyms=pseudonyms
     )
-    points = _points(validation, names, evaluation)
+    scores = scores_in(table)
+    points = _points(validation, [n for n in names if n not in scores], evaluation)
     table = apply_operating_points(table.reset_index(drop=True), points)
     batches = ScoreBatches.of(options | {"num_workers": options["num_workers"] or 0})
     scored = from_elsewhere(
@@ -214,17 +217,25 @@ def _whole_decisions(table, notes):
 
 
 def _points(validation, names, evaluation):
-    """Operating points by the rows of validation, if there are any."""
+    """Operating points by the rows of validation, if there are any, or given ones."""
     rule = threshold_rule(evaluation.threshold_sensitivity)
+    given = evaluation.given_thresholds(names)
     if validation is not None:
-        return fit_operating_points(validation, names, rule, evaluation.calibration)
+        points = fit_points(
+            {thresholds.VALIDATION: validation},
+            names,
+            rule,
+            evaluation.calibration,
+            evaluation.seed,
+        )
+        return fixed_points(points, given)
     if evaluation.calibration != "none":
         raise UserError(
             f"calibration {evaluation.calibration} is fitted on rows of the split "
             f"{VALIDATION!r}, and predictions_csv has none. Add such rows, or leave "
             "calibration away."
         )
-    return {}
+    return fixed_points({}, given)
 
 
 def types_of(table: pd.DataFrame, names: list[str]) -> dict[str, LabelType]:

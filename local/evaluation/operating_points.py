@@ -1,12 +1,15 @@
 """From probabilities to decisions: the calibration and the threshold of each label.
 
-Both are fitted on the validation split, stored in the experiment, and then used on
-every other split. They are kept as
+Both are fitted on the validation split or, where that has too few subjects, on
+predictions of the training subjects by models that were trained without them. They are
+stored in the experiment, and then used on every other split. They are kept as
 
-    {label: {"threshold": {"value", "rule", "source", "n_positive_subjects"},
-             "calibration": None or {"kind", "slope", "intercept"}}}
+    {label: {"threshold": {"value", "low", "high", "rule", "source",
+                           "n_positive_subjects"},
+             "per_subject": {rule: as "threshold", of the person's score},
+             "calibration": None or {"kind", "slope", "intercept", "source"}}}
 
-with a "reason" in whichever has no value.
+with a "reason" in whichever has no value. The rules are `cases.PERSON_RULES`.
 """
 
 from pathlib import Path
@@ -15,16 +18,25 @@ import numpy as np
 import pandas as pd
 
 from local.data.predictions_table import scores_in
-from local.metrics.cases import corrected_logits
+from local.metrics.cases import PERSON_RULES, corrected_logits, person_scores
 from local.metrics.decisions import decide
 from local.metrics.recalibration import fit_calibration
-from local.metrics.thresholds import threshold_with_fallback
+from local.metrics.thresholds import (
+    CROSS_FITTED,
+    FIXED,
+    GIVEN,
+    OUT_OF_FOLD,
+    VALIDATION,
+    threshold_with_fallback,
+)
 from local.storage.experiment_files import OPERATING_POINTS
 from local.utils.errors import UserError
 from local.utils.files import read_json, write_json
 
 #: Logits that differ by a constant do so within this.
 TOLERANCE = 1e-3
+
+NO_VALIDATION = "there is no validation split"
 
 
 def fit_operating_points(
@@ -33,6 +45,8 @@ def fit_operating_points(
     rule: str | dict = "youden",
     calibration: str = "none",
     cross_fitted: pd.DataFrame | None = None,
+    out_of_fold: pd.DataFrame | None = None,
+    seed: int = 0,
 ) -> dict[str, dict]:
     """Fits the calibration and chooses the threshold of each label.
 
@@ -43,8 +57,11 @@ def fit_operating_points(
     rule: See `thresholds.choose_threshold`.
     calibration: "none" or one of `recalibration.KINDS`.
     cross_fitted: Table of predictions of the training subjects, each made by a network
-        that was trained without them: for labels that validation has too few subjects
-        of.
+        that was trained without them (`cross_fitted_csv`): for labels that validation
+        has too few subjects of.
+    out_of_fold: Such predictions that training itself has made. Those of validation
+        join them, whose subjects the model was trained without, too.
+    seed: Of draws of subjects.
 
     Returns: As above.
 
@@ -54,44 +71,100 @@ def fit_operating_points(
     >>> fit_operating_points(table, ["slow"])["slow"]["threshold"]["value"] is None
     True
     """
-    tables = [table for table in (validation, cross_fitted) if table is not None]
-    scores = set().union(*map(scores_in, tables))
-    points = {}
-    for name in names:
-        if name in scores:
-            continue
-        own = None if validation is None else validation[validation["label"] == name]
-        fitted = _calibrate(own, calibration)
-        if own is not None:
-            point = {"threshold": {"value": None}, "calibration": fitted}
-            own = own.assign(probability=_decide(own, point)[0])
-        other = None
-        if cross_fitted is not None:
-            other = cross_fitted[cross_fitted["label"] == name]
-        threshold = threshold_with_fallback(_rows(own), _rows(other), rule)
-        points[name] = {"threshold": threshold, "calibration": fitted}
-    return points
+    sources = {VALIDATION: validation}
+    if out_of_fold is not None:
+        sources[OUT_OF_FOLD] = pd.concat(
+            [table for table in (out_of_fold, validation) if table is not None],
+            ignore_index=True,
+        )
+    sources[CROSS_FITTED] = cross_fitted
+    return fit_points(sources, names, rule, calibration, seed)
+
+
+def fit_points(
+    sources: dict[str, pd.DataFrame | None],
+    names: list[str],
+    rule: str | dict,
+    calibration: str,
+    seed: int,
+) -> dict[str, dict]:
+    """The same of whatever sources there are, the best one first.
+
+    sources: By name, as for `thresholds.threshold_with_fallback`, tables of
+        predictions.
+    """
+    given = [table for table in sources.values() if table is not None]
+    scores = set().union(*map(scores_in, given))
+    return {
+        name: _fit_label(
+            {
+                source: None if table is None else table[table["label"] == name]
+                for source, table in sources.items()
+            },
+            rule,
+            calibration,
+            seed,
+        )
+        for name in names
+        if name not in scores
+    }
+
+
+def _fit_label(tables, rule, kind, seed):
+    """The operating point of one label; tables: by source, its rows."""
+    calibration = _calibrate(tables, kind)
+    if calibration and calibration["slope"] is not None:
+        point = {"threshold": {"value": None}, "calibration": calibration}
+        tables = {
+            # predictions of another run have its own calibration
+            source: table.assign(probability=_decide(table, point)[0])
+            if table is not None and source != CROSS_FITTED
+            else table
+            for source, table in tables.items()
+        }
+
+    def chosen(scored):
+        rows = {
+            source: None if table is None else _rows(scored(table))
+            for source, table in tables.items()
+        }
+        return threshold_with_fallback(rows, rule, seed)
+
+    return {
+        "threshold": chosen(lambda table: table),
+        "per_subject": {
+            of_person: chosen(lambda table, by=of_person: person_scores(table, by)[0])
+            for of_person in PERSON_RULES
+        },
+        "calibration": calibration,
+    }
 
 
 def _rows(table):
     """Targets, probabilities and subjects of one label's table, each [n]."""
-    if table is None:
-        return None
     columns = ("target", "probability", "subject")
     return tuple(table[column].to_numpy() for column in columns)
 
 
-def _calibrate(table, kind):
-    """The calibration of one label by its validation predictions; None for none."""
+def _calibrate(tables, kind):
+    """The calibration of one label by the first source that has one; None for none."""
     if kind == "none":
         return None
-    if table is None:
-        nothing = {"kind": kind, "slope": None, "intercept": None}
-        return nothing | {"reason": "there is no validation split"}
-    targets, _, subjects = _rows(table)
-    logits = corrected_logits(table).to_numpy()
-    log_weight = _log_weight(table["logit"].to_numpy(), logits)
-    return fit_calibration(targets, logits, subjects, kind, log_weight)
+    nothing = {"kind": kind, "slope": None, "intercept": None}
+    nothing |= {"reason": NO_VALIDATION}
+    of_sources = []
+    for source, table in tables.items():
+        if table is None or source == CROSS_FITTED:
+            continue
+        targets, _, subjects = _rows(table)
+        logits = corrected_logits(table).to_numpy()
+        log_weight = _log_weight(table["logit"].to_numpy(), logits)
+        fitted = fit_calibration(targets, logits, subjects, kind, log_weight)
+        fitted |= {"source": source}
+        if fitted["slope"] is not None:
+            return fitted
+        of_sources.append(fitted)
+    return of_sources[0] if of_sources else nothing
 
 
 def _log_weight(logits, corrected):
@@ -104,6 +177,27 @@ def _log_weight(logits, corrected):
     if not len(added) or not np.ptp(added) < TOLERANCE:
         return 0.0
     return round(float(np.median(added)), 5)  # 0 but for rounding is 0
+
+
+def fixed_points(points: dict[str, dict], given: dict[str, float]) -> dict[str, dict]:
+    """The same with the thresholds that were fixed in advance.
+
+    They are for recordings and persons alike: a person is positive by `any` if a
+    recording reaches them.
+
+    given: By label, as `EvaluationSettings.given_thresholds` gives them.
+    """
+    nothing = {"low": None, "high": None, "rule": FIXED, "source": GIVEN}
+    nothing |= {"n_positive_subjects": None}
+    fixed = {
+        name: {
+            "threshold": {"value": value} | nothing,
+            "per_subject": {rule: {"value": value} | nothing for rule in PERSON_RULES},
+            "calibration": points.get(name, {}).get("calibration"),
+        }
+        for name, value in given.items()
+    }
+    return points | fixed
 
 
 def _decide(table, point):
@@ -163,12 +257,13 @@ def read_operating_points(folder: Path) -> dict[str, dict]:
 
 def _check_point(name, point):
     """Raises ValueError if a label's entry is not what `fit_operating_points` gives."""
-    threshold, calibration = point["threshold"], point["calibration"]
-    value = threshold["value"]
-    keys = {"rule", "source", "n_positive_subjects"}
-    keys |= {"reason"} if value is None else set()
-    if not keys <= threshold.keys() or not _is_none_or(value, 0, 1):
-        raise ValueError(f"the threshold of {name} is {threshold}")
+    calibration = point["calibration"]
+    for threshold in (point["threshold"], *point.get("per_subject", {}).values()):
+        value = threshold["value"]
+        keys = {"rule", "source", "n_positive_subjects"}
+        keys |= {"reason"} if value is None else set()
+        if not keys <= threshold.keys() or not _is_none_or(value, 0, 1):
+            raise ValueError(f"the threshold of {name} is {threshold}")
     if calibration is None:
         return
     slope, intercept = calibration["slope"], calibration["intercept"]

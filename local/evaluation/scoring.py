@@ -52,6 +52,37 @@ def score_split(
     )
 
 
+def out_of_fold_table(
+    brain: ClinicalBrain, hparams: dict, manifest: pd.DataFrame
+) -> pd.DataFrame | None:
+    """Predictions of the training recordings by models without their subjects.
+
+    hparams: As for `score_split`.
+    manifest: Of the training split.
+
+    Returns: A table of predictions of those that have one; None of a model that makes
+        none while it is trained (`kernel_heads.KernelHeads` does), or that has not been
+        trained on all of them.
+    """
+    logits = getattr(brain.plain_modules["classifier"], "out_of_fold", None)
+    if logits is None or len(logits) != len(manifest):
+        return None
+    names = labels.flatten(hparams["label_groups"])
+    # the order that they are fitted in
+    rows = manifest.iloc[np.argsort(manifest["ID"].tolist())]
+    logits = logits.cpu().numpy()
+    table = predictions_table.predictions_table(
+        rows.rename(columns={"ID": "uid"})[["uid", "subject", "session"]],
+        names,
+        rows[names].to_numpy(dtype="float32"),
+        np.nan_to_num(logits),
+        np.log(hparams["positive_weights"] or np.ones(len(names))),
+        "train",
+        hparams["label_ranges"],
+    )
+    return table[np.isfinite(logits).ravel()].reset_index(drop=True)
+
+
 def scored_rows(manifest: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
     """The rows of a manifest whose recordings were scored, in the order of the table.
 

@@ -10,7 +10,8 @@ import pandas as pd
 
 from local.data.split import Split
 from local.data.windows import LongRecordings
-from local.evaluation.operating_points import read_operating_points
+from local.evaluation.operating_points import fixed_points, read_operating_points
+from local.metrics.thresholds import CROSS_FITTED, FIXED, OUT_OF_FOLD, VALIDATION
 from local.utils.spelling import among
 
 #: What an entry has while it decides.
@@ -18,22 +19,27 @@ NUMBERS = ("value", "low", "high", "slope", "intercept")
 
 
 def points_for(
-    folder: Path, seen: dict[str, Split], subjects: set[str]
+    folder: Path,
+    seen: dict[str, Split],
+    subjects: set[str],
+    given: dict[str, float] | None = None,
 ) -> dict[str, dict]:
     """The operating points of an experiment, for some subjects.
 
     folder: The experiment's.
     seen: The splits that its model has learned from.
+    given: Thresholds that now take the place of its own, by label.
 
     Returns: As `without_own_choices`.
     """
+    everybody = set().union(*(split.subjects for split in seen.values()))
     chosen_on = {
-        "validation": seen["valid"].subjects if "valid" in seen else set(),
-        "cross-fitted training": set().union(
-            *(split.subjects for split in seen.values())
-        ),
+        VALIDATION: seen["valid"].subjects if "valid" in seen else set(),
+        OUT_OF_FOLD: everybody,
+        CROSS_FITTED: everybody,
     }
-    return without_own_choices(read_operating_points(folder), chosen_on, subjects)
+    points = fixed_points(read_operating_points(folder), given or {})
+    return without_own_choices(points, chosen_on, subjects)
 
 
 def without_own_choices(
@@ -54,18 +60,13 @@ def without_own_choices(
     (None, 'it was chosen on 1 of these subjects')
     """
 
-    def reason(source, done):
-        own = among(scored, chosen_on.get(source, ()))
-        return f"it was {done} on {len(own)} of these subjects" if own else None
+    n_own = {source: len(among(scored, those)) for source, those in chosen_on.items()}
 
-    return {
-        name: _withheld(
-            point,
-            reason(point["threshold"]["source"], "chosen"),
-            reason("validation", "fitted"),
-        )
-        for name, point in points.items()
-    }
+    def reason(entry, done):
+        n = n_own.get(entry.get("source", VALIDATION))
+        return f"it was {done} on {n} of these subjects" if n else None
+
+    return {name: _withheld(point, reason) for name, point in points.items()}
 
 
 def for_windows(
@@ -89,21 +90,36 @@ def for_windows(
     why = before.why_others(here, manifest)
     if why is None:
         return points, []
-    usable = {name: _withheld(point, why, why) for name, point in points.items()}
+
+    def reason(entry, _):
+        # one that was fixed in advance depends on no windows
+        return None if entry.get("rule") == FIXED else why
+
+    usable = {name: _withheld(point, reason) for name, point in points.items()}
     note = f"thresholds and calibration are not applied: {why}"
     return usable, [note] * (usable != points)
 
 
-def _withheld(point, why_threshold, why_calibration):
-    """An operating point without its threshold, its calibration, or both.
+def _withheld(point, reason):
+    """An operating point without its thresholds, its calibration, or both.
 
     Without its calibration a threshold is one on other probabilities.
+
+    reason : function of an entry and of how it was made, "chosen" or "fitted": why it
+        is withheld, or None
     """
-    calibration = point["calibration"]
-    left = calibration and _emptied(calibration, why_calibration)
-    why = why_threshold or (why_calibration if left != calibration else None)
-    threshold = _emptied(point["threshold"], why)
-    return point | {"threshold": threshold, "calibration": left}
+    calibration = point["calibration"] or {}
+    left = _emptied(calibration, reason(calibration, "fitted"))
+    why = left["reason"] if left != calibration else None
+
+    def threshold(entry):
+        return _emptied(entry, why or reason(entry, "chosen"))
+
+    usable = {"threshold": threshold(point["threshold"]), "calibration": left or None}
+    if "per_subject" in point:
+        rules = point["per_subject"].items()
+        usable["per_subject"] = {rule: threshold(entry) for rule, entry in rules}
+    return usable
 
 
 def _emptied(entry, why):

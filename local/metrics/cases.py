@@ -14,6 +14,10 @@ from scipy.special import expit, logit
 
 from local.data.predictions_table import COLUMNS, rows_of_label, scores_in
 
+#: How the recordings of a person decide about the person: by their mean logit, if any
+#: is positive, or if more than half of them are.
+PERSON_RULES = ("mean", "any", "majority")
+
 #: Logits of probabilities so near to 1 that rounding shows in the eighth digit.
 ROUNDED_FROM = 20
 
@@ -80,6 +84,52 @@ def _aggregate(table, keys):
     result["predicted"] = pd.array([None] * len(result), dtype="Int8")
     n_varying = varies.groupby("label", sort=False).sum()
     return result[list(COLUMNS)], {name: int(n) for name, n in n_varying.items()}
+
+
+def person_scores(
+    table: pd.DataFrame, rule: str
+) -> tuple[pd.DataFrame, dict[str, int]]:
+    """One number per person and label, at or above a threshold where a rule says yes.
+
+    Of `mean` it is the probability of the mean logit, of `any` the largest probability
+    of the recordings, of `majority` the one that more than half of them have at least.
+    Only rated recordings count. A person is positive if any of them is, so that those
+    who have both targets are judged too.
+
+    table: A table of predictions; its scores are left out.
+    rule: One of `PERSON_RULES`.
+
+    Returns table: Like `per_subject`.
+    Returns n_varying: Of each label how many persons have both targets.
+
+    >>> table = pd.DataFrame({"uid": list("uvw"), "subject": "s", "label": "slow",
+    ...     "target": [0.0, 1.0, 0.0], "logit": [0.0, 4.0, -1.0], "session": "",
+    ...     "probability": [0.5, 0.982, 0.269], "split": "test", "predicted": None})
+    >>> {rule: float(person_scores(table, rule)[0]["probability"][0].round(2))
+    ...     for rule in PERSON_RULES}
+    {'mean': 0.73, 'any': 0.98, 'majority': 0.5}
+    """
+    is_used = table["target"].notna() & ~table["label"].isin(scores_in(table))
+    rows = table[is_used].assign(corrected=corrected_logits(table[is_used]))
+    groups = rows.groupby(["split", "subject", "label"], sort=False)
+    probability = {
+        "mean": lambda: expit(groups["corrected"].mean()),
+        "any": lambda: groups["probability"].max(),
+        # of an even number the lower one of the middle two
+        "majority": lambda: groups["probability"].quantile(0.5, interpolation="lower"),
+    }[rule]()
+    persons = pd.DataFrame(
+        {
+            "uid": groups["uid"].first(),
+            "target": groups["target"].max(),
+            "logit": finite_logits(probability),
+            "probability": probability,
+            "session": "",
+        }
+    ).reset_index()
+    persons["predicted"] = pd.array([None] * len(persons), dtype="Int8")
+    n_varying = (groups["target"].nunique() > 1).groupby("label", sort=False).sum()
+    return persons[list(COLUMNS)], {name: int(n) for name, n in n_varying.items()}
 
 
 def corrected_logits(table: pd.DataFrame) -> pd.Series:

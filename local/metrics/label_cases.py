@@ -9,6 +9,7 @@ from local.data.predictions_table import rows_of_label, scores_in
 from local.metrics.measures import (
     PROBABILITY_MEASURES,
     SCORE_MEASURES,
+    WHY_UNDEFINED,
     quadratic_kappa,
     subject_weights,
     threshold_measures,
@@ -19,6 +20,7 @@ DECISION_MEASURES = tuple(threshold_measures(0.5))
 
 NONE = "there is no threshold: "
 NOT_CHOSEN = "none was chosen, and these cases have no decisions of their own"
+NOT_AGAIN = "no threshold was chosen on subjects of whom others could be drawn"
 OWN_DECISIONS = "the predictions hold decisions of their own, taken as they are"
 
 
@@ -64,6 +66,27 @@ class LabelCases:
         rows = ("targets", "scores", "subjects", "weights", "folds")
         return asked | {name: asked[name][decided] for name in rows}
 
+    def if_chosen_again(self):
+        """Sensitivity and specificity at other thresholds, {name: {"low", "high"}}.
+
+        The threshold's bounds are those that other draws of the subjects who chose it
+        would give; these cases stay the same.
+        """
+        low, high = (self.threshold.get(bound) for bound in ("low", "high"))
+        result = {}
+        for name, positive in (("sensitivity", True), ("specificity", False)):
+            own = self.predictions[self.targets == positive]
+            entry = {"low": None, "high": None}
+            if low is None or high is None:
+                entry["reason"] = NOT_AGAIN
+            elif not len(own):
+                entry["reason"] = WHY_UNDEFINED[name]
+            else:
+                shares = [np.mean((own >= cut) == positive) for cut in (low, high)]
+                entry = {"low": float(min(shares)), "high": float(max(shares))}
+            result[f"{name}_if_chosen_again"] = entry
+        return result
+
     def _question(self, functions, scores, weighted):
         return {
             "functions": functions,
@@ -105,7 +128,7 @@ def _read_label(table, name, label_type, point, study_design):
     label_type : LabelType or None; point : dict or None, of the operating points
     """
     rows = table[table["label"] == name]
-    rated = rows[rows["target"].notna()]
+    rated = rows[rows["target"].notna()].reset_index(drop=True)
     is_score = name in scores_in(rows)
     if not len(rows):
         is_score = label_type is not None and label_type.is_score

@@ -12,8 +12,9 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from local.data.labels import LabelType, flatten, why_one_class
+from local.data.predictions_table import scores_in
 from local.metrics.calibration import calibration_metrics
-from local.metrics.cases import per_subject, per_visit
+from local.metrics.cases import PERSON_RULES, per_subject, per_visit, person_scores
 from local.metrics.decision_curve import decision_curve
 from local.metrics.estimate import subjects_by_class
 from local.metrics.intervals import CASE_CONTROL, COHORT, linearised
@@ -38,6 +39,9 @@ SMALL_SAMPLE = (
 ENOUGH_SUBJECTS = 40
 ENOUGH_OF_A_CLASS = 20
 
+#: What metrics.json has of decisions about persons.
+PERSON_MEASURES = ("sensitivity", "specificity", "ppv", "npv", "balanced_accuracy")
+
 #: Of fewer recordings any correlation is 1 or -1.
 MIN_FOR_CORRELATION = 3
 
@@ -45,7 +49,8 @@ WEIGHTING = (
     "In labels and macro each recording weighs the same, in subject_weighted each "
     "subject does, whose recordings share its weight. In per_visit and per_subject "
     "each visit or subject is a single case with the mean of its logits; where a "
-    "reason or count there speaks of recordings, it means these cases."
+    "reason or count there speaks of recordings, it means these cases. In "
+    "per_subject.rules a person is positive if a recording of theirs is."
 )
 
 
@@ -111,6 +116,10 @@ def evaluate_predictions(
     if (table["session"] != "").any():
         result["per_visit"] = _evaluate_cases(*per_visit(table), read, evaluated)
     result["per_subject"] = _evaluate_cases(*per_subject(table), read, evaluated)
+    result["per_subject"]["rules"] = {
+        rule: {"labels": _person_entries(table, rule, points, read)}
+        for rule in PERSON_RULES
+    }
     return result
 
 
@@ -152,7 +161,8 @@ def _evaluate(labels, thresholds, prevalences):
             result[name] |= calibration_metrics(
                 label.targets, label.predictions, label.subjects
             )
-            result[name] |= {"threshold": label.threshold} | _left_out(label)
+            result[name] |= {"threshold": label.threshold} | label.if_chosen_again()
+            result[name] |= _left_out(label)
             shares = (entries[key] for key in ("sensitivity", "specificity"))
             result[name]["at_prevalences"] = at_prevalences(*shares, prevalences)
             cases = label.targets, label.predictions, label.subjects
@@ -173,14 +183,37 @@ def _evaluate_cases(cases, n_varying, read, evaluated):
     }
 
 
+def _person_entries(table, rule, points, read):
+    """Decisions about persons by one rule, each label's at a threshold of its own."""
+    persons, n_varying = person_scores(table, rule)
+    own = {
+        name: {"threshold": point["per_subject"][rule]}
+        for name, point in points.items()
+        if "per_subject" in point
+    }
+    result = {}
+    for name, label in read(persons, points=own).items():
+        if label.is_score or name in scores_in(table):
+            continue
+        n = len(label.targets)
+        entries = _entries(_decisions(label))
+        result[name] = {
+            "n_subjects": n,
+            "n_positive_subjects": int(label.targets.sum()),
+            "n_varying": n_varying.get(name, 0),
+            "n_undecided": n if label.decided_on is None else 0,
+            "threshold": label.threshold,
+            **label.if_chosen_again(),
+            **{measured: entries[measured] for measured in PERSON_MEASURES},
+        }
+    return result
+
+
 def _evaluate_weighted(labels):
     """What there is of it where the subjects weigh the same."""
     estimates = {name: _estimates(label, True) for name, label in labels.items()}
     return {
-        "labels": {
-            name: _entries(estimates[name])
-            for name, label in labels.items()
-        },
+        "labels": {name: _entries(estimates[name]) for name, label in labels.items()},
         "macro": macro_metrics(labels, estimates, weighted=True),
     }
 
@@ -253,12 +286,14 @@ def _estimates(label, weighted=False):
         if too_few:
             estimates |= _nothing(set(estimates) - {"mae"}, too_few)
         return estimates
-    estimates = linearised(**asked)
+    return linearised(**asked) | _decisions(label, weighted)
+
+
+def _decisions(label, weighted=False):
+    """The measures of its decisions, linearised."""
     if label.decided_on is None:
-        estimates |= _nothing(DECISION_MEASURES, label.threshold["reason"])
-    else:
-        estimates |= linearised(**label.decision_question(weighted))
-    return estimates
+        return _nothing(DECISION_MEASURES, label.threshold["reason"])
+    return linearised(**label.decision_question(weighted))
 
 
 def _nothing(names, reason):

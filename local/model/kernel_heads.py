@@ -106,6 +106,9 @@ class KernelHeads(FittedModule):
     label_ranges: [low, high] of each label that is a score, None of the others.
     kernel: `linear`, `rbf`, or null for the better one of each label.
     seed: Of the folds.
+    out_of_fold: [recording, label], logits of the training recordings, in the order
+        they were fitted in, each by a model of the chosen kernel and penalty that was
+        fitted without its subject; NaN where there is none.
 
     Raises ValueError: for another kernel.
     """
@@ -125,7 +128,8 @@ class KernelHeads(FittedModule):
         self.are_scores = [bounds is not None for bounds in ranges]
         self.kernels = (kernel,) if kernel else KERNELS
         self.seed = seed
-        for name in ("weight", "landmarks", "similarity_weight", "bias"):
+        names = ("weight", "landmarks", "similarity_weight", "bias", "out_of_fold")
+        for name in names:
             self.register_buffer(name, torch.zeros(0))
 
     def forward(self, embedding):
@@ -168,7 +172,7 @@ class KernelHeads(FittedModule):
             "linear": embeddings,
             "rbf": _similarity(embeddings, landmarks) @ root,
         }
-        bias = np.zeros(len(self.labels))
+        bias, out_of_fold = np.zeros(len(self.labels)), np.full(targets.shape, np.nan)
         weights = {
             "linear": np.zeros((embeddings.shape[1], len(self.labels))),
             "rbf": np.zeros((len(landmarks), len(self.labels))),
@@ -189,6 +193,7 @@ class KernelHeads(FittedModule):
                 choices[label], bias[i] = {"reason": reason}, fitting.constant()
                 continue
             choices[label] = {"kernel": kernel, "strength": strength}
+            out_of_fold[rated, i] = fitting.out_of_fold(rows[kernel], strength)
             model = fitting.model(rows[kernel], strength)
             bias[i] = np.ravel(model.intercept_)[0]
             weights[kernel][:, i] = np.ravel(model.coef_)
@@ -197,6 +202,7 @@ class KernelHeads(FittedModule):
             landmarks=landmarks,
             similarity_weight=root @ weights["rbf"],
             bias=bias,
+            out_of_fold=out_of_fold,
         )
         return choices
 
@@ -213,7 +219,7 @@ class Fitting:
     def __init__(self, targets, subjects, is_score=False, positive_weight=1.0, seed=0):
         self.targets, self.subjects, self.is_score = targets, subjects, is_score
         self.weights = np.where((targets == 1) & (not is_score), positive_weight, 1.0)
-        self.seed = seed
+        self.seed, self.folds = seed, []
 
     def choose(self, rows, kernels):
         """Kernel, strength and why there are none, by folds over the subjects.
@@ -228,14 +234,14 @@ class Fitting:
         folds = draw_folds(high, self.subjects, self.seed)
         if folds is None:
             return None, None, "too few training subjects to choose a model on"
-        folds = [
+        self.folds = [
             (folds != fold, folds == fold)
             for fold in np.unique(folds)
             if np.ptp(high[folds != fold])
         ]
         losses = {
             (kernel, strength): np.mean(
-                [self._loss(rows[kernel], strength, *fold) for fold in folds]
+                [self._loss(rows[kernel], strength, *fold) for fold in self.folds]
             )
             for kernel in kernels
             for strength in _strengths(kernel)
@@ -249,6 +255,15 @@ class Fitting:
         else:
             model = LogisticRegression(C=strength, max_iter=MAX_STEPS)
         return model.fit(rows[used], self.targets[used], self.weights[used])
+
+    def out_of_fold(self, rows, strength):
+        """The outputs for all recordings of models without their subjects."""
+        outputs = np.full(len(self.targets), np.nan)
+        for used, left in self.folds:
+            model = self.model(rows, strength, used)
+            says = model.predict if self.is_score else model.decision_function
+            outputs[left] = says(rows[left])
+        return outputs
 
     def _loss(self, rows, strength, used, left):
         """The loss of a model of some recordings on others."""

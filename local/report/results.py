@@ -1,6 +1,7 @@
 """What a report says of the results: by label, beside baselines, by who counts."""
 
 from local.metrics.split_metrics import SMALL_SAMPLE, few_subjects
+from local.metrics.thresholds import FIXED
 from local.report.tables import Cell, Table, word
 from local.utils.number_format import listed, number, three_digits
 
@@ -140,7 +141,9 @@ def rule_in_words(rule):
     """
     if isinstance(rule, dict):
         return f"sensitivity of at least {rule['sensitivity']:g}"
-    return {"youden": "largest sensitivity + specificity (Youden)"}.get(rule, str(rule))
+    known = {"youden": "largest sensitivity + specificity (Youden)"}
+    known |= {FIXED: "fixed in advance"}
+    return known.get(rule, str(rule))
 
 
 def _thresholds(labels):

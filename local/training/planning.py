@@ -8,6 +8,7 @@ import pandas as pd
 
 from local.data import corpus, prepare
 from local.data.cross_fitted import read_cross_fitted
+from local.data.labels import score_labels
 from local.data.manifests import group_columns, positive_weights, stop_on_failed
 from local.data.pseudonyms import Pseudonyms, read_pseudonyms
 from local.data.raters import with_shares
@@ -24,6 +25,7 @@ from local.storage.experiment_files import (
 )
 from local.storage.inputs import Storage, told_as
 from local.training.settings import (
+    EvaluationSettings,
     check_training,
     check_window,
 )
@@ -100,6 +102,7 @@ def plan_training(arguments: Arguments, use_statistics: bool = True) -> Training
     if not values["check_only"]:
         _check_same_experiment(hparams_file, overrides, run_options, folder)
     preparation = _prepared(values, folder)
+    _check_thresholds(values, preparation)
     cross_fitted = _cross_fitted(values, preparation, pseudonyms)
     overrides |= _filled(values, preparation)
     values = plain_values(hparams_file, overrides)
@@ -227,6 +230,13 @@ def _cross_fitted(values, preparation, pseudonyms):
             held_out,
             pseudonyms,
         )
+
+
+def _check_thresholds(values, preparation):
+    """Refuse thresholds of labels that have none."""
+    scores = score_labels(preparation.labels, preparation.label_ranges)
+    binary = [name for name in preparation.labels if name not in scores]
+    EvaluationSettings.of(values).given_thresholds(binary)
 
 
 def _filled(values, preparation):

@@ -37,6 +37,8 @@ MIN_INPUT_S = 0.065
 class EvaluationSettings(FromKeys):
     """What is asked of an evaluation.
 
+    threshold: On the probability, fixed in advance: of all labels, or by label; None,
+        and of the labels that are not named: it is chosen.
     threshold_sensitivity: Thresholds find so many of the positives of validation; None:
         those of Youden's rule.
     calibration: `none`, `temperature` or `platt`, of probabilities.
@@ -53,10 +55,12 @@ class EvaluationSettings(FromKeys):
     show_uids: Whether these may name recordings, else by row only.
     seed: Of draws and permutations.
 
-    Raises UserError: for a sensitivity that is no share, thresholds or prevalences that
-        are no shares between 0 and 1, or subgroups that are no list of names.
+    Raises UserError: for a threshold that none can be, a sensitivity that is no share,
+        thresholds of curves or prevalences that are no shares between 0 and 1, or
+        subgroups that are no list of names.
     """
 
+    threshold: float | dict[str, float] | None = None
     threshold_sensitivity: float | None = None
     calibration: str = "none"
     study_design: str = "cohort"
@@ -76,8 +80,8 @@ class EvaluationSettings(FromKeys):
 
     def __post_init__(self):
         share, columns = self.threshold_sensitivity, self.subgroups
-        is_number = isinstance(share, int | float) and not isinstance(share, bool)
-        if share is not None and not (is_number and 0 < share <= 1):
+        _check_threshold(self.threshold, share)
+        if share is not None and not (_is_number(share) and 0 < share <= 1):
             raise UserError(
                 "threshold_sensitivity must be a share above 0 and at most 1, as 0.9, "
                 f"or null for Youden's rule; found {share!r}."
@@ -91,6 +95,50 @@ class EvaluationSettings(FromKeys):
             raise UserError(
                 f"subgroups must be a list of columns, as [sex, age]; found {columns!r}"
             )
+
+    def given_thresholds(self, names: list[str]) -> dict[str, float]:
+        """The threshold of each label for which one was fixed in advance.
+
+        names: The labels that are 0 or 1.
+
+        Raises UserError: for a label that is none of them.
+
+        >>> EvaluationSettings(threshold=0.5).given_thresholds(["slow", "loud"])
+        {'slow': 0.5, 'loud': 0.5}
+        """
+        if not isinstance(self.threshold, dict):
+            return (
+                {} if self.threshold is None else dict.fromkeys(names, self.threshold)
+            )
+        unknown = [str(name) for name in self.threshold if name not in names]
+        if unknown:
+            raise UserError(
+                f"threshold names {', '.join(unknown)}: expected labels that are 0 or "
+                f"1, and these are {', '.join(names) or 'none'}."
+            )
+        return self.threshold
+
+
+def _check_threshold(threshold, sensitivity):
+    """Raises UserError for a threshold that is no probability, or two rules at once."""
+    by_label = threshold if isinstance(threshold, dict) else {"": threshold}
+    are_numbers = all(
+        _is_number(value) and 0 < value < 1 for value in by_label.values()
+    )
+    if threshold is not None and not are_numbers:
+        raise UserError(
+            "threshold must be a probability above 0 and below 1, as 0.5, or one per "
+            f"label, as {{strained: 0.3}}, or null to choose it; found {threshold!r}."
+        )
+    if sensitivity is not None and not isinstance(threshold, dict | None):
+        raise UserError(
+            f"threshold {threshold} is that of all labels, and threshold_sensitivity "
+            f"{sensitivity} would choose them: give one of the two."
+        )
+
+
+def _is_number(value):
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _check_shares(key, shares):

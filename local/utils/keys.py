@@ -176,6 +176,7 @@ KEYS = {
     "window_overlap": Key(NUMBER, 0, resume=True, later="chosen"),
     "window_pooling": _choice("mean", "max", resume=True, later="chosen"),
     # ---- Evaluation
+    "threshold": Key(OTHER_NUMBER, resume=True),  # or one per label
     "threshold_sensitivity": Key(OTHER_NUMBER, resume=True),
     "cross_fitted_csv": Key(TEXT, resume=True),
     # the last two are fitted on validation

@@ -46,6 +46,9 @@ def plain_values(hparams_file: Path, overrides: dict | None = None) -> dict:
     >>> _ = file.write_text("a: 1\\nb: !ref <a> + 1\\nc: !new:torch.nn.ReLU\\n")
     >>> plain_values(file, {"a": 2})
     {'a': 2, 'b': 3, 'c': ''}
+    >>> _ = file.write_text("a: null\\nb: !ref <a>\\n")
+    >>> plain_values(file, {"a": {"x": 1}})["b"]
+    {'x': 1}
     """
     return copy.deepcopy(_parsed(resolved_yaml(hparams_file, overrides)))
 
@@ -288,13 +291,23 @@ def resolved_yaml(hparams_file: Path, overrides: dict | None = None) -> str:
     key = str(hparams_file), text, repr(overrides)
     try:
         if key not in _resolved:
-            file = io.StringIO(text)
+            file = io.StringIO(_with_room(text, overrides or {}, hparams_file))
             file.name = str(hparams_file)  # where `!include:` looks for others
             resolved = resolve_references(file, dict(overrides or {}))
             _resolved[key] = resolved.read()
     except (ValueError, KeyError, ruamel.yaml.YAMLError) as error:
         raise UserError(f"{hparams_file}: {_first_line(error)}") from error
     return _resolved[key]
+
+
+def _with_room(text, overrides, path):
+    """A file's text in which keys that are null can get a mapping's values."""
+    mappings = [name for name, value in overrides.items() if isinstance(value, dict)]
+    entries = _entries(text, path) if mappings else {}
+    for name in mappings:
+        if name in entries and entries[name].tag.endswith(":null"):
+            text = text.replace(entries[name].lines, f"{name}: {{}}\n", 1)
+    return text
 
 
 def load_hparams(hparams_file: Path, overrides: dict | None = None) -> dict:

@@ -200,14 +200,21 @@ def _failed(folder, person):
 
 def _points(metrics):
     """The operating points that metrics.json tells."""
-    return {
-        name: {
+    rules = metrics.get("per_subject", {}).get("rules", {})
+    points = {}
+    for name, measures in metrics.get("labels", {}).items():
+        if "threshold" not in measures:
+            continue
+        points[name] = {
             "threshold": _without_prefix(measures["threshold"]),
             "calibration": measures.get("calibration"),
         }
-        for name, measures in metrics.get("labels", {}).items()
-        if "threshold" in measures
-    }
+        if rules:
+            points[name]["per_subject"] = {
+                rule: _without_prefix(persons["labels"][name]["threshold"])
+                for rule, persons in rules.items()
+            }
+    return points
 
 
 def _without_prefix(threshold):

@@ -151,6 +151,26 @@ def test_a_set_sensitivity_and_a_calibration_are_those_of_validation(tmp_path, b
         run(tmp_path, test, "--calibration=platt")
 
 
+def test_a_fixed_threshold_decides_with_validation_or_without(tmp_path, both):
+    table, test = both
+    probabilities = test.loc[test["label"] == "slow", "probability"].to_numpy()
+    for given in (test, table):
+        options = ("--threshold={slow: 0.3}", "--report=False")
+        _, folder = run(tmp_path, given, *options)
+        threshold = metrics_of(folder)["labels"]["slow"]["threshold"]
+        assert (threshold["value"], threshold["rule"]) == (0.3, "fixed")
+        assert threshold["source"] == "given"
+        rows = read_csv(folder / "predictions.csv")
+        decided = [row["predicted"] for row in rows if row["label"] == "slow"]
+        assert decided == [str(int(p >= 0.3)) for p in probabilities]
+        others = {row["predicted"] for row in rows if row["label"] == "loud"}
+        assert others == ({""} if given is test else {"0", "1"})
+    with pytest.raises(UserError, match="threshold names slower: expected labels"):
+        run(tmp_path, test, "--threshold={slower: 0.3}")
+    with pytest.raises(UserError, match="above 0 and below 1"):
+        run(tmp_path, test, "--threshold=50")
+
+
 def test_nothing_to_decide_with_is_said(tmp_path, both):
     _, folder = run(tmp_path, both[1])
     of = metrics_of(folder)["labels"]["slow"]
@@ -182,7 +202,7 @@ def test_excluded_subjects_neither_count_nor_choose(tmp_path, both):
     rows = [{"uid": uid, "subject": uid[:3]} for uid in test["uid"].unique()]
     write_csv(splits / "test.csv", rows)
     kept = table[~table["subject"].isin(gone)]
-    expected = fit_operating_points(kept[kept["split"] == "valid"], LABELS)
+    expected = fit_operating_points(kept[kept["split"] == "valid"], LABELS, seed=1986)
     everybody = fit_operating_points(validation, LABELS)
     option = f"--split_csv={splits / 'test.csv'}"
     for folder in (splits, splits.parent):  # beside the CSV, or beside its folder

@@ -216,6 +216,39 @@ def test_nobody_is_judged_by_a_threshold_of_their_own():
     assert points["slow"]["threshold"]["value"] is not None  # the given ones stay
 
 
+def test_a_threshold_fixed_in_advance():
+    """It needs nobody to choose it, so nobody is kept from being judged by it."""
+    logits, targets = drawn()
+    table = make_table(logits, targets)
+    chosen = op.fit_operating_points(table, ["slow"], calibration="platt")
+    points = op.fixed_points(chosen, {"slow": 0.3, "loud": 0.4})
+    expected = {
+        "value": 0.3,
+        "low": None,
+        "high": None,
+        "rule": "fixed",
+        "source": "given",
+        "n_positive_subjects": None,
+    }
+    assert points["slow"]["threshold"] == expected
+    assert points["slow"]["per_subject"]["any"] == expected
+    assert points["slow"]["calibration"] == chosen["slow"]["calibration"]
+    assert points["loud"]["threshold"]["value"] == 0.4
+    assert op.fixed_points(chosen, {}) == chosen
+    del points["slow"]["calibration"], points["loud"]["calibration"]
+    plain = {name: {**point, "calibration": None} for name, point in points.items()}
+    assert without_own_choices(plain, {"validation": {"s1"}}, {"s1"}) == plain
+    windows = LongRecordings(10.0, 2.0), LongRecordings(5.0, 2.0)
+    manifest = pd.DataFrame({"duration": [25.0]})
+    assert for_windows(plain, *windows, manifest) == (plain, [])
+    # one on a calibrated probability is none on another
+    fitted = {"slow": plain["slow"] | {"calibration": chosen["slow"]["calibration"]}}
+    usable, _ = for_windows(fitted, *windows, manifest)
+    assert usable["slow"]["threshold"]["value"] is None
+    applied = op.apply_operating_points(table, plain)
+    assert applied["predicted"].tolist() == (expit(logits) >= 0.3).astype(int).tolist()
+
+
 @pytest.mark.parametrize(
     ("here", "durations", "why"),
     [
@@ -241,7 +274,9 @@ def test_other_windows_void_thresholds_and_calibration(here, durations, why):
         return
     (note,) = notes
     assert why in note and "not applied" in note
-    for entry in usable["slow"].values():
+    rules = usable["slow"].pop("per_subject")
+    assert list(rules) == ["mean", "any", "majority"]
+    for entry in (*usable["slow"].values(), *rules.values()):
         assert why in entry["reason"]
     assert usable["slow"]["threshold"]["value"] is None
     assert usable["slow"]["calibration"]["slope"] is None

@@ -7,7 +7,13 @@ from scipy.special import expit
 
 from local.data.predictions_table import COLUMNS, predictions_table, read_predictions
 from local.data.predictions_table import write_predictions as write
-from local.metrics.cases import finite_logits, per_subject, per_visit
+from local.metrics.cases import (
+    PERSON_RULES,
+    finite_logits,
+    per_subject,
+    per_visit,
+    person_scores,
+)
 from local.metrics.split_metrics import evaluate_predictions
 
 NAN = np.nan
@@ -150,3 +156,43 @@ def test_finite_logits():
     assert logits[1:3] == pytest.approx([np.log(1e-30), -np.log(3)])
     assert np.isfinite(logits).all()
     assert logits[3] > 35
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_person_s_score_reaches_a_threshold_where_the_rule_says_yes(seed):
+    """Any: one recording reaches it; majority: more than half do; at all thresholds."""
+    generator = np.random.default_rng(seed)
+    rows = []
+    for person in range(12):
+        for take in range(generator.integers(1, 7)):
+            target = generator.choice([0, 1, NAN])
+            uid, logit = f"p{person}_{take}", generator.normal()
+            rows.append((uid, f"p{person}", "", [target], [logit]))
+    table = table_of(rows, log_weights=[LOG_WEIGHT])
+    rated = table[table["target"].notna()]
+    scores = {rule: person_scores(table, rule)[0] for rule in PERSON_RULES}
+    for threshold in (0.05, 0.1, 0.2, 0.3, 0.5):
+        reach = (rated["probability"] >= threshold).groupby(rated["subject"])
+        shares = {"any": reach.any(), "majority": reach.mean() > 0.5}
+        for rule, expected in shares.items():
+            said = scores[rule].set_index("subject")["probability"] >= threshold
+            assert said.to_dict() == expected.to_dict()
+    groups = rated.groupby("subject")
+    odds = np.exp(groups["logit"].mean()) / 4
+    mean = scores["mean"].set_index("subject")["probability"]
+    assert mean.to_dict() == pytest.approx((odds / (1 + odds)).to_dict())
+    for persons in scores.values():
+        assert list(persons.columns) == list(COLUMNS)
+        target = persons.set_index("subject")["target"].to_dict()
+        assert target == groups["target"].max().to_dict()
+
+
+def test_a_person_with_both_targets_is_positive_and_counted():
+    for rule in PERSON_RULES:
+        persons, n_varying = person_scores(table_of(TWO_VISITS), rule)
+        assert persons["target"].tolist() == [1, 0]
+        assert n_varying == {"slow": 1}
+        nobody, n_varying = person_scores(table_of(TWO_VISITS)[:0], rule)
+        assert nobody.empty and n_varying == {}
+    scored = table_of(TWO_VISITS, ranges=[[0, 100]])
+    assert person_scores(scored, "any")[0].empty

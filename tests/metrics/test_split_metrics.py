@@ -9,6 +9,7 @@ import pytest
 from sklearn import metrics as sklearn_metrics
 
 from local.data.predictions_table import predictions_table
+from local.metrics.cases import finite_logits
 from local.metrics.intervals import linearised, measure_intervals
 from local.metrics.linearised import mean_over_labels
 from local.metrics.measures import PROBABILITY_MEASURES, threshold_measures
@@ -327,8 +328,9 @@ def test_keys_of_the_contract():
     assert found["n_subjects"] == 30
     counts = ["n", "n_positive", "n_subjects", "n_positive_subjects"]
     counts += ["n_negative_subjects", "prevalence"]
-    keys = [*counts, *RANKING, *CALIBRATION, "threshold", *DECISIONS]
-    keys += ["at_prevalences", "decision_curve", "small_sample"]
+    again = [f"{name}_if_chosen_again" for name in ("sensitivity", "specificity")]
+    keys = [*counts, *RANKING, *CALIBRATION, "threshold", *again]
+    keys += ["at_prevalences", "decision_curve", *DECISIONS, "small_sample"]
     for view in (found, found["per_visit"], found["per_subject"]):
         assert list(view["labels"]) == ["a", "b"]
         for label in view["labels"].values():
@@ -339,8 +341,9 @@ def test_keys_of_the_contract():
         macro = view["macro"]
         assert list(macro) == [*RANKING, *DECISIONS, "n_labels", "left_out"]
         assert all(is_entry(macro[name]) for name in (*RANKING, *DECISIONS))
-    for name in ("per_visit", "per_subject"):
-        assert list(found[name]) == ["n_cases", "labels", "macro", "n_varying"]
+    for name, more in (("per_visit", []), ("per_subject", ["rules"])):
+        keys = ["n_cases", "labels", "macro", "n_varying", *more]
+        assert list(found[name]) == keys
     assert [found[f"per_{case}"]["n_cases"] for case in ("visit", "subject")] == [
         60,
         30,
@@ -795,3 +798,52 @@ def test_numbers_of_cases_that_the_design_fixes():
     ]
     assert widths[1] < widths[0]
     assert found[0]["labels"]["a"]["auroc"] == found[1]["labels"]["a"]["auroc"]
+
+
+def test_persons_are_decided_by_three_rules_each_at_its_own_threshold():
+    """Three recordings of each of six people; the last one has both targets."""
+    probabilities = [
+        *([0.9, 0.2, 0.2], [0.6, 0.7, 0.1], [0.4, 0.4, 0.4]),
+        *([0.1, 0.1, 0.8], [0.2, 0.1, 0.3], [0.7, 0.6, 0.2]),
+    ]
+    targets = [[1] * 3, [1] * 3, [1] * 3, [0] * 3, [0] * 3, [0, 1, 0]]
+    n = 3 * len(targets)
+    table = pd.DataFrame(
+        {
+            "uid": [f"u{i}" for i in range(n)],
+            "subject": np.repeat(list("abcdef"), 3),
+            "label": "x",
+            "target": np.ravel(targets).astype(float),
+            "logit": finite_logits(np.ravel(probabilities)),
+            "probability": np.ravel(probabilities),
+            "session": "",
+            "split": "test",
+            "predicted": pd.array([None] * n, dtype="Int8"),
+        }
+    )
+    entry = {"rule": "youden", "source": "validation", "n_positive_subjects": 10}
+    rules = {"mean": 0.35, "any": 0.65, "majority": 0.5}
+    rules = {rule: {"value": value} | entry for rule, value in rules.items()}
+    nothing = {"value": None, "reason": "too few"} | entry
+    point = {"threshold": nothing, "per_subject": rules, "calibration": None}
+    rules["any"] |= {"low": 0.35, "high": 0.85}
+    found = evaluate_predictions(table, [["x"]], None, operating_points={"x": point})
+    # a b c f are positive, d e are not
+    expected = {"mean": (4 / 4, 2 / 2), "any": (3 / 4, 1 / 2), "majority": (2 / 4, 1)}
+    for rule, (sensitivity, specificity) in expected.items():
+        persons = found["per_subject"]["rules"][rule]["labels"]["x"]
+        assert persons["threshold"] == rules[rule]
+        assert persons["sensitivity"]["value"] == sensitivity, rule
+        assert persons["specificity"]["value"] == specificity, rule
+        assert (persons["n_subjects"], persons["n_positive_subjects"]) == (6, 4)
+        assert (persons["n_varying"], persons["n_undecided"]) == (1, 0)
+    anyone = found["per_subject"]["rules"]["any"]["labels"]["x"]
+    # at 0.35 all four are found, at 0.85 only a; d is called positive at 0.35 only
+    assert anyone["sensitivity_if_chosen_again"] == {"low": 0.25, "high": 1.0}
+    assert anyone["specificity_if_chosen_again"] == {"low": 0.5, "high": 1.0}
+    again = found["labels"]["x"]["sensitivity_if_chosen_again"]
+    assert again["low"] is None and again["reason"]
+    found = evaluate_predictions(table, [["x"]], None)
+    persons = found["per_subject"]["rules"]["any"]["labels"]["x"]
+    assert persons["n_undecided"] == 6 and persons["sensitivity"]["value"] is None
+    assert "there is no threshold" in persons["sensitivity"]["reason"]

@@ -2,10 +2,12 @@
 
 import numpy as np
 import pytest
+from scipy.special import expit
 from sklearn.metrics import recall_score, roc_curve
 
 from local.metrics.thresholds import (
     choose_threshold,
+    chosen_again,
     threshold_with_fallback,
 )
 
@@ -112,35 +114,79 @@ ENOUGH = validation([(0, 0.2), (1, 0.6)])
 FEW = validation([(0, 0.2), (1, 0.9)], times=9)
 
 
+def fallback(validation, cross_fitted, *others):
+    sources = {"validation": validation, "cross-fitted training": cross_fitted}
+    return threshold_with_fallback(sources, *others)
+
+
 def test_validation_comes_first():
-    chosen = threshold_with_fallback(ENOUGH, validation([(0, 0.1), (1, 0.9)]))
+    chosen = fallback(ENOUGH, validation([(0, 0.1), (1, 0.9)]))
     assert chosen["value"] == 0.4
     assert chosen["source"] == "validation"
     assert chosen["n_positive_subjects"] == 10
 
 
 @pytest.mark.parametrize("first", [FEW, None])
-def test_cross_fitted_training_where_validation_is_too_small(first):
-    chosen = threshold_with_fallback(first, ENOUGH)
+@pytest.mark.parametrize("times", [5, 10])
+def test_cross_fitted_training_where_validation_is_too_small(first, times):
+    """Five subjects of a class do there, as otherwise there would be none."""
+    chosen = fallback(first, validation([(0, 0.2), (1, 0.6)], times))
     assert chosen["value"] == 0.4
     assert chosen["source"] == "cross-fitted training"
-    assert chosen["n_positive_subjects"] == 10
+    assert chosen["n_positive_subjects"] == times
 
 
 def test_neither():
-    chosen = threshold_with_fallback(FEW, None, {"sensitivity": 0.9})
+    chosen = fallback(FEW, None, {"sensitivity": 0.9})
+    reason = chosen.pop("reason")
     assert chosen == {
         "value": None,
+        "low": None,
+        "high": None,
         "rule": {"sensitivity": 0.9},
         "n_positive_subjects": 9,
         "source": None,
-        "reason": "validation: fewer than 10 subjects have positives: 9; fewer than 10 "
-        "subjects have negatives: 9; cross-fitted training: there are no such "
-        "predictions (cross_validate.py)",
     }
-    assert threshold_with_fallback(None, None)["n_positive_subjects"] == 0
+    assert reason.startswith(
+        "validation: fewer than 10 subjects have positives: 9; fewer than 10 "
+        "subjects have negatives: 9; cross-fitted training: there are no such "
+    )
+    assert "cross_validate.py" in reason and "--cross_fitted_csv" in reason
+    assert fallback(None, None)["n_positive_subjects"] == 0
+    few = fallback(None, validation([(0, 0.2), (1, 0.9)], times=4))
+    assert few["reason"].endswith(
+        "cross-fitted training: fewer than 5 subjects have positives: 4; fewer than 5 "
+        "subjects have negatives: 4"
+    )
 
 
 def test_a_bad_model_is_not_rescued_elsewhere():
-    chosen = threshold_with_fallback(validation([(1, 0.1), (0, 0.9)]), ENOUGH)
+    chosen = fallback(validation([(1, 0.1), (0, 0.9)]), ENOUGH)
     assert (chosen["value"], chosen["source"]) == (None, "validation")
+    assert chosen["low"] is chosen["high"] is None
+
+
+@pytest.mark.parametrize("rule", ["youden", {"sensitivity": 0.8}])
+def test_chosen_again_against_a_plain_implementation(rule):
+    """Subjects with all their recordings, of which some are not rated."""
+    generator = np.random.default_rng(0)
+    names = np.repeat([f"s{i}" for i in range(30)], 3)
+    targets = np.repeat(generator.integers(0, 2, 30), 3).astype(float)
+    probabilities = expit(generator.normal(2 * targets - 1, 1.5)).round(2)
+    targets[::7] = NAN
+    thresholds = []
+    for _ in range(2000):
+        rows = [np.flatnonzero(names == f"s{i}") for i in generator.integers(0, 30, 30)]
+        rows = np.concatenate(rows)
+        drawn = targets[rows], probabilities[rows]
+        thresholds.append(choose_threshold(*drawn, range(len(rows)), rule, 1)["value"])
+    expected = np.quantile(thresholds, [0.025, 0.975])
+    again = chosen_again(targets, probabilities, names, rule, seed=1)
+    assert list(again.values()) == pytest.approx(expected, abs=0.06)
+    assert again["high"] - again["low"] > 0.1
+    assert chosen_again(targets, probabilities, names, rule, seed=1) == again
+
+
+def test_of_a_model_that_is_wrong_most_draws_choose_nothing():
+    rows = validation([(1, 0.1), (0, 0.9)])
+    assert chosen_again(*rows) == {"low": None, "high": None}

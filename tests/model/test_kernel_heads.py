@@ -7,7 +7,9 @@ import pytest
 import torch
 from sklearn.gaussian_process.kernels import RBF
 from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.metrics import roc_auc_score
 
+from local.data.folds import draw_folds
 from local.model.kernel_heads import (
     FARTHEST,
     OF_SIMILARITIES,
@@ -85,6 +87,29 @@ def test_each_label_has_the_kernel_that_folds_over_subjects_find(data):
     assert np.abs(found[:, 2] - targets[:, 2]).mean() < 1
 
 
+@pytest.mark.parametrize("kernel", ["linear", "rbf"])
+def test_out_of_fold_outputs_are_of_models_without_the_subject(data, kernel):
+    embeddings, targets, subjects = data
+    model = heads(kernel)
+    chosen = model.fit(*data)
+    kept = model.out_of_fold.numpy()
+    assert kept.shape == targets.shape
+    assert (np.isnan(kept) == np.isnan(targets)).all()
+    if kernel == "linear":
+        folds = draw_folds(targets[:, 1], subjects, seed=3)
+        for fold in range(5):
+            left = folds == fold
+            expected = LogisticRegression(C=chosen["ring"]["strength"], max_iter=2000)
+            expected.fit(embeddings[~left], targets[~left, 1])
+            np.testing.assert_allclose(
+                kept[left, 1], expected.decision_function(embeddings[left]), atol=1e-4
+            )
+    # a line that noise blurs is worse known of others than of those it is fitted to
+    rated = ~np.isnan(targets[:, 0])
+    own = roc_auc_score(targets[rated, 0], outputs(model, embeddings)[rated, 0])
+    assert 0.7 < roc_auc_score(targets[rated, 0], kept[rated, 0]) <= own
+
+
 def test_what_can_not_be_learned_says_why(data):
     embeddings, targets, subjects = data
     targets = targets.copy()
@@ -94,6 +119,7 @@ def test_what_can_not_be_learned_says_why(data):
     chosen = model.fit(embeddings, targets, subjects)
     assert "only one class" in chosen["line"]["reason"]
     assert "too few training subjects" in chosen["ring"]["reason"]
+    assert np.isnan(model.out_of_fold[:, :2].numpy()).all()
     found = outputs(model, embeddings)
     # 60.5 to 0.5, and 1.5 to 1.5
     assert found[:, 0] == pytest.approx(np.log(121), rel=1e-5)

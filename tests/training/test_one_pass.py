@@ -3,6 +3,7 @@
 import json
 
 import numpy as np
+import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 import torch
@@ -49,6 +50,32 @@ def test_it_learns_and_says_the_same_again(experiment):
     assert "Everything is in" in again.stdout
     scored = logits(experiment / "evaluation" / "test")
     assert scored == pytest.approx(logits(experiment), rel=1e-5)
+
+
+def test_training_subjects_choose_thresholds_out_of_fold(experiment, shared_corpus):
+    """Eight training and three validation subjects, none of whom then is judged."""
+    text = (experiment / "save" / "operating_points.json").read_text()
+    points = json.loads(text)["labels"]
+    manifests = [
+        pd.read_csv(experiment / "save" / "manifests" / f"{name}.csv")
+        for name in ("train", "valid")
+    ]
+    seen = pd.concat(manifests)
+    for label, point in points.items():
+        assert point["threshold"]["source"] == "out-of-fold training"
+        n = seen["subject"][seen[label] == 1].nunique()
+        assert point["threshold"]["n_positive_subjects"] == n
+        assert 0 < point["threshold"]["value"] < 1
+        for entry in point["per_subject"].values():
+            assert entry["source"] in ("out-of-fold training", None)
+    metrics = json.loads((experiment / "metrics.json").read_text())
+    assert metrics["labels"]["low"]["sensitivity"]["value"] > 0.7
+    csv = f"--split_csv={shared_corpus / 'splits/train.csv'}"
+    folder = experiment / "evaluation" / "own"
+    succeeded(evaluate(experiment, csv, f"--output_folder={folder}", *FAST))
+    own = json.loads((folder / "metrics.json").read_text())["labels"]["low"]
+    assert own["threshold"]["value"] is None
+    assert "chosen on 8 of these subjects" in own["threshold"]["reason"]
 
 
 def test_it_is_the_same_at_other_settings_of_work(experiment, shared_corpus, tmp_path):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from conftest import read_csv, write_csv
+from conftest import read_csv, user_error, write_csv
 from original_features import kaldi_fbank
 from running import ROOT, SMALL, failed, run_script, succeeded, train
 
@@ -108,6 +108,13 @@ def test_a_run_at_the_recordings_own_rate_trains_and_resumes(shared_corpus, tmp_
     assert "Going into epoch 3" in succeeded(again).stdout
     message = failed(train(shared_corpus, folder, "--sample_rate=16000"))
     assert "sample_rate: 8000 there, 16000 here" in message
+
+
+def test_a_threshold_of_no_label_ends_before_training(shared_corpus):
+    message = user_error(plan, shared_corpus, "--threshold={lou: 0.3}")
+    assert "threshold names lou" in message and "low, loud, noisy" in message
+    planned = plan(shared_corpus, "--threshold={loud: 0.3}")
+    assert planned.values["threshold"] == {"loud": 0.3}
 
 
 def test_scores_have_neither_auroc_nor_positives(shared_corpus):

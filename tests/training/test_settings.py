@@ -111,3 +111,23 @@ def test_what_can_be():
     for share in (None, 0.9, 1):
         asked = EvaluationSettings(threshold_sensitivity=share, subgroups=["sex"])
         assert asked.threshold_sensitivity == share
+
+
+@pytest.mark.parametrize(
+    "threshold", [0, 1, 1.5, True, "0.5", [0.5], {"slow": 2}, {"slow": None}]
+)
+def test_a_threshold_is_a_probability(threshold):
+    with pytest.raises(UserError, match="threshold must be a probability above 0"):
+        EvaluationSettings(threshold=threshold)
+
+
+def test_a_threshold_is_given_or_chosen():
+    with pytest.raises(UserError, match="give one of the two"):
+        EvaluationSettings(threshold=0.5, threshold_sensitivity=0.9)
+    both = EvaluationSettings(threshold={"slow": 0.3}, threshold_sensitivity=0.9)
+    assert both.given_thresholds(["slow", "loud"]) == {"slow": 0.3}
+    assert EvaluationSettings().given_thresholds(["slow"]) == {}
+    with pytest.raises(UserError) as error:
+        both.given_thresholds(["loud", "low"])
+    assert "threshold names slow" in str(error.value)
+    assert "these are loud, low" in str(error.value)
