@@ -153,10 +153,10 @@ class Pseudonyms:
         ]
         return dataclasses.replace(
             evidence,
-            table=table.assign(
-                uid=table["uid"].map(self.uid),
-                subject=table["subject"].map(self.subject),
-            ),
+            table=self.hidden_table(table),
+            baselines={
+                name: self.hidden_table(own) for name, own in evidence.baselines.items()
+            },
             audit=audit
             | {
                 "shared_subjects": sorted(map(self.subject, audit["shared_subjects"])),
@@ -172,6 +172,13 @@ class Pseudonyms:
                 for label, excerpts in evidence.silences.items()
             },
             errors=self._hidden_excerpts(evidence.errors),
+        )
+
+    def hidden_table(self, table: pd.DataFrame) -> pd.DataFrame:
+        """A table of predictions without names of recordings and subjects."""
+        return table.assign(
+            uid=table["uid"].map(self.uid),
+            subject=table["subject"].map(self.subject),
         )
 
     def _hidden_manifest(self, manifest):

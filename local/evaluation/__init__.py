@@ -1,7 +1,7 @@
 """What a split is worth: scored, decided, audited, beside baselines.
 
-Modules: `after_training`, `baselines`, `compared_systems`, `confound_audit`,
-`evaluate`, `experiment_split`, `external_predictions`, `failures`, `flags`,
-`fold_results`, `measurements`, `operating_points`, `parts`, `provenance`, `result`,
-`scored_csv`, `scored_split`, `scoring`, `worst_errors`.
+Modules: `after_training`, `baselines`, `beside_model`, `compared_systems`,
+`confound_audit`, `evaluate`, `experiment_split`, `external_predictions`, `failures`,
+`feature_files`, `flags`, `fold_results`, `measurements`, `operating_points`, `parts`,
+`provenance`, `result`, `scored_csv`, `scored_split`, `scoring`, `worst_errors`.
 """

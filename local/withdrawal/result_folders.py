@@ -9,6 +9,7 @@ from local.data.predictions_table import read_predictions
 from local.evaluation.fold_results import collect_results
 from local.report.writing import OUTPUTS
 from local.storage.experiment_files import (
+    BASELINES,
     FAILED,
     HPARAMS,
     INVENTORY,
@@ -39,6 +40,10 @@ LEARNED_FROM = {
     "train": "trained on them",
     "valid": "not trained on them, but its best epoch was chosen with them",
 }
+
+
+#: Folders whose predictions.csv is no evaluation's: half written, or of a baseline.
+NO_EVALUATION = (BEGUN, COMPLETE, BASELINES)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,7 +103,7 @@ class ResultFolder:
         """Folders with an evaluation, each with the experiment it is of or None."""
         merged = {self.folder, *self.folder.glob("repeat_*")} if self.is_folds else ()
         for file in sorted(self.folder.rglob(PREDICTIONS)):
-            if file.parent not in merged and file.parent.name not in (BEGUN, COMPLETE):
+            if file.parent not in merged and file.parent.name not in NO_EVALUATION:
                 above = [file.parent, *file.parent.parents]
                 owner = next(
                     (folder for folder in above if folder in self.experiments), None
