@@ -35,6 +35,9 @@ TEXT = (
 #: A difference of AUROC that is large, and one that is none.
 LARGE, SMALL = 0.1, 0.05
 
+#: Of an AUROC below 0.5.
+WORSE = "worse than guessing"
+
 #: Variation of this size is rounding: influences are of the size 1 / n.
 ROUNDING = 1e-9
 
@@ -142,7 +145,7 @@ def against_guessing(auroc: dict) -> str:
         return "not computable"
     if low > 0.5:
         return "better than guessing"
-    return "worse than guessing" if high < 0.5 else "not distinguishable"
+    return WORSE if high < 0.5 else "not distinguishable"
 
 
 def compare(tables: dict[str, pd.DataFrame], folds: pd.Series | None = None) -> dict:
