@@ -160,6 +160,9 @@ class Pseudonyms:
         return dataclasses.replace(
             evidence,
             table=self.hidden_table(table),
+            baselines={
+                name: self.hidden_table(own) for name, own in evidence.baselines.items()
+            },
             audit=audit
             | {
                 "shared_subjects": sorted(map(self.subject, audit["shared_subjects"])),

@@ -1,27 +1,20 @@
 """Plain baselines beside a model: the prevalence, and logistic regression on features.
 
-All learn from the training split alone and are measured on the split that is scored. A
-network that is no better than they are is not worth its trouble.
+All learn from the training split alone and are measured on the split that is scored; of
+a cross-validation from the other folds, and on each fold. A network that is no better
+than they are is not worth its trouble.
 """
-
-from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
 import torch
 from numpy.typing import ArrayLike
 
 from local.data.labels import score_labels, why_one_class
-from local.data.pseudonyms import Pseudonyms
 from local.metrics import measures
 from local.metrics.estimate import measure
-from local.metrics.intervals import auroc_interval, measure_intervals
+from local.metrics.intervals import measure_intervals
 from local.model.kernel_heads import LINEAR, Fitting, RobustStandardisation
-from local.utils.errors import UserError
 
 #: The baselines that every evaluation has.
 PREVALENCE, ACOUSTIC = "prevalence", "acoustic statistics"
@@ -32,8 +25,8 @@ DESCRIPTIONS = {
     "(cepstrum, level, spectrum, F0, jitter, shimmer, harmonicity, duration, pauses)",
 }
 
-#: Measures beside AUROC, which has an interval of another kind.
-BOOTSTRAPPED = {
+MEASURES = {
+    "auroc": measures.auroc,
     "auprc": measures.auprc,
     "log_loss": measures.log_loss,
     "brier": measures.brier,
@@ -42,32 +35,29 @@ BOOTSTRAPPED = {
 IS_SCORE = "the label is a score: baselines are of labels that are 0 or 1"
 CONSTANT = "0.5 by definition: all recordings have the same probability"
 
-#: How many uids a message names.
-N_NAMED = 5
-
-#: More numbers than these are not read: 8 GB in memory, a million recordings.
-MAX_VALUES = 1_000_000_000
+NO_FEATURES = "no recording has features"
+NO_AUROC = "no fold has both classes"
 
 
 def baseline_results(
-    train,
-    scored,
+    train: pd.DataFrame,
+    scored: pd.DataFrame,
     names: list[str],
     features: dict[str, tuple | str],
     label_ranges: list[list[float] | None] | None = None,
     seed: int = 0,
 ) -> tuple[dict[str, dict], dict[str, np.ndarray]]:
-    """What metrics.json has under "baselines".
+    """What metrics.json has under "baselines", but for differences.
 
-    train, scored (pandas.DataFrame [n_train rows], [n rows]): Manifests of the training
-        split and of the one that is scored, with `subject` and the labels (0, 1, NaN).
+    train, scored: Manifests [n_train rows], [n rows] of the training split and of the
+        one that is scored, with `subject` and the labels (0, 1, NaN).
     names: The labels.
     features: By the baseline's name those of the recordings of both manifests,
         array-like [n_train, n_features] and [n, n_features], rows of NaN where they are
         not known; or the reason why there are none.
     label_ranges: [low, high] of each label that is a score (see `labels.label_ranges`):
         it has no baselines.
-    seed: Of the folds and of the draws of subjects.
+    seed: Of the folds in which strength is chosen.
 
     Returns results: {"description", "labels": {label: {measure: entry} or {"reason"}}}
         of `PREVALENCE` and of each name in `features`; the description tells how many
@@ -76,23 +66,98 @@ def baseline_results(
         there is a reason.
     """
     scores = score_labels(names, label_ranges)
-    results, probabilities = {}, {}
-    for baseline, given in {PREVALENCE: None, **features}.items():
-        labels, columns = {}, []
-        for name in names:
-            used = IS_SCORE if name in scores else given
-            predicted, reason = _predict(train, len(scored), name, used, seed)
-            columns.append(predicted)
-            labels[name] = (
-                {"reason": reason}
-                if reason
-                else _measured(scored[name], predicted, scored["subject"], seed)
+    predicted = {
+        baseline: _predict_all(train, len(scored), names, given, scores, seed)
+        for baseline, given in {PREVALENCE: None, **features}.items()
+    }
+    return _results(scored, names, predicted, features)
+
+
+def out_of_fold(
+    manifest: pd.DataFrame,
+    folds: np.ndarray,
+    names: list[str],
+    features: dict[str, ArrayLike | str],
+    label_ranges: list[list[float] | None] | None = None,
+    seed: int = 0,
+) -> tuple[dict[str, dict], dict[str, np.ndarray]]:
+    """The same for a cross-validation: each fold is predicted from the others.
+
+    AUROC is computed within folds and averaged, as that of the networks is.
+
+    manifest: [n rows], Of all recordings.
+    folds: [n], The fold of each.
+    features: By the baseline's name [n, n_features], rows of NaN where they are not
+        known; or the reason why there are none.
+
+    Returns results, probabilities: As `baseline_results`; a label that some folds only
+        can't learn has no probabilities there.
+    """
+    scores = score_labels(names, label_ranges)
+    given = {name: _in_two(values, slice(None)) for name, values in features.items()}
+    predicted = {}
+    for baseline, own in {PREVALENCE: None, **features}.items():
+        probabilities, reasons = np.full((len(manifest), len(names)), np.nan), {}
+        for fold in pd.unique(folds):
+            out = folds == fold
+            train, n = manifest[~out], int(out.sum())
+            probabilities[out], of_fold = _predict_all(
+                train, n, names, _in_two(own, out), scores, seed
             )
+            reasons |= of_fold
+        nowhere = np.isnan(probabilities).all(axis=0)
+        lacking = [name for name, none in zip(names, nowhere, strict=True) if none]
+        reasons = {name: reasons.get(name, NO_FEATURES) for name in lacking}
+        predicted[baseline] = probabilities, reasons
+    return _results(manifest, names, predicted, given, folds)
+
+
+def _in_two(features, out):
+    """Features of the recordings that are not in a fold, and of those in it."""
+    if features is None or isinstance(features, str):
+        return features
+    features = np.asarray(features, dtype=float)
+    if isinstance(out, slice):
+        return features, features
+    return features[~out], features[out]
+
+
+def _results(scored, names, predicted, features, folds=None):
+    """Results and probabilities, as `baseline_results` gives them.
+
+    predicted : by baseline (probabilities [n, n_labels], {label: reason})
+    """
+    results = {}
+    for baseline, (probabilities, reasons) in predicted.items():
+        labels = {
+            name: {"reason": reasons[name]}
+            if name in reasons
+            else _measured(
+                scored[name],
+                probabilities[:, i],
+                scored["subject"],
+                folds,
+                baseline == PREVALENCE,
+            )
+            for i, name in enumerate(names)
+        }
         description = f"Logistic regression on the features {baseline}"
-        description = DESCRIPTIONS.get(baseline, description) + _of_a_part(given)
+        description = DESCRIPTIONS.get(baseline, description)
+        description += _of_a_part(features.get(baseline))
         results[baseline] = {"description": description, "labels": labels}
-        probabilities[baseline] = np.stack(columns, axis=1)
-    return results, probabilities
+    return results, {name: values for name, (values, _) in predicted.items()}
+
+
+def _predict_all(train, n, names, features, scores, seed):
+    """Probabilities [n, n_labels], and by label why there are none."""
+    columns, reasons = [], {}
+    for name in names:
+        used = IS_SCORE if name in scores else features
+        predicted, reason = _predict(train, n, name, used, seed)
+        columns.append(predicted)
+        if reason:
+            reasons[name] = reason
+    return np.stack(columns, axis=1), reasons
 
 
 def _of_a_part(features):
@@ -129,15 +194,16 @@ def _predict(train, n, name, features, seed):
     return logistic_baseline(of_training, targets, subjects, of_scored, seed)
 
 
-def _measured(targets, probabilities, subjects, seed):
+def _measured(targets, probabilities, subjects, folds, is_prevalence):
     """The measures of one label's baseline, as metrics.json has them."""
     there = ~np.isnan(probabilities)
     targets, subjects = targets.to_numpy(dtype=float), subjects.astype(str).to_numpy()
     given = targets[there], probabilities[there], subjects[there]
-    auroc = auroc_interval(*given)
-    if auroc["value"] is not None and np.ptp(given[1]) == 0:
-        auroc = measure(0.5, reason=CONSTANT)
-    return {"auroc": auroc, **measure_intervals(BOOTSTRAPPED, *given)}
+    within = None if folds is None else folds[there]
+    entries = measure_intervals(MEASURES, *given, folds=within)
+    if entries["auroc"]["value"] is not None and is_prevalence:
+        entries["auroc"] = measure(0.5, reason=CONSTANT)
+    return entries
 
 
 def prevalence_baseline(targets: ArrayLike, n: int) -> tuple[np.ndarray, str | None]:
@@ -203,108 +269,3 @@ def logistic_baseline(
         model = fitting.model(inputs, strength)
         predicted[known] = model.predict_proba(scored)[:, 1]
     return predicted, None
-
-
-# Features from a file
-
-
-def read_features(
-    path: str | Path,
-    uids: dict[str, Sequence[str]],
-    pseudonyms: Pseudonyms | None = None,
-) -> dict[str, np.ndarray]:
-    """Reads embeddings of recordings, from a file as `extract_embeddings.py` writes it.
-
-    path: Parquet with the columns `uid` and `embedding` (lists of numbers, all of one
-        length). Rows of other recordings are left alone.
-    uids: By split those of its recordings.
-    pseudonyms: By which the file may name recordings.
-
-    Returns: [n, n_features], By split, float64, in the order of its uids.
-    Raises UserError: if it is no such file, or a recording has no embedding in it,
-        several, or one that is not of finite numbers.
-    """
-    wanted = {uid for of_split in uids.values() for uid in of_split}
-    table = _read_table(path)
-    if pseudonyms:
-        names = pseudonyms.uids_restored(table["uid"].to_pylist(), wanted)
-        table = table.set_column(0, "uid", pa.array(names, pa.string()))
-    table = table.filter(pc.is_in(table["uid"], pa.array(wanted, pa.string())))
-    given = table.filter(pc.is_valid(table["embedding"]))
-    names = given["uid"].to_pandas()
-    values = _values(given["embedding"], path)
-    problems = [
-        _named(f"{split}: no embedding", [u for u in of_split if u not in known])
-        for known in [set(names)]
-        for split, of_split in uids.items()
-    ]
-    problems += [
-        _named("more than one embedding", names[names.duplicated()].unique()),
-        _named("numbers that are not finite", names[~np.isfinite(values).all(axis=1)]),
-    ]
-    if problems := [problem for problem in problems if problem]:
-        raise UserError(
-            f"features {path} must hold one embedding for every recording of "
-            f"{' and '.join(uids)}; extract them with a CSV that lists all of these:",
-            problems,
-        )
-    rows = pd.Series(range(len(names)), index=names)
-    return {split: values[rows[list(of_split)]] for split, of_split in uids.items()}
-
-
-def _read_table(path):
-    """The columns `uid`, as text, and `embedding` of a file."""
-    try:
-        schema = pq.read_schema(path)
-        n_values = _n_values(path)
-    except (OSError, pa.ArrowException) as error:
-        raise UserError(
-            f"features {path} can't be read as parquet: {' '.join(str(error).split())}"
-        ) from error
-    if n_values > MAX_VALUES:
-        raise UserError(
-            f"features {path} holds {n_values:.3g} numbers, and more than "
-            f"{MAX_VALUES:.0e} are not read: take fewer recordings."
-        )
-    types = {field.name: field.type for field in schema}
-    numbers = getattr(types.get("embedding"), "value_type", None)
-    if "uid" not in types or not (
-        numbers and (pa.types.is_floating(numbers) or pa.types.is_integer(numbers))
-    ):
-        columns = ", ".join(f"{name} ({kind})" for name, kind in types.items())
-        raise UserError(
-            f"features {path} must have the columns uid and embedding (a list of "
-            f"numbers), as extract_embeddings.py writes them; found: {columns}"
-        )
-    table = pq.read_table(path, columns=["uid", "embedding"])
-    return table.set_column(0, "uid", table["uid"].cast(pa.string()))
-
-
-def _n_values(path):
-    """How many values a parquet file unpacks to: a small one may hold many."""
-    metadata = pq.read_metadata(path)
-    groups = [metadata.row_group(i) for i in range(metadata.num_row_groups)]
-    return sum(
-        group.column(i).num_values for group in groups for i in range(group.num_columns)
-    )
-
-
-def _values(embeddings, path):
-    """Embeddings, none of them null, as numbers [n, n_features]."""
-    sizes = pc.unique(pc.list_value_length(embeddings)).to_pylist()
-    if len(sizes) > 1 or 0 in sizes:
-        raise UserError(
-            f"features {path} must hold embeddings of one length, found "
-            f"{', '.join(map(str, sorted(sizes)))}"
-        )
-    flat = pc.list_flatten(embeddings).to_numpy().astype(float)
-    return flat.reshape(len(embeddings), -1) if sizes else flat.reshape(0, 1)
-
-
-def _named(what, uids):
-    """How many uids have a problem, and the first of them; None without one."""
-    uids = list(uids)
-    if not uids:
-        return None
-    more = ", …" if len(uids) > N_NAMED else ""
-    return f"{what} of {len(uids)} recordings: {', '.join(uids[:N_NAMED])}{more}"

@@ -46,6 +46,7 @@ def evaluate(scored: ScoredSplit) -> EvaluationResult:
     result = EvaluationResult(
         split=scored.name,
         table=scored.table,
+        baselines=dict(scored.baselines),
         label_groups=scored.label_groups,
         types=scored.types,
         metrics=metrics,

@@ -183,7 +183,7 @@ def _features(options, split):
     training = split.seen["train"].manifest
     for address, path in zip(addresses, paths, strict=True):
         with told_as(address, path):
-            baseline_features(path, training, split.manifest, split.pseudonyms)
+            baseline_features(path, [training, split.manifest], split.pseudonyms)
     return paths
 
 

@@ -14,6 +14,12 @@ from local.data.predictions_table import rows_of_label, scores_in
 from local.data.pseudonyms import Pseudonyms
 from local.data.raters import count_divided, read_ratings
 from local.evaluation import baselines
+from local.evaluation.beside_model import (
+    FILE_NAMES,
+    baseline_tables,
+    with_differences,
+)
+from local.evaluation.feature_files import read_features
 from local.evaluation.measurements import audit_evaluation, distinct, find_leakage
 from local.evaluation.worst_errors import read_excerpts, worst_errors
 from local.metrics import rater_agreement
@@ -36,26 +42,36 @@ NO_BASELINE = "it was switched off (acoustic_baseline: False)"
 
 
 def beside_baselines(scored):
-    """What a prevalence and logistic regressions reach on the same recordings."""
-    train = scored.seen.get("train")
-    names = labels.flatten(scored.label_groups)
-    if train is None:
+    """What a prevalence and logistic regressions reach on the same recordings.
+
+    Their predictions are put into `scored.baselines`.
+    """
+    scored.baselines.clear()
+    train, folds = scored.seen.get("train"), scored.folds
+    if train is None and folds is None:
         return no_baselines(scored, NO_TRAINING)
     if scored.manifest is None:
         return no_baselines(scored, NO_RECORDINGS)
-    features = {baselines.ACOUSTIC: _acoustic_features(scored, train)}
+    names, uids = labels.flatten(scored.label_groups), scored.manifest["ID"]
+    splits = [scored] if train is None else [train, scored]
+    features = {baselines.ACOUSTIC: _acoustic_features(scored, splits)}
     for path in scored.features:
         features[path.stem] = baseline_features(
-            path, train.manifest, scored.manifest, scored.pseudonyms
+            path, [split.manifest for split in splits], scored.pseudonyms
         )
-    results, _ = baselines.baseline_results(
-        train.manifest,
-        scored.manifest,
-        names,
-        features,
-        labels.label_ranges(scored.types, names),
-        scored.evaluation.seed,
-    )
+    asked = labels.label_ranges(scored.types, names), scored.evaluation.seed
+    if train is None:
+        own = {k: v if isinstance(v, str) else v[0] for k, v in features.items()}
+        results, probabilities = baselines.out_of_fold(
+            scored.manifest, folds.loc[uids].to_numpy(), names, own, *asked
+        )
+    else:
+        results, probabilities = baselines.baseline_results(
+            train.manifest, scored.manifest, names, features, *asked
+        )
+    tables = baseline_tables(scored.table, uids, names, probabilities)
+    results = with_differences(results, tables, scored.table, folds)
+    scored.baselines.update(tables)
     return results
 
 
@@ -68,17 +84,16 @@ def no_baselines(scored, reason):
     }
 
 
-def _acoustic_features(scored, train):
-    """Those of the recordings of training and of this split; or why there are none."""
+def _acoustic_features(scored, splits):
+    """Those of the recordings of each split; or why there are none."""
     if not scored.evaluation.acoustic_baseline:
         return NO_BASELINE
-    splits = train, scored
     if any(split.measurements is None for split in splits):
         return _why_not_measured(scored)
     frames = [split.measured().filter(like="acoustic_") for split in splits]
     # an experiment may have fewer of an earlier version
-    common = frames[0].columns.intersection(frames[1].columns, sort=False)
-    return tuple(frame[common] for frame in frames)
+    columns = [name for name in frames[0] if all(name in frame for frame in frames)]
+    return tuple(frame[columns] for frame in frames)
 
 
 def _why_not_measured(scored):
@@ -88,26 +103,28 @@ def _why_not_measured(scored):
 
 def baseline_features(
     path: Path,
-    training: pd.DataFrame,
-    scored: pd.DataFrame,
+    manifests: list[pd.DataFrame],
     pseudonyms: Pseudonyms | None = None,
 ) -> tuple[np.ndarray, ...]:
-    """Embeddings of the recordings of two manifests, for a baseline.
+    """Embeddings of the recordings of manifests, for a baseline.
 
     path: Parquet as `extract_embeddings.py` writes it.
-    training, scored: Manifests of n_train and n recordings.
+    manifests: Of training, unless it is a cross-validation, and of the scored split.
     pseudonyms: By which the file may name recordings.
 
-    Returns: [n_train, n_features] and [n, n_features].
+    Returns: [n, n_features] of each manifest.
     Raises UserError: if it lacks any, or is called like another baseline.
     """
-    if path.stem in baselines.DESCRIPTIONS:
+    if path.stem in {*baselines.DESCRIPTIONS, *FILE_NAMES.values()}:
         raise UserError(
             f"features {path} is called like a baseline that every report has: rename "
             "the file."
         )
-    uids = {"training": training["ID"], "this split": scored["ID"]}
-    return tuple(baselines.read_features(path, uids, pseudonyms).values())
+    splits = ("training", "this split")[-len(manifests) :]
+    uids = {
+        name: manifest["ID"] for name, manifest in zip(splits, manifests, strict=True)
+    }
+    return tuple(read_features(path, uids, pseudonyms).values())
 
 
 # Subgroups, raters, errors
@@ -241,7 +258,7 @@ def confound_audit(scored):
 
 def _apart(audited, others, scored):
     """The splits that must share nobody: of a cross-validation its folds."""
-    return scored.by_fold() if scored.is_out_of_fold else distinct(audited, others)
+    return scored.by_fold() if scored.folds is not None else distinct(audited, others)
 
 
 def _why_no_audit(scored):

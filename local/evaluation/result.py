@@ -38,6 +38,7 @@ class EvaluationResult:
     split: Name of the split that was scored.
     table: Its table of predictions (see `local.data.predictions_table`), `predicted`
         filled where there is a threshold.
+    baselines: The same of each baseline, by name.
     label_groups: The labels of each head.
     types: Of each label.
     metrics: The content of metrics.json.
@@ -80,6 +81,7 @@ class EvaluationResult:
     csv: dict | None = None
     n_seen: int = 0
     unprepared: frozenset[str] = frozenset()
+    baselines: dict[str, pd.DataFrame] = dataclasses.field(default_factory=dict)
 
     @property
     def show_uids(self) -> bool:

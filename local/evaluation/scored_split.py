@@ -34,6 +34,7 @@ class ScoredSplit(Split):
     settings: Plain values of the training yaml; empty for predictions from elsewhere.
     train_log: train_log.jsonl, where a training belongs to this.
     failures: What has failed so far.
+    baselines: Tables of predictions of the baselines, by name, once they are fitted.
     """
 
     table: pd.DataFrame
@@ -49,6 +50,7 @@ class ScoredSplit(Split):
     settings: dict = dataclasses.field(default_factory=dict)
     train_log: Path | None = None
     failures: Failures = None
+    baselines: dict[str, pd.DataFrame] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self):
         """Reasons of failures tell none of the names that are known here."""
@@ -70,11 +72,6 @@ class ScoredSplit(Split):
             for recording in self.failed
             if recording.get("split", self.name) == self.name
         ]
-
-    @property
-    def is_out_of_fold(self) -> bool:
-        """Whether the networks of several folds have made the predictions."""
-        return self.table["split"].nunique() > 1
 
     def by_fold(self) -> dict[str, Split]:
         """The recordings of each fold, by its name."""
@@ -98,15 +95,27 @@ class ScoredSplit(Split):
     @property
     def to_be_measured(self) -> dict[str, Split]:
         """The splits whose recordings are at hand, if there is any use of that."""
-        train, learns = self.seen.get("train"), self.evaluation.acoustic_baseline
-        if learns and not self.is_out_of_fold:  # whose folds learn from each other
-            learns = train is not None and (
-                train.measurements is not None or train.recordings is not None
-            )
+        train, learns = self.seen.get("train"), self.folds is not None
+        if train is not None:
+            learns = train.measurements is not None or train.recordings is not None
+        learns = learns and self.evaluation.acoustic_baseline
         if self.recordings is None or not (self.evaluation.audit or learns):
             return {}
         at_hand = {name: s for name, s in self.seen.items() if s.recordings is not None}
         return {**at_hand, self.name: self}
+
+    @property
+    def folds(self) -> pd.Series | None:
+        """The fold of each recording, by uid, where these are out-of-fold predictions.
+
+        They are where no training split is known, and the table has several splits of
+        different subjects.
+        """
+        of_subjects = self.table.groupby("subject")["split"].nunique()
+        several = self.table["split"].nunique() > 1
+        if "train" in self.seen or not several or of_subjects.max() > 1:
+            return None
+        return self.table.drop_duplicates("uid").set_index("uid")["split"]
 
     def logits(self, names: list[str]) -> np.ndarray:
         """The model's, [n, n_labels] in the order of the manifest, NaN if unknown."""

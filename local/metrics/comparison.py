@@ -18,11 +18,10 @@ from local.metrics.cases import Rated, rated_rows
 from local.metrics.estimate import (
     measure,
     subjects_by_class,
-    too_few_subjects,
     with_holm,
 )
-from local.metrics.fold_auroc import FoldAuroc, auroc_within_folds
-from local.metrics.resampling import MIN_SUBJECTS
+from local.metrics.intervals import linearised_auroc
+from local.metrics.linearised import Linearised
 from local.utils.errors import UserError
 from local.utils.spelling import alike
 
@@ -35,6 +34,9 @@ TEXT = (
 #: A difference of AUROC that is large, and one that is none.
 LARGE, SMALL = 0.1, 0.05
 
+#: Of an AUROC below 0.5.
+WORSE = "worse than guessing"
+
 #: Variation of this size is rounding: influences are of the size 1 / n.
 ROUNDING = 1e-9
 
@@ -44,37 +46,27 @@ UNVARYING = "the difference is the same whichever of these subjects are taken"
 class Paired(NamedTuple):
     """AUROC of two systems of one label, on the same recordings."""
 
-    first: FoldAuroc
-    second: FoldAuroc
+    first: Linearised
+    second: Linearised
 
     @property
     def value(self):
         """The first less the second."""
         return self.first.value - self.second.value
 
-    def reason(self) -> str | None:
-        """Why there is no interval; None if there may be one."""
-        n_folds = self.first.n_folds
-        at_least = max(MIN_SUBJECTS, n_folds + 1)  # each fold has a mean of its own
-        counts = self.first.n_positive, self.first.n_negative
-        return too_few_subjects(*counts, at_least)
 
-
-def fold_auroc(rated: Rated, folds: np.ndarray | None = None) -> FoldAuroc:
+def auroc_of(rated: Rated, folds: np.ndarray | None = None) -> Linearised:
     """AUROC of one system for a label, and what each subject has to do with it.
 
     folds: [n], Of a cross-validation: AUROC is computed within each fold and averaged;
         None: all recordings together.
 
     >>> columns = [0, 1, 1], [0.2, 0.1, 0.7], ["ann", "bo", "cy"]
-    >>> fold_auroc(Rated(*map(np.array, columns))).value
+    >>> auroc_of(Rated(*map(np.array, columns))).value
     0.5
     """
-    folds = np.zeros(len(rated.targets)) if folds is None else folds
-    parts = [folds == fold for fold in pd.unique(folds)]
-    return auroc_within_folds(
-        [Rated(*(column[part] for column in rated)) for part in parts]
-    )
+    targets, predictions, subjects = rated
+    return linearised_auroc(targets, predictions, subjects, folds=folds)
 
 
 def difference(labels: dict[str, Paired]) -> dict:
@@ -89,21 +81,20 @@ def difference(labels: dict[str, Paired]) -> dict:
     Returns: {"value", "low", "high", "p"}; "reason" where the last three are None.
     """
     value = float(np.mean([pair.value for pair in labels.values()]))
-    reasons = {label: pair.reason() for label, pair in labels.items()}
-    for label, reason in reasons.items():
-        if reason:
+    for label, pair in labels.items():
+        if reason := pair.first.reason:
             reason = reason if len(labels) == 1 else f"{label}: {reason}"
             return measure(value, reason=reason) | {"p": None}
     influences = [
-        system.influence_of_subjects() * sign
+        system.influence * sign
         for pair in labels.values()
         for system, sign in ((pair.first, 1), (pair.second, -1))
     ]
-    of_subjects = pd.concat(influences).groupby(level=0).sum() / len(labels)
-    error = float(np.sqrt((of_subjects**2).sum()))
+    by_subject = pd.concat(influences).groupby(level=0).sum() / len(labels)
+    error = float(np.sqrt((by_subject**2).sum()))
     if error < ROUNDING:
         return measure(value, reason=UNVARYING) | {"p": None}
-    df = min(pair.first.df for pair in labels.values())
+    df = min(pair.first.freedom for pair in labels.values())
     half = t.ppf(0.975, df) * error
     bounds = np.clip([value - half, value + half], -1, 1)
     return measure(value, bounds) | {"p": float(2 * t.sf(abs(value) / error, df))}
@@ -142,7 +133,7 @@ def against_guessing(auroc: dict) -> str:
         return "not computable"
     if low > 0.5:
         return "better than guessing"
-    return "worse than guessing" if high < 0.5 else "not distinguishable"
+    return WORSE if high < 0.5 else "not distinguishable"
 
 
 def compare(tables: dict[str, pd.DataFrame], folds: pd.Series | None = None) -> dict:
@@ -172,7 +163,7 @@ def compare(tables: dict[str, pd.DataFrame], folds: pd.Series | None = None) -> 
     systems = {}
     for label, (rows, uids) in rated.items():
         of_rows = None if folds is None else folds.loc[uids].to_numpy()
-        aurocs = {name: fold_auroc(own, of_rows) for name, own in rows.items()}
+        aurocs = {name: auroc_of(own, of_rows) for name, own in rows.items()}
         if aurocs[first].value is None:
             left_out[label] = "no fold has both classes"
         else:

@@ -2,6 +2,7 @@
 
 from local.evaluation.baselines import ACOUSTIC
 from local.evaluation.flags import leak_notes, seen_note
+from local.metrics.comparison import WORSE, against_guessing
 from local.report.results import binary_labels, score_labels
 from local.utils.number_format import counted, interval, listed, number
 
@@ -56,15 +57,53 @@ def _spoken(entry):
     return f"{number(entry['value'])} (95 % interval {bounds})"
 
 
-def _equalled(metrics):
-    """Labels on which the plain acoustic baseline may be as good as the network."""
+#: What is said of labels by how their AUROC stands beside that of acoustic statistics.
+BESIDE_ACOUSTICS = {
+    "about the same": (
+        "For {labels} plain acoustic statistics do about as well as this model: the "
+        "interval of the difference of AUROC is {bounds}. The model is not worth its "
+        "trouble there."
+    ),
+    "not distinguishable": (
+        "For {labels} it can't be told whether this model is better than plain "
+        "acoustic statistics: with so few people the interval of the difference of "
+        "AUROC is wide ({bounds})."
+    ),
+    "below": (
+        "For {labels} this model is worse than plain acoustic statistics (interval of "
+        "the difference of AUROC: {bounds})."
+    ),
+    "far below": (
+        "For {labels} this model is far worse than plain acoustic statistics (interval "
+        "of the difference of AUROC: {bounds})."
+    ),
+}
+
+
+def _beside_acoustics(metrics):
+    """Sentences on labels where the model is not above plain acoustic statistics."""
     baseline = metrics.get("baselines", {}).get(ACOUSTIC, {"labels": {}})["labels"]
+    bounds = {}
+    for label in binary_labels(metrics["labels"]):
+        entry = baseline.get(label, {})
+        if entry.get("verdict") in BESIDE_ACOUSTICS:
+            ends = (entry["difference"][bound] for bound in ("low", "high"))
+            said = " to ".join(f"{end:+.2f}".replace("-", "−") for end in ends)
+            bounds.setdefault(entry["verdict"], {})[label] = said
+    return [
+        sentence.format(
+            labels=listed(bounds[verdict]), bounds=", ".join(bounds[verdict].values())
+        )
+        for verdict, sentence in BESIDE_ACOUSTICS.items()
+        if verdict in bounds
+    ]
+
+
+def _worse_than_guessing(metrics):
     return [
         label
         for label, entry in binary_labels(metrics["labels"]).items()
-        if entry["auroc"]["value"] is not None
-        and (high := baseline.get(label, {}).get("auroc", {}).get("high")) is not None
-        and entry["auroc"]["value"] <= high
+        if against_guessing(entry["auroc"]) == WORSE
     ]
 
 
@@ -97,12 +136,12 @@ def _warnings(evidence):
             f"Small sample for {listed(small)}: with so few people the numbers are "
             "uncertain, and intervals may be too narrow."
         )
-    if equalled := _equalled(evidence.metrics):
+    if worse := _worse_than_guessing(evidence.metrics):
         warnings.append(
-            f"For {listed(equalled)} plain acoustic statistics may be as good as the "
-            "network: their interval of AUROC reaches the network's value. That the "
-            "network is worth its trouble there has not been shown."
+            f"For {listed(worse)} the model is worse than guessing: its interval of "
+            "AUROC is below 0.5."
         )
+    warnings += _beside_acoustics(evidence.metrics)
     if unclear := _with_status(evidence.audit, "inconclusive"):
         warnings.append(f"The confound audit is inconclusive for {listed(unclear)}.")
     if reason := evidence.audit.get("reason"):

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from local.data.manifests import write_failed
 from local.data.predictions_table import write_predictions
+from local.evaluation.beside_model import FILE_NAMES
 from local.evaluation.result import EvaluationResult
 from local.report import figures
 from local.report.card import write_model_card
@@ -15,6 +16,7 @@ from local.report.html import render_html
 from local.report.terminal import format_results
 from local.storage.experiment_files import (
     AUDIT,
+    BASELINES,
     FAILED,
     FIGURES,
     METRICS,
@@ -33,9 +35,9 @@ logger = logging.getLogger(__name__)
 #: What evaluation writes to its output folder, where there is something to write. The
 #: last one is written last: with it the others are complete.
 OUTPUTS = tuple(
-    name.replace("*", f"{each}.png")
+    name.replace(f"{FIGURES}/*", f"{FIGURES}/{each}.png")
     for name in files_where(evaluation=True)
-    for each in (figures.NAMES if "*" in name else [""])
+    for each in (figures.NAMES if name.startswith(FIGURES) else [""])
 )
 
 
@@ -48,6 +50,9 @@ def write_results(result: EvaluationResult, output_folder: str | Path) -> dict:
     """
     with replaced_together(Path(output_folder), OUTPUTS) as folder:
         write_predictions(result.table, folder / PREDICTIONS)
+        for name, table in result.baselines.items():
+            name = FILE_NAMES.get(name, name)
+            write_predictions(table, folder / BASELINES / f"{name}.csv")
         write_json(folder / AUDIT, result.audit)
         if result.csv:
             write_json(folder / SCORED_CSV, result.csv)

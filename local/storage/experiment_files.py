@@ -27,6 +27,7 @@ CHECKPOINT_MARKS = f"{SAVE}/CKPT*/CKPT.yaml"
 PREDICTIONS, FAILED, METRICS = "predictions.csv", "failed.csv", "metrics.json"
 AUDIT, SCORED_CSV = "audit.json", "scored_csv.json"
 PAGE, MODEL_CARD, FIGURES = "report.html", "model_card.md", "figures"
+BASELINES = "baselines"
 
 #: When a file goes to a bucket: before the checkpoint that it belongs to, as a part of
 #: one, or after that, as a result that was made with it.
@@ -74,6 +75,7 @@ FILES = {
         "evaluation", RESULT, reopen=True, people=ROWS
     ),
     PREDICTIONS: File("evaluation", RESULT, evaluation=True, people=ROWS),
+    f"{BASELINES}/*.csv": File("evaluation", RESULT, evaluation=True, people=ROWS),
     AUDIT: File("evaluation", RESULT, reopen=True, evaluation=True, people=TEXT),
     f"{FIGURES}/*": File("evaluation", RESULT, evaluation=True),
     PAGE: File("evaluation", RESULT, evaluation=True, people=TEXT),
@@ -105,7 +107,7 @@ def files_where(**marks) -> tuple[str, ...]:
     """Names and patterns whose rows say this, in the table's order.
 
     >>> files_where(evaluation=True, people=ROWS)
-    ('predictions.csv', 'failed.csv')
+    ('predictions.csv', 'baselines/*.csv', 'failed.csv')
     """
     return tuple(
         name

@@ -31,6 +31,7 @@ from local.storage.gcs.mirror import Mirror, as_problem, regular_files
 from local.storage.gcs.patience import Patience
 from local.utils.errors import UserError
 from local.utils.files import write_json
+from local.utils.staging import files_of
 
 logger = logging.getLogger(__name__)
 
@@ -214,25 +215,28 @@ def _is(name, *patterns):
 def publish_files(folder: str | Path, names: Iterable[str], address: str) -> list[str]:
     """Copy some files to a bucket, replacing what is there, and say how that went.
 
-    names: Paths below the folder. One that is not there is deleted from the bucket: it
-        is of an earlier run. The last one vouches for the others: where any of them
-        differs it is deleted first and uploaded last.
+    names: Paths below the folder, or patterns of them (`*.csv`). What is not there is
+        deleted from the bucket: it is of an earlier run. The last one vouches for the
+        others: where any of them differs it is deleted first and uploaded last.
     address: Where they go, ``gs://bucket/folder``.
 
     Returns: What could not be uploaded, and why.
     """
-    *others, last = names
+    names = list(names)
+    last = names[-1]
     try:
         mirror = Mirror(folder, Address.parse(address))
-        there = mirror.look(names)
-        here = [name for name in names if (mirror.folder / name).is_file()]
+        patterns = any("*" in name for name in names)
+        listed = mirror.look(None if patterns else names)
+        there = [name for name in listed if _is(name, *names)]
+        here = files_of(mirror.folder, names)
         old = [name for name in there if name not in here]
         changed = [name for name in here if not mirror.holds(name)]
         first = {last} & set(there) if {*old, *changed} - {last} else set()
         send = mirror.upload if first else mirror.upload_changed
         stages = [
             (mirror.delete, first),
-            (mirror.upload, set(others) & set(changed)),
+            (mirror.upload, set(changed) - {last}),
             (mirror.delete, set(old) - first),
             (send, {last} & set(here)),
         ]

@@ -25,9 +25,9 @@ def replaced_together(folder: str | Path, names: Sequence[str]):
     """Lends an empty folder whose files take the places of others at the end.
 
     folder: Made if it is not there.
-    names: Paths below it. Files that the block does not write are removed: they would
-        be an earlier run's. The last one vouches for the others: while they are moved
-        it is not there.
+    names: Paths below it, or patterns of them (`*.csv`). Files that the block does not
+        write are removed: they would be an earlier run's. The last one vouches for the
+        others: while they are moved it is not there.
 
     Yields Path: The folder to write to.
     Raises OSError: if something can't be written; then everything stays as it was.
@@ -46,8 +46,7 @@ def replaced_together(folder: str | Path, names: Sequence[str]):
     begun.mkdir(parents=True)
     try:
         yield begun
-        written = [name for name in names if (begun / name).exists()]
-        write_json(begun / MOVES, {"move": written})
+        write_json(begun / MOVES, {"move": files_of(begun, names)})
         begun.rename(folder / COMPLETE)
     except BaseException:
         shutil.rmtree(begun, ignore_errors=True)
@@ -58,28 +57,47 @@ def replaced_together(folder: str | Path, names: Sequence[str]):
 def finish(folder: str | Path, names: Sequence[str]):
     """Move files to their places that are complete, if a kill has left any.
 
-    names: Paths below it: no others are touched, whatever a folder from elsewhere says.
+    names: Paths or patterns below it: no others are touched, whatever a folder from
+        elsewhere says.
     """
     complete = Path(folder) / COMPLETE
     if not (complete / MOVES).exists():
         shutil.rmtree(complete, ignore_errors=True)  # all but removed
         return
     try:
-        moved = read_json(complete / MOVES)["move"]
-        written = [name for name in names if name in moved]
+        moved = set(read_json(complete / MOVES)["move"])
     except (ValueError, LookupError, TypeError) as error:
         raise UserError(
             f"{complete / MOVES} is damaged ({error}): delete {complete}, which a run "
             "that was killed has left."
         ) from error
-    if written and (complete / written[-1]).exists():
-        (Path(folder) / written[-1]).unlink(missing_ok=True)
-    for name in set(names) - set(written):
+    # what is not there any more a killed run has moved
+    to_move = [name for name in files_of(complete, names) if name in moved]
+    if to_move:
+        (Path(folder) / to_move[-1]).unlink(missing_ok=True)
+    for name in set(files_of(folder, names)) - moved:
         (Path(folder) / name).unlink(missing_ok=True)
-    for name in written:
-        if (complete / name).exists():  # else a killed run has moved it
-            place = Path(folder) / name
-            place.parent.mkdir(parents=True, exist_ok=True)
-            (complete / name).replace(place)
+    for name in to_move:
+        place = Path(folder) / name
+        place.parent.mkdir(parents=True, exist_ok=True)
+        (complete / name).replace(place)
     (complete / MOVES).unlink()
     shutil.rmtree(complete)
+
+
+def files_of(folder: str | Path, names: Sequence[str]) -> list[str]:
+    """The files of a folder that are called so, in this order.
+
+    names: Paths or patterns below it.
+
+    >>> folder = getfixture("tmp_path")
+    >>> for name in ("a.csv", "b.csv", "c.txt"):
+    ...     _ = (folder / name).write_text("")
+    >>> files_of(folder, ["c.txt", "*.csv", "d.txt"])
+    ['c.txt', 'a.csv', 'b.csv']
+    """
+    return [
+        path.relative_to(folder).as_posix()
+        for name in names
+        for path in sorted(Path(folder).glob(name))
+    ]

@@ -46,7 +46,7 @@ from local.training.settings import EvaluationSettings
 from local.training.train_log import json_log
 from local.utils.errors import RunError, UserError
 from local.utils.files import read_json
-from local.utils.staging import finish
+from local.utils.staging import files_of, finish
 from local.utils.yaml_files import saved_values
 from local.withdrawal.data_subject import Person
 
@@ -93,7 +93,7 @@ def rebuild(folder: Path, experiment: Path | None, person: Person) -> str:
         print(f"{folder} can't be rebuilt: {error}")
         # where not even that can be written, everything stays for another try
         write_predictions(table, folder / PREDICTIONS)
-        remove(folder, set(OUTPUTS) - {PREDICTIONS, SCORED_CSV})
+        remove(folder, [n for n in OUTPUTS if n not in (PREDICTIONS, SCORED_CSV)])
         return REMOVED
     return IN_PART if metrics["failed_parts"] else REBUILT
 
@@ -127,8 +127,8 @@ def rebuild_folds(folder: Path, runs: list[list[FoldRun]]) -> str:
 
 def remove(folder: Path, names: Iterable[str]):
     """Remove files of a folder, those that there are."""
-    for name in names:
-        (folder / name).unlink(missing_ok=True)
+    for name in files_of(folder, names):
+        (folder / name).unlink()
 
 
 def _scored(folder: Path, table, experiment: Path | None, person) -> ScoredSplit:

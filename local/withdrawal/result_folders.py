@@ -7,6 +7,7 @@ from pathlib import Path
 from local.data.corpus import is_csv
 from local.report.writing import OUTPUTS
 from local.storage.experiment_files import (
+    BASELINES,
     HPARAMS,
     INVENTORY,
     MANIFESTS,
@@ -36,6 +37,10 @@ LEARNED_FROM = {
     "train": "trained on them",
     "valid": "not trained on them, but its best epoch was chosen with them",
 }
+
+
+#: Folders whose predictions.csv is no evaluation's: half written, or of a baseline.
+NO_EVALUATION = (BEGUN, COMPLETE, BASELINES)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,7 +100,7 @@ class ResultFolder:
         """Folders with an evaluation, each with the experiment it is of or None."""
         merged = {self.folder} if self.is_folds else ()
         for file in sorted(self.folder.rglob(PREDICTIONS)):
-            if file.parent not in merged and file.parent.name not in (BEGUN, COMPLETE):
+            if file.parent not in merged and file.parent.name not in NO_EVALUATION:
                 above = [file.parent, *file.parent.parents]
                 owner = next(
                     (folder for folder in above if folder in self.experiments), None

@@ -149,6 +149,9 @@ def test_embeddings_have_the_same_names_and_can_be_a_baseline(run):
     succeeded(result, status=3)
     metrics = json.loads((run / "with features/metrics.json").read_text())
     assert metrics["baselines"]["e"]["labels"]["low"]["auroc"]["value"] is not None
+    own = read_csv(run / "with features/predictions.csv")
+    beside = read_csv(run / "with features/baselines/e.csv")
+    assert {row["uid"] for row in beside} == {row["uid"] for row in own}
 
 
 def test_predictions_find_their_recordings_by_the_key(run, tmp_path):

@@ -13,9 +13,9 @@ from local.metrics.cases import Rated
 from local.metrics.comparison import (
     Paired,
     against_guessing,
+    auroc_of,
     compare,
     difference,
-    fold_auroc,
     verdict,
 )
 from local.report.terminal import format_comparison
@@ -216,7 +216,7 @@ def paired_scores(generator, n_subjects, prevalence, aurocs=(0.75, 0.75), n_each
         score = np.sqrt(0.6) * person[of_row] + np.sqrt(0.4) * take
         score += np.sqrt(2) * norm.ppf(auroc) * targets[of_row]
         systems.append(Rated(targets[of_row].astype(float), score, subjects))
-    return difference({"x": Paired(*map(fold_auroc, systems))})
+    return difference({"x": Paired(*map(auroc_of, systems))})
 
 
 @pytest.mark.unmeasured

@@ -19,6 +19,7 @@ from local.data.labels import LabelType, flatten
 from local.data.predictions_table import predictions_table
 from local.evaluation.baselines import ACOUSTIC
 from local.evaluation.result import Excerpt
+from local.metrics.comparison import verdict
 from local.metrics.rater_agreement import agreement, raters_on_roc
 from local.metrics.split_metrics import SMALL_SAMPLE, evaluate_predictions
 from local.metrics.subgroups import corrected, subgroup_report
@@ -381,22 +382,44 @@ def test_small_samples_are_explained_once(evidence):
     assert scores.count(SMALL_SAMPLE) == 1
 
 
-def test_plain_acoustics_that_reach_the_network_are_named_at_the_top(evidence):
-    labels = evidence.metrics["labels"]
-    value = labels["slow rate"]["auroc"]["value"]
+@pytest.mark.parametrize(
+    "bounds, said",
+    [
+        ((-0.02, 0.04), "do about as well as this model"),
+        ((-0.1, 0.3), "it can't be told whether this model is better"),
+        ((-0.2, -0.01), "this model is worse than plain acoustic"),
+        ((-0.4, -0.2), "this model is far worse than plain acoustic"),
+        ((0.01, 0.3), None),
+        ((None, None), None),
+    ],
+)
+def test_labels_without_a_gain_over_plain_acoustics_are_named_at_the_top(
+    evidence, bounds, said
+):
+    difference = {"value": 0.0, **dict(zip(("low", "high"), bounds, strict=True))}
+    told = {"difference": difference, "verdict": verdict(difference)}
+    auroc = {"value": 0.5, "low": 0.3, "high": 0.7}
+    found = {"slow rate": {"auroc": auroc} | told, "loud": {"reason": "too few"}}
+    acoustic = {"description": "x", "labels": found}
+    metrics = evidence.metrics | {"baselines": {ACOUSTIC: acoustic}}
+    page = Page(render_html(dataclasses.replace(evidence, metrics=metrics), []))
+    words = page.words("brief")
+    if said is None:
+        assert "acoustic" not in words
+    else:
+        low, high = (f"{bound:+.2f}".replace("-", "−") for bound in bounds)
+        assert "For slow rate " in words and said in words
+        assert f"{low} to {high}" in words
 
-    def page(low, high):
-        auroc = {"value": 0.5, "low": low, "high": high}
-        found = {"slow rate": {"auroc": auroc}, "loud": {"reason": "too few"}}
-        acoustic = {"description": "x", "labels": found}
-        metrics = evidence.metrics | {"baselines": {ACOUSTIC: acoustic}}
-        return Page(render_html(dataclasses.replace(evidence, metrics=metrics), []))
 
-    said = "For slow rate plain acoustic statistics may be as good as the network"
-    assert said in page(0.3, value).words("brief")
-    assert said in page(value + 0.001, 1.0).words("brief")  # better, even
-    for bounds in ((0.3, value - 0.001), (None, None)):
-        assert "acoustic" not in page(*bounds).words("brief")
+def test_a_model_that_is_worse_than_guessing_is_named_at_the_top(evidence):
+    labels = json.loads(json.dumps(evidence.metrics["labels"]))
+    labels["slow rate"]["auroc"] = {"value": 0.3, "low": 0.2, "high": 0.45}
+    metrics = evidence.metrics | {"labels": labels}
+    page = Page(render_html(dataclasses.replace(evidence, metrics=metrics), []))
+    assert "For slow rate the model is worse than guessing" in page.words("brief")
+    plain = Page(render_html(evidence, [])).words("brief")
+    assert "worse than guessing" not in plain
 
 
 def test_groups_that_are_all_too_small_take_a_line(evidence):

@@ -4,6 +4,7 @@ import pytest
 
 from local.report.writing import OUTPUTS
 from local.storage.experiment_files import (
+    BASELINES,
     EVALUATIONS,
     FIGURES,
     FILES,
@@ -45,7 +46,7 @@ def test_an_evaluation_s_outputs_end_with_what_vouches_for_them():
     assert OUTPUTS[-1] == "metrics.json"
     assert {"predictions.csv", "report.html", "figures/roc.png"} < set(OUTPUTS)
     assert all(row_of(name).evaluation for name in OUTPUTS)
-    assert not any("*" in name for name in OUTPUTS)
+    assert [name for name in OUTPUTS if "*" in name] == ["baselines/*.csv"]
 
 
 def test_a_claim_looks_at_every_folder_and_log_of_the_table():
@@ -55,6 +56,7 @@ def test_a_claim_looks_at_every_folder_and_log_of_the_table():
         MANIFESTS.as_posix(),
         MEASUREMENTS.as_posix(),
         FIGURES,
+        BASELINES,
         EVALUATIONS,
     }
     assert folders | {LOG, TRAIN_LOG, "env.log", "train.py"} < set(WRITTEN_TO)

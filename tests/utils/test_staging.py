@@ -36,6 +36,24 @@ def test_new_files_take_the_places_of_old_ones(tmp_path):
     assert not list(tmp_path.glob(".*"))
 
 
+def test_of_a_pattern_what_is_not_written_is_removed(tmp_path):
+    """But nothing beside or below it."""
+    kept = {"tables/notes.txt": "x", "tables/below/c.csv": "x", "other/a.csv": "x"}
+    write(tmp_path, kept | {"tables/a.csv": "old a", "tables/b.csv": "old b"})
+    with replaced_together(tmp_path, ("tables/*.csv", "metrics.json")) as staged:
+        write(staged, {"tables/b.csv": "new b", "tables/d.csv": "d"})
+        write(staged, {"tables/notes.txt": "not listed"})
+    assert contents(tmp_path) == kept | {"tables/b.csv": "new b", "tables/d.csv": "d"}
+
+
+def test_a_list_of_moves_from_elsewhere_reaches_no_other_file(tmp_path):
+    write(tmp_path, {"run/a.csv": "here", "precious.csv": "not ours"})
+    moved = ["../precious.csv", "tables/../../precious.csv", "a.csv"]
+    write(tmp_path / "run/.complete", {"moves.json": json.dumps({"move": moved})})
+    finish(tmp_path / "run", ("tables/*.csv", "a.csv"))
+    assert contents(tmp_path) == {"run/a.csv": "here", "precious.csv": "not ours"}
+
+
 @pytest.mark.parametrize("error", [OSError, KeyboardInterrupt])
 def test_a_block_that_fails_changes_nothing(tmp_path, error):
     write(tmp_path, OLD)

@@ -123,6 +123,7 @@ def test_a_tested_person_leaves_nothing_and_results_are_without_them(own):
     held = files_naming(experiment, names)
     assert {"predictions.csv", "failed.csv", "report.html"} <= held
     assert {"embeddings.parquet", "save/measurements/test.parquet"} <= held
+    assert "baselines/prevalence.csv" in held
     shutil.rmtree(own / "corpus/audio/s12_0")  # its owner was faster
 
     result = succeeded(withdraw(f"--subject={TESTED}", *everything(own)))
@@ -154,6 +155,8 @@ def test_a_tested_person_leaves_nothing_and_results_are_without_them(own):
     assert audit["measured"]["test"]["n_measured"] == 6
     assert audit["shared_subjects"] == []
     assert found["baselines"]["prevalence"]["labels"]["low"]["auroc"]["value"] == 0.5
+    beside = read_predictions(experiment / "baselines/prevalence.csv")
+    assert beside["uid"].tolist() == kept["uid"].tolist()
     page = (experiment / "report.html").read_text()
     assert len(page) > 10_000 and "were made again from their predictions" in page
     assert not (experiment / "figures/errors.png").exists()
