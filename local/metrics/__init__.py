@@ -2,5 +2,6 @@
 
 Modules: `calibration`, `cases`, `comparison`, `cross_validated`, `decisions`,
 `estimate`, `fold_auroc`, `intervals`, `label_cases`, `macro`, `measures`,
-`rater_agreement`, `resampling`, `split_metrics`, `subgroups`, `thresholds`.
+`planning`, `rater_agreement`, `resampling`, `split_metrics`, `subgroups`,
+`thresholds`.
 """
