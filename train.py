@@ -17,6 +17,7 @@ from speechbrain import create_experiment_directory
 from speechbrain.utils.distributed import ddp_init_group, if_main_process, run_on_main
 
 from local.evaluation.after_training import evaluate_test_split, score_splits
+from local.metrics.planning import planned_intervals
 from local.report.writing import report_results
 from local.training import fit
 from local.training.planning import output_folder, plan_training
@@ -37,7 +38,8 @@ def _run(arguments, command):
     plan = run_on_main(plan_training, [arguments])
     incomplete = bool(plan.preparation.failed)
     if plan.values["check_only"]:
-        run_on_main(fit.report_data, [plan.preparation, plan.folder])
+        planned = planned_intervals(plan.preparation)
+        run_on_main(fit.report_data, [plan.preparation, plan.folder, planned])
         return cli.INCOMPLETE if incomplete else cli.OK
     hparams, brain = fit.build(plan, arguments)
     create_experiment_directory(str(plan.folder))  # copies its caller, this script

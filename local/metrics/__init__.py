@@ -2,6 +2,6 @@
 
 Modules: `calibration`, `cases`, `comparison`, `decision_curve`, `decisions`,
 `estimate`, `intervals`, `label_cases`, `linearised`, `logistic`, `macro`, `measures`,
-`prevalences`, `rater_agreement`, `recalibration`, `repeats`, `resampling`,
+`planning`, `prevalences`, `rater_agreement`, `recalibration`, `repeats`, `resampling`,
 `split_metrics`, `subgroups`, `thresholds`.
 """

@@ -27,13 +27,14 @@ from local.utils.yaml_files import load_hparams
 logger = logging.getLogger(__name__)
 
 
-def report_data(preparation: Preparation, output_folder: Path):
+def report_data(preparation: Preparation, output_folder: Path, planned: list[str]):
     """Print and save what the data are like (`check_only`).
 
     output_folder: Gets inventory.json.
+    planned: Lines on the intervals that are to be expected.
     """
-    inventory = summary.take_inventory(preparation)
-    print(summary.format_inventory(inventory))
+    inventory = summary.take_inventory(preparation) | {"planned": planned}
+    print("\n".join([summary.format_inventory(inventory), "", *planned]))
     write_json(output_folder / INVENTORY, inventory)
     print(f"\nSaved in {output_folder / INVENTORY}")
 

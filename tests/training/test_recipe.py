@@ -395,6 +395,9 @@ def test_check_only_shows_the_data_and_trains_nothing(corpus, tmp_path):
     assert found["splits"]["train"]["n_subjects"] == 8
     assert found["splits"]["test"]["labels"]["loud"]["not_rated"] == 1
     assert [entry["uid"] for entry in found["unusable"]] == ["s03_0"]
+    assert "\n".join(found["planned"]) in result.stdout
+    assert found["planned"][1] == "  test"
+    assert found["planned"][2].startswith("    low: ")
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["inventory.json"]
 
 
