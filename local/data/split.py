@@ -3,6 +3,7 @@
 import dataclasses
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from local.data.pseudonyms import Pseudonyms
@@ -68,6 +69,10 @@ class Split:
         if self.measurements is None:
             return [None] * len(self.manifest)
         return self.measured()["audio_sha256"].to_list()
+
+    def networks(self) -> np.ndarray:
+        """Which network the logits of each recording are of, [n] of str."""
+        return np.full(len(self.manifest), self.name, dtype=object)
 
     def logits(self, names: list[str]) -> None:
         """A model's outputs: there are none before it is scored."""

@@ -222,7 +222,8 @@ def audit_evaluation(
     names: The labels.
     label_ranges: [low, high] of each label that is a score (see `labels.label_ranges`).
 
-    Returns: As `audit.audit_labels` gives it.
+    Returns: "labels", as `confound_audit.audit_labels` gives them, and "summary", what
+        that says in a few words.
     """
     splits = list(audited.values())
     columns = ["subject", *names, *STRATA]
@@ -230,7 +231,7 @@ def audit_evaluation(
     manifest = pd.concat(manifests, ignore_index=True)
     known = [name for name in STRATA if manifest[name].notna().any()]
     manifest = manifest[["subject", *names, *known]]
-    return confound_audit.audit_labels(
+    labels = confound_audit.audit_labels(
         manifest,
         pd.concat([split.measured() for split in splits], ignore_index=True),
         names,
@@ -239,8 +240,10 @@ def audit_evaluation(
         silence_logits=_together(
             splits, [split.logits_of_silences(names) for split in splits]
         ),
+        networks=np.concatenate([split.networks() for split in splits]),
         seed=seed,
     )
+    return {"labels": labels, "summary": confound_audit.summary(labels)}
 
 
 def _together(splits, logits):

@@ -250,7 +250,7 @@ def confound_audit(scored):
     seed = scored.evaluation.seed
     verdicts = attempt(
         "audit",
-        lambda: {"labels": audit_evaluation(audited, names, ranges, seed)},
+        lambda: audit_evaluation(audited, names, ranges, seed),
         lambda reason: {"reason": reason},
     )
     return nothing | leaked | verdicts

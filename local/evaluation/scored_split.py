@@ -117,6 +117,14 @@ class ScoredSplit(Split):
             return None
         return self.table.drop_duplicates("uid").set_index("uid")["split"]
 
+    def networks(self) -> np.ndarray:
+        """Which network scored each recording, [n] of str: the table's `split`.
+
+        In a cross-validation it is the fold; logits of two have no common scale.
+        """
+        splits = self.table.drop_duplicates("uid").set_index("uid")["split"]
+        return splits.reindex(self.manifest["ID"]).astype(str).to_numpy(dtype=object)
+
     def logits(self, names: list[str]) -> np.ndarray:
         """The model's, [n, n_labels] in the order of the manifest, NaN if unknown."""
         table = self.table.pivot(index="uid", columns="label", values="logit")

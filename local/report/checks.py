@@ -1,7 +1,7 @@
 """What a report says of subgroups, confounds and raters."""
 
 from local.evaluation.confound_audit.leakage import not_measured
-from local.evaluation.confound_audit.verdict import ALPHA, LARGE, TESTED, VERY_LARGE
+from local.evaluation.confound_audit.tested import ALPHA, LARGE, TESTED
 from local.report.tables import Cell, Table, word
 from local.utils.number_format import listed, number, p_value
 
@@ -124,7 +124,6 @@ def audit(evidence):
         "unheard": not_measured(measured) if any(heard) else None,
         "show_uids": evidence.show_uids,
         "large": LARGE,
-        "very_large": VERY_LARGE,
         "alpha": ALPHA,
     }
 

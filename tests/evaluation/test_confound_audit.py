@@ -7,8 +7,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from scipy.optimize import minimize
 from scipy.signal import butter, sosfilt
+from scipy.stats import norm, spearmanr
+from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
 from local.data.folds import draw_folds
@@ -16,8 +17,10 @@ from local.evaluation.confound_audit import (
     audit_labels,
     capture,
     leakage,
+    power,
     probes,
     silence,
+    summary,
     verdict,
 )
 from local.utils.ranking import plain_auroc
@@ -53,7 +56,32 @@ def test_noise_floor_is_that_of_the_quietest_moments(spoken):
     samples = in_noise(spoken).numpy()
     # 0.001 is 60 dB below full scale; frames of 400 samples scatter by 0.3 dB
     assert capture.noise_floor_dbfs(samples, RATE) == pytest.approx(-60, abs=1)
-    assert capture.noise_floor_dbfs(np.zeros(RATE), RATE) == -100
+    samples[:RATE] = 0
+    assert capture.noise_floor_dbfs(samples, RATE) == -100
+
+
+def vowel(level_dbfs=-10.0, wobble_db=4.0):
+    """A sustained vowel of 4 s whose loudness wobbles, float32 [time]."""
+    time_s = np.arange(4 * RATE) / RATE
+    gain_db = level_dbfs + wobble_db / 2 * np.sin(2 * np.pi * 0.9 * time_s)
+    voice = np.sqrt(2) * np.sin(2 * np.pi * 150 * time_s) * 10 ** (gain_db / 20)
+    return torch.from_numpy(voice.astype(np.float32))
+
+
+def test_a_sustained_vowel_has_no_noise_floor_and_no_silence():
+    waveform = vowel()
+    assert capture.noise_floor_dbfs(waveform.numpy(), RATE) is None
+    # a detector that takes most of the vowel for silence
+    heard = [(0.0, 0.5)]
+    assert silence.find_silence(waveform, RATE, heard) is None
+    # the same vowel between pauses 14 and 16 dB below its loudest frames, -8 dBFS
+    for below_db, known in ((14, False), (16, True)):
+        noise = torch.full((RATE,), 10 ** ((-8 - below_db) / 20))
+        padded = torch.cat([noise, waveform, noise])
+        floor = capture.noise_floor_dbfs(padded.numpy(), RATE)
+        assert (floor is not None) == known
+        result = silence.find_silence(padded, RATE, [(1.0, 5.0)])
+        assert (result is not None) == known
 
 
 @pytest.mark.parametrize("cut_hz", [2000, 3400])
@@ -100,17 +128,24 @@ def test_speech_is_found_at_other_rates(spoken):
     assert np.ravel(found) == pytest.approx(np.ravel(expected), abs=0.05)
 
 
-def numbered(n):
-    """Samples that tell their place, [n]."""
-    return torch.arange(1, n + 1, dtype=torch.float32)
+def numbered(n, speech=()):
+    """Samples that tell their place, [n] at 1 kHz, a million times that in speech."""
+    samples = torch.arange(1, n + 1, dtype=torch.float32)
+    for begin_s, end_s in speech:
+        samples[round(1000 * begin_s) : round(1000 * end_s)] *= 1e6
+    return samples
+
+
+def silence_of(n, speech):
+    return silence.find_silence(numbered(n, speech), 1000, speech)
 
 
 def test_silence_is_one_second_200_ms_from_speech():
     # 3 s at 1 kHz, speech from 1.5 to 2.0 s: silent are 0 to 1.3 and 2.2 to 3.0
-    found = silence.find_silence(numbered(3000), 1000, [(1.5, 2.0)])
+    found = silence_of(3000, [(1.5, 2.0)])
     assert torch.equal(found, numbered(1000))
     # speech from 0.9 to 1.9: 0 to 0.7 and 2.1 to 3.0, the longer one first
-    found = silence.find_silence(numbered(3000), 1000, [(0.9, 1.9)])
+    found = silence_of(3000, [(0.9, 1.9)])
     assert len(found) == 1000
     assert torch.equal(found[:890], torch.arange(2101.0, 2991.0))
     # 10 samples of seam, at equal power; then the shorter one's eleventh
@@ -121,18 +156,19 @@ def test_silence_is_one_second_200_ms_from_speech():
 def test_too_little_silence_is_none():
     speech = [(1.0, 2.0)]
     # 0.8 s before, 0.2 s and one seam of 10 ms after
-    assert silence.find_silence(numbered(2410), 1000, speech) is not None
-    assert silence.find_silence(numbered(2409), 1000, speech) is None
+    assert silence_of(2410, speech) is not None
+    assert silence_of(2409, speech) is None
     # stretches below 0.1 s do not count
     crumbs = [(t + 0.25, t + 0.30) for t in np.arange(0, 20, 0.49)]
-    assert silence.find_silence(numbered(20000), 1000, crumbs) is None
+    assert silence_of(20000, crumbs) is None
     # nearly no speech: the detector may have missed it
-    assert silence.find_silence(numbered(5000), 1000, []) is None
-    assert silence.find_silence(numbered(5000), 1000, [(1.0, 1.2)]) is None
+    spoken = numbered(5000, speech)
+    assert silence.find_silence(spoken, 1000, []) is None
+    assert silence.find_silence(spoken, 1000, [(1.0, 1.2)]) is None
 
 
 def test_digital_zeros_are_no_silence():
-    waveform = numbered(5000)
+    waveform = numbered(5000, [(4.0, 5.0)])
     waveform[500:1700] = 0
     waveform[300:309] = 0  # fewer than 10 ms: a sample may be 0
     found = silence.find_silence(waveform, 1000, [(4.0, 5.0)])
@@ -179,16 +215,18 @@ def test_scores_are_those_of_a_regression_on_the_other_folds():
     targets = (features[:, 1] + generator.normal(size=60) > 1).astype(int)
     folds = np.arange(60) % 2
     scores = probes.out_of_fold_scores(features, targets, folds)
-
-    def loss(weights):  # of fold 0, by its definition
-        logits = features[::2] @ weights[1:] + weights[0]
-        return 0.1 * np.sum(
-            np.logaddexp(0, logits) - targets[::2] * logits
-        ) + 0.5 * np.sum(weights[1:] ** 2)
-
-    weights = minimize(loss, np.zeros(6), tol=1e-9).x
-    expected = features[1::2] @ weights[1:] + weights[0]
-    assert scores[1::2] == pytest.approx(expected, abs=2e-2)
+    # of fold 0, by the normal equations: without a penalty on the intercept
+    centre, share = features[::2].mean(axis=0), targets[::2].mean()
+    centred = features[::2] - centre
+    weights = np.linalg.solve(
+        centred.T @ centred + 40 * np.eye(5), centred.T @ (targets[::2] - share)
+    )
+    expected = share + (features[1::2] - centre) @ weights
+    assert scores[1::2] == pytest.approx(expected)
+    # recordings are ranked as by a logistic regression
+    logistic = LogisticRegression(C=0.1).fit(features[::2], targets[::2])
+    logits = logistic.decision_function(features[1::2])
+    assert spearmanr(scores[1::2], logits).statistic > 0.98
     # what does not vary in the other fold has no weight there
     halves = np.column_stack([features, folds])
     assert probes.out_of_fold_scores(halves, targets, folds) == pytest.approx(scores)
@@ -206,9 +244,10 @@ def test_a_probe_can_be_fitted_to_what_separates_the_classes():
     assert probes.fold_auroc(targets, scores, folds) == 1
 
 
-def test_recordings_of_one_format_are_audited():
+def test_recordings_of_one_format_are_audited(monkeypatch):
     """52 recordings whose columns are all the same but one, or all of them."""
     manifest, features = cohort(n_subjects=13, n_each=4)
+    monkeypatch.setattr(verdict, "MIN_PERMUTATIONS", 99)
     same = features.assign(capture_a=-20.0, capture_b=8000.0, capture_format="WAV")
     same[[name for name in same if name.startswith("silence")]] = np.nan
     result = audit_labels(manifest, same, ["x"])["x"]
@@ -285,9 +324,22 @@ def test_p_is_that_of_all_arrangements():
     scores = np.repeat([1.0, 2, 3, 4, 5, 6], 2)
     # 2 of the 20 ways to choose three subjects of six are as extreme
     p = probes.permutation_p(
-        lambda rows: roc_auc_score(targets, scores[rows]), subjects, 4000, 0
+        lambda rows: roc_auc_score(targets, scores[rows]),
+        subjects,
+        4000,
+        0,
+        two_sided=True,
     )
     assert p == pytest.approx(0.1, abs=0.04)  # it stops at 20 draws as extreme
+    # one of 20 is as high, and all are as high as the opposite
+    for sign, expected in ((1, 0.05), (-1, 1.0)):
+        p = probes.permutation_p(
+            lambda rows, s=sign: plain_auroc(targets, s * scores[rows]),
+            subjects,
+            4000,
+            0,
+        )
+        assert p == pytest.approx(expected, abs=0.02)
     assert probes.count_arrangements(targets, subjects) == 20
 
 
@@ -344,16 +396,105 @@ def cohort(n_subjects=24, n_each=6, seed=0):
 
 
 def test_nothing_planted_is_clear():
-    manifest, features = cohort()
+    manifest, features = cohort(n_subjects=60)
     found = audit_labels(manifest, features, ["x"])["x"]
     assert found["status"] == "clear"
     assert found["capture_probe_auroc"]["status"] == "clear"
     assert found["silence_auroc"]["status"] == "not_computable"
     assert found["capture_probe_auroc"]["p"] is None
     assert set(found["capture_probe_auroc"]["within"]) == {"device"}
-    assert "There is no sign that how the recordings" in found["reasons"][0]
-    assert "Clear is no proof" in found["reasons"][-1]
+    assert found["reasons"][0].startswith("Nothing found by AUROC: capture probe 0.")
+    assert found["reasons"][1].startswith(
+        "With 60 people (30 with the label) a microphone that tells the label with "
+        "AUROC 0.85 would be found in nearly every such study."
+    )
+    assert found["reasons"][2:] == [
+        "Not examined: model on silence (no outputs of a trained model were given)."
+    ]
+    assert found["power"]["0.75"] < 0.8 < 0.95 < found["power"]["0.85"]
+    assert found["power"]["0.95"] > 0.99
     json.dumps(found, allow_nan=False)
+
+
+def test_nothing_found_among_few_is_not_clear():
+    manifest, features = cohort(n_subjects=20)
+    found = audit_labels(manifest, features, ["x"])["x"]
+    statuses = {
+        found[f"{kind}_probe_auroc"]["status"] for kind in ("capture", "silence")
+    }
+    assert statuses == {"clear"}
+    assert found["power"]["0.85"] < 0.5 and found["status"] == "inconclusive"
+    assert "With 20 people (10 with the label)" in found["reasons"][1]
+    assert "would be found in only about" in found["reasons"][1]
+
+
+def test_five_labels_without_findings_are_one_sentence():
+    manifest, features = cohort(n_subjects=100, n_each=2)
+    names = list("abcde")
+    generator = np.random.default_rng(0)
+    for name in names:
+        manifest[name] = np.repeat(generator.permutation(100) % 2, 2)
+    labels = audit_labels(manifest, features, names)
+    assert {entry["status"] for entry in labels.values()} == {"clear"}
+    assert summary(labels) == (
+        "Nothing found for 5 of 5 labels; a microphone that tells a label with AUROC "
+        "0.85 would be found in nearly every such study."
+    )
+    labels["c"] |= {"status": "flagged"}
+    assert summary(labels).startswith("Flagged: c. Nothing found for 4 of 5 labels;")
+
+
+def test_vowels_have_no_silence_and_it_is_said_once():
+    manifest, features = cohort(n_subjects=100, n_each=2)
+    manifest["y"] = 1 - manifest["x"]
+    silent = np.arange(200) < 10
+    features.loc[~silent, ["silence_a", "silence_b"]] = np.nan
+    features["capture_noise_floor_dbfs"] = np.where(np.arange(200) < 30, -50.0, np.nan)
+    logits = np.where(silent[:, None], 0.0, np.nan).repeat(2, axis=1)
+    labels = audit_labels(manifest, features, ["x", "y"], silence_logits=logits)
+    why = "170 of 200 recordings have no pause 15 dB below the voice"
+    for entry in labels.values():
+        for kind in ("silence_probe_auroc", "silence_auroc"):
+            assert entry[kind]["status"] == "not_applicable"
+            assert entry[kind]["reason"] == f"{why} (sustained vowels?)"
+        assert entry["capture_probe_auroc"]["n"] == 200  # without the noise floor
+        assert why not in " ".join(entry["reasons"])
+    assert summary(labels).count(why) == 1
+
+
+def test_an_auroc_below_one_half_flags_a_model_and_no_probe(monkeypatch):
+    manifest, features = cohort()
+    logits = -4 * manifest[["x"]].to_numpy() + features[["silence_b"]].to_numpy()
+    monkeypatch.setattr(
+        probes, "out_of_fold_scores", lambda design, targets, folds: -design[:, 0]
+    )
+    features[["capture_a", "silence_a"]] = manifest[["x", "x"]].to_numpy()
+    found = audit_labels(manifest, features, ["x"], silence_logits=logits)["x"]
+    for kind in ("capture", "silence"):
+        measure = found[f"{kind}_probe_auroc"]
+        assert measure["value"] == 0 and measure["status"] == "clear"
+    assert found["silence_auroc"]["value"] < 0.1
+    assert found["silence_auroc"]["status"] == found["status"] == "flagged"
+
+
+def test_logits_of_two_networks_are_not_compared():
+    manifest, features = cohort()
+    networks = np.where(np.arange(len(manifest)) // 6 % 2 == 0, "fold 1", "fold 2")
+    logits = features[["silence_b"]].to_numpy() + 2 * manifest[["x"]].to_numpy()
+    shifted = logits + np.where(networks == "fold 1", 50, 0)[:, None]
+    given = {"silence_logits": shifted, "logits": shifted, "networks": networks}
+    found = audit_labels(manifest, features, ["x"], **given)["x"]
+    expected = [
+        roc_auc_score(manifest["x"][inside], logits[inside, 0])
+        for inside in (networks == "fold 1", networks == "fold 2")
+    ]
+    for kind in ("silence_auroc", "auroc"):
+        assert found[kind]["value"] == pytest.approx(np.mean(expected))
+        assert found[kind]["low"] < found[kind]["value"] < found[kind]["high"]
+    assert found["silence_auroc"]["status"] == "flagged"
+    given["networks"] = None
+    pooled = audit_labels(manifest, features, ["x"], **given)["x"]["auroc"]
+    assert pooled["value"] < 0.8 < np.mean(expected)
 
 
 @pytest.mark.parametrize("probe", ["capture", "silence", "behaviour"])
@@ -364,7 +505,7 @@ def test_what_is_planted_is_flagged_but_behaviour(probe):
     measure = found[f"{probe}_probe_auroc"]
     assert measure["value"] > 0.9
     if probe == "behaviour":
-        assert found["status"] == "clear" and measure["status"] is None
+        assert found["status"] != "flagged" and measure["status"] is None
     else:
         assert found["status"] == measure["status"] == "flagged"
         # two tests of one label: 399 draws, none as extreme
@@ -400,51 +541,76 @@ def test_few_subjects_are_too_few_to_test():
     # 2 of 4 subjects: 6 arrangements
     manifest, features = cohort(n_subjects=4, n_each=8)
     found = audit_labels(manifest, features, ["x"])["x"]
-    assert found["capture_probe_auroc"]["p"] is None
-    assert "too few to test" in found["reasons"][0]
-    assert found["status"] in ("inconclusive", "flagged")
     features["capture_a"] += 9 * manifest["x"]
     found = audit_labels(manifest, features, ["x"])["x"]
-    assert found["capture_probe_auroc"]["status"] == "flagged"
-    assert "seems to tell" in found["reasons"][0]
+    assert found["capture_probe_auroc"]["value"] > 0.9
+    assert found["capture_probe_auroc"]["p"] is None
+    assert found["capture_probe_auroc"]["status"] == found["status"] == "inconclusive"
+    few = "4 people (2 with the label) are too few to test for chance (AUROC: capture"
+    assert found["reasons"][0].startswith(few)
+    assert found["power"] == {"0.75": 0, "0.85": 0, "0.95": 0}
+    assert "found in hardly any such study" in found["reasons"][1]
 
 
 def measure_of(value, testable=True, p_holm=None):
     return {"value": value, "testable": testable, "p_holm": p_holm}
 
 
+PROBE, MODEL = "capture_probe_auroc", "silence_auroc"
+
+
 @pytest.mark.parametrize(
-    ("measure", "status"),
+    ("kind", "measure", "status"),
     [
-        (measure_of(0.64), "clear"),
-        (measure_of(0.36 + 1e-9), "clear"),
-        (measure_of(0.66, p_holm=0.04), "flagged"),
-        (measure_of(0.34, p_holm=0.04), "flagged"),
-        (measure_of(0.90, p_holm=0.05), "inconclusive"),
-        (measure_of(0.74, testable=False), "inconclusive"),
-        (measure_of(0.55, testable=False), "inconclusive"),
-        (measure_of(0.76, testable=False), "flagged"),
-        (measure_of(0.24, testable=False), "flagged"),
+        (PROBE, measure_of(0.64), "clear"),
+        (PROBE, measure_of(0.05), "clear"),
+        (MODEL, measure_of(0.36 + 1e-9), "clear"),
+        (PROBE, measure_of(0.66, p_holm=0.04), "flagged"),
+        (MODEL, measure_of(0.34, p_holm=0.04), "flagged"),
+        (PROBE, measure_of(0.90, p_holm=0.05), "inconclusive"),
+        (PROBE, measure_of(0.55, testable=False), "inconclusive"),
+        (PROBE, measure_of(0.99, testable=False), "inconclusive"),
+        (MODEL, measure_of(0.01, testable=False), "inconclusive"),
     ],
 )
-def test_rule_of_the_flag(measure, status):
-    assert verdict._status(measure) == status
+def test_rule_of_the_flag(kind, measure, status):
+    assert verdict._status(kind, measure) == status
 
 
 def test_holm_counts_tests_that_were_not_made():
-    found = [measure_of(0.9), measure_of(0.5), measure_of(0.5)]
     subjects = np.array([f"s{i:02d}" for i in range(40)], dtype=object)
     targets = np.arange(40) % 2
-    test = {
-        "statistic": lambda rows: roc_auc_score(targets, targets[rows]),
-        "subjects": subjects,
-        "arrangements": 10**6,
-    }
-    found = [of | {"p": None, "p_holm": None} for of in found]
-    verdict._test([(of, dict(test)) for of in found], 0)
-    assert found[0]["p"] == 1 / 400 and found[0]["p_holm"] == 3 / 400
-    assert found[1]["p"] is None and found[1]["p_holm"] is None
-    assert [of["status"] for of in found] == ["flagged", "clear", "clear"]
+    test = verdict._Test(
+        lambda rows: roc_auc_score(targets, targets[rows]),
+        subjects,
+        arrangements=10**6,
+        sizes=(20, 20),
+        n_features=None,
+    )
+    measures = [
+        measure_of(value) | {"p": None, "p_holm": None} for value in (0.9, 0.5, 0.1)
+    ]
+    verdict._test_all([(PROBE, measure, test) for measure in measures], 0)
+    assert measures[0]["p"] == 1 / 400 and measures[0]["p_holm"] == 3 / 400
+    assert all(entry["p"] is entry["p_holm"] is None for entry in measures[1:])
+    assert [entry["status"] for entry in measures] == ["flagged", "clear", "clear"]
+
+
+def test_power_is_less_with_more_tests_features_and_fewer_subjects():
+    def of(n=20, p=0.003, n_features=3.0, auroc=0.85):
+        return power.power(auroc, n, n, p, 0.65, n_features)
+
+    assert of(auroc=0.75) < of() < of(auroc=0.95)
+    assert of(n=10) < of() < of(n=50)
+    assert of(p=0.001) < of() < of(n_features=None)
+    assert of(n_features=40.0) < of()
+    # of a score nothing has to be learned: the normal test of Mann and Whitney's U
+    expected = norm.cdf(
+        (0.85 - (0.5 + norm.isf(0.003) * np.sqrt(41 / 4800)))
+        / np.sqrt((0.1275 + 19 * (0.016630 + 0.058514)) / 400)
+    )
+    assert of(n_features=None) == pytest.approx(expected, abs=1e-3)
+    assert of(n=10**6, auroc=0.6) == 0  # smaller ones are not looked for
 
 
 def test_what_can_not_be_computed_says_why():
@@ -458,8 +624,10 @@ def test_what_can_not_be_computed_says_why():
         manifest, features, ["x", "y", "z", "score"], label_ranges=ranges
     )
     assert "only 10 rated" in found["x"]["silence_probe_auroc"]["reason"]
-    assert found["x"]["status"] == "clear"  # of the capture probe
-    assert any("10 of 144 rated" in reason for reason in found["x"]["reasons"])
+    assert found["x"]["capture_probe_auroc"]["status"] == "clear"
+    assert any(
+        "Not examined: silence probe (only 10" in r for r in found["x"]["reasons"]
+    )
     for name, reason in (("y", "negative"), ("z", "only 0"), ("score", "is a score")):
         assert found[name]["status"] == "not_computable"
         assert reason in found[name]["capture_probe_auroc"]["reason"]

@@ -313,6 +313,7 @@ def tables(split, seed):
         {
             "uid": np.repeat(uids, 2).to_list(),
             "subject": "",
+            "split": "test",
             "label": NAMES * n,
             "logit": generator.normal(size=2 * n),
         }
@@ -328,7 +329,7 @@ def tables(split, seed):
 def audited(splits, seen=None):
     """What an evaluation's audit says of splits, and of others that were seen."""
     found = measurements.find_leakage(measurements.distinct(splits, seen or {}), NAMES)
-    return found | {"labels": measurements.audit_evaluation(splits, NAMES)}
+    return found | measurements.audit_evaluation(splits, NAMES)
 
 
 def test_a_confound_is_found_over_all_splits_together():

@@ -9,11 +9,8 @@ from scipy.signal import welch
 
 from local.evaluation.confound_audit import silence
 
-#: Nothing below this is told apart, in dB of full scale: 16 bits reach down to -98.
-FLOOR_DBFS = -100.0
-
-#: The noise floor is this percentile of the levels of frames of this length.
-NOISE_PERCENTILE, FRAME_S = 5, 0.025
+#: The noise floor is this percentile of the levels of frames.
+NOISE_PERCENTILE = 5
 
 #: The bandwidth ends where the spectrum stays this far below its peak: far below the
 #: weakest speech sounds, so that it ends with the microphone or the codec.
@@ -31,9 +28,9 @@ def extract(
     row: The recording's row of a manifest, with `level_dbfs`, `sample_rate`, `format`,
         `codec` and `channels`, all of the file.
 
-    Returns features: Numbers, text, or None where there is no silence; the names' first
-        part is the probe they are for (`capture_`, `silence_`, `behaviour_`);
-        `audio_sha256`.
+    Returns features: Numbers, text, or None where there is no silence or no pause; the
+        names' first part is the probe they are for (`capture_`, `silence_`,
+        `behaviour_`); `audio_sha256`.
     Returns silence: [time], 1.0 s in which nobody speaks (see `silence.find_silence`).
     """
     samples = waveform.numpy()
@@ -54,25 +51,25 @@ def extract(
     return features, result
 
 
-def noise_floor_dbfs(samples: np.ndarray, sample_rate: int) -> float:
-    """The level of a recording's quietest moments.
-
-    The 5th percentile of the levels of frames of 25 ms. In a recording without a pause
-    these are the quietest moments of the speech.
+def noise_floor_dbfs(samples: np.ndarray, sample_rate: int) -> float | None:
+    """The level of a recording's quietest moments: the 5th percentile of its frames'.
 
     samples: [time]
     sample_rate: Hz.
 
-    Returns: In dB of full scale, -100 at the least.
+    Returns: In dB of full scale, -100 at the least; None where they are less than 15 dB
+        below the voice: in a recording without a pause they are the voice itself.
 
-    >>> round(noise_floor_dbfs(np.full(8000, 0.1), 8000), 6)
-    -20.0
+    >>> noise = np.full(8000, 0.001)
+    >>> voice = np.full(8000, 0.1)
+    >>> round(noise_floor_dbfs(np.concatenate([voice, noise]), 8000), 6)
+    -60.0
+    >>> noise_floor_dbfs(voice, 8000)
     """
-    length = min(max(1, round(FRAME_S * sample_rate)), len(samples))
-    whole = len(samples) // length * length
-    squares = np.square(samples[:whole], dtype=np.float64).reshape(-1, length)
-    power = np.percentile(squares.mean(axis=1), NOISE_PERCENTILE)
-    return float(10 * np.log10(max(power, 10 ** (FLOOR_DBFS / 10))))
+    levels = silence.frame_levels(samples, sample_rate)
+    floor = float(np.percentile(levels, NOISE_PERCENTILE))
+    voice = silence.voice_level_dbfs(samples, sample_rate)
+    return floor if floor <= voice - silence.PAUSE_DB else None
 
 
 def bandwidth_hz(samples: np.ndarray, sample_rate: int) -> float:

@@ -1,5 +1,8 @@
 """The verdict of the audit on each label: the content of audit.json."""
 
+from collections.abc import Callable
+from typing import NamedTuple
+
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
@@ -7,36 +10,49 @@ from statsmodels.stats.multitest import multipletests
 
 from local.data.folds import draw_folds
 from local.data.labels import score_labels
-from local.evaluation.confound_audit import probes
+from local.evaluation.confound_audit import power, probes
+from local.evaluation.confound_audit.reasons import label_verdict
+from local.evaluation.confound_audit.silence import PAUSE_DB
+from local.evaluation.confound_audit.tested import ALPHA, LARGE, TESTED, excess
+from local.metrics.cases import Rated
 from local.metrics.estimate import measure
+from local.metrics.fold_auroc import auroc_within_folds, mean_auroc_interval
 from local.metrics.intervals import auroc_interval
 from local.utils.progress import progress
-
-#: What may flag a label, and what it is that tells the label then. Duration and pauses
-#: are shown and never flagged: slow rate is a matter of pauses.
-TESTED = {
-    "capture_probe_auroc": "How the recordings were made (level, noise, bandwidth, "
-    "rate, format, channels)",
-    "silence_probe_auroc": "The sound of moments in which nobody speaks",
-    "silence_auroc": "The trained model, given only moments in which nobody speaks,",
-}
-
-#: An AUROC this far from 0.5 is flagged if that is no chance; this much further also
-#: where there are too few subjects to tell.
-LARGE, VERY_LARGE, ALPHA = 0.15, 0.25, 0.05
 
 #: Of fewer recordings there is no probe.
 MIN_RECORDINGS = 20
 
 #: At least so many draws of a permutation test, and so many for each of the tests:
-#: the smallest p of 1 / draws has to stay below 0.05 when multiplied by their number.
-MIN_PERMUTATIONS, PERMUTATIONS_PER_TEST = 399, 40
+#: p = 5 / draws is 0.05 when multiplied by their number, so that a few draws as extreme
+#: as what was observed do not hide it.
+MIN_PERMUTATIONS, PERMUTATIONS_PER_TEST = 399, 100
 
 #: Columns of a manifest within which AUROCs are computed too.
 STRATA = ("device", "site")
 
+#: May be missing in recordings that a probe uses all the same.
+NOISE_FLOOR = "capture_noise_floor_dbfs"
+
 NO_INTERVAL = "cross-validated probes are tested by permutation, without an interval"
 ON_A_SCALE = "the label is a score: the audit is of labels that are 0 or 1"
+
+
+class _Test(NamedTuple):
+    """What is to be permuted to test a measure, and how much that can find.
+
+    statistic: See `probes.permutation_p`.
+    subjects: [n]
+    arrangements: In how many ways subjects can be given their targets.
+    sizes: Subjects who are positive, and negative.
+    n_features: Independent ones of a probe; None of a model's score.
+    """
+
+    statistic: Callable
+    subjects: np.ndarray
+    arrangements: int
+    sizes: tuple[float, float]
+    n_features: float | None
 
 
 def audit_labels(
@@ -47,87 +63,121 @@ def audit_labels(
     label_ranges: list[list[float] | None] | None = None,
     logits: ArrayLike | None = None,
     silence_logits: ArrayLike | None = None,
+    networks: ArrayLike | None = None,
     seed: int = 0,
 ) -> dict:
     """Asks for each label whether it can be told from anything but the speech.
 
-    manifest: [n rows], With `subject`, the labels (0, 1, NaN), and maybe `device` and
+    manifest: [n rows], with `subject`, the labels (0, 1, NaN), and maybe `device` and
         `site`.
-    features: [n rows], What `capture.extract` found in the same recordings; NaN in
+    features: [n rows], what `capture.extract` found in the same recordings; NaN in
         those that were not measured.
     names: The labels.
     label_ranges: [low, high] of each label that is a score (see `labels.label_ranges`).
-    logits: [n, n_labels], The trained model's for the whole recordings: shown within
+    logits: [n, n_labels], the trained model's for the whole recordings: shown within
         devices and sites.
-    silence_logits: [n, n_labels], The trained model's for the silences; NaN where there
+    silence_logits: [n, n_labels], the trained model's for the silences; NaN where there
         is none.
+    networks: [n], which one the logits of a recording are of, as those of the folds of
+        a cross-validation: logits of two have no common scale and are not compared.
+    seed: Of the folds and of the permutations.
 
-    Returns: As audit.json has it under "labels". Each measure has "value", "low",
-        "high", "reason", "status" (None: shown only), "p" and "p_holm" (None: not
-        tested) and "within": {column: AUROC over pairs of recordings of the same device
-        or site}; "auroc" is that of the model, the same way.
+    Returns: As audit.json has it under "labels": the measures (see `_examine`; "auroc"
+        is that of the model on the whole recordings), and what `label_verdict` says.
     """
     scores = score_labels(names, label_ranges)
     probed = {
         f"{probe}_probe_auroc": features.filter(like=f"{probe}_")
         for probe in ("capture", "silence", "behaviour")
     }
+    if networks is None:
+        networks = np.zeros(len(manifest))
+    unheard = _why_no_silence(features)
     labels, tests = {}, []
     for i, name in enumerate(names):
         models = {
-            "silence_auroc": _column(silence_logits, i),
-            "auroc": _column(logits, i),
+            "silence_auroc": _column(silence_logits, i, networks),
+            "auroc": _column(logits, i, networks),
         }
         labels[name] = {}
         for kind, source in (probed | models).items():
-            why = ON_A_SCALE if name in scores else None
-            entry, statistic = _examine(manifest, name, source, seed, why)
+            if name in scores:
+                entry, test = _measure(None, ON_A_SCALE), None
+            elif unheard and kind.startswith("silence_"):
+                entry = _measure(None, unheard) | {"status": "not_applicable"}
+                test = None
+            else:
+                entry, test = _examine(manifest, name, source, networks, seed)
             labels[name][kind] = entry
-            if statistic and kind in TESTED:
-                tests.append((entry, statistic))
-    _test(tests, seed)
-    silent = probed["silence_probe_auroc"].notna().all(axis=1).to_numpy()
-    measured = features.notna().any(axis=1).to_numpy()
-    for name, measures in labels.items():
-        rated = silent[measured & manifest[name].notna().to_numpy()]
-        measures |= _verdict(measures, int(rated.sum()), len(rated))
-    return labels
+            if test and kind in TESTED:
+                tests.append((kind, entry, test))
+    _test_all(tests, seed)
+    return {name: labels[name] | label_verdict(labels[name]) for name in names}
 
 
-def _column(logits, i):
-    """A label's logits [n], None if there are none."""
-    return None if logits is None else pd.Series(np.asarray(logits, dtype=float)[:, i])
+def _why_no_silence(features):
+    """Why silence is no use in this corpus; None if it is."""
+    measured = features[features.notna().any(axis=1)]
+    n_silent = measured.filter(like="silence_").notna().all(axis=1).sum()
+    if NOISE_FLOOR not in measured or n_silent >= MIN_RECORDINGS:
+        return None
+    n = int(measured[NOISE_FLOOR].isna().sum())
+    if 2 * n <= len(measured):
+        return None
+    return (
+        f"{n} of {len(measured)} recordings have no pause {PAUSE_DB:g} dB below the "
+        "voice (sustained vowels?)"
+    )
+
+
+def _column(logits, i, networks):
+    """A label's logits [n] as ranks of each network's; None if there are none.
+
+    Ranks have a common scale, so that subjects of two folds can be exchanged.
+    """
+    if logits is None:
+        return None
+    column = pd.Series(np.asarray(logits, dtype=float)[:, i])
+    return column.groupby(np.asarray(networks)).rank(pct=True)
 
 
 def _examine(
-    manifest: pd.DataFrame, name: str, source, seed: int, reason: str | None = None
-) -> tuple[dict, dict | None]:
+    manifest: pd.DataFrame, name: str, source, networks: ArrayLike, seed: int
+) -> tuple[dict, _Test | None]:
     """How well a source tells a label, and what is to be permuted to test that.
 
     manifest: [n rows]
     name: The label.
     source (pandas.DataFrame [n rows], pandas.Series [n] or None): Features for a probe,
-        or a model's logits.
+        or a model's scores.
+    networks: [n], of the scores.
     seed: Of the folds.
-    reason: Why there is nothing to do.
 
-    Returns measure.
-    Returns statistic: The arguments of `probes.permutation_p`, and the number of
-        "arrangements".
+    Returns measure: "value", "low", "high", "reason"; "status" (None: shown only), "p"
+        and "p_holm" (None: not tested); "power": {AUROC with which something tells the
+        label: share of studies of this size that find it}, empty where nothing is
+        tested; "within": {column: AUROC over pairs of recordings of the same device or
+        site}; "n", "n_subjects", "n_positive_subjects" (with a positive recording).
+    Returns test.
     """
-    if reason is None and source is None:
-        reason = "no outputs of a trained model were given"
-    if reason:
-        return _measure(None, reason), None
-    there = pd.DataFrame(source).notna().all(axis=1).to_numpy()
-    rows = np.flatnonzero(there & manifest[name].notna().to_numpy())
+    if source is None:
+        return _measure(None, "no outputs of a trained model were given"), None
+    rows = _usable(source, manifest[name])
     targets = manifest[name].to_numpy(dtype=float)[rows].astype(int)
     subjects = manifest["subject"].astype(str).to_numpy(dtype=object)[rows]
-    counts = {"n": len(rows), "n_subjects": len(set(subjects))}
-    reason = _why_not(targets, subjects)
-    if reason:
+    counts = {
+        "n": len(rows),
+        "n_subjects": len(set(subjects)),
+        "n_positive_subjects": len(set(subjects[targets == 1])),
+    }
+    if reason := _why_not(targets, subjects):
         return _measure(None, reason) | counts, None
-    score, folds = _scorer(source.iloc[rows], targets, subjects, seed)
+    if source.ndim == 1:
+        score = source.to_numpy()[rows].__getitem__
+        folds, n_features = np.asarray(networks)[rows], None
+    else:
+        folds = draw_folds(targets, subjects, seed)
+        score, n_features = _probe(source.iloc[rows], targets, folds)
 
     def statistic(drawn):
         return probes.fold_auroc(targets, score(drawn), folds)
@@ -138,28 +188,45 @@ def _examine(
         return _measure(None, "no fold of the subjects has both classes") | counts, None
     probed = _measure(value, NO_INTERVAL) | counts
     if source.ndim == 1:
-        probed |= {"reason": None} | auroc_interval(
-            targets, score(everything), subjects
-        )
+        probed |= _interval(targets, score(everything), subjects, folds)
     probed["within"] = _within(manifest.iloc[rows], targets, score(everything), folds)
-    arrangements = probes.count_arrangements(targets, subjects)
-    return probed, {
-        "statistic": statistic,
-        "subjects": subjects,
-        "arrangements": arrangements,
-    }
+    return probed, _Test(
+        statistic,
+        subjects,
+        probes.count_arrangements(targets, subjects),
+        power.subjects_of_each(targets, subjects),
+        n_features,
+    )
 
 
-def _scorer(source, targets, subjects, seed):
-    """What scores recordings [n], given whose features each has, and in which folds.
+def _usable(source, rated):
+    """The rows with a rating and all that is needed of a source."""
+    if source.ndim == 2:
+        source = source.drop(columns=NOISE_FLOOR, errors="ignore")
+    there = pd.DataFrame(source).notna().all(axis=1).to_numpy()
+    return np.flatnonzero(there & rated.notna().to_numpy())
 
-    A model's logits are of one model: they are one fold.
-    """
-    if source.ndim == 1:
-        return source.to_numpy().__getitem__, np.zeros(len(source), dtype=int)
-    design = probes.design_matrix(source)
-    folds = draw_folds(targets, subjects, seed)
-    return lambda drawn: probes.out_of_fold_scores(design[drawn], targets, folds), folds
+
+def _probe(features, targets, folds):
+    """What scores recordings [n], given whose features each has; how many features."""
+    design = probes.design_matrix(features)
+
+    def score(drawn):
+        return probes.out_of_fold_scores(design[drawn], targets, folds)
+
+    return score, probes.effective_features(design)
+
+
+def _interval(targets, scores, subjects, networks):
+    """A model's AUROC with its interval, within networks where there are several."""
+    rated = Rated(targets, scores, subjects)
+    if len(set(networks)) == 1:
+        return {"reason": None} | auroc_interval(*rated)
+    by_network = [
+        Rated(*(column[networks == network] for column in rated))
+        for network in np.unique(networks)
+    ]
+    return {"reason": None} | mean_auroc_interval([auroc_within_folds(by_network)])
 
 
 def _measure(value, reason):
@@ -167,6 +234,7 @@ def _measure(value, reason):
         "status": None if value is not None else "not_computable",
         "p": None,
         "p_holm": None,
+        "power": {},
         "within": {},
     }
 
@@ -199,96 +267,56 @@ def _within(manifest, targets, scores, folds) -> dict:
     return result
 
 
-def _test(tests, seed):
+def _test_all(tests: list[tuple[str, dict, _Test]], seed: int):
     """Says of each measure that may be flagged what it shows.
 
-    tests : list of (measure, statistic), as `_examine` gives them
+    Holm's correction is over all labels and kinds of measure: of all corpora in which
+    there is nothing to find, at most 5 % have any label flagged.
+
+    tests: Kind of measure, measure, and test.
     """
     if not tests:
         return
     n_draws = max(MIN_PERMUTATIONS, PERMUTATIONS_PER_TEST * len(tests) - 1)
-    tested, p_values = [], []
+    p_values = []
     with progress(len(tests), "testing what tells the labels", "test") as step:
-        for probed, test in tests:
-            n_arrangements = test.pop("arrangements")
-            probed["testable"] = n_arrangements * ALPHA > len(tests)
-            if probed["testable"] and _distance(probed) >= LARGE:
+        for kind, probed, test in tests:
+            probed["testable"] = test.arrangements * ALPHA > len(tests)
+            if probed["testable"] and excess(kind, probed) >= LARGE:
                 probed["p"] = probes.permutation_p(
-                    **test, n_permutations=n_draws, seed=seed
+                    test.statistic,
+                    test.subjects,
+                    n_draws,
+                    seed,
+                    two_sided=TESTED[kind].two_sided,
                 )
+            probed["power"] = _power(kind, probed, test, n_draws, len(tests))
             p_values.append(1.0 if probed["p"] is None else probed["p"])
-            tested.append(probed)
             step()
     _, corrected, *_ = multipletests(p_values, method="holm")
-    for probed, p_holm in zip(tested, corrected, strict=True):
+    for (kind, probed, _), p_holm in zip(tests, corrected, strict=True):
         if probed["p"] is not None:
             probed["p_holm"] = float(p_holm)
-        probed["status"] = _status(probed)
+        probed["status"] = _status(kind, probed)
 
 
-def _distance(measure):
-    return abs(measure["value"] - 0.5)
+def _power(kind, probed, test, n_draws, n_tests):
+    """{AUROC, as text: share of studies of this size that flag what tells so well}."""
+    p = power.largest_p(n_draws, n_tests, ALPHA) / (1 + TESTED[kind].two_sided)
+    return {
+        f"{auroc:g}": round(
+            power.power(auroc, *test.sizes, p, 0.5 + LARGE, test.n_features), 2
+        )
+        if probed["testable"]
+        else 0.0
+        for auroc in power.AUROCS
+    }
 
 
-def _status(measure):
+def _status(kind, probed):
     """What a measure shows on its own."""
-    if not measure["testable"]:
-        return "flagged" if _distance(measure) >= VERY_LARGE else "inconclusive"
-    if _distance(measure) < LARGE:
+    if not probed["testable"]:
+        return "inconclusive"
+    if excess(kind, probed) < LARGE:
         return "clear"
-    return "flagged" if measure["p_holm"] < ALPHA else "inconclusive"
-
-
-def _verdict(measures: dict, n_silent: int, n_rated: int) -> dict:
-    """The status of a label and the reasons for it.
-
-    measures: The label's.
-    n_silent, n_rated: Rated recordings with enough silence, and all.
-
-    Returns: "status" and "reasons", sentences.
-    """
-    result = {name: measures[name]["status"] for name in TESTED}
-    status = next(
-        (s for s in ("flagged", "inconclusive", "clear") if s in result.values()),
-        "not_computable",
-    )
-    # what flags the label comes first
-    order = sorted(TESTED, key=lambda name: result[name] != "flagged")
-    reasons = [_sentence(TESTED[name], measures[name]) for name in order]
-    reasons = list(dict.fromkeys(reasons))
-    if n_silent < n_rated:
-        reasons.append(
-            f"{n_silent} of {n_rated} rated recordings have 1.0 s in which nobody "
-            "speaks; what is said of silence is about those."
-        )
-    if status == "clear":
-        reasons.append(
-            "Clear is no proof: a difference of AUROC from 0.5 that is smaller than "
-            f"{LARGE:g} is not looked for, and may be large enough to matter."
-        )
-    behaviour = measures["behaviour_probe_auroc"]
-    if status == "flagged" and behaviour["value"] and _distance(behaviour) >= LARGE:
-        reasons.append(
-            "Duration and pauses tell the label as well (AUROC "
-            f"{behaviour['value']:.2f}): noise that is heard in pauses may differ "
-            "because the pauses do."
-        )
-    return {"status": status, "reasons": reasons}
-
-
-def _sentence(subject, measure):
-    """What a measure shows, for a reader who knows what an AUROC is."""
-    if measure["value"] is None:
-        return f"{subject} could not be examined: {measure['reason']}."
-    value, status = f"AUROC {measure['value']:.2f}", measure["status"]
-    if status == "clear":
-        subject = subject[0].lower() + subject[1:]
-        return f"There is no sign that {subject} tells the label ({value})."
-    if not measure["testable"]:
-        few = f"{measure['n_subjects']} subjects are too few to test for chance"
-        tells = "seems to tell" if status == "flagged" else "may tell"
-        return f"{subject} {tells} the label ({value}; {few})."
-    p = f"p = {measure['p_holm']:.3f} after Holm's correction"
-    if status == "flagged":
-        return f"{subject} tells the label ({value}, {p})."
-    return f"{subject} may tell the label, or by chance ({value}, {p})."
+    return "flagged" if probed["p_holm"] < ALPHA else "inconclusive"

@@ -4,7 +4,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from local.data.labels import flatten
-from local.evaluation.confound_audit.verdict import LARGE
+from local.evaluation.confound_audit.tested import LARGE, TESTED
 from local.evaluation.result import EvaluationResult
 from local.report.figures.drawing import (
     COLOURS,
@@ -42,7 +42,8 @@ STATUSES = {
 def draw_audit(evidence: EvaluationResult) -> Sketch | None:
     """What each label can be told from without the speech, by AUROC.
 
-    Grey is so far from 0.5 that a label is flagged if it is no chance.
+    Grey is where a label is flagged if it is no chance: above 0.5, and of the model on
+    silence below it, too.
     """
     audited = {
         label: result
@@ -55,9 +56,10 @@ def draw_audit(evidence: EvaluationResult) -> Sketch | None:
     height = LINE * 1.5 * len(AUDITED) + 1.1
     figure, panels = panel_grid(len(audited), height, sharex=True, sharey=True)
     for panel, (label, result) in zip(panels, audited.items(), strict=True):
-        for side in ((0, 0.5 - LARGE), (0.5 + LARGE, 1)):
-            panel.axvspan(*side, **FAR, zorder=0)
         for place, name in enumerate(AUDITED):
+            for side in _sides(name):
+                rows = place - 0.5, place + 0.5
+                panel.fill_betweenx(rows, *side, **FAR, zorder=0)
             marker, colour, _ = STATUSES.get(result[name]["status"], STATUSES[None])
             draw_point(panel, place, result[name], marker, colour, hollow=False)
         is_flagged = result["status"] == "flagged"
@@ -74,6 +76,14 @@ def draw_audit(evidence: EvaluationResult) -> Sketch | None:
     return Sketch(figure, "Confound audit", _alt(audited))
 
 
+def _sides(name):
+    """Where a measure may flag a label, as (from, to)."""
+    above, below = (0.5 + LARGE, 1), (0, 0.5 - LARGE)
+    if name not in TESTED:
+        return ()
+    return (below, above) if TESTED[name].two_sided else (above,)
+
+
 def _numbers(entry):
     # that probes have no interval need not be said each time
     return with_interval(entry).removesuffix(" (no interval)")
@@ -84,7 +94,7 @@ def _legend(figure):
         Line2D([], [], marker=marker, color=colour, linestyle="", label=name)
         for marker, colour, name in STATUSES.values()
     ]
-    handles.append(Patch(**FAR, label=f"{LARGE} or more from 0.5"))
+    handles.append(Patch(**FAR, label="flagged here if it is no chance"))
     legend_below(figure, handles)
 
 
@@ -98,5 +108,5 @@ def _alt(audited):
         sentences.append(f"{label} is {result['status'].replace('_', ' ')}: {said}.")
     return (
         "AUROC with which each label can be told without the speech; 0.5 is good, "
-        f"{LARGE} or more away from it may be flagged. {' '.join(sentences)}"
+        f"{0.5 + LARGE:g} or more may be flagged. {' '.join(sentences)}"
     )
