@@ -30,8 +30,8 @@ from local.metrics.prevalences import at_prevalences
 
 #: What a small sample means, said of each label in metrics.json and once in a report.
 SMALL_SAMPLE = (
-    "95 % intervals then hold the true value less often than that, mostly because they "
-    "are too optimistic, and all but those of AUROC are too narrow."
+    "95 % intervals are then wide, and those of values near 1 tend to be too "
+    "optimistic: a study without difficult subjects cannot know of them."
 )
 
 #: With fewer subjects, or fewer of a class, `docs/intervals.md` has seen intervals

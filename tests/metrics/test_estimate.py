@@ -2,10 +2,11 @@
 
 import numpy as np
 import pytest
-from scipy.stats import binomtest
+from scipy.stats import binom, binomtest
 
 from local.data.labels import why_one_class
 from local.metrics.estimate import (
+    exact_interval,
     measure,
     subjects_by_class,
     too_few_subjects,
@@ -49,3 +50,16 @@ def test_counts_of_subjects():
     assert too_few_subjects(10, 10, 10) is None
     assert too_few_subjects(9, 10, 10) == "fewer than 10 subjects have positives: 9"
     assert "; fewer than 5 subjects have negatives: 0" in too_few_subjects(4, 0, 5)
+
+
+@pytest.mark.parametrize("n", [1, 5, 40])
+def test_exact_bounds_of_all_and_of_none(n):
+    # all of n: the bound at which that happens in 2.5 %
+    assert exact_interval(1.0, n) == pytest.approx((0.025 ** (1 / n), 1))
+    assert exact_interval(0.0, n) == pytest.approx((0, 1 - 0.025 ** (1 / n)))
+
+
+def test_exact_bounds_between():
+    low, high = exact_interval(0.3, 20)
+    assert binom.sf(5, 20, low) == pytest.approx(0.025)
+    assert binom.cdf(6, 20, high) == pytest.approx(0.025)

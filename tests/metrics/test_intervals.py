@@ -518,21 +518,21 @@ def test_ratings_have_all_measures():
 
 
 @pytest.mark.parametrize(
-    ("cell", "made"),
+    ("cell", "made", "n"),
     [
-        (Cell(20, 0.5, varying=False), study_of_all),
-        (Cell(100, 0.1, varying=False), study_of_all),
-        (Cell(40, 0.2, varying=True, unequal=True), study_of_all),
-        (Cell(60, 0.5, varying=False), cross_validated),
+        (Cell(20, 0.5, varying=False), study_of_all, 80),
+        (Cell(100, 0.1, varying=False), study_of_all, 80),
+        (Cell(40, 0.2, varying=True, unequal=True), study_of_all, 80),
+        (Cell(60, 0.5, varying=False), cross_validated, 20),
     ],
 )
-def test_coverage(cell, made):
-    """Of 40 studies 38 hold on average, and fewer than 33 once in two thousand."""
-    found = coverage(cell, 40, made)
-    assert found.pop("n") >= 30
+def test_coverage(cell, made, n):
+    """95 % hold, so that less than 85 % of 80 do once in two thousand such numbers."""
+    found = coverage(cell, n, made)
+    assert found.pop("n") >= 0.9 * n
     assert len(found) >= 7
     for name, share in found.items():
-        assert share >= 0.82, name
+        assert share >= 0.85 if n > 20 else 0.7, name
 
 
 def test_recordings_are_no_subjects():

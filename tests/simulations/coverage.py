@@ -2,7 +2,7 @@
 
     PYTHONPATH=. OMP_NUM_THREADS=1 python tests/simulations/coverage.py
 
-Prints the tables of docs/intervals.md within half an hour on one core. Studies are made
+Prints the tables of docs/intervals.md within ten minutes on one core. Studies are made
 of subjects who are drawn from a population: their scores are normal, alike within a
 subject and between labels, and become the true probabilities of the label.
 """
@@ -31,7 +31,7 @@ LABEL_CORRELATION = 0.5
 #: Labels of a study, and of how many of them there are means.
 N_LABELS, MEANS = 5, (2, 5)
 
-N_STUDIES, N_CROSS_VALIDATED = 200, 100
+N_STUDIES, N_CROSS_VALIDATED = 300, 100
 N_FOLDS, N_FEATURES = 5, 4
 
 #: Recordings that stand for the population.
@@ -186,7 +186,7 @@ def coverage(cell: Cell, n_studies: int, made=study, seed: int = 1) -> dict:
     made: `study` or `cross_validated`.
 
     Returns: By measure the share of intervals that hold the truth, of the studies that
-        have one; "n": the studies that have one of AUROC.
+        have one, where these are a quarter or more; "n": those that have one of AUROC.
     """
     generator = np.random.default_rng(
         [seed, *map(int, cell._replace(prevalence=100 * cell.prevalence))]
@@ -196,7 +196,9 @@ def coverage(cell: Cell, n_studies: int, made=study, seed: int = 1) -> dict:
         for name, (interval, truth) in made(generator, cell).items():
             if name in held and interval["low"] is not None:
                 held[name].append(interval["low"] <= truth <= interval["high"])
-    shares = {name: np.mean(each) for name, each in held.items() if each}
+    shares = {
+        name: np.mean(each) for name, each in held.items() if len(each) >= n_studies / 4
+    }
     return shares | {"n": len(held["auroc"])}
 
 
@@ -209,9 +211,7 @@ def print_table(cells, n_studies, made, shown=SHOWN):
         found = coverage(cell, n_studies, made)
         row = [cell.n_subjects, f"{cell.prevalence:.0%}"]
         row += ["varying" if cell.varying else "constant", found["n"]]
-        few = found["n"] < n_studies / 4
-        for name in shown:
-            row.append("–" if few or name not in found else f"{100 * found[name]:.0f}")
+        row += [f"{100 * found[k]:.0f}" if k in found else "–" for k in shown]
         print("| " + " | ".join(map(str, row)) + " |", flush=True)
     print()
 
