@@ -4,7 +4,7 @@ import dataclasses
 import functools
 import logging
 
-from local.evaluation import parts
+from local.evaluation import external, parts
 from local.evaluation.measurements import measure_split, sample_subjects
 from local.evaluation.provenance import provenance
 from local.evaluation.result import EvaluationResult
@@ -21,25 +21,7 @@ def evaluate(scored: ScoredSplit) -> EvaluationResult:
 
     Returns: Under pseudonyms, if there are any.
     """
-    metrics = split_metrics.evaluate_predictions(
-        scored.table,
-        scored.label_groups,
-        scored.checkpoint,
-        scored.types,
-        scored.points,
-        scored.evaluation.seed,
-        scored.evaluation.decision_thresholds or (),
-        scored.evaluation.prevalences or (),
-    )
-    for name, point in scored.points.items():
-        if point["calibration"]:
-            metrics["labels"][name]["calibration"] = point["calibration"]
-    for name, (part, otherwise) in parts.OF_METRICS.items():
-        metrics[name] = scored.failures.attempt_json(
-            name,
-            functools.partial(part, scored),
-            functools.partial(otherwise, scored),
-        )
+    metrics = _metrics(scored)
     errors = scored.failures.attempt(
         "errors", lambda: parts.most_wrong(scored), lambda reason: []
     )
@@ -72,6 +54,44 @@ def evaluate(scored: ScoredSplit) -> EvaluationResult:
         ),
     )
     return scored.pseudonyms.hidden(result) if scored.pseudonyms else result
+
+
+def _metrics(scored):
+    """The content of metrics.json."""
+    metrics = split_metrics.evaluate_predictions(
+        scored.table,
+        scored.label_groups,
+        scored.checkpoint,
+        scored.types,
+        scored.points,
+        scored.evaluation.seed,
+        scored.evaluation.decision_thresholds or (),
+        scored.evaluation.prevalences or (),
+    )
+    for name, point in scored.points.items():
+        if point["calibration"]:
+            metrics["labels"][name]["calibration"] = point["calibration"]
+    if scored.internal is not None:
+        _add_external(scored, metrics)
+    for name, (part, otherwise) in parts.OF_METRICS.items():
+        metrics[name] = scored.failures.attempt_json(
+            name,
+            functools.partial(part, scored),
+            functools.partial(otherwise, scored),
+        )
+    return metrics
+
+
+def _add_external(scored, metrics):
+    """Add what is also told of a split that is not the experiment's own."""
+    metrics["internal"] = scored.internal
+    mended = scored.failures.attempt_json(
+        "recalibrated",
+        functools.partial(external.recalibrated, scored),
+        lambda reason: {},
+    )
+    for name, entry in mended.items():
+        metrics["labels"][name]["recalibrated"] = entry
 
 
 def measure_and_evaluate(

@@ -79,12 +79,8 @@ def evaluate_predictions(
         "weighting", "subject_weighted", "per_subject"}, and "per_visit" where any
         recording has a session.
     """
-    read = partial(
-        read_labels,
-        names=flatten(label_groups),
-        types=types or {},
-        points=operating_points or {},
-    )
+    names, points = flatten(label_groups), operating_points or {}
+    read = partial(read_labels, names=names, types=types or {}, points=points)
     labels = read(table)
     scores = {name for name, label in labels.items() if label.is_score}
     # One seed for all: each use makes its own generator, and measures that are set
