@@ -1,8 +1,8 @@
 """What a split is worth: scored, decided, audited, beside baselines.
 
 Modules: `after_training`, `baselines`, `beside_model`, `compared_systems`,
-`confound_audit`, `evaluate`, `experiment_split`, `external_predictions`, `failures`,
-`feature_files`, `flags`, `measurements`, `operating_points`, `out_of_fold`, `parts`,
-`provenance`, `result`, `scored_csv`, `scored_split`, `scoring`, `usable_points`,
-`worst_errors`.
+`confound_audit`, `evaluate`, `experiment_split`, `external`, `external_predictions`,
+`failures`, `feature_files`, `flags`, `measurements`, `operating_points`, `out_of_fold`,
+`parts`, `provenance`, `result`, `scored_csv`, `scored_split`, `scoring`,
+`usable_points`, `worst_errors`.
 """

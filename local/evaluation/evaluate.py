@@ -7,7 +7,7 @@ import logging
 import pandas as pd
 
 from local.data.split import Split
-from local.evaluation import parts
+from local.evaluation import external, parts
 from local.evaluation.measurements import measure_split, sample_subjects
 from local.evaluation.provenance import provenance
 from local.evaluation.result import EvaluationResult
@@ -25,18 +25,7 @@ def evaluate(scored: ScoredSplit) -> EvaluationResult:
 
     Returns: Under pseudonyms, if there are any.
     """
-    metrics = metrics_of(scored)
-    for name, point in scored.points.items():
-        if point["calibration"]:
-            metrics["labels"][name]["calibration"] = point["calibration"]
-    for name, n_divided in parts.divided_raters(scored).items():
-        metrics["labels"][name]["n_divided"] = n_divided
-    for name, (part, otherwise) in parts.OF_METRICS.items():
-        metrics[name] = scored.failures.attempt_json(
-            name,
-            functools.partial(part, scored),
-            functools.partial(otherwise, scored),
-        )
+    metrics = _metrics(scored)
     errors = scored.failures.attempt(
         "errors", lambda: parts.most_wrong(scored), lambda reason: []
     )
@@ -84,6 +73,37 @@ def metrics_of(scored: ScoredSplit) -> dict:
         scored.evaluation.decision_thresholds or (),
         scored.evaluation.prevalences or (),
     )
+
+
+def _metrics(scored):
+    """The content of metrics.json."""
+    metrics = metrics_of(scored)
+    for name, point in scored.points.items():
+        if point["calibration"]:
+            metrics["labels"][name]["calibration"] = point["calibration"]
+    for name, n_divided in parts.divided_raters(scored).items():
+        metrics["labels"][name]["n_divided"] = n_divided
+    if scored.internal is not None:
+        _add_external(scored, metrics)
+    for name, (part, otherwise) in parts.OF_METRICS.items():
+        metrics[name] = scored.failures.attempt_json(
+            name,
+            functools.partial(part, scored),
+            functools.partial(otherwise, scored),
+        )
+    return metrics
+
+
+def _add_external(scored, metrics):
+    """Add what is also told of a split that is not the experiment's own."""
+    metrics["internal"] = scored.internal
+    mended = scored.failures.attempt_json(
+        "recalibrated",
+        functools.partial(external.recalibrated, scored),
+        lambda reason: {},
+    )
+    for name, entry in mended.items():
+        metrics["labels"][name]["recalibrated"] = entry
 
 
 def measure_and_evaluate(

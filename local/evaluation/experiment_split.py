@@ -8,6 +8,7 @@ from local.data.manifests import group_columns, read_manifest
 from local.data.pseudonyms import read_pseudonyms
 from local.data.split import Split
 from local.evaluation import scored_csv
+from local.evaluation.external import internal_results
 from local.evaluation.flags import seen_notes
 from local.evaluation.measurements import seen_splits
 from local.evaluation.operating_points import apply_operating_points
@@ -140,6 +141,7 @@ def score(
         checkpoint=experiment.checkpoint,
         settings=saved_values(experiment.folder / HPARAMS),
         train_log=json_log(experiment.folder),
+        internal=None if split.is_own else internal_results(experiment.folder),
     )
 
 

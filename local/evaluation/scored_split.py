@@ -33,6 +33,8 @@ class ScoredSplit(Split):
     silences: What the model said of the moments in which nobody speaks.
     settings: Plain values of the training yaml; empty for predictions from elsewhere.
     train_log: train_log.jsonl, where a training belongs to this.
+    internal: Of a split that is not the experiment's own, the results of its own test
+        split (see `external.internal_results`); None of any other.
     failures: What has failed so far.
     baselines: Tables of predictions of the baselines, by name, once they are fitted.
     """
@@ -49,6 +51,7 @@ class ScoredSplit(Split):
     silences: Silences | None = None
     settings: dict = dataclasses.field(default_factory=dict)
     train_log: Path | None = None
+    internal: dict | None = None
     failures: Failures = None
     baselines: dict[str, pd.DataFrame] = dataclasses.field(default_factory=dict)
 

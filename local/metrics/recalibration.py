@@ -2,12 +2,23 @@
 
 import numpy as np
 from numpy.typing import ArrayLike
+from scipy.special import expit
+from sklearn.model_selection import GroupKFold
 
+from local.data.folds import MAX_FOLDS
+from local.metrics.cases import finite_logits
 from local.metrics.estimate import subjects_by_class, too_few_subjects
-from local.metrics.logistic import fit_line, fit_slope
+from local.metrics.intervals import MIN_SUBJECTS
+from local.metrics.logistic import Line, fit_line, fit_shift, fit_slope
+from local.metrics.measures import brier, log_loss
 from local.metrics.thresholds import MIN_TO_CHOOSE
 
 KINDS = ("temperature", "platt")
+
+CROSS_FITTED = (
+    "Intercept and slope are fitted to all recordings of this split. Brier score and "
+    "log loss are of recordings that were left out of the fit, in folds of subjects."
+)
 
 
 def fit_calibration(
@@ -62,3 +73,69 @@ def fit_calibration(
         slope = intercept = None
     fitted = {"kind": kind, "slope": slope, "intercept": intercept}
     return fitted | ({"reason": reason} if reason else {})
+
+
+def cross_fitted_recalibration(
+    targets: np.ndarray, probabilities: np.ndarray, subjects: np.ndarray, seed: int
+) -> dict:
+    """What the probabilities would be worth after recalibration on these subjects.
+
+    In the large: one number is added to all logits. Slope and intercept: they are also
+    multiplied by one. Both are fitted to all recordings, but Brier score and log loss
+    are those of recordings whose fold of subjects the fit left out: judged by those
+    that it was fitted to, a fit always looks better. The folds are not balanced
+    over targets, as balanced ones tell the fit the prevalence of those it leaves out.
+
+    targets: [n], 0 or 1.
+    probabilities, subjects: [n]
+    seed: Of the folds.
+
+    Returns: {"in_the_large": {"intercept", "brier", "log_loss"}, "slope_and_intercept":
+        {"slope", "intercept", "brier", "log_loss"}, "text"}; all None, with a
+        "reason", in one that can't be fitted.
+    """
+    logits, subjects = finite_logits(probabilities), np.asarray(subjects).astype(str)
+    reason = too_few_subjects(*subjects_by_class(targets, subjects), MIN_SUBJECTS)
+    ways = {
+        "in_the_large": (_in_the_large, ("intercept",)),
+        "slope_and_intercept": (fit_line, ("slope", "intercept")),
+    }
+    splitter = GroupKFold(MAX_FOLDS, shuffle=True, random_state=seed)
+    splits = [] if reason else list(splitter.split(logits, groups=subjects))
+    result = {"text": CROSS_FITTED}
+    for name, (fit, parameters) in ways.items():
+        names = *parameters, "brier", "log_loss"
+        why = reason
+        if not why:
+            values, why = _cross_fitted(fit, (targets, logits, subjects), splits)
+        if why:
+            result[name] = dict.fromkeys(names) | {"reason": why}
+        else:
+            result[name] = {key: values[key] for key in names}
+    return result
+
+
+def _in_the_large(targets, logits, subjects):
+    shift = fit_shift(targets, logits, subjects)
+    if shift["value"] is None:
+        return None, shift["reason"]
+    return Line(1.0, shift["value"]), None
+
+
+def _cross_fitted(fit, rows, splits):
+    """The fit to all, and losses of recordings that it left out; or why not."""
+    targets, logits, _ = rows
+    whole, reason = fit(*rows)
+    mended = np.empty(len(targets))
+    for rest, left_out in splits:
+        line, why = (None, reason) if reason else fit(*(each[rest] for each in rows))
+        if why:
+            return None, why
+        mended[left_out] = expit(line.slope * logits[left_out] + line.intercept)
+    weights = np.ones((1, len(targets)))
+    return {
+        "slope": whole.slope,
+        "intercept": float(whole.intercept),
+        "brier": float(brier(targets, mended, weights)[0]),
+        "log_loss": float(log_loss(targets, mended, weights)[0]),
+    }, None

@@ -82,7 +82,7 @@ FILES = {
     MODEL_CARD: File("evaluation", RESULT, reopen=True, evaluation=True),
     FAILED: File("preparation", BEFORE, evaluation=True, people=ROWS),
     SCORED_CSV: File("evaluate.py", evaluation=True),
-    METRICS: File("evaluation", RESULT, evaluation=True),
+    METRICS: File("evaluation", RESULT, reopen=True, evaluation=True),
     f"{EVALUATIONS}/*": File("evaluate.py", RESULT, people=ROWS),
     f"{EVALUATIONS}/*/debug/*": File("evaluate.py --debug", people=ROWS),
 }

@@ -17,6 +17,7 @@ from local.data.pseudonyms import are_pseudonyms
 from local.data.split import Split
 from local.evaluation.baselines import ACOUSTIC
 from local.evaluation.evaluate import evaluate
+from local.evaluation.external import internal_results
 from local.evaluation.external_predictions import from_elsewhere
 from local.evaluation.flags import seen_notes
 from local.evaluation.measurements import (
@@ -152,6 +153,7 @@ def _scored(folder: Path, table, experiment: Path | None, person) -> ScoredSplit
             table = person.pseudonyms.restored(table, *known)
     if split.manifest is not None:
         split = split.changed(manifest=scored_rows(split.manifest, table))
+    is_external = bool(experiment) and not (is_own or split.is_own)
     points = {}
     if experiment:
         points = points_for(experiment, split.seen, set(table["subject"]))
@@ -165,6 +167,7 @@ def _scored(folder: Path, table, experiment: Path | None, person) -> ScoredSplit
         settings,
         checkpoint=metrics.get("checkpoint"),
         train_log=experiment and json_log(experiment),
+        internal=internal_results(experiment) if is_external else None,
     )
     return scored.changed(notes=[*scored.notes, *seen_notes(scored), NOTE])
 

@@ -21,6 +21,7 @@ from local.data.split import Split
 from local.evaluation import measurements, parts
 from local.evaluation.confound_audit import verdict
 from local.evaluation.evaluate import evaluate, measured
+from local.evaluation.external import internal_results
 from local.evaluation.failures import Failures, names_in
 from local.evaluation.scored_split import ScoredSplit
 from local.model import kernel_heads
@@ -322,6 +323,36 @@ def test_reasons_are_one_line():
 
 
 # What is measured for which part
+
+
+def test_external_splits_stand_beside_internal_results(whole, expected, tmp_path):
+    """Of an experiment whose metrics.json is that of another evaluation."""
+    assert "internal" not in expected["metrics.json"]
+    run(whole, tmp_path / "experiment")
+    internal = internal_results(tmp_path / "experiment")
+    own = expected["metrics.json"]
+    assert internal["csv"] == "save/manifests/test.csv"
+    assert internal["n_subjects"] == own["n_subjects"]
+    for name in NAMES:
+        assert internal["labels"][name]["auroc"] == own["labels"][name]["auroc"]
+        keys = ["auroc", "calibration_slope", "sensitivity", "specificity"]
+        assert list(internal["labels"][name]) == keys
+    other = whole.changed(is_own=False, internal=internal)
+    found = run(other, tmp_path / "other")["metrics.json"]
+    assert found["internal"] == internal
+    for name in NAMES:
+        recalibrated = found["labels"][name].pop("recalibrated")
+        assert set(recalibrated) == {"text", "in_the_large", "slope_and_intercept"}
+        assert found["labels"][name] == own["labels"][name]  # as it is
+
+
+@pytest.mark.parametrize("text", [None, "{", "[]", '{"labels": {"a": {"auroc": 1}}}'])
+def test_internal_results_that_are_not_there_or_damaged(text, tmp_path):
+    if text is not None:
+        (tmp_path / "metrics.json").write_text(text)
+    internal = internal_results(tmp_path)
+    assert internal["labels"] == {} and internal["n_subjects"] is None
+    assert "metrics.json" in internal["reason"]
 
 
 def test_measuring_is_for_the_audit_or_the_acoustic_baseline(whole):

@@ -26,6 +26,7 @@ from local.utils.run_lock import WRITTEN_TO
         ("save/CKPT+2026/CKPT.yaml", "checkpoint", True),
         ("save/measurements/test.parquet", "result", True),
         ("audit.json", "result", True),
+        ("metrics.json", "result", True),
         ("figures/roc.png", "result", False),
         ("evaluation/other/audit.json", "result", False),
         ("evaluation/other/save/CKPT+x/model.ckpt", "result", False),
