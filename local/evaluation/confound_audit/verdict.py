@@ -14,9 +14,7 @@ from local.evaluation.confound_audit import power, probes
 from local.evaluation.confound_audit.reasons import label_verdict
 from local.evaluation.confound_audit.silence import PAUSE_DB
 from local.evaluation.confound_audit.tested import ALPHA, LARGE, TESTED, excess
-from local.metrics.cases import Rated
 from local.metrics.estimate import measure
-from local.metrics.fold_auroc import auroc_within_folds, mean_auroc_interval
 from local.metrics.intervals import auroc_interval
 from local.utils.progress import progress
 
@@ -219,14 +217,8 @@ def _probe(features, targets, folds):
 
 def _interval(targets, scores, subjects, networks):
     """A model's AUROC with its interval, within networks where there are several."""
-    rated = Rated(targets, scores, subjects)
-    if len(set(networks)) == 1:
-        return {"reason": None} | auroc_interval(*rated)
-    by_network = [
-        Rated(*(column[networks == network] for column in rated))
-        for network in np.unique(networks)
-    ]
-    return {"reason": None} | mean_auroc_interval([auroc_within_folds(by_network)])
+    interval = auroc_interval(targets, scores, subjects, folds=networks)
+    return {"reason": None} | interval
 
 
 def _measure(value, reason):
