@@ -16,7 +16,8 @@ from scipy.stats import t as student_t
 from local.data.labels import score_labels
 from local.data.prepare import Preparation
 from local.metrics.estimate import measure, subjects_by_class, too_few_subjects
-from local.metrics.intervals import LEVEL, MIN_SUBJECTS
+from local.metrics.linearised import LEVEL
+from local.metrics.resampling import MIN_SUBJECTS
 
 #: True values of AUROC that intervals are foretold for.
 AUROCS = (0.75, 0.9)
