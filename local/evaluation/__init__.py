@@ -3,5 +3,5 @@
 Modules: `after_training`, `baselines`, `confound_audit`, `evaluate`,
 `experiment_split`, `external_predictions`, `failures`, `flags`, `fold_results`,
 `measurements`, `operating_points`, `parts`, `provenance`, `result`, `scored_csv`,
-`scored_split`, `scoring`, `two_systems`, `worst_errors`.
+`scored_split`, `scoring`, `test_log`, `two_systems`, `worst_errors`.
 """
