@@ -66,28 +66,37 @@ class TestLog:
             return NO_LOG
         return cls.of(manifest, experiment.output_folder, experiment.folder, command)
 
-    def count(self) -> int:
-        """How many there have been with this one.
+    def counted(self, result: EvaluationResult) -> EvaluationResult:
+        """The same with the count in its metrics: of all evaluations up to this one.
 
         Those of this experiment, and those of experiments beside it that have the same
-        test split.
+        test split. What was repeated with the same checkpoint and options counts once.
         """
-        own = {self.home.resolve(), self.folder.resolve()}
-        others = {
-            log.parents[1].resolve() for log in self.home.parent.glob(f"*/{TEST_LOG}")
-        }
-        n = sum(len(_lines(folder / TEST_LOG)) for folder in own)
-        for folder in others - own:
-            same = (line.get("test_split") for line in _lines(folder / TEST_LOG))
-            n += sum(digest == self.test_split for digest in same)
-        return n + 1
-
-    def counted(self, result: EvaluationResult) -> EvaluationResult:
-        """The same with the count in its metrics."""
         if self.test_split is None:
             return result
-        metrics = result.metrics | {COUNT: self.count()}
+        lines = [self._line(result)]
+        own = {self.home.resolve(), self.folder.resolve()}
+        for folder in own:
+            lines += _lines(folder / TEST_LOG)
+        logs = self.home.parent.glob(f"*/{TEST_LOG}")
+        for folder in {log.parents[1].resolve() for log in logs} - own:
+            lines += [
+                line
+                for line in _lines(folder / TEST_LOG)
+                if line.get("test_split") == self.test_split
+            ]
+        different = {json.dumps(line | {"date": ""}, sort_keys=True) for line in lines}
+        metrics = result.metrics | {COUNT: len(different)}
         return dataclasses.replace(result, metrics=metrics)
+
+    def _line(self, result):
+        return {
+            "date": result.provenance["date"],
+            "script": self.command[1],
+            "checkpoint": result.metrics["checkpoint"],
+            "changed": _changed(self.command),
+            "test_split": self.test_split,
+        }
 
     def add(self, result: EvaluationResult):
         """Write this evaluation down, when its results are.
@@ -97,19 +106,12 @@ class TestLog:
         if self.test_split is None:
             return
         file = self.home / TEST_LOG
-        line = {
-            "date": result.provenance["date"],
-            "script": self.command[1],
-            "checkpoint": result.metrics["checkpoint"],
-            "changed": _changed(self.command),
-            "test_split": self.test_split,
-        }
         try:
             if not file.resolve().is_relative_to(self.home.resolve()):
                 raise OSError("it is a link that leads out of the experiment")
             file.parent.mkdir(exist_ok=True)
             with file.open("a", encoding="utf-8") as stream:
-                stream.write(json.dumps(line) + "\n")
+                stream.write(json.dumps(self._line(result)) + "\n")
         except OSError as error:
             logger.warning(
                 "This evaluation of the test split is not counted: %s can't be "

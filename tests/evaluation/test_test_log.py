@@ -56,8 +56,10 @@ def test_each_evaluation_is_a_line(tmp_path):
     )
     assert evaluated(log_of(folder, "abc")) == 1
     assert evaluated(log_of(folder, "cba", *options)) == 2
-    assert evaluated(log_of(folder, "abcd")) == 3  # a CSV that holds it
-    first, second, _ = lines(folder)
+    assert evaluated(log_of(folder, "abcd", "--audit=False")) == 3  # a CSV with it
+    assert evaluated(log_of(folder, "cba", *options)) == 3  # tells nothing new
+    assert len(lines(folder)) == 4
+    first, second, *_ = lines(folder)
     assert first["changed"] == {} and first["script"] == "evaluate.py"
     assert first["checkpoint"] == "CKPT+1" and first["date"].startswith("2026-01-31")
     assert second["changed"] == {"window_pooling": "max"}  # and no place
@@ -75,17 +77,18 @@ def test_other_recordings_are_not_counted(tmp_path):
 def test_experiments_beside_it_count_if_their_test_split_is_the_same(tmp_path):
     same, other = (experiment(tmp_path / n, u) for n, u in (("s", "ab"), ("o", "ac")))
     folder = experiment(tmp_path / "mine", "ba")
-    assert [evaluated(log_of(same, "ab")) for _ in range(2)] == [1, 2]
-    assert evaluated(log_of(other, "ac")) == 1
-    assert evaluated(log_of(folder, "ab")) == 3
-    assert evaluated(log_of(folder, "ab")) == 4
+    assert evaluated(log_of(same, "ab", "--seed=1")) == 1
+    assert evaluated(log_of(same, "ab", "--seed=2")) == 2
+    assert evaluated(log_of(other, "ac", "--seed=3")) == 1
+    assert evaluated(log_of(folder, "ab", "--seed=4")) == 3
+    assert evaluated(log_of(folder, "ab", "--seed=5")) == 4
 
 
 def test_that_of_an_experiment_in_a_bucket_counts_with_the_local_one(tmp_path):
     copy, home = experiment(tmp_path / "cache" / "x", "ab"), tmp_path / "results" / "x"
     home.mkdir(parents=True)
     assert evaluated(log_of(copy, "ab")) == 1
-    assert evaluated(log_of(home, "ab", copy=copy)) == 2
+    assert evaluated(log_of(home, "ab", "--audit=False", copy=copy)) == 2
     assert len(lines(copy)) == len(lines(home)) == 1
 
 
@@ -113,4 +116,4 @@ def test_half_a_line_is_no_evaluation(tmp_path, torn):
     evaluated(log_of(folder, "ab"))
     with (folder / "evaluation" / "test_evaluations.jsonl").open("a") as stream:
         stream.write(torn)
-    assert log_of(folder, "ab").count() == 2
+    assert evaluated(log_of(folder, "ab", "--audit=False")) == 2
