@@ -20,6 +20,7 @@ from local.evaluation.evaluate import measure_and_evaluate
 from local.evaluation.experiment_split import check_options, prepare_evaluation, score
 from local.evaluation.external_predictions import prepare_predictions
 from local.evaluation.scored_csv import claimed_for
+from local.evaluation.test_log import NO_LOG, TestLog
 from local.report.writing import OUTPUTS, report_results
 from local.storage.publishing import publish_files, results_destination
 from local.training.experiment import later_options, open_experiment
@@ -41,14 +42,15 @@ def main(argv):
     split, folder = run_on_main(prepare_evaluation, [experiment, options, hparams])
     with claimed_for(split.csv, folder, upload_to, options):
         scored = score(experiment, hparams, split, options, command)
-        return _report(scored, experiment.brain, folder, upload_to)
+        log = TestLog.later(split.manifest, experiment, command)
+        return _report(scored, experiment.brain, folder, upload_to, log)
 
 
-def _report(scored, brain, folder, upload_to):
+def _report(scored, brain, folder, upload_to, log=NO_LOG):
     """Evaluate, write and show; the exit status."""
     if not if_main_process():  # these need not wait for what can take long
         return cli.OK
-    metrics = report_results(measure_and_evaluate(scored, brain), folder)
+    metrics = report_results(measure_and_evaluate(scored, brain), folder, log)
     problems = upload_to and publish_files(folder, OUTPUTS, upload_to)
     incomplete = scored.own_failed or problems or metrics["failed_parts"]
     return cli.INCOMPLETE if incomplete else cli.OK

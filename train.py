@@ -17,6 +17,7 @@ from speechbrain import create_experiment_directory
 from speechbrain.utils.distributed import ddp_init_group, if_main_process, run_on_main
 
 from local.evaluation.after_training import evaluate_test_split, score_splits
+from local.evaluation.test_log import TestLog
 from local.metrics.planning import planned_intervals
 from local.report.writing import report_results
 from local.training import fit
@@ -47,7 +48,9 @@ def _run(arguments, command):
     tables = score_splits(brain, hparams, plan.preparation)
     if if_main_process():  # the others need not wait for what can take long
         result = evaluate_test_split(brain, hparams, plan, tables, command)
-        metrics = report_results(result, plan.folder)
+        test_split, folder = plan.preparation.manifests["test"], plan.folder
+        log = TestLog.of(test_split, folder, folder, command)
+        metrics = report_results(result, folder, log)
         unfinished = publication and publication.finish()
         incomplete = incomplete or metrics["failed_parts"] or unfinished
     return cli.INCOMPLETE if incomplete else cli.OK

@@ -10,6 +10,7 @@ from local.data.manifests import write_failed
 from local.data.predictions_table import write_predictions
 from local.evaluation.beside_model import FILE_NAMES
 from local.evaluation.result import EvaluationResult
+from local.evaluation.test_log import NO_LOG, TestLog
 from local.report import figures
 from local.report.card import write_model_card
 from local.report.html import render_html
@@ -82,12 +83,17 @@ def write_report(result: EvaluationResult, output_folder: str | Path):
     attempt(MODEL_CARD, lambda: write_model_card(result, folder / MODEL_CARD))
 
 
-def report_results(result: EvaluationResult, output_folder: Path) -> dict:
+def report_results(
+    result: EvaluationResult, output_folder: Path, log: TestLog = NO_LOG
+) -> dict:
     """Write an evaluation down, and log its main results.
+
+    log: Where evaluations of a test split are counted.
 
     Returns: The content of metrics.json.
     """
-    metrics = write_results(result, output_folder)
+    metrics = write_results(log.counted(result), output_folder)
+    log.add(result)
     made_by = metrics["checkpoint"] or "predictions from elsewhere"
     if "folds" in metrics:
         made_by = (

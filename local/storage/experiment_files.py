@@ -17,6 +17,7 @@ TRAIN_LOG_JSON = "train_log.jsonl"
 STATISTICS, INVENTORY = "dataset_statistics.json", "inventory.json"
 SAVE, EVALUATIONS = "save", "evaluation"
 MANIFESTS, MEASUREMENTS = Path(SAVE) / "manifests", Path(SAVE) / "measurements"
+TEST_LOG = f"{EVALUATIONS}/test_evaluations.jsonl"
 PREPARATION = MANIFESTS / "preparation.json"
 RUN_OPTIONS = Path(SAVE) / "run_options.json"
 OPERATING_POINTS = Path(SAVE) / "operating_points.json"
@@ -85,6 +86,7 @@ FILES = {
     METRICS: File("evaluation", RESULT, reopen=True, evaluation=True),
     f"{EVALUATIONS}/*": File("evaluate.py", RESULT, people=ROWS),
     f"{EVALUATIONS}/*/debug/*": File("evaluate.py --debug", people=ROWS),
+    TEST_LOG: File("evaluation", RESULT, reopen=True),
 }
 
 #: A checkpoint's folder: its name is written to files that programs read.

@@ -27,6 +27,7 @@ from local.evaluation.measurements import (
 from local.evaluation.out_of_fold import MEASURED, evaluate_repeats, out_of_fold
 from local.evaluation.scored_split import ScoredSplit
 from local.evaluation.scoring import scored_rows
+from local.evaluation.test_log import COUNT
 from local.evaluation.usable_points import points_for
 from local.metrics.label_cases import NONE
 from local.report.writing import OUTPUTS, write_results
@@ -88,8 +89,11 @@ def rebuild(folder: Path, experiment: Path | None, person: Person) -> str:
         remove(folder, OUTPUTS)
         return EMPTY
     try:
-        scored = _scored(folder, table, experiment, person)
-        metrics = write_results(evaluate(scored), folder)
+        before = _json(folder / METRICS)
+        result = evaluate(_scored(folder, table, experiment, person))
+        if COUNT in before:  # this is no further look at the test split
+            result.metrics[COUNT] = before[COUNT]
+        metrics = write_results(result, folder)
     except FAILURES as error:
         print(f"{folder} can't be rebuilt: {error}")
         # where not even that can be written, everything stays for another try

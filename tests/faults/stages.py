@@ -13,7 +13,7 @@ INJECT = Path(__file__).with_name("inject.py")
 #: Logs, and what has the time of day in it.
 NOT_COMPARED = (
     *("log.txt", "env.log", "train_log.txt", "train_log.jsonl", "train.py"),
-    *("CKPT.yaml", "report.html", "model_card.md"),
+    *("CKPT.yaml", "report.html", "model_card.md", "test_evaluations.jsonl"),
 )
 
 #: The time in a checkpoint's name.

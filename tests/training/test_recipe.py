@@ -183,10 +183,21 @@ def test_evaluation_repeats_the_test_scores_and_changes_nothing(experiment):
     before = contents(experiment)
     succeeded(evaluate(experiment, "--subgroups=[sex]"))
     after = contents(experiment)
+    log = experiment / "evaluation" / "test_evaluations.jsonl"
+    assert after[log].startswith(before.pop(log))  # each evaluation is a line more
     assert {path: after[path] for path in before} == before
     again = experiment / "evaluation" / "test"
-    for name in ("predictions.csv", "metrics.json", "audit.json"):
+    for name in ("predictions.csv", "audit.json"):
         assert (again / name).read_bytes() == (experiment / name).read_bytes()
+    found, first = (
+        json.loads((folder / "metrics.json").read_text())
+        for folder in (again, experiment)
+    )
+    lines = [json.loads(line) for line in after[log].splitlines()]
+    asked = {(line["script"], str(line["changed"])) for line in lines}
+    assert found.pop("n_test_evaluations") == len(asked)
+    assert first.pop("n_test_evaluations") == 1
+    assert found == first
 
 
 #: train.py with an audit that fails.
@@ -235,6 +246,8 @@ def test_an_evaluation_is_not_lost_to_one_of_its_parts(
     assert found["audit.json"]["label_shares"] == before["audit.json"]["label_shares"]
     assert found["metrics.json"].pop("failed_parts") == {"audit": reason}
     assert before["metrics.json"].pop("failed_parts") == {}
+    for metrics in (found["metrics.json"], before["metrics.json"]):
+        del metrics["n_test_evaluations"]
     assert found["metrics.json"] == before["metrics.json"]
     table = "predictions.csv"
     assert (copy / table).read_bytes() == (experiment / table).read_bytes()

@@ -147,6 +147,8 @@ def test_a_tested_person_leaves_nothing_and_results_are_without_them(own):
         operating_points=read_operating_points(experiment),
         seed=1986,
     )
+    assert found["n_test_evaluations"] == 1
+    assert [of.pop("n_divided") for of in found["labels"].values()] == [None] * 3
     for key in ("n_recordings", "n_subjects", "labels", "macro", "per_subject"):
         assert found[key] == json.loads(json.dumps(again[key])), key
     audit = json.loads((experiment / "audit.json").read_text())
