@@ -63,7 +63,8 @@ def evaluate(scored: ScoredSplit) -> EvaluationResult:
 
 def metrics_of(scored: ScoredSplit) -> dict:
     """What metrics.json has of predictions alone."""
-    return split_metrics.evaluate_predictions(
+    choices = scored.fold_choices
+    metrics = split_metrics.evaluate_predictions(
         scored.table,
         scored.label_groups,
         scored.checkpoint,
@@ -72,7 +73,12 @@ def metrics_of(scored: ScoredSplit) -> dict:
         scored.evaluation.study_design,
         scored.evaluation.decision_thresholds or (),
         scored.evaluation.prevalences or (),
+        choices and choices.points,
     )
+    for name, entries in (choices.entries if choices else {}).items():
+        if "auroc" in metrics["labels"][name]:
+            metrics["labels"][name] |= entries
+    return metrics
 
 
 def _metrics(scored):

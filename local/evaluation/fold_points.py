@@ -3,9 +3,8 @@
 Each fold's threshold is then chosen on the predictions of the other folds, whose
 subjects its network was not tested on:
 
-    points = fold_operating_points(table, points_by_fold, names)
-    decided = decide_folds(table, points)
-    intervals = intervals_with_choice(table, points, names)
+    decided, choices = choose_and_decide(table, points_by_fold, names)
+    choices.points, choices.entries
 """
 
 import dataclasses
@@ -26,6 +25,79 @@ N_DRAWS = 500
 TAILS = (1 - LEVEL) / 2, (1 + LEVEL) / 2
 
 NO_THRESHOLD = "no fold has a threshold"
+
+
+@dataclasses.dataclass(frozen=True)
+class FoldChoices:
+    """The thresholds of a cross-validation, and what follows from their choice.
+
+    points: By fold its operating points.
+    entries: By label what metrics.json has in the place of its "threshold" and, where a
+        threshold is from other folds, of "sensitivity" and "specificity".
+    """
+
+    points: dict[str, dict]
+    entries: dict[str, dict]
+
+
+def choose_and_decide(
+    table: pd.DataFrame,
+    points_by_fold: dict[str, dict],
+    names: list[str],
+    rule: str | dict = "youden",
+    calibration: str = "none",
+    seed: int = 0,
+) -> tuple[pd.DataFrame, FoldChoices]:
+    """Calibrate and decide the predictions of all folds.
+
+    All arguments: See `fold_operating_points`.
+    """
+    points = fold_operating_points(
+        table, points_by_fold, names, rule, calibration, seed
+    )
+    entries = {name: {"threshold": _summary(points, name)} for name in names}
+    borrowed = [
+        name
+        for name in names
+        if any(
+            of["source"] == OTHER_FOLDS for of in entries[name]["threshold"]["folds"]
+        )
+    ]
+    for name, shares in intervals_with_choice(
+        table, points, borrowed, rule, seed
+    ).items():
+        entries[name] |= shares
+    return decide_folds(table, points), FoldChoices(points, entries)
+
+
+def _are_borrowed(points, name):
+    """Whether a fold's threshold of a label is from other folds."""
+    thresholds = [own[name]["threshold"] for own in points.values() if name in own]
+    return any(threshold["source"] == OTHER_FOLDS for threshold in thresholds)
+
+
+def _summary(points, name):
+    """The thresholds of a label in all folds, as metrics.json has them."""
+    thresholds = {
+        fold: own[name]["threshold"] for fold, own in points.items() if name in own
+    }
+    folds = [
+        {"fold": fold, "value": own["value"], "source": own["source"]}
+        for fold, own in thresholds.items()
+    ]
+    first = next(iter(thresholds.values()), {})
+    reason = "each fold has its own"
+    if not any(fold["value"] is not None for fold in folds):
+        reason = first.get("reason", NO_THRESHOLD)
+    sources = dict.fromkeys(fold["source"] for fold in folds if fold["source"])
+    return {
+        "value": None,
+        "rule": first.get("rule"),
+        "source": " and ".join(sources) or None,
+        "n_positive_subjects": None,
+        "folds": folds,
+        "reason": reason,
+    }
 
 
 def fold_operating_points(

@@ -8,7 +8,9 @@ the acoustic baseline, whatever the number of folds and repeats.
 
 import dataclasses
 
+import numpy as np
 import pandas as pd
+from scipy.special import expit
 from speechbrain.utils.run_opts import RunOptions
 
 from local.audio.loading import AudioFormat
@@ -19,13 +21,16 @@ from local.data.predictions_table import read_predictions
 from local.data.prepare import fetched
 from local.data.pseudonyms import read_pseudonyms
 from local.evaluation.evaluate import evaluate, metrics_of, rows_to_measure
+from local.evaluation.fold_points import choose_and_decide
 from local.evaluation.measurements import measure_split, save_measurements
+from local.evaluation.operating_points import read_operating_points
 from local.evaluation.parts import MEASURING
 from local.evaluation.result import EvaluationResult
 from local.evaluation.scored_split import ScoredSplit
 from local.evaluation.scoring import scored_rows
 from local.evaluation.worst_errors import Silences
 from local.metrics.repeats import over_repeats
+from local.metrics.thresholds import threshold_rule
 from local.storage.experiment_files import (
     FAILED,
     HPARAMS,
@@ -105,6 +110,14 @@ def out_of_fold(
     table = pd.concat([_predictions(run) for run in runs], ignore_index=True)
     if pseudonyms:
         table = pseudonyms.restored(table, manifest["ID"], manifest["subject"])
+    table, choices = choose_and_decide(
+        table,
+        {run.split: read_operating_points(run.folder) for run in runs},
+        names,
+        threshold_rule(evaluation.threshold_sensitivity),
+        evaluation.calibration,
+        evaluation.seed,
+    )
     return ScoredSplit(
         name=NAME,
         manifest=scored_rows(manifest, table),
@@ -121,6 +134,7 @@ def out_of_fold(
         audio=AudioFormat.of(values),
         batches=ScoreBatches.of(values),
         settings=values,
+        fold_choices=choices,
     )
 
 
@@ -133,7 +147,14 @@ def _who(table):
 
 
 def _predictions(run):
-    return read_predictions(run.folder / PREDICTIONS).assign(split=run.split)
+    """The table of a fold's predictions, not calibrated."""
+    values = saved_values(run.folder / HPARAMS)
+    names = labels.flatten(values["label_groups"])
+    weights = values["positive_weights"] or [1.0] * len(names)
+    table = read_predictions(run.folder / PREDICTIONS)
+    log_weight = table["label"].map(dict(zip(names, np.log(weights), strict=True)))
+    probability = expit(table["logit"] - log_weight).where(table["probability"].notna())
+    return table.assign(split=run.split, probability=probability)
 
 
 def _with_recordings(scored):

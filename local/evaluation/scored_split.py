@@ -12,6 +12,7 @@ from local.data.loaders import ScoreBatches
 from local.data.manifests import group_columns
 from local.data.split import Split
 from local.evaluation.failures import Failures, names_in
+from local.evaluation.fold_points import FoldChoices
 from local.evaluation.worst_errors import Silences
 from local.training.settings import EvaluationSettings
 
@@ -35,6 +36,7 @@ class ScoredSplit(Split):
     train_log: train_log.jsonl, where a training belongs to this.
     internal: Of a split that is not the experiment's own, the results of its own test
         split (see `external.internal_results`); None of any other.
+    fold_choices: The thresholds of a cross-validation's folds.
     failures: What has failed so far.
     baselines: Tables of predictions of the baselines, by name, once they are fitted.
     """
@@ -52,6 +54,7 @@ class ScoredSplit(Split):
     settings: dict = dataclasses.field(default_factory=dict)
     train_log: Path | None = None
     internal: dict | None = None
+    fold_choices: FoldChoices | None = None
     failures: Failures = None
     baselines: dict[str, pd.DataFrame] = dataclasses.field(default_factory=dict)
 

@@ -132,6 +132,25 @@ def person_scores(
     return persons[list(COLUMNS)], {name: int(n) for name, n in n_varying.items()}
 
 
+def decided_in_folds(
+    persons: pd.DataFrame, rule: str, fold_points: dict[str, dict]
+) -> pd.DataFrame:
+    """Persons of a cross-validation, decided at the thresholds of their fold.
+
+    persons: As `person_scores` gives them.
+    fold_points: By fold and label operating points with "per_subject".
+    """
+
+    def cut(fold, label):
+        point = fold_points.get(fold, {}).get(label, {})
+        return point.get("per_subject", {}).get(rule, {}).get("value")
+
+    pairs = zip(persons["split"], persons["label"], strict=True)
+    cuts = pd.Series([cut(*pair) for pair in pairs], persons.index, dtype=float)
+    predicted = (persons["probability"] >= cuts).astype("Int8").mask(cuts.isna())
+    return persons.assign(predicted=predicted)
+
+
 def corrected_logits(table: pd.DataFrame) -> pd.Series:
     """The logits that belong to the probabilities of a table: no class weight in them.
 

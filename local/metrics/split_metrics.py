@@ -14,7 +14,13 @@ from numpy.typing import ArrayLike
 from local.data.labels import LabelType, flatten, why_one_class
 from local.data.predictions_table import scores_in
 from local.metrics.calibration import calibration_metrics
-from local.metrics.cases import PERSON_RULES, per_subject, per_visit, person_scores
+from local.metrics.cases import (
+    PERSON_RULES,
+    decided_in_folds,
+    per_subject,
+    per_visit,
+    person_scores,
+)
 from local.metrics.decision_curve import decision_curve
 from local.metrics.estimate import subjects_by_class
 from local.metrics.intervals import CASE_CONTROL, COHORT, linearised
@@ -63,6 +69,7 @@ def evaluate_predictions(
     study_design: str = COHORT,
     decision_thresholds: Sequence[float] = (),
     prevalences: Sequence[float] = (),
+    fold_points: dict[str, dict] | None = None,
 ) -> dict:
     """Computes the content of metrics.json.
 
@@ -90,6 +97,7 @@ def evaluate_predictions(
     study_design: One of `intervals.STUDY_DESIGNS`.
     decision_thresholds: Of the decision curves.
     prevalences: At which there are PPV and NPV.
+    fold_points: Of a cross-validation the operating points by fold: those of persons.
 
     Returns: {"checkpoint", "n_recordings", "n_subjects", "study_design", "intervals",
         "labels", "macro", "heads", "weighting", "subject_weighted", "per_subject"},
@@ -117,7 +125,7 @@ def evaluate_predictions(
         result["per_visit"] = _evaluate_cases(*per_visit(table), read, evaluated)
     result["per_subject"] = _evaluate_cases(*per_subject(table), read, evaluated)
     result["per_subject"]["rules"] = {
-        rule: {"labels": _person_entries(table, rule, points, read)}
+        rule: {"labels": _person_entries(table, rule, points, read, fold_points)}
         for rule in PERSON_RULES
     }
     return result
@@ -183,9 +191,11 @@ def _evaluate_cases(cases, n_varying, read, evaluated):
     }
 
 
-def _person_entries(table, rule, points, read):
+def _person_entries(table, rule, points, read, fold_points):
     """Decisions about persons by one rule, each label's at a threshold of its own."""
     persons, n_varying = person_scores(table, rule)
+    if fold_points:
+        persons = decided_in_folds(persons, rule, fold_points)
     own = {
         name: {"threshold": point["per_subject"][rule]}
         for name, point in points.items()
@@ -201,7 +211,9 @@ def _person_entries(table, rule, points, read):
             "n_subjects": n,
             "n_positive_subjects": int(label.targets.sum()),
             "n_varying": n_varying.get(name, 0),
-            "n_undecided": n if label.decided_on is None else 0,
+            "n_undecided": n
+            if label.decided_on is None
+            else int(np.isnan(label.decided_on).sum()),
             "threshold": label.threshold,
             **label.if_chosen_again(),
             **{measured: entries[measured] for measured in PERSON_MEASURES},

@@ -43,7 +43,7 @@ from local.storage.experiment_files import (
     PREPARATION,
     SCORED_CSV,
 )
-from local.training.cross_validation import FoldRun
+from local.training.cross_validation import RECORD, FoldRun
 from local.training.settings import EvaluationSettings
 from local.training.train_log import json_log
 from local.utils.errors import RunError, UserError
@@ -112,13 +112,10 @@ def rebuild_folds(folder: Path, runs: list[list[FoldRun]]) -> str:
     Returns: One of `REBUILT`, `REMOVED` and `IN_PART`.
     """
     finish(folder, OUTPUTS)
-    metrics, audit = _json(folder / METRICS), _json(folder / AUDIT)
     try:
-        repeats = [out_of_fold(each, None, [*COMMAND], [NOTE]) for each in runs]
-        first = repeats[0]
-        settings = first.settings
-        evaluation = _evaluation(folder, metrics, audit, settings, first, is_own=True)
-        repeats = [scored.changed(evaluation=evaluation) for scored in repeats]
+        asked = read_json(folder / RECORD)["settings"]
+        evaluation = EvaluationSettings.of(asked)
+        repeats = [out_of_fold(each, evaluation, [*COMMAND], [NOTE]) for each in runs]
         if (folder / MEASURED).is_file():
             measurements = read_measurements(folder / MEASURED)
             repeats[0] = repeats[0].changed(measurements=measurements)

@@ -381,10 +381,11 @@ def predicted(subjects, split, pseudonyms=None):
 
 def test_a_cross_validation_is_put_together_again(tmp_path):
     folds = (["ann", "bob"], ["cy", "dee"])
-    (tmp_path / "cross_validation.json").write_text("{}")
     values = plain_values(ROOT / "hparams" / "train.yaml")
     values = {key: values[key] for key in KEYS if key in values}
     values |= {"label_groups": [["slow"]], "report": False, "audit": False}
+    record = json.dumps({"settings": values, "inputs": {}})
+    (tmp_path / "cross_validation.json").write_text(record)
     for number, subjects in enumerate(folds, start=1):
         folder = tmp_path / f"repeat_1/fold_{number}"
         folder.mkdir(parents=True)
