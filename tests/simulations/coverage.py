@@ -53,12 +53,14 @@ class Cell(NamedTuple):
     prevalence: float
     varying: bool
     unequal: bool = False
+    auroc: float = TRUE_AUROC
 
 
+N_OF_GRID, PREVALENCES = (20, 40, 100, 200), (0.1, 0.2, 0.5)
 CELLS = [
     Cell(n_subjects, prevalence, varying, unequal)
     for unequal, varying, n_subjects, prevalence in itertools.product(
-        (False, True), (False, True), (20, 40, 100, 200), (0.1, 0.2, 0.5)
+        (False, True), (False, True), N_OF_GRID, PREVALENCES
     )
 ]
 
@@ -93,7 +95,7 @@ def simulated(
     noise = generator.normal(size=targets.shape)
     scores = np.sqrt(INTRACLASS_CORRELATION) * of_subject[:, subjects]
     scores += np.sqrt(1 - INTRACLASS_CORRELATION) * noise
-    return targets.astype(float), scores + distance(TRUE_AUROC) * targets, subjects
+    return targets.astype(float), scores + distance(cell.auroc) * targets, subjects
 
 
 def probabilities(scores, prevalence):
@@ -118,6 +120,16 @@ def truths(prevalence):
     return values | means | {"auroc": TRUE_AUROC}
 
 
+def means_of(aurocs):
+    """The intervals of their means over two labels, and over all."""
+    return {
+        f"macro of {n}": mean_over_labels(
+            {str(i): each for i, each in enumerate(aurocs[:n])}
+        ).interval()
+        for n in MEANS
+    }
+
+
 def study(generator: np.random.Generator, cell: Cell) -> dict[str, tuple[dict, float]]:
     """The interval and the truth of each measure of a study, by name.
 
@@ -132,11 +144,19 @@ def study(generator: np.random.Generator, cell: Cell) -> dict[str, tuple[dict, f
     aurocs = [
         linearised_auroc(*rows, subjects) for rows in zip(targets, scores, strict=True)
     ]
-    for n in MEANS:
-        mean = mean_over_labels({str(i): each for i, each in enumerate(aurocs[:n])})
-        intervals[f"macro of {n}"] = mean.interval()
+    intervals |= means_of(aurocs)
     true = truths(cell.prevalence)
     return {name: (interval, true[name]) for name, interval in intervals.items()}
+
+
+def near_one(generator: np.random.Generator, cell: Cell) -> dict:
+    """The same of AUROC and its means alone, whatever the true one is."""
+    targets, scores, subjects = simulated(generator, cell, N_LABELS)
+    aurocs = [
+        linearised_auroc(*rows, subjects) for rows in zip(targets, scores, strict=True)
+    ]
+    found = {"auroc": aurocs[0].interval()} | means_of(aurocs)
+    return {name: (interval, cell.auroc) for name, interval in found.items()}
 
 
 def cross_validated(generator: np.random.Generator, cell: Cell) -> dict:
@@ -188,9 +208,8 @@ def coverage(cell: Cell, n_studies: int, made=study, seed: int = 1) -> dict:
     Returns: By measure the share of intervals that hold the truth, of the studies that
         have one, where these are a quarter or more; "n": those that have one of AUROC.
     """
-    generator = np.random.default_rng(
-        [seed, *map(int, cell._replace(prevalence=100 * cell.prevalence))]
-    )
+    n, prevalence, *kind = cell[:4]
+    generator = np.random.default_rng([seed, n, int(100 * prevalence), *kind])
     held = {name: [] for name in SHOWN}
     for _ in range(n_studies):
         for name, (interval, truth) in made(generator, cell).items():
@@ -222,8 +241,15 @@ def main():
         print("Unequal" if unequal else "Equal", "numbers of recordings\n")
         cells = [cell for cell in CELLS if cell.unequal == unequal]
         print_table(cells, N_STUDIES, study)
+    print("A true AUROC of 0.97\n")
+    cells = [
+        Cell(n, 0.5, varying, auroc=0.97)
+        for varying in (False, True)
+        for n in N_OF_GRID
+    ]
+    print_table(cells, 4 * N_STUDIES, near_one, ("auroc", "macro of 2", "macro of 5"))
     print("Cross-validation\n")
-    cells = [cell for cell in CELLS if not cell.unequal and cell.n_subjects >= 40]
+    cells = [Cell(n, share, varying=False) for n in (40, 100) for share in PREVALENCES]
     shown = ("auroc", "macro of 2", *SHARES)
     print_table(cells, N_CROSS_VALIDATED, cross_validated, shown)
 
