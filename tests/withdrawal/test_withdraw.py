@@ -132,6 +132,8 @@ def test_a_tested_person_leaves_nothing_and_results_are_without_them(own):
         found["checkpoint"],
         operating_points=read_operating_points(experiment),
         seed=1986,
+        decision_thresholds=[0.05, 0.1, 0.2, 0.3, 0.5],
+        prevalences=[0.05, 0.2],
     )
     for key in ("n_recordings", "n_subjects", "labels", "macro", "per_subject"):
         assert found[key] == json.loads(json.dumps(again[key])), key
