@@ -228,10 +228,11 @@ def _without_prefix(threshold):
     return threshold | {"reason": threshold["reason"].removeprefix(NONE)}
 
 
-def _asked(metrics, key, name):
+def _asked(metrics, key, name, otherwise):
     """The thresholds or prevalences that results have, of any label."""
-    lists = [measures.get(key) or [] for measures in metrics.get("labels", {}).values()]
-    return [entry[name] for entry in max(lists, key=len, default=[])]
+    labels = metrics.get("labels", {}).values()
+    lists = [measures[key] for measures in labels if key in measures]
+    return [entry[name] for entry in max(lists, key=len)] if lists else otherwise
 
 
 def _evaluation(folder, metrics, audit, settings, split, is_own):
@@ -245,10 +246,13 @@ def _evaluation(folder, metrics, audit, settings, split, is_own):
     columns = [] if split.manifest is None else split.manifest.columns
     wanted = sorted(compared) if compared and split.manifest is not None else None
     has_baseline = any("auroc" in measures for measures in baseline.values())
+    whole = EvaluationSettings()
     return EvaluationSettings(
         study_design=metrics.get("study_design", "cohort"),
-        decision_thresholds=_asked(metrics, "decision_curve", "threshold"),
-        prevalences=_asked(metrics, "at_prevalences", "prevalence"),
+        decision_thresholds=_asked(
+            metrics, "decision_curve", "threshold", whole.decision_thresholds
+        ),
+        prevalences=_asked(metrics, "at_prevalences", "prevalence", whole.prevalences),
         subgroups=group_columns(columns, wanted),
         audit="reason" not in audit,
         acoustic_baseline=has_baseline or not metrics,

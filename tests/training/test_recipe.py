@@ -134,6 +134,9 @@ def test_metrics_and_audit_have_what_the_contract_names(experiment):
         assert all({"value", "low", "high"} <= set(of[name]) for name in entries)
         numbers = {"ece", "calibration_slope", "prevalence"}
         assert numbers | {"calibration_intercept"} <= set(of)
+        thresholds = [entry["threshold"] for entry in of["decision_curve"]]
+        assert thresholds == [0.05, 0.1, 0.2, 0.3, 0.5]
+        assert [entry["prevalence"] for entry in of["at_prevalences"]] == [0.05, 0.2]
         # three validation subjects are too few to choose on, and that is said
         assert of["threshold"]["value"] is None
         assert "10 subjects" in of["threshold"]["reason"]
@@ -315,6 +318,13 @@ def test_a_moved_experiment_scores_another_split_without_bad_recordings(
         moved.rename(experiment)
     scored = {row["uid"] for row in read_csv(tmp_path / "scores" / "predictions.csv")}
     assert scored == {row["uid"] for row in rows} - {"missing"}
+    metrics = json.loads((tmp_path / "scores" / "metrics.json").read_text())
+    own = json.loads((experiment / "metrics.json").read_text())
+    assert metrics["internal"]["n_subjects"] == own["n_subjects"]
+    for name, of in metrics["labels"].items():
+        internal = metrics["internal"]["labels"][name]
+        assert internal["auroc"] == own["labels"][name]["auroc"]
+        assert of["recalibrated"]["in_the_large"]["reason"]  # of too few subjects
     left_out = read_csv(tmp_path / "scores" / "failed.csv")
     assert [row["uid"] for row in left_out] == ["missing"]
     assert left_out[0]["reason"]
