@@ -7,7 +7,7 @@ No audio: features as the audit has them of a corpus with five labels and four
 recordings per subject (two to six with --unequal), and a model that knows nothing of
 silence. A planted microphone sounds the same in all recordings of a subject, and is
 heard in one feature of the capture probe only. Prints the tables of docs/evaluation.md;
-a quarter of an hour of one core.
+hours of one core with the default numbers.
 """
 
 import argparse
