@@ -671,9 +671,14 @@ def test_audit(pair):
     np.testing.assert_allclose(shown_only.get_xydata(), [[0.95, 3]])
     assert unsure.get_color() != flagged.get_color() != shown_only.get_color()
     assert words(panel) == ["not computable"]
-    sides = [(p.get_x(), p.get_x() + p.get_width()) for p in panel.patches]
-    np.testing.assert_allclose(sides, [(0, 0.35), (0.65, 1)])
-    assert "0.15 or more from 0.5" in names_below(sketch.figure)
+    grey = [
+        (round(p.get_y() + 0.5), p.get_x(), p.get_x() + p.get_width())
+        for p in panel.patches
+    ]
+    # of the two probes above 0.5 only, of the model on both sides
+    expected = [(0, 0.65, 1), (1, 0.65, 1), (2, 0, 0.35), (2, 0.65, 1)]
+    np.testing.assert_allclose(grey, expected)
+    assert "flagged here if it is no chance" in names_below(sketch.figure)
     assert (
         "slow is flagged: capture probe 0.90; silence probe 0.66; model on silence not "
         "computable; behaviour probe 0.95."

@@ -57,9 +57,8 @@ def draw_audit(evidence: EvaluationResult) -> Sketch | None:
     figure, panels = panel_grid(len(audited), height, sharex=True, sharey=True)
     for panel, (label, result) in zip(panels, audited.items(), strict=True):
         for place, name in enumerate(AUDITED):
-            for side in _sides(name):
-                rows = place - 0.5, place + 0.5
-                panel.fill_betweenx(rows, *side, **FAR, zorder=0)
+            for low, high in _sides(name):
+                panel.barh(place, high - low, height=1, left=low, **FAR, zorder=0)
             marker, colour, _ = STATUSES.get(result[name]["status"], STATUSES[None])
             draw_point(panel, place, result[name], marker, colour, hollow=False)
         is_flagged = result["status"] == "flagged"
