@@ -38,6 +38,12 @@ def evaluate(scored: ScoredSplit) -> EvaluationResult:
             functools.partial(part, scored),
             functools.partial(otherwise, scored),
         )
+    if scored.evaluation.learning_curve and scored.folds is not None:
+        metrics["learning_curve"] = scored.failures.attempt_json(
+            "learning_curve",
+            functools.partial(parts.with_fewer_subjects, scored),
+            lambda reason: [],
+        )
     errors = scored.failures.attempt(
         "errors", lambda: parts.most_wrong(scored), lambda reason: []
     )

@@ -44,6 +44,7 @@ class EvaluationSettings(FromKeys):
     acoustic_baseline: Whether acoustic statistics stand beside the model.
     measured_recordings: Recordings of each split that are decoded for these two at
         most; 0: all.
+    learning_curve: Whether a cross-validation also tells what fewer subjects bring.
     report: Whether a report, a model card and figures are wanted.
     show_uids: Whether these may name recordings, else by row only.
     seed: Of bootstrap draws and permutations.
@@ -58,6 +59,7 @@ class EvaluationSettings(FromKeys):
     audit: bool = True
     acoustic_baseline: bool = True
     measured_recordings: int = 5000
+    learning_curve: bool = False
     report: bool = True
     show_uids: bool = False
     seed: int = 0

@@ -188,6 +188,7 @@ KEYS = {
     "pseudonymise_key": Key(TEXT, resume=True, later="chosen"),
     "n_folds": Key(WHOLE, 2),
     "n_repeats": Key(WHOLE, 1),
+    "learning_curve": Key(SWITCH, resume=True),
     # ---- Of evaluate.yaml and extract_embeddings.yaml only
     "experiment_folder": Key(TEXT),
     "trust_experiment": Key(SWITCH),
