@@ -95,21 +95,40 @@ def out_of_fold(
     """
     scores = score_labels(names, label_ranges)
     given = {name: _in_two(values, slice(None)) for name, values in features.items()}
-    predicted = {}
-    for baseline, own in {PREVALENCE: None, **features}.items():
-        probabilities, reasons = np.full((len(manifest), len(names)), np.nan), {}
-        for fold in pd.unique(folds):
-            out = folds == fold
-            train, n = manifest[~out], int(out.sum())
-            probabilities[out], of_fold = _predict_all(
-                train, n, names, _in_two(own, out), scores, seed
-            )
-            reasons |= of_fold
-        nowhere = np.isnan(probabilities).all(axis=0)
-        lacking = [name for name, none in zip(names, nowhere, strict=True) if none]
-        reasons = {name: reasons.get(name, NO_FEATURES) for name in lacking}
-        predicted[baseline] = probabilities, reasons
+    predicted = {
+        baseline: predict_folds(manifest, folds, names, own, scores, seed)
+        for baseline, own in {PREVALENCE: None, **features}.items()
+    }
     return _results(manifest, names, predicted, given, folds)
+
+
+def predict_folds(
+    manifest: pd.DataFrame,
+    folds: np.ndarray,
+    names: list[str],
+    features: ArrayLike | str | None,
+    scores: set[str] = frozenset(),
+    seed: int = 0,
+) -> tuple[np.ndarray, dict[str, str]]:
+    """What one baseline says of each fold, after learning from the others.
+
+    features: As those of a baseline in `out_of_fold`; None: the prevalence.
+    scores: Labels that have no baselines.
+
+    Returns probabilities: [n, n_labels]
+    Returns reasons: Of the labels that have none in any fold.
+    """
+    probabilities, reasons = np.full((len(manifest), len(names)), np.nan), {}
+    for fold in pd.unique(folds):
+        out = folds == fold
+        used, n = _in_two(features, out), int(out.sum())
+        probabilities[out], of_fold = _predict_all(
+            manifest[~out], n, names, used, scores, seed
+        )
+        reasons |= of_fold
+    nowhere = np.isnan(probabilities).all(axis=0)
+    lacking = [name for name, none in zip(names, nowhere, strict=True) if none]
+    return probabilities, {name: reasons.get(name, NO_FEATURES) for name in lacking}
 
 
 def _in_two(features, out):

@@ -15,7 +15,7 @@ from local.evaluation.scored_split import ScoredSplit
 from local.evaluation.worst_errors import Silences
 from local.metrics import split_metrics
 from local.training.brain import ClinicalBrain
-from local.training.settings import EvaluationSettings
+from local.training.evaluation_settings import EvaluationSettings
 
 logger = logging.getLogger(__name__)
 
@@ -96,6 +96,12 @@ def _metrics(scored):
             name,
             functools.partial(part, scored),
             functools.partial(otherwise, scored),
+        )
+    if scored.evaluation.learning_curve and scored.folds is not None:
+        metrics["learning_curve"] = scored.failures.attempt_json(
+            "learning_curve",
+            functools.partial(parts.with_fewer_subjects, scored),
+            lambda reason: [],
         )
     return metrics
 

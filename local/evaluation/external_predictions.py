@@ -26,8 +26,8 @@ from local.metrics.thresholds import threshold_rule
 from local.storage.addresses import absolute, joined, output_path
 from local.storage.experiment_files import PREDICTIONS
 from local.storage.inputs import Storage, told_as
+from local.training.evaluation_settings import EvaluationSettings
 from local.training.experiment import check_no_experiment
-from local.training.settings import EvaluationSettings
 from local.utils.errors import UserError
 from local.utils.number_format import counted
 from local.utils.spelling import alike

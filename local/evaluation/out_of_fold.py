@@ -41,8 +41,8 @@ from local.storage.experiment_files import (
 )
 from local.storage.inputs import Storage
 from local.training.cross_validation import CrossValidation, FoldRun
+from local.training.evaluation_settings import EvaluationSettings
 from local.training.experiment import open_experiment
-from local.training.settings import EvaluationSettings
 from local.utils.files import read_json
 from local.utils.yaml_files import saved_values
 

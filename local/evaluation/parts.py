@@ -20,6 +20,7 @@ from local.evaluation.beside_model import (
     with_differences,
 )
 from local.evaluation.feature_files import read_features
+from local.evaluation.learning_curve import learning_curve
 from local.evaluation.measurements import audit_evaluation, distinct, find_leakage
 from local.evaluation.worst_errors import read_excerpts, worst_errors
 from local.metrics import rater_agreement
@@ -82,6 +83,17 @@ def no_baselines(scored, reason):
         name: {"description": what, "labels": nothing}
         for name, what in baselines.DESCRIPTIONS.items()
     }
+
+
+def with_fewer_subjects(scored):
+    """The learning curve of the acoustic baseline; empty without its features."""
+    features = _acoustic_features(scored, [scored])
+    if isinstance(features, str):
+        return []
+    names = labels.flatten(scored.label_groups)
+    ranges = labels.label_ranges(scored.types, names)
+    seed = scored.evaluation.seed
+    return learning_curve(features[0], scored.manifest, names, ranges, seed)
 
 
 def _acoustic_features(scored, splits):

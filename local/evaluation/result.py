@@ -8,7 +8,7 @@ import pandas as pd
 
 from local.data.labels import LabelType
 from local.evaluation.failures import Failures
-from local.training.settings import EvaluationSettings
+from local.training.evaluation_settings import EvaluationSettings
 
 
 @dataclasses.dataclass(frozen=True)

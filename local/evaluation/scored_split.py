@@ -14,7 +14,7 @@ from local.data.split import Split
 from local.evaluation.failures import Failures, names_in
 from local.evaluation.fold_points import FoldChoices
 from local.evaluation.worst_errors import Silences
-from local.training.settings import EvaluationSettings
+from local.training.evaluation_settings import EvaluationSettings
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -27,7 +27,7 @@ CLASSES = frozenset(
         "local.training.checkpoints.AtomicCheckpointer",
         "local.training.checkpoints.EarlyStopping",
         "local.training.checkpoints.RandomState",
-        "local.training.settings.EvaluationSettings",
+        "local.training.evaluation_settings.EvaluationSettings",
         "local.training.train_log.JsonTrainLogger",
         "local.data.dataset.RandomCrop",
         "local.data.loaders.ScoreBatches",

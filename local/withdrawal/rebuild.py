@@ -44,7 +44,7 @@ from local.storage.experiment_files import (
     SCORED_CSV,
 )
 from local.training.cross_validation import RECORD, FoldRun
-from local.training.settings import EvaluationSettings
+from local.training.evaluation_settings import EvaluationSettings
 from local.training.train_log import json_log
 from local.utils.errors import RunError, UserError
 from local.utils.files import read_json

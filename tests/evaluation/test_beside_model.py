@@ -11,14 +11,14 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 
 from local.data.labels import LabelType
 from local.data.predictions_table import predictions_table, read_predictions
-from local.evaluation import baselines, parts
+from local.evaluation import baselines, learning_curve, parts
 from local.evaluation.baselines import ACOUSTIC, PREVALENCE
 from local.evaluation.beside_model import baseline_tables, with_differences
 from local.evaluation.evaluate import evaluate
 from local.evaluation.scored_split import ScoredSplit
 from local.metrics.comparison import compare
 from local.report.writing import write_results
-from local.training.settings import EvaluationSettings
+from local.training.evaluation_settings import EvaluationSettings
 
 NAMES = ["low", "loud"]
 N_SUBJECTS, N_EACH, N_FOLDS = 40, 3, 4
@@ -207,9 +207,28 @@ def test_out_of_fold_predictions_stand_beside_baselines(tmp_path):
         assert found["labels"][name]["difference"] == pytest.approx(difference)
     difference = expected["macro"]["differences"]["model - acoustic"]
     assert found["macro"]["difference"] == pytest.approx(difference)
+    assert "learning_curve" not in result.metrics
     # the same people in two splits are no folds
     crossed = table.assign(split=["fold 1", "fold 2"] * (len(table) // 2))
     other = dataclasses.replace(scored, table=crossed)
     assert other.folds is None
     reason = parts.beside_baselines(other)[ACOUSTIC]["labels"]["low"]["reason"]
     assert reason == parts.NO_TRAINING and other.baselines == {}
+
+
+def test_a_cross_validation_has_a_learning_curve_on_request(monkeypatch):
+    monkeypatch.setattr(learning_curve, "SHARES", (1.0,))
+    monkeypatch.setattr(learning_curve, "N_DRAWS", 2)
+    manifest, features = make_manifest()
+    table = model_table(manifest)
+    asked = EvaluationSettings(
+        report=False, audit=False, learning_curve=True, subgroups=[], seed=1
+    )
+    scored = scored_of(manifest, features, table, evaluation=asked)
+    assert "learning_curve" not in evaluate(scored).metrics  # no folds
+    by_uid = dict(zip(manifest["ID"], fold_of(manifest), strict=True))
+    table["split"] = [f"fold {by_uid[uid] + 1}" for uid in table["uid"]]
+    (step,) = evaluate(dataclasses.replace(scored, table=table)).metrics[
+        "learning_curve"
+    ]
+    assert step["n_subjects"] == N_SUBJECTS and step["auroc"]["mean"] > 0.6

@@ -27,7 +27,7 @@ from local.evaluation.scored_split import ScoredSplit
 from local.model import kernel_heads
 from local.report import figures, html
 from local.report.writing import write_results
-from local.training.settings import EvaluationSettings
+from local.training.evaluation_settings import EvaluationSettings
 from local.utils.errors import RunError, UserError
 
 NAMES = ["low", "loud"]

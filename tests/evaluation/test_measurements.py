@@ -24,7 +24,7 @@ from local.evaluation.scored_split import ScoredSplit
 from local.evaluation.worst_errors import Silences
 from local.model import recording_statistics
 from local.storage.experiment_files import MANIFESTS, MEASUREMENTS
-from local.training.settings import EvaluationSettings
+from local.training.evaluation_settings import EvaluationSettings
 from local.utils.errors import UserError
 from tests.audio_files import speech
 from tests.conftest import write_recording

@@ -26,7 +26,7 @@ from local.report.figures.scores import draw_scores
 from local.report.figures.spectrograms import draw_errors, draw_silences
 from local.report.figures.subgroups import draw_subgroups
 from local.report.figures.training import draw_training_curves
-from local.training.settings import EvaluationSettings
+from local.training.evaluation_settings import EvaluationSettings
 from local.training.train_log import JsonTrainLogger
 
 NAN = np.nan

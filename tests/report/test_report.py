@@ -27,7 +27,7 @@ from local.report import card, figures
 from local.report.html import SECTIONS, render_html
 from local.report.tables import Table
 from local.report.writing import write_report
-from local.training.settings import EvaluationSettings
+from local.training.evaluation_settings import EvaluationSettings
 
 BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
 

@@ -31,7 +31,7 @@ from local.inference.extraction import embeddings_table
 from local.metrics import split_metrics
 from local.report import writing
 from local.storage.gcs import Address, Cache, RemoteObject
-from local.training.settings import EvaluationSettings
+from local.training.evaluation_settings import EvaluationSettings
 from local.utils.errors import UserError
 from local.utils.keys import KEYS
 from local.utils.yaml_files import plain_values
