@@ -12,7 +12,7 @@ from local.data.folds import make_folds
 from local.data.labels import score_labels
 from local.evaluation.baselines import predict_folds
 from local.metrics.cases import Rated
-from local.metrics.comparison import fold_auroc
+from local.metrics.comparison import auroc_of
 
 #: Parts of the subjects, and draws of each.
 SHARES, N_DRAWS = (0.25, 0.5, 0.75, 1.0), 5
@@ -85,7 +85,7 @@ def _aurocs(features, manifest, names, seed):
         targets = manifest[name].to_numpy(dtype=float)
         known = ~np.isnan(targets) & ~np.isnan(probabilities[:, i])
         rated = Rated(targets[known], probabilities[known, i], subjects[known])
-        value = fold_auroc(rated, folds[known]).value
+        value = auroc_of(rated, folds[known]).value
         values[i] = np.nan if value is None else value
     return values
 

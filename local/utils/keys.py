@@ -194,7 +194,7 @@ KEYS = {
     "leave_one_out": Key(TEXT),
     "n_folds": Key(WHOLE, 2),
     "n_repeats": Key(WHOLE, 1),
-    "learning_curve": Key(SWITCH, resume=True),
+    "learning_curve": Key(SWITCH, resume=True, folds=True),
     # ---- Of evaluate.yaml and extract_embeddings.yaml only
     "experiment_folder": Key(TEXT),
     "trust_experiment": Key(SWITCH),
