@@ -200,7 +200,7 @@ def _on_model(settings):
         "12b": "See Training data.",
         "12c": "See Model details and Training data. "
         + authors("rationale, and which settings were tuned on which data"),
-        "12f": "None that arises from this evaluation. Calibration before it: "
+        "12f": "No updating arises from this evaluation. Calibration before it: "
         f"{recalibration}.",
         "13": f"Weight of classes: {balance['Balance of classes'] or 'unknown'}.",
         "22": "Settings, weights and thresholds are in the experiment's folder. "

@@ -136,7 +136,7 @@ def test_figure_of_before_does_not_stay(tmp_path):
         (tmp_path / name).write_bytes(b"old")
     evidence = evidence_of({"severity": ([10, 50, 90], [20, 50, 80], "score")})
     (drawn,) = draw_figures(evidence, tmp_path)
-    assert (drawn.name, drawn.section) == ("scores", "discrimination")
+    assert (drawn.name, drawn.section) == ("scores", "measures")
     assert "severity: MAE 6.67" in drawn.alt
     assert drawn.path.read_bytes() != b"old"
     assert not (tmp_path / "errors.png").exists()
@@ -671,9 +671,11 @@ def test_audit(pair):
     np.testing.assert_allclose(shown_only.get_xydata(), [[0.95, 3]])
     assert unsure.get_color() != flagged.get_color() != shown_only.get_color()
     assert words(panel) == ["not computable"]
-    sides = [(p.get_x(), p.get_x() + p.get_width()) for p in panel.patches]
-    np.testing.assert_allclose(sides, [(0, 0.35), (0.65, 1)])
-    assert "0.15 or more from 0.5" in names_below(sketch.figure)
+    grey = [area.get_paths()[0].get_extents() for area in panel.collections]
+    sides = [(area.y0, area.x0, area.x1) for area in grey]  # below 0.5 only of silence
+    expected = [(-0.5, 0.65, 1), (0.5, 0.65, 1), (1.5, 0, 0.35), (1.5, 0.65, 1)]
+    np.testing.assert_allclose(sides, expected)
+    assert "flagged here if it is no chance" in names_below(sketch.figure)
     assert (
         "slow is flagged: capture probe 0.90; silence probe 0.66; model on silence not "
         "computable; behaviour probe 0.95."

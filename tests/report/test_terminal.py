@@ -2,7 +2,7 @@
 
 import pytest
 
-from local.evaluation.flags import audit_of_folds, flagged, read_audit
+from local.evaluation.flags import read_audit
 from local.report.terminal import format_results, pipe_table
 from local.utils.errors import UserError
 
@@ -196,15 +196,6 @@ def test_a_damaged_audit_is_one_message(tmp_path, content):
     (tmp_path / "audit.json").write_text(content)
     with pytest.raises(UserError, match=r"audit\.json can't be read"):
         read_audit(tmp_path)
-
-
-def test_folds_that_flag_a_label_are_counted():
-    clear = AUDIT | {"labels": {}, "shared_subjects": [], "shared_audio": []}
-    other = AUDIT | {"shared_subjects": ["p2", "p3"]}
-    found = audit_of_folds([AUDIT, clear, other])
-    assert flagged(found) == {"a": ["In 2 of 3 folds: The noise tells it."]}
-    assert found["shared_subjects"] == ["p1", "p2", "p3"]
-    assert len(found["shared_audio"]) == 1  # the same in both
 
 
 @pytest.mark.parametrize("cell", ["1", "12345"])

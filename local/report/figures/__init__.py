@@ -27,9 +27,9 @@ from local.report.figures.training import draw_training_curves
 #: By name the part of a report that a figure belongs to, and what draws it.
 FIGURES = {
     "forest": ("headline", draw_forest),
-    "roc": ("discrimination", draw_roc),
-    "pr": ("discrimination", draw_pr),
-    "scores": ("discrimination", draw_scores),
+    "roc": ("measures", draw_roc),
+    "pr": ("measures", draw_pr),
+    "scores": ("measures", draw_scores),
     "calibration": ("calibration", draw_calibration),
     "score_distributions": ("decisions", draw_score_distributions),
     "confusion": ("decisions", draw_confusion),
@@ -53,8 +53,7 @@ class Drawn:
     name: One of `NAMES`.
     path: The PNG file.
     alt: What is seen, with its numbers, for a reader who can't see it.
-    section: Of a report: headline, discrimination, calibration, decisions, subgroups,
-        audit, raters, training or errors.
+    section: Of a report, see `local.report.sections`.
     """
 
     name: str
