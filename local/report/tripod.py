@@ -191,7 +191,7 @@ def _on_data(evidence):
 def _on_model(settings):
     recalibration = described.calibration(settings) or "unknown"
     balance = described.optimisation(settings, has_validation=True)
-    predictors = described.PREDICTORS["kernel" in settings]
+    predictors = described.predictors(settings)
     return {
         "7": "See Training data. " + authors("whether it was alike for all groups"),
         "9a": f"The model gets {predictors}; no predictor was selected.",
