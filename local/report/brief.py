@@ -60,6 +60,8 @@ def _people(evidence):
             text += f"; thresholds and calibration on {known['valid']}"
     else:
         text += "; who the model learned from is not known"
+    if evidence.audit.get("label_shares") and not evidence.audit["shared_subjects"]:
+        text += "; nobody is in two of these"
     yield Statement("People", f"{text}.")
 
 
@@ -98,7 +100,7 @@ def _labels(evidence):
         by_words = {}
         for label in sorted(works, key=known.get, reverse=True):
             words = _in_words(aurocs[label]["low"])
-            by_words.setdefault(words, []).append(_with_bounds(label, aurocs[label]))
+            by_words.setdefault(words, []).append(f"{label} {number(known[label])}")
         ranks = sorted(by_words, key=[name for _, name in IN_WORDS].index)
         said = "; ".join(f"at least {name}: {listed(by_words[name])}" for name in ranks)
         yield Statement("Works", f"{said}. {_explained(max(known[k] for k in works))}")
@@ -204,8 +206,10 @@ def _baseline(evidence):
     verdicts = {}
     for label, entry in result["labels"].items():
         if "verdict" in entry and entry["verdict"] in VERDICTS:
-            gap = f"{label} {signed(entry['difference'])}"
-            verdicts.setdefault(entry["verdict"], []).append(gap)
+            gap = f" {signed(entry['difference'])}"
+            no_gap = entry["verdict"] in ("about the same", "not computable")
+            said = f"{label}{'' if no_gap else gap}"
+            verdicts.setdefault(entry["verdict"], []).append(said)
     if not verdicts:
         return
     parts = [
@@ -213,8 +217,9 @@ def _baseline(evidence):
         for kind, word in VERDICTS.items()
         if kind in verdicts
     ]
-    if "difference" in result.get("macro", {}):
-        parts.insert(0, f"on average {signed(result['macro']['difference'])}")
+    if "difference" in (macro := result.get("macro", {})):
+        word = VERDICTS[macro["verdict"]]
+        parts.insert(0, f"on average {word}, {signed(macro['difference'])}")
     doubtful = set(verdicts) & {"about the same", "below", "far below"}
     yield Statement(
         "Beside plain acoustic statistics",

@@ -20,8 +20,9 @@ def header(evidence):
         ]
     else:
         title = f"Evaluation: {dataset}, {evidence.split}"
-        facts = [f"checkpoint {metrics['checkpoint'] or 'not known'}"]
-    return {"title": title, "facts": [*facts, evidence.provenance.get("date")]}
+        facts = []
+    day = (evidence.provenance.get("date") or "").partition("T")[0]
+    return {"title": title, "facts": [*facts, day]}
 
 
 def errors(evidence):
@@ -76,6 +77,8 @@ def settings(evidence):
     versions = Table("Versions of packages", ["package", "version"])
     for package, version in (evidence.provenance.get("versions") or {}).items():
         versions.add(package, word(version or "not installed"))
+    checkpoint = evidence.metrics["checkpoint"]
+    made = f"Checkpoint: {checkpoint}" if checkpoint else None
     if not evidence.settings:
         unknown = "The training is not known: these predictions are from elsewhere."
         return [command(evidence), unknown, versions]
@@ -84,7 +87,7 @@ def settings(evidence):
         if not isinstance(value, str):
             value = json.dumps(value, default=str, ensure_ascii=False)
         values.add(key, Cell(value, kind="word"))
-    return [command(evidence), versions, values]
+    return [command(evidence), made, versions, values]
 
 
 def intervals(evidence):

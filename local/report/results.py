@@ -8,6 +8,7 @@ from local.metrics.split_metrics import SMALL_SAMPLE, few_subjects
 from local.metrics.thresholds import FIXED
 from local.report.tables import Cell, Table, percent, signed, word
 from local.utils.number_format import (
+    DASH,
     counted,
     interval,
     listed,
@@ -115,7 +116,7 @@ def headline(evidence):
     labels, macro = _binary(evidence)
     if not labels:
         return None
-    table = Table("Results", ["label", "AUROC", "sens.", "spec.", "people with it"])
+    table = Table("By label", ["label", "AUROC", "sens.", "spec.", "people with it"])
     audited = evidence.audit["labels"]
     for label, entry in labels.items():
         auroc = table.entry(entry["auroc"])
@@ -223,13 +224,11 @@ def thresholds(evidence):
     for label, entry in labels.items():
         chosen = entry["threshold"]
         n = chosen["n_positive_subjects"]
-        rule = table.number(None, chosen.get("reason"))
-        if chosen["rule"] is not None:
-            rule = word(rule_in_words(chosen["rule"]))
+        rule = chosen["rule"]
         table.add(
             label,
             table.entry(chosen) if "low" in chosen else table.value(chosen),
-            rule,
+            word(rule_in_words(rule) if rule else DASH),
             word(chosen["source"] or "nothing"),
             table.number(n, "not known", "{:,}".format),
             *(_bounds(table, entry.get(f"{name}_if_chosen_again")) for name in SHARES),
@@ -280,7 +279,7 @@ def decision_curve(evidence):
     curves = {k: e.get("decision_curve") for k, e in _binary(evidence)[0].items()}
     if not any(curves.values()):
         return None
-    columns = ["model", "everybody positive", "model less everybody"]
+    columns = ["model", "model less everybody", "everybody positive"]
     table = Table("Net benefit", ["threshold", *columns])
     for label, curve in curves.items():
         if curve:
@@ -289,29 +288,33 @@ def decision_curve(evidence):
             table.add(
                 percent(entry["threshold"]),
                 table.entry(entry["net_benefit"]),
-                number(entry["treat_all"]),
                 table.entry(entry["difference_to_treat_all"]),
+                number(entry["treat_all"]),
             )
     return table
 
 
 def baselines(evidence):
-    """The model beside plain baselines: what they are, then the table."""
+    """The model beside plain baselines, and how far above them it is."""
     labels, _ = _binary(evidence)
     result = evidence.metrics.get("baselines", {})
     if not result or not labels:
         return None
-    columns = [*BASELINE_MEASURES.values(), "this model's AUROC is", "p (Holm)"]
+    first, *others = BASELINE_MEASURES
+    columns = [BASELINE_MEASURES[first], "this model's is", "p (Holm)"]
+    columns += [BASELINE_MEASURES[name] for name in others]
     table = Table("The model beside baselines", ["", *columns])
     for label, item in labels.items():
         table.heading(label)
-        own = cells(table, item, BASELINE_MEASURES)
-        table.add("this model", *own, word(""), "")
+        auroc, *rest = cells(table, item, BASELINE_MEASURES)
+        table.add("this model", auroc, word(""), "", *rest)
         for name, baseline in result.items():
             other = baseline["labels"].get(label, {"reason": "not computed"})
             nothing = {"value": None, "reason": other.get("reason")}
-            theirs = [table.entry(other.get(key, nothing)) for key in BASELINE_MEASURES]
-            table.add(name, *theirs, *_difference(other))
+            auroc, *rest = (
+                table.entry(other.get(k, nothing)) for k in BASELINE_MEASURES
+            )
+            table.add(name, auroc, *_difference(other), *rest)
     return table
 
 
@@ -321,10 +324,8 @@ def _difference(entry):
     if gap is None:
         return word(""), ""
     p = gap.get("p_holm")
-    return (
-        Cell(VERDICTS[entry["verdict"]], signed(gap), kind="word"),
-        "" if p is None else p_value(p),
-    )
+    said = Cell(VERDICTS[entry["verdict"]], signed(gap), kind="word")
+    return said, "" if p is None else p_value(p)
 
 
 def described_baselines(evidence):

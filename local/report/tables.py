@@ -117,10 +117,16 @@ def signed(entry):
     '+0.05 (−0.01 to +0.10)'
     >>> signed({"value": -0.05, "low": None, "high": None})
     '−0.05'
+    >>> signed({"value": 0.001, "low": -0.004, "high": 0.006})
+    '0.00 (0.00 to +0.01)'
     """
     value, low, high = (
-        None if entry[key] is None else f"{entry[key]:+.2f}".replace("-", "−")
+        None if entry[key] is None else f"{round(entry[key], 2) + 0:+.2f}"
         for key in ("value", "low", "high")
+    )
+    value, low, high = (
+        text and text.replace("+0.00", "0.00").replace("-", "−")
+        for text in (value, low, high)
     )
     return value if None in (low, high) else f"{value} ({low} to {high})"
 

@@ -413,8 +413,8 @@ def with_aurocs(evidence, **aurocs):
 @pytest.mark.parametrize(
     "bounds, said",
     [
-        ((0.95, 0.82, 0.99), "; at least well: slow rate 0.95 (0.82–0.99)"),
-        ((0.95, 0.52, 0.99), "at least better than by guessing: slow rate 0.95"),
+        ((0.95, 0.82, 0.99), "; at least well: slow rate 0.95."),
+        ((0.95, 0.52, 0.99), "; at least better than by guessing: slow rate 0.95."),
         ((0.6, 0.4, 0.8), "Not shown to work: slow rate 0.60 (0.40–0.80)"),
         ((0.3, 0.2, 0.45), "Worse than guessing: slow rate 0.30 (0.20–0.45)"),
         ((0.95, None, None), "Not known: slow rate 0.95: too few people"),
@@ -443,7 +443,7 @@ def beside(evidence, **differences):
 @pytest.mark.parametrize(
     "bounds, said",
     [
-        ((0.01, -0.02, 0.04), "about the same: slow rate +0.01 (−0.02 to +0.04)"),
+        ((0.01, -0.02, 0.04), "; about the same: slow rate."),
         ((0.1, -0.1, 0.3), "can't be told: slow rate +0.10 (−0.10 to +0.30)"),
         ((-0.1, -0.2, -0.01), "; worse: slow rate −0.10 (−0.20 to −0.01)"),
         ((-0.3, -0.4, -0.2), "far worse: slow rate −0.30 (−0.40 to −0.20)"),
