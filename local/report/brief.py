@@ -148,7 +148,7 @@ def _explained(auroc):
 
 def _spread(evidence):
     """How far folds, and repeats, are apart."""
-    between = spread_over_folds(evidence)
+    between = spread_over_folds(evidence.metrics)
     sd = evidence.metrics["macro"]["auroc"].get("sd")
     said = f"; from fold to fold {between}" if between else ""
     return said + (f", SD of the repeats {sd:.3f}" if sd is not None else "")

@@ -207,10 +207,10 @@ def persons(evidence):
     return table
 
 
-def spread_over_folds(evidence):
+def spread_over_folds(metrics):
     """The lowest and the highest mean AUROC of a fold, in words; None without folds."""
-    every = evidence.metrics.get("folds") or ()
-    known = [f["macro_auroc"] for f in every if f["macro_auroc"] is not None]
+    folds = metrics.get("folds") or ()
+    known = [f["macro_auroc"] for f in folds if f["macro_auroc"] is not None]
     if not known:
         return None
     ends = min(known), max(known)

@@ -797,5 +797,6 @@ def test_training_curves_without_auroc(training):
 
 
 def test_training_curves_by_what_is_not_in_the_log(training):
-    evidence = training((0.9, 0.4, None), best_by="macro_auroc")
+    epochs = (0.9, 0.4, None), (0.8, 0.3, None)
+    evidence = training(*epochs, best_by="macro_auroc")
     assert len(draw_training_curves(evidence).figure.axes[0].lines) == 2

@@ -161,6 +161,14 @@ AUDIT = {
 }
 
 
+def test_folds_are_told_by_their_range():
+    metrics = metrics_of({"a": counted(binary())})
+    folds = [{"macro_auroc": value} for value in (0.71, None, 0.93, 0.8)]
+    text = format_results(metrics | {"folds": folds})
+    assert "mean AUROC from fold to fold: 0.71–0.93" in text.split("\n\n")
+    assert "fold" not in format_results(metrics)
+
+
 def test_what_the_audit_flags_stands_beside_the_number():
     labels = {"a": counted(binary(1.0)), "b": counted(binary(0.75))}
     table, _, *notes = format_results(metrics_of(labels), audit=AUDIT).split("\n\n")
