@@ -14,9 +14,9 @@ from local.utils.number_format import counted, interval, listed, number
 #: How well recordings are told apart where an interval of AUROC begins here or above.
 IN_WORDS = (
     (0.9, "very well"),
-    (0.8, "well"),
-    (0.7, "moderately"),
-    (0.5, "better than by guessing"),
+    (0.8, "well or better"),
+    (0.7, "moderately or better"),
+    (0.5, "better than guessing, how much is open"),
 )
 
 FLAG, WARNING = "flag", "warning"
@@ -53,16 +53,17 @@ def _people(evidence):
         for name, frame in evidence.manifests.items()
         if name != evidence.split
     }
-    text = f"tested on {tested}"
+    parts = [f"tested on {tested}"]
+    if "valid" in known:
+        parts.insert(0, f"thresholds and calibration from {known['valid']}")
     if "train" in known:
-        text = f"trained on {known['train']}; {text}"
-        if "valid" in known:
-            text += f"; thresholds and calibration on {known['valid']}"
+        parts.insert(0, f"trained on {known['train']}")
     else:
-        text += "; who the model learned from is not known"
-    if evidence.audit.get("label_shares") and not evidence.audit["shared_subjects"]:
-        text += "; nobody is in two of these"
-    yield Statement("People", f"{text}.")
+        parts.append("who the model learned from is not known")
+    shares = evidence.audit.get("label_shares") or {}
+    if len(shares) > 1 and not evidence.audit["shared_subjects"]:
+        parts.append("nobody is in two of these")
+    yield Statement("People", f"{'; '.join(parts)}.")
 
 
 def _so_many(n_recordings, n_subjects):
@@ -102,7 +103,7 @@ def _labels(evidence):
             words = _in_words(aurocs[label]["low"])
             by_words.setdefault(words, []).append(f"{label} {number(known[label])}")
         ranks = sorted(by_words, key=[name for _, name in IN_WORDS].index)
-        said = "; ".join(f"at least {name}: {listed(by_words[name])}" for name in ranks)
+        said = "; ".join(f"{name}: {listed(by_words[name])}" for name in ranks)
         yield Statement("Works", f"{said}. {_explained(max(known[k] for k in works))}")
     for kind, lead, text in (
         ("flagged", "Not shown to hear speech", "flagged by the audit, below"),

@@ -281,16 +281,16 @@ def raters(evidence):
 
 def divided(evidence):
     """A sentence on recordings about which as many raters said one thing as another."""
-    labels = evidence.metrics["labels"]
-    counts = {k: n for k, entry in labels.items() if (n := entry.get("n_divided"))}
+    labels = evidence.metrics["labels"].values()
+    counts = [n for entry in labels if (n := entry.get("n_divided"))]
     if not counts:
         return None
-    n = max(counts.values())
-    each = ", ".join(f"{label} {n:,}" for label, n in counts.items())
+    least, most = min(counts), max(counts)
+    n = f"{least} to {most}" if least < most else f"{most}"
+    of_each = " of each label" if len(counts) > 1 else ""
     return (
-        "Recordings on whose label the raters are evenly divided are not in these "
-        f"numbers: {each if len(labels) > 1 else f'{n:,}'}. They are the difficult "
-        "ones, so the numbers are too good."
+        f"{n} recordings{of_each}, on whose label the raters are evenly divided, are "
+        "not in these numbers. They are the difficult ones: the numbers are too good."
     )
 
 

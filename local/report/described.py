@@ -99,6 +99,7 @@ def architecture(settings):
         "Classifier heads": _of(
             settings, heads, "clf_bottleneck", "activation", "final_dropout"
         ),
+        "Weights at the start": "random; no pretrained weights are loaded",
     }
 
 

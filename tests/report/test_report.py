@@ -413,8 +413,11 @@ def with_aurocs(evidence, **aurocs):
 @pytest.mark.parametrize(
     "bounds, said",
     [
-        ((0.95, 0.82, 0.99), "; at least well: slow rate 0.95."),
-        ((0.95, 0.52, 0.99), "; at least better than by guessing: slow rate 0.95."),
+        ((0.95, 0.82, 0.99), "; well or better: slow rate 0.95."),
+        (
+            (0.95, 0.52, 0.99),
+            "; better than guessing, how much is open: slow rate 0.95.",
+        ),
         ((0.6, 0.4, 0.8), "Not shown to work: slow rate 0.60 (0.40–0.80)"),
         ((0.3, 0.2, 0.45), "Worse than guessing: slow rate 0.30 (0.20–0.45)"),
         ((0.95, None, None), "Not known: slow rate 0.95: too few people"),
@@ -464,7 +467,7 @@ def test_divided_raters_are_counted(evidence):
     metrics = json.loads(json.dumps(evidence.metrics))
     metrics["labels"]["loud"]["n_divided"] = 7
     words = Page(render_html(dataclasses.replace(evidence, metrics=metrics), [])).words
-    said = "evenly divided are not in these numbers: loud 7."
+    said = "7 recordings, on whose label the raters are evenly divided, are not in"
     assert said in words("brief") and said in words("raters")
 
 
