@@ -16,8 +16,14 @@ import pandas as pd
 
 from local.data import corpus
 from local.data.folds import folds_by_column, make_folds, one_class_folds
-from local.storage.addresses import output_path
-from local.storage.experiment_files import HPARAMS, METRICS, PREDICTIONS, SAVE
+from local.storage.addresses import local_path, output_path
+from local.storage.experiment_files import (
+    FEATURES,
+    HPARAMS,
+    METRICS,
+    PREDICTIONS,
+    SAVE,
+)
 from local.training.pool import digest, read_pool
 from local.training.settings import check_training
 from local.utils import signals
@@ -228,9 +234,12 @@ def _places(values, hparams_file):
     folder = values["output_folder"] or Path(
         "results", name, hparams_file.stem, str(values["seed"]), "cross_validation"
     )
+    folder = output_path(folder, "output_folder")
+    features = values.get("feature_cache") or folder / FEATURES.name
     # the study is part of data_folder now
     places = addresses | {"corpus_folder": None, "study": None, "dataset_name": name}
-    return places, output_path(folder, "output_folder")
+    places["feature_cache"] = str(local_path(features, "feature_cache"))
+    return places, folder
 
 
 def _text(value):

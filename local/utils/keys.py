@@ -74,6 +74,7 @@ KEYS = {
     "audio_cache": _machine(TEXT),
     "audio_cache_gb": _machine(OTHER_NUMBER),
     "gcs_project": _machine(TEXT),
+    "feature_cache": Key(TEXT, resume=True, folds=True),
     # ---- What they mean
     "label_types": Key(MAPPING, prepares=True),
     "derived_labels": Key(MAPPING, prepares=True),
