@@ -112,8 +112,10 @@ class RobustStandardisation(FittedModule):
     def fit(self, features: np.ndarray):
         """Learn what is usual.
 
-        features: [recording, feature], NaN where something could not be measured.
+        features: [recording, feature] or [recording, 1, feature], NaN where something
+            could not be measured.
         """
+        features = features.reshape(len(features), -1)
         known = ~np.isnan(features).all(axis=0)
         quartiles = np.zeros((3, features.shape[1]))
         quartiles[:, known] = np.nanquantile(

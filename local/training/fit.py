@@ -66,8 +66,12 @@ def _warn_of_contradictions(preparation):
 def build_brain(hparams: dict, run_opts: RunOptions) -> ClinicalBrain:
     """The Brain that the yaml describes, before any weight is trained.
 
-    Raises UserError: if the device or the precision is not to be had.
+    Raises UserError: if the device or the precision is not to be had, or the source of
+        a pretrained module.
     """
+    for module in hparams["modules"].values():
+        if hasattr(module, "load_source"):
+            module.load_source()
     try:
         at_once = hasattr(hparams["modules"]["classifier"], "fit")
         brain = (OnePassBrain if at_once else ClinicalBrain)(
