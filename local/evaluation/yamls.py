@@ -48,9 +48,14 @@ def compare_yamls(folder: Path, families: dict[str, str], command: list[str]) ->
     tables, folds = repeats[0]
     beside = _baselines(next(iter(folders.values())), next(iter(tables.values())))
     compared = compare_repeats([(tables | beside, folds), *repeats[1:]])
-    labels, macro = compared["labels"], compared["macro"]
+    labels, differences = compared["labels"], compared["macro"]["differences"]
+    macro = _aurocs(metrics, beside, ("macro",))
+    aurocs = {name: entry["auroc"] for name, entry in macro.items()}
     models = {PREVALENCE: family.PREVALENCE} if PREVALENCE in beside else {}
-    chosen = recommend(macro, models | families, family.FAMILIES)
+    chosen, of_yamls = (
+        recommend(aurocs, differences, own, family.FAMILIES)
+        for own in (models | families, families)
+    )
     simplest = by_simplicity(families, family.FAMILIES)
     ordered = [({n: own[n] for n in simplest}, folds) for own, folds in repeats]
     return {
@@ -62,12 +67,12 @@ def compare_yamls(folder: Path, families: dict[str, str], command: list[str]) ->
             | {"differences": entry["differences"]}
             for label, entry in labels.items()
         },
-        "macro": _aurocs(metrics, beside, ("macro",))
-        | {"n_labels": macro["n_labels"], "differences": macro["differences"]},
+        "macro": macro
+        | {"n_labels": compared["macro"]["n_labels"], "differences": differences},
         "left_out": compared["left_out"],
         "notes": notes,
         "recommended": chosen.name,
-        "recommended_yaml": recommend(macro, families, family.FAMILIES).name,
+        "recommended_yaml": of_yamls.name,
         "reason": chosen.reason,
         "pick_the_best": pick_the_best(ordered, list(labels)),
         "provenance": provenance(command),
@@ -101,7 +106,7 @@ def _baselines(folder, table):
     for name in (PREVALENCE, ACOUSTIC):
         path = folder / BASELINES / f"{FILE_NAMES.get(name, name)}.csv"
         own = read_predictions(path) if path.is_file() else rows.head(0)
-        if len(own.merge(rows, on=["uid", "label"])) == len(rows):
+        if len(rows) and len(own.merge(rows, on=["uid", "label"])) == len(rows):
             tables[name] = own[own["uid"].isin(set(rows["uid"]))]
     return tables
 
@@ -131,6 +136,6 @@ def _told(folder, name):
     means = {}
     for key in COSTS:
         known = [own[key] for own in costs if own.get(key) is not None]
-        means[key] = float(np.mean(known)) if known else None
+        means[key] = round(float(np.mean(known)), 4) if known else None
     flagged = None if flags is None else list(flags)
     return {"family": name, **means, "flagged": flagged}

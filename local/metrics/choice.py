@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from local.metrics.cases import Rated
-from local.metrics.comparison import auroc_of, rated_systems
+from local.metrics.comparison import UNVARYING, auroc_of, rated_systems
 from local.metrics.estimate import measure
 from local.metrics.linearised import mean_over_labels
 from local.metrics.repeats import over_repeats
@@ -58,47 +58,59 @@ def by_simplicity(families: dict[str, str], order: Sequence[str]) -> list[str]:
 
 
 def recommend(
-    macro: dict, families: dict[str, str], order: Sequence[str]
+    aurocs: dict[str, dict],
+    differences: dict[str, dict],
+    families: dict[str, str],
+    order: Sequence[str],
 ) -> Recommendation:
     """The simplest model that the best one does not beat.
 
     Of several of one family the one with the higher AUROC is preferred.
 
-    macro: Of `comparison.compare`.
+    aurocs: The mean over labels by model, {"value", "low", "high"}.
+    differences: By pair, of `comparison.compare`'s "macro".
     families: Of the models, by name.
     order: Of families, the simplest first.
 
     >>> pair = {"value": -0.01, "low": -0.07, "high": 0.05}
-    >>> macro = {"auroc": {"a": 0.7, "b": 0.71}, "differences": {"a - b": pair}}
-    >>> recommend(macro, {"a": "linear", "b": "deep"}, ["linear", "deep"]).reason
+    >>> aurocs = {"a": {"value": 0.7}, "b": {"value": 0.71}}
+    >>> families = {"a": "linear", "b": "deep"}
+    >>> recommend(aurocs, {"a - b": pair}, families, ["linear", "deep"]).reason
     'a (linear): simpler than b (deep), which is not shown to be better: difference ...'
     """
-    aurocs = macro["auroc"]
-    if not aurocs:
+    values = {name: aurocs[name]["value"] for name in families}
+    if None in values.values():
         return Recommendation(None, NO_LABEL)
     names = by_simplicity(families, order)
-    best = max(names, key=aurocs.get)
-    names.sort(key=lambda name: (order.index(families[name]), -aurocs[name]))
+    best = max(names, key=values.get)
+    names.sort(key=lambda name: (order.index(families[name]), -values[name]))
     beaten = {}
     for name in names[: names.index(best)]:
-        entry = less(macro["differences"], best, name)
-        if entry["low"] is None or entry["low"] <= 0:
-            told = f"difference {_in_words(entry)}"
+        entry = less(differences, best, name)
+        if not _beats(entry, aurocs[best], values[name]):
             return Recommendation(
                 name,
                 f"{_named(name, families)}: simpler than {_named(best, families)}, "
-                f"which is not shown to be better: {told}",
+                f"which is not shown to be better: difference {_in_words(entry)}",
             )
         beaten[name] = entry
-    reason = f"{_named(best, families)}: mean AUROC {number(aurocs[best])}"
+    reason = f"{_named(best, families)}: mean AUROC {number(values[best])}"
     if beaten:
         told = [f"{name} by {_in_words(entry)}" for name, entry in beaten.items()]
-        return Recommendation(
-            best,
-            f"{reason}, and shown to be better than what is simpler: "
-            + "; ".join(told),
-        )
+        what = "and shown to be better than what is simpler"
+        return Recommendation(best, f"{reason}, {what}: {'; '.join(told)}")
     return Recommendation(best, f"{reason}, the highest, and nothing is simpler")
+
+
+def _beats(difference, auroc, other):
+    """Whether the best model is above another one beyond chance.
+
+    Of a difference that does not vary between subjects, as that of a perfect model to
+    the prevalence, the interval of the model itself decides.
+    """
+    if difference.get("reason") == UNVARYING:
+        return auroc["low"] is not None and auroc["low"] > other
+    return difference["low"] is not None and difference["low"] > 0
 
 
 def _named(name, families):

@@ -25,7 +25,7 @@ from local.utils.errors import UserError
 from local.utils.files import read_json
 from local.utils.run_lock import claimed
 from local.utils.several_yamls import split_by_yaml
-from local.utils.yaml_files import saved_values
+from local.utils.yaml_files import plain_values, saved_values
 
 #: Where the model that is trained in the end lies.
 RECOMMENDED = "recommended"
@@ -96,13 +96,14 @@ def plan_all(argv: list[str]) -> Plans:
         folder = next(iter(plans.values())).folder
     else:
         folder, options = _folder_of_several(lines)
+        _check_same_keys(lines)
         plans = {
             name: plan_cross_validation(
                 [*line, *options, f"--output_folder={folder / name}"]
             )
             for name, line in lines.items()
         }
-        _check_agreement(plans)
+        _check_same_inputs(plans)
     first = next(iter(plans.values()))
     if first.values["fit_recommended"]:
         _check_test_csv(first)
@@ -132,21 +133,35 @@ def _folder_of_several(lines):
     return folder, options
 
 
-def _check_agreement(plans):
-    """Raise UserError unless all yamls have the same folds of the same recordings."""
+def _check_same_keys(lines):
+    """Raise UserError unless all yamls have the same values of what folds depend on."""
+    given = {name: parse_arguments(line) for name, line in lines.items()}
+    values = {
+        name: plain_values(arguments.hparams_file, arguments.overrides)
+        for name, arguments in given.items()
+    }
     problems = []
     for key in SAME:
-        values = {name: plan.values.get(key) for name, plan in plans.items()}
-        if len(set(map(repr, values.values()))) > 1:
-            told = ", ".join(f"{value!r} in {name}" for name, value in values.items())
+        own = {name: all_of.get(key) for name, all_of in values.items()}
+        if len(set(map(repr, own.values()))) > 1:
+            told = ", ".join(f"{value!r} in {name}" for name, value in own.items())
             problems.append(f"{key}: {told}")
-    if not problems:  # whatever else the draw depends on
-        inputs = [plan.record["inputs"] for plan in plans.values()]
-        problems = [
+    _refuse(problems)
+
+
+def _check_same_inputs(plans):
+    """The same of the recordings, their labels, and the folds that were drawn."""
+    inputs = [plan.record["inputs"] for plan in plans.values()]
+    _refuse(
+        [
             f"{name} is not the same"
             for name in dict.fromkeys(name for own in inputs for name in own)
             if len({own.get(name) for own in inputs}) > 1
         ]
+    )
+
+
+def _refuse(problems):
     if problems:
         raise UserError(
             "The yamls can't be compared: they need the same folds of the same "
