@@ -15,6 +15,7 @@ from local.data.raters import with_shares
 from local.storage.experiment_files import INVENTORY, MANIFESTS, RUN_OPTIONS
 from local.storage.publishing import ExperimentPublication
 from local.training.brain import ClinicalBrain
+from local.training.costs import TRAINING, timed
 from local.training.experiment import save_hparams
 from local.training.one_pass import OnePassBrain
 from local.training.planning import TrainingPlan
@@ -107,7 +108,8 @@ def train(
             "%d recordings can't be used and are left out: failed.csv has the reasons",
             len(plan.preparation.failed),
         )
-    fit(brain, hparams, plan.preparation)
+    with timed(plan.folder, TRAINING):
+        fit(brain, hparams, plan.preparation)
     return publication
 
 

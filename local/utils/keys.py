@@ -200,6 +200,7 @@ KEYS = {
     "n_folds": Key(WHOLE, 2),
     "n_repeats": Key(WHOLE, 1),
     "learning_curve": Key(SWITCH, resume=True, folds=True),
+    "fit_recommended": Key(SWITCH, resume=True, folds=True),
     # ---- Of evaluate.yaml and extract_embeddings.yaml only
     "experiment_folder": Key(TEXT),
     "trust_experiment": Key(SWITCH),
