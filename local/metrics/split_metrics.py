@@ -72,10 +72,9 @@ def evaluate_predictions(
     predicted by a network of its own: AUROC and average precision are computed within
     folds and averaged, all else over all recordings.
 
-    The macro values are means over the labels that have both classes, the same
-    labels for each measure; the others are listed in "left_out". Where there are
-    scores, theirs are means over the scores that have all measures, and that of the
-    mean absolute error needs scores of one range.
+    The macro values are means over the labels that have both classes; the others are
+    listed in "left_out". Those of scores are over the scores that have all measures,
+    and that of the mean absolute error needs scores of one range.
 
     Decisions are those at the threshold. A label without one is judged by `predicted`,
     where all its rated recordings (of a fold) have it.
