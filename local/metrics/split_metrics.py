@@ -98,13 +98,11 @@ def evaluate_predictions(
         several; each label then has "left_out" and "without_decisions".
     """
     names, points = flatten(label_groups), operating_points or {}
-    read = partial(read_labels, names=names, types=types or {}, points=points)
-    read = partial(read, study_design=study_design)
+    known = {"names": names, "types": types or {}, "study_design": study_design}
+    read = partial(read_labels, points=points, **known)
     labels = read(table)
     scores = {name for name, label in labels.items() if label.is_score}
-    evaluated = partial(
-        _evaluate, thresholds=decision_thresholds, prevalences=prevalences
-    )
+    evaluated = partial(_evaluate, asked=(decision_thresholds, prevalences))
     result = {
         "checkpoint": checkpoint,
         **_study(table, study_design),
@@ -150,9 +148,9 @@ def _what_intervals_cover(study_design, n_folds):
     )
 
 
-def _evaluate(labels, thresholds, prevalences):
+def _evaluate(labels, asked):
     """All about labels, whose cases weigh the same: {"labels", "macro"}."""
-    result, estimates = {}, {}
+    result, estimates, (thresholds, prevalences) = {}, {}, asked
     for name, label in labels.items():
         estimates[name] = _estimates(label)
         entries, result[name] = _entries(estimates[name]), _counts(label)
