@@ -68,34 +68,30 @@ def evaluate_predictions(
 ) -> dict:
     """Computes the content of metrics.json.
 
-    With several values of `split` the table is that of a cross-validation, each fold
-    predicted by a network of its own: AUROC and average precision are computed within
-    folds and averaged, all else over all recordings.
+    With several values of `split` the table is that of a cross-validation: AUROC and
+    average precision are computed within folds, all else over all recordings.
 
     The macro values are means over the labels that have both classes; the others are
     listed in "left_out". Those of scores are over the scores that have all measures,
     and that of the mean absolute error needs scores of one range.
 
-    Decisions are those at the threshold. A label without one is judged by `predicted`,
-    where all its rated recordings (of a fold) have it.
+    A label without a threshold is judged by `predicted`, if all recordings have it.
 
     table: A table of predictions (see `local.data.predictions_table`), `probability`
         calibrated.
     label_groups: The labels of each head.
     checkpoint: Name of the checkpoint that made the predictions.
-    types: Of each label. Which labels are scores the table itself says, if it has any
-        rows of them; without types the scores' ranges are not known.
+    types: Of each label; without them the ranges of scores are not known.
     operating_points: {label: {"threshold": …, …}}, see
         `local.evaluation.operating_points`.
     study_design: One of `intervals.STUDY_DESIGNS`.
     decision_thresholds: Of the decision curves.
     prevalences: At which there are PPV and NPV.
-    fold_points: Of a cross-validation the operating points by fold: those of persons.
+    fold_points: Of a cross-validation by fold, for decisions about persons.
 
     Returns: {"checkpoint", "n_recordings", "n_subjects", "study_design", "intervals",
         "labels", "macro", "heads", "weighting", "subject_weighted", "per_subject"},
-        "per_visit" where any recording has a session, and "n_folds" where there are
-        several; each label then has "left_out" and "without_decisions".
+        "per_visit" where any recording has a session, "n_folds" where several are.
     """
     names, points = flatten(label_groups), operating_points or {}
     known = {"names": names, "types": types or {}, "study_design": study_design}
