@@ -11,7 +11,6 @@ import functools
 from pathlib import Path
 
 from local.evaluation.result import EvaluationResult
-from local.report.figures.audit import draw_audit
 from local.report.figures.calibration import draw_calibration
 from local.report.figures.curves import draw_pr, draw_roc
 from local.report.figures.decision_curve import draw_decision_curve
@@ -32,7 +31,6 @@ FIGURES = {
     "calibration": ("calibration", draw_calibration),
     "score_distributions": ("decisions", draw_score_distributions),
     "decision_curve": ("decisions", draw_decision_curve),
-    "audit": ("audit", draw_audit),
     "silences": ("audit", draw_silences),
     "raters": ("raters", draw_raters),
     "training_curves": ("training", draw_training_curves),
