@@ -92,6 +92,7 @@ def evaluate_test_split(
         command=command,
         audio=hparams["audio"],
         batches=hparams["score_batches"],
+        cache=brain.feature_cache,
         checkpoint=brain.checkpoint.path.name,
         settings=values,
         train_log=json_log(output_folder),

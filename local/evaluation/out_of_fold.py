@@ -14,6 +14,7 @@ from scipy.special import expit
 
 from local.audio.loading import AudioFormat
 from local.data import corpus, labels
+from local.data.feature_cache import FeatureCache
 from local.data.loaders import ScoreBatches
 from local.data.manifests import read_manifest
 from local.data.predictions_table import read_predictions
@@ -130,6 +131,7 @@ def out_of_fold(
         command=command,
         audio=AudioFormat.of(values),
         batches=ScoreBatches.of(values),
+        cache=FeatureCache.of(values),
         settings=values,
         fold_choices=choices,
     )
@@ -184,6 +186,7 @@ def _measured(scored, runs, run_opts):
             scored.batches,
             f"measuring {run.split}",
             silences,
+            scored.cache,
         )
 
     rows = rows_to_measure(scored, scored.evaluation)

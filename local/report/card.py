@@ -5,19 +5,32 @@ FAT* '19, 220-229, https://doi.org/10.1145/3287560.3287596. What the experiment 
 not know is said to be unknown, or left to its authors.
 """
 
+import dataclasses
 from pathlib import Path
 
 from local.data.labels import flatten
 from local.data.raters import rater_columns
 from local.evaluation.result import EvaluationResult
 from local.metrics import intervals, thresholds
-from local.report import checks, described, markdown, people, results, tripod
+from local.report import (
+    checks,
+    described,
+    markdown,
+    people,
+    results,
+    tripod,
+    validation,
+)
 from local.report.brief import brief
 from local.report.tables import Table, word
+from local.training.settings import EvaluationSettings
 from local.utils.files import atomic_write
 from local.utils.number_format import DASH, counted, listed, measured
 
 TEMPLATE = "model_card.md.jinja"
+
+#: A card names nobody, whatever the report may.
+NAMELESS = EvaluationSettings(show_uids=False)
 
 #: Columns of a split that tell of its people and of how they were recorded.
 FACTORS = ("sex", "age", "device", "site", "task", "session")
@@ -120,7 +133,7 @@ def _data(evidence):
             if factor not in compared
         ),
         "files": _files(own),
-        "cohort": (people.table_one(evidence) or {}).get("table"),
+        "cohort": people.table_one(evidence),
         "inclusion": people.inclusion(evidence),
         "training_splits": {
             name: f"{counted(len(manifest), 'recording')} of "
@@ -151,40 +164,38 @@ def _files(manifest):
 
 def _findings(evidence):
     """Results, subgroups, audit, raters, and what to be careful about."""
-    headline = results.headline(evidence) or {}
-    decisions = results.decisions(evidence) or {}
-    audit = checks.audit(evidence)
     return {
-        **brief(evidence),
-        "ranking": headline.get("ranking"),
-        "probabilities": headline.get("probabilities"),
-        "small": headline.get("small", {}),
-        "small_means": headline.get("small_means"),
-        "thresholds": decisions.get("thresholds"),
-        "decisions": decisions.get("decisions"),
+        "brief": brief(evidence),
+        "ranking": results.ranking(evidence),
+        "scores": results.scores(evidence),
+        "measured": _tables(
+            results.ranking(evidence),
+            results.probabilities(evidence),
+            results.decisions(evidence),
+            results.scores(evidence),
+            validation.external(evidence),
+            validation.folds(evidence),
+        ),
+        "small": results.small_in_words(evidence),
+        "thresholds": results.thresholds(evidence),
         "decision_measures": ", ".join(results.DECISIONS.values()),
-        "scores": (results.scores(evidence) or {}).get("table"),
+        "described_baselines": results.described_baselines(evidence),
         "baselines": results.baselines(evidence),
-        "subgroups": checks.subgroups(evidence),
-        "audit": audit,
-        "agreement": _agreement(evidence),
+        "subgroup_tests": checks.subgroup_tests(evidence),
+        "audit_reason": evidence.audit.get("reason"),
+        "audit_reasons": checks.audit_reasons(evidence.audit),
+        "verdicts": checks.verdicts(evidence),
+        "leakage": checks.leakage(dataclasses.replace(evidence, evaluation=NAMELESS)),
+        "shares": checks.shares(evidence),
+        "agreement": checks.agreement(evidence),
         "groups": _groups(evidence),
         "interval_from": intervals.MIN_SUBJECTS,
         "group_from": thresholds.MIN_TO_CHOOSE,
     }
 
 
-def _agreement(evidence):
-    """How far raters agree, none of them named; None where there are none."""
-    result = evidence.raters()
-    if not result:
-        return None
-    columns = ["label", "raters", "recordings with two ratings or more", "alpha"]
-    table = Table("Agreement of raters (Krippendorff's alpha)", columns)
-    for label, entry in result.items():
-        one = entry["agreement"]
-        table.add(label, len(one["raters"]), one["n"], table.value(one["alpha"]))
-    return table
+def _tables(*tables):
+    return [table for table in tables if table is not None]
 
 
 def _groups(evidence):

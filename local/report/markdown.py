@@ -92,4 +92,5 @@ def environment(folder: Path) -> jinja2.Environment:
         keep_trailing_newline=True,
     )
     made.filters["table"] = pipe_table
+    made.tests["table"] = lambda part: isinstance(part, Table)
     return made

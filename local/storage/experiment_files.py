@@ -18,6 +18,7 @@ STATISTICS, INVENTORY = "dataset_statistics.json", "inventory.json"
 SAVE, EVALUATIONS = "save", "evaluation"
 MANIFESTS, MEASUREMENTS = Path(SAVE) / "manifests", Path(SAVE) / "measurements"
 TEST_LOG = f"{EVALUATIONS}/test_evaluations.jsonl"
+FEATURES = Path(SAVE) / "features"
 PREPARATION = MANIFESTS / "preparation.json"
 RUN_OPTIONS = Path(SAVE) / "run_options.json"
 OPERATING_POINTS = Path(SAVE) / "operating_points.json"
@@ -79,6 +80,7 @@ FILES = {
     f"{MEASUREMENTS.as_posix()}/*": File(
         "evaluation", RESULT, reopen=True, people=ROWS
     ),
+    f"{FEATURES.as_posix()}/*": File("training"),
     PREDICTIONS: File("evaluation", RESULT, evaluation=True, people=ROWS),
     f"{BASELINES}/*.csv": File("evaluation", RESULT, evaluation=True, people=ROWS),
     AUDIT: File("evaluation", RESULT, reopen=True, evaluation=True, people=TEXT),

@@ -9,6 +9,7 @@ from speechbrain.utils.distributed import get_rank, run_on_main
 from speechbrain.utils.run_opts import RunOptions
 
 from local.data import dataset, saved_preparations, summary
+from local.data.feature_cache import FeatureCache
 from local.data.prepare import Preparation
 from local.data.raters import with_shares
 from local.storage.experiment_files import INVENTORY, MANIFESTS, RUN_OPTIONS
@@ -66,11 +67,15 @@ def _warn_of_contradictions(preparation):
 def build_brain(hparams: dict, run_opts: RunOptions) -> ClinicalBrain:
     """The Brain that the yaml describes, before any weight is trained.
 
-    Raises UserError: if the device or the precision is not to be had.
+    Raises UserError: if the device or the precision is not to be had, or the source of
+        a pretrained module.
     """
+    for module in hparams["modules"].values():
+        if hasattr(module, "load_source"):
+            module.load_source()
     try:
         at_once = hasattr(hparams["modules"]["classifier"], "fit")
-        return (OnePassBrain if at_once else ClinicalBrain)(
+        brain = (OnePassBrain if at_once else ClinicalBrain)(
             modules=hparams["modules"],
             opt_class=hparams["opt_class"],
             hparams=hparams,
@@ -79,6 +84,8 @@ def build_brain(hparams: dict, run_opts: RunOptions) -> ClinicalBrain:
         )
     except (ValueError, RuntimeError, AssertionError) as error:
         raise UserError(f"This configuration can't be run here: {error}") from error
+    brain.feature_cache = FeatureCache.of(hparams)
+    return brain
 
 
 def train(

@@ -34,7 +34,7 @@ class OnePassBrain(ClinicalBrain):
         uids, features, targets = [], [], []
         for batch in tqdm(train_set, dynamic_ncols=True, disable=not enable):
             uids += batch.id
-            features.append(batch.features.data[:, 0])
+            features.append(batch.features.data)
             targets.append(batch.target.data)
             if self.debug and len(features) == self.debug_batches:
                 break
@@ -44,7 +44,7 @@ class OnePassBrain(ClinicalBrain):
         subjects = np.array([self.subjects[uids[i]] for i in order], dtype=object)
         modules = self.plain_modules
         modules["embedding_model"].fit(features.double().numpy())
-        embeddings = modules["embedding_model"](features)
+        embeddings = modules["embedding_model"](features).squeeze(1)
         chosen = modules["classifier"].fit(
             embeddings.double().numpy(),
             targets.double().numpy(),

@@ -162,9 +162,9 @@ def _places(values, hparams_file):
     if values["cross_fitted_csv"]:
         key = "cross_fitted_csv"
         addresses[key] = absolute(values[key], key)
-    if values["pseudonymise_key"]:
-        key = "pseudonymise_key"
-        addresses[key] = str(local_path(values[key], key))
+    for key in ("pseudonymise_key", "feature_cache"):
+        if values.get(key):
+            addresses[key] = str(local_path(values[key], key))
     for key, share in NOISE_FOLDERS.items():
         if values[key]:
             addresses[key] = str(local_path(values[key], key))

@@ -39,6 +39,8 @@ CLASSES = frozenset(
         "local.model.kernel_heads.KernelHeads",
         "local.model.kernel_heads.RobustStandardisation",
         "local.model.losses.MaskedLoss",
+        "local.model.pretrained_encoder.LayerMeans",
+        "local.model.pretrained_encoder.LayerStandardisation",
         "local.model.recording_statistics.RecordingStatistics",
         "local.augment.mixup.Mixup",
         "local.augment.waveform.WhiteNoise",

@@ -8,6 +8,7 @@ from speechbrain.utils.run_opts import HELP_TEXTS
 
 from local.audio.loading import AudioFormat
 from local.data.windows import LongRecordings
+from local.model.encoder_source import check_source
 from local.training.evaluation_settings import EvaluationSettings
 from local.utils.errors import UserError
 from local.utils.keys import (
@@ -97,6 +98,8 @@ def check_training(values: dict, hparams_file: Path):
     if problems:
         raise UserError(f"{hparams_file} with these settings can't be used:", problems)
     check_numbers(values)
+    if "ssl_source" in values:
+        check_source(values)
 
 
 def _near(key, values):

@@ -74,6 +74,7 @@ KEYS = {
     "audio_cache": _machine(TEXT),
     "audio_cache_gb": _machine(OTHER_NUMBER),
     "gcs_project": _machine(TEXT),
+    "feature_cache": Key(TEXT, resume=True, folds=True),
     # ---- What they mean
     "label_types": Key(MAPPING, prepares=True),
     "derived_labels": Key(MAPPING, prepares=True),
@@ -137,6 +138,10 @@ KEYS = {
     "target_length": Key(WHOLE, 0),
     "dataset_mean": Key(NUMBER, null=True),
     "dataset_std": Key(NUMBER, null=True),
+    # ---- Pretrained encoder
+    "ssl_source": Key(TEXT),
+    "ssl_window": Key(NUMBER, 0.1),
+    "ssl_layer": Key(WHOLE, 0, null=True),
     # ---- Model
     "lin_neurons": Key(WHOLE, 1),
     "channels": Key(LIST),

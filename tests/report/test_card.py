@@ -354,7 +354,7 @@ def test_nobody_is_named():
     text = render_card(leaky())
     assert not re.search(r"person\d|take\d", text)
     assert "- 7 recordings: clipped\n" in text
-    assert "Subjects in two splits: 1." in text
+    assert "1 subject is in more than one split." in text
 
 
 def test_raters_are_counted_and_not_named():
@@ -412,7 +412,7 @@ def test_groups_that_are_too_small_have_no_numbers():
 def test_a_flag_is_seen_at_the_top():
     evidence = leaky()
     brief = section(render_card(evidence), "In brief")
-    assert "**Flagged:** 1 subject is in more than one split" in brief
+    assert "**Leakage:** 1 subject is in more than one split" in brief
 
 
 def test_voices_and_limits_are_told_in_every_card():
