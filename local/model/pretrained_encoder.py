@@ -148,15 +148,16 @@ class PretrainedEncoder(torch.nn.Module):
         return waveform.tensor_split(-(-len(waveform) // most))
 
     def get_extra_state(self):
-        """What the encoder is built of, for the checkpoint."""
-        return self.files
+        """What the encoder is built of, for the checkpoint: JSON as bytes, [n]."""
+        return torch.tensor([*json.dumps(self.files).encode()], dtype=torch.uint8)
 
     def set_extra_state(self, state):
         """Build the encoder of a checkpoint; its weights are loaded after this."""
+        files = json.loads(bytes(state.tolist()))
         with tempfile.TemporaryDirectory() as folder:
             for name in (CONFIG, PREPROCESSOR):
-                Path(folder, name).write_text(state[name], "utf-8")
-            self._build(Path(folder), state)
+                Path(folder, name).write_text(files[name], "utf-8")
+            self._build(Path(folder), files)
 
     def _build(self, folder, files):
         transformers.utils.logging.disable_progress_bar()
