@@ -1,11 +1,13 @@
 """Cross-validate by subject: train a network per fold, test each on its fold.
 
-    python cross_validate.py hparams/train.yaml --corpus_folder=DIR
-        [--n_folds=5] [--n_repeats=1] [--output_folder=DIR] [--any_key=value]
+    python cross_validate.py hparams/train.yaml [hparams/OTHER.yaml …]
+        --corpus_folder=DIR [--n_folds=5] [--n_repeats=1] [--output_folder=DIR]
+        [--fit_recommended=True] [--any_key=value]
 
 Divides the recordings of train.csv and val.csv; those of test.csv stay for the final
 evaluation. Every fold is an experiment of train.py, which gets all other options. Their
-out-of-fold predictions are evaluated together as those of a test split are. The same
+out-of-fold predictions are evaluated together as those of a test split are. Several
+yamls have the same folds, are compared, and one of them is recommended. The same
 command continues an interrupted run; finished folds with failed parts run again.
 """
 
@@ -18,10 +20,12 @@ import sys
 from pathlib import Path
 
 from local.evaluation.out_of_fold import evaluate_folds
+from local.evaluation.yamls import compare_yamls
+from local.report.comparison import report_comparison
 from local.report.writing import report_results
-from local.training.cross_validation import plan_cross_validation, run_fold, write_plan
+from local.training import several
+from local.training.fold_processes import run_folds
 from local.utils import cli
-from local.utils.run_lock import claimed
 
 logger = logging.getLogger(__name__)
 
@@ -29,29 +33,25 @@ TRAIN = (sys.executable, str(Path(__file__).with_name("train.py")))
 
 
 def main(argv, train=TRAIN):
-    """Draw the folds, train those that are not finished, evaluate them together."""
-    arguments = cli.parse_arguments(argv)
-    plan = plan_cross_validation(arguments)
-    for note in plan.notes:
+    """Draw the folds, train and evaluate those of each yaml, compare, recommend."""
+    plans = several.plan_all(argv)
+    for note in plans.notes:
         logger.info(note)
-    runs = [run for repeat in plan.runs for run in repeat]
-    with claimed(plan.folder) as claim:
-        write_plan(plan)
-        for run in runs:
-            if run.is_finished and not run.failed_parts():
-                logger.info("%s is finished", run.name)
-                continue
-            print(f"{run.name}: {run.folder}", flush=True)
-            status = run_fold([*train, *argv, *plan.command_line(run)], claim)
+    command, incomplete = ["python", "cross_validate.py", *argv], False
+    name = next(iter(plans.by_yaml))
+    with plans.claimed() as claim:
+        for plan in plans.by_yaml.values():
+            status = run_folds(plan, train, claim)
             if status not in (cli.OK, cli.INCOMPLETE):
-                what = f"error: train.py ended with status {status} in {run.name}."
-                print(f"{what} The same command continues from there.", file=sys.stderr)
                 return status
-        command = ["python", "cross_validate.py", *argv]
-        result = evaluate_folds(plan, arguments.run_opts, command)
-        metrics = report_results(result, plan.folder)
-    failed = [metrics["failed_parts"], *(run.failed_parts() for run in runs)]
-    incomplete = result.failed or any(failed)
+            if not (plans.are_several and plan.is_evaluated):
+                report_results(evaluate_folds(plan, command), plan.folder)
+            incomplete |= bool(status) or not plan.is_whole
+        if plans.are_several:
+            comparison = compare_yamls(plans.folder, plans.families, command)
+            name = report_comparison(comparison, plans.folder)
+        if plans.fits and (status := several.fit(plans, name, train, claim)):
+            return status
     return cli.INCOMPLETE if incomplete else cli.OK
 
 

@@ -1,6 +1,7 @@
 """From manifests to datasets, and their audio pipeline."""
 
 import contextlib
+import dataclasses
 import functools
 from collections.abc import Callable
 
@@ -10,6 +11,7 @@ from speechbrain.dataio.dataset import DynamicItemDataset
 from speechbrain.utils.data_pipeline import DynamicItem
 
 from local.audio import loading
+from local.data.feature_cache import content_of, program_of
 from local.data.manifests import segment
 from local.data.recordings import BucketRecordings, FolderRecordings
 from local.storage.gcs import RemoteError
@@ -85,8 +87,8 @@ def build_dataset(
     labels: Columns of the manifest that hold targets; may be empty.
     audio: How they are read.
     crop: Takes waveform [time] and uid, gives a waveform; None leaves recordings whole.
-    features (features.RecordingFeatures, optional): What is to come in the place of
-        waveforms; computed by a loader's workers.
+    features (front_end.RecordingFeatures, optional): What is to come in the place of
+        waveforms; computed by a loader's workers, or taken from its cache.
 
     Returns: With `id`, `waveform` (float32, [time]) or `features` (float32, [frame,
         channel]), and `target` (float32, [label], NaN where not rated; only if there
@@ -101,12 +103,12 @@ def build_dataset(
         }
         for i, row in enumerate(manifest.to_dict("records"))
     }
-    read = _Reader(recordings, audio, crop)
+    read = _Reader(recordings, audio, crop, features)
     heard = ("id", "recording", "metadata", "segment")
     items = [
         DynamicItem(("id", "recording"), read.metadata, ["metadata"]),
         DynamicItem(heard, read.waveform, ["waveform"]),
-        DynamicItem(("waveform",), features, ["features"]),
+        DynamicItem(heard, read.features, ["features"]),
         DynamicItem(("ratings",), torch.tensor, ["target"]),
     ]
     # an empty target can't be padded to a batch
@@ -118,11 +120,12 @@ def build_dataset(
 class _Reader:
     """Reads recordings, in any process: what a worker gets is to be pickled.
 
-    recordings, audio, crop: As `build_dataset` takes them.
+    recordings, audio, crop, features: As `build_dataset` takes them.
     """
 
-    def __init__(self, recordings, audio, crop):
+    def __init__(self, recordings, audio, crop, features):
         self.recordings, self.audio, self.crop = recordings, audio, crop
+        self.compute = features
 
     def metadata(self, uid, recording):
         """What the recording's metadata.json says, dict."""
@@ -137,6 +140,24 @@ class _Reader:
         with _naming(uid):
             waveform = self.recordings.read(recording, load)
         return self.crop(waveform, uid) if self.crop else waveform
+
+    def features(self, uid, recording, metadata, part):
+        """The features of the recording, float32 [frame, channel]."""
+        heard = uid, recording, metadata, part
+        cache, identity = self.compute.cache, self.compute.identity
+        if cache is None or identity is None or self.crop:
+            return self.compute(self.waveform(*heard))
+        content = functools.partial(content_of, recording_metadata=metadata)
+        with _naming(uid):
+            digest = self.recordings.read(recording, content)
+        audio = dataclasses.replace(self.audio, min_duration=0.0)
+        program = program_of(self.compute.front_end)
+        raw = cache.kept(
+            recording,
+            f"{digest} {part} {audio} {identity} {program}",
+            lambda: self.compute.raw(self.waveform(*heard)),
+        )
+        return self.compute.normalized(raw)
 
 
 @contextlib.contextmanager

@@ -205,12 +205,14 @@ def _target_text(target):
     return str(int(target)) if target == int(target) else repr(float(target))
 
 
-def read_predictions(path: str | Path) -> pd.DataFrame:
+def read_predictions(path: str | Path, repeat: int = 1) -> pd.DataFrame:
     """Reads predictions.csv, written by this recipe or by anything else.
 
     path: A CSV file in UTF-8 with the columns of the table; session, split and
         predicted may be missing, and one of logit and probability, which is then
         computed from the other one. Other columns are ignored.
+    repeat: Of a cross-validation with several repeats, which have a row each of a
+        recording and label: the one that is read.
 
     Returns: The table of predictions, rows in the order of the file.
     Raises UserError:
@@ -225,7 +227,7 @@ def read_predictions(path: str | Path) -> pd.DataFrame:
         have a probability.
     """
     path = Path(path)
-    row_numbers, rows, columns = _read_rows(path)
+    row_numbers, rows, columns = _read_rows(path, repeat)
     may_be_score = "probability" in columns
     problems, seen = [], defaultdict(list)
     for number, row in zip(row_numbers, rows, strict=True):
@@ -292,13 +294,13 @@ def _listed(numbers):
     return ", ".join(map(str, numbers[:5])) + (", …" if len(numbers) > 5 else "")
 
 
-def _read_rows(path):
+def _read_rows(path, repeat):
     """Numbers of the rows in the file, they as dicts of str, and its columns."""
     try:
         header, *rows = read_cells(path, "uid")
     except FileNotFoundError as error:
         raise UserError(f"{path} can't be read: there is no such file.") from error
-    numbered = list(enumerate(rows, start=2))
+    numbered = _of_repeat(list(enumerate(rows, start=2)), header, repeat)
     missing = [column for column in NEEDED_COLUMNS if column not in header]
     if not {*OUTPUT_COLUMNS} & {*header}:
         missing.append(" or ".join(OUTPUT_COLUMNS))
@@ -329,6 +331,17 @@ def _read_rows(path):
         for _, cells in numbered
     ]
     return [number for number, _ in numbered], rows, set(places)
+
+
+def _of_repeat(numbered, header, repeat):
+    """The rows of a repeat, where repeats have a row each of a recording and label."""
+    if not {REPEAT, "uid", "label"} <= {*header}:
+        return numbered
+    uid, label, place = (header.index(name) for name in ("uid", "label", REPEAT))
+    full = [row for row in numbered if len(row[1]) > max(uid, label, place)]
+    if len({(cells[uid], cells[label]) for _, cells in full}) == len(full):
+        return numbered  # a column of that name that means something else
+    return [row for row in full if row[1][place].strip() == str(repeat)]
 
 
 def _parse(row, may_be_score) -> list[tuple[str, str]]:

@@ -21,6 +21,7 @@ from local.evaluation.scoring import out_of_fold_table, score_split, scored_rows
 from local.metrics.thresholds import threshold_rule
 from local.storage.experiment_files import MEASUREMENTS
 from local.training.brain import ClinicalBrain
+from local.training.costs import SCORING, note_size, timed
 from local.training.planning import TrainingPlan
 from local.training.train_log import json_log
 
@@ -33,11 +34,15 @@ def score_splits(
     Returns: By split its table of predictions, not calibrated.
     """
     manifests, recordings = preparation.manifests, preparation.recordings
-    return {
-        split: score_split(brain, hparams, manifests[split], recordings, split)
-        for split in ("valid", "test")
-        if split in manifests
-    }
+    folder = Path(hparams["output_folder"])
+    with timed(folder, SCORING):
+        tables = {
+            split: score_split(brain, hparams, manifests[split], recordings, split)
+            for split in ("valid", "test")
+            if split in manifests
+        }
+    note_size(brain, folder)
+    return tables
 
 
 def evaluate_test_split(
@@ -87,6 +92,7 @@ def evaluate_test_split(
         command=command,
         audio=hparams["audio"],
         batches=hparams["score_batches"],
+        cache=brain.feature_cache,
         checkpoint=brain.checkpoint.path.name,
         settings=values,
         train_log=json_log(output_folder),

@@ -159,9 +159,8 @@ def _measure(split, scored, silences):
     """The measurements of a split, or of a sample of it; silences are of the scored."""
     rows, title = rows_to_measure(split, scored.evaluation), f"measuring {split.name}"
     silences = silences if split is scored else None
-    return measure_split(
-        rows, split.recordings, scored.audio, scored.batches, title, silences
-    )
+    how = scored.audio, scored.batches, title, silences, scored.cache
+    return measure_split(rows, split.recordings, *how)
 
 
 def rows_to_measure(split: Split, evaluation: EvaluationSettings) -> pd.DataFrame:

@@ -138,6 +138,7 @@ def score(
         command=command,
         audio=hparams["audio"],
         batches=hparams["score_batches"],
+        cache=experiment.brain.feature_cache,
         checkpoint=experiment.checkpoint,
         settings=saved_values(experiment.folder / HPARAMS),
         train_log=json_log(experiment.folder),

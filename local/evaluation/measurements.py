@@ -18,13 +18,15 @@ import torch
 
 from local.audio.loading import AudioFormat
 from local.data import dataset as dataio
+from local.data.feature_cache import FeatureCache
 from local.data.loaders import ScoreBatches
 from local.data.manifests import read_manifest
 from local.data.recordings import BucketRecordings, FolderRecordings
 from local.data.split import Split
 from local.evaluation import confound_audit
 from local.evaluation.confound_audit.verdict import STRATA
-from local.model.recording_statistics import recording_statistics
+from local.model.front_end import FeatureNormalization, RecordingFeatures
+from local.model.recording_statistics import RecordingStatistics
 from local.storage.experiment_files import MANIFESTS, MEASUREMENTS
 from local.utils.errors import UserError
 from local.utils.files import atomic_write
@@ -76,6 +78,7 @@ def measure_split(
     batches: ScoreBatches,
     title: str,
     on_silence: Callable | None = None,
+    cache: FeatureCache | None = None,
 ) -> pd.DataFrame:
     """Measures the recordings of a split, in the workers of a dataloader.
 
@@ -87,16 +90,22 @@ def measure_split(
     on_silence: Takes the uids (list of str) and silences (float32 [batch, time]) of
         those recordings of a batch that have 1.0 s in which nobody speaks, in this
         process, in the order of the manifest.
+    cache: Where acoustic statistics are kept.
 
     Returns: [n rows], In the order of the manifest: `ID`, what `audit.extract` finds,
         with NaN where there is no silence or no speech, and what
         `recording_statistics` gives.
     """
-    dataset = dataio.build_dataset(manifest, [], recordings, audio, crop=None)
+    statistics = RecordingStatistics(audio.sample_rate)
+    as_they_are = FeatureNormalization(0.0, 0.5)
+    modules = {"compute_features": statistics, "mean_var_norm": as_they_are}
+    features = RecordingFeatures(modules, cache)
+    dataset = dataio.build_dataset(manifest, [], recordings, audio, None, features)
     rows = {row["ID"]: row for row in manifest.to_dict("records")}
 
-    measure = _Measure(rows, audio.sample_rate)
-    dataset.add_dynamic_item(measure, takes=["id", "waveform"], provides="measured")
+    measure = _Measure(rows, audio.sample_rate, statistics.names)
+    takes = ["id", "waveform", "features"]
+    dataset.add_dynamic_item(measure, takes=takes, provides="measured")
     dataset.set_output_keys(["id", "measured"])
     loader = torch.utils.data.DataLoader(dataset, **batches.in_order(_collate))
     parts = []
@@ -114,15 +123,16 @@ class _Measure:
 
     rows: Of the manifest, by ID.
     sample_rate: Hz.
+    names: Of the statistics.
     """
 
-    def __init__(self, rows: dict[str, dict], sample_rate: int):
-        self.rows, self.rate = rows, sample_rate
+    def __init__(self, rows: dict[str, dict], sample_rate: int, names: list[str]):
+        self.rows, self.rate, self.names = rows, sample_rate, names
 
-    def __call__(self, uid, waveform):
-        """Measure a waveform [time]."""
+    def __call__(self, uid, waveform, statistics):
+        """Measure a waveform [time] that has these statistics, [1, statistic]."""
         features, silence = confound_audit.extract(waveform, self.rate, self.rows[uid])
-        features |= recording_statistics(waveform, self.rate)
+        features |= dict(zip(self.names, statistics[0].tolist(), strict=True))
         return features, silence
 
 

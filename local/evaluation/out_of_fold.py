@@ -11,10 +11,10 @@ import dataclasses
 import numpy as np
 import pandas as pd
 from scipy.special import expit
-from speechbrain.utils.run_opts import RunOptions
 
 from local.audio.loading import AudioFormat
 from local.data import corpus, labels
+from local.data.feature_cache import FeatureCache
 from local.data.loaders import ScoreBatches
 from local.data.manifests import read_manifest
 from local.data.predictions_table import read_predictions
@@ -53,9 +53,7 @@ NAME = "out-of-fold"
 MEASURED = MEASUREMENTS / f"{NAME}.parquet"
 
 
-def evaluate_folds(
-    plan: CrossValidation, run_opts: RunOptions, command: list[str]
-) -> EvaluationResult:
+def evaluate_folds(plan: CrossValidation, command: list[str]) -> EvaluationResult:
     """Evaluate the folds of a cross-validation together, all of them finished.
 
     With repeats the audit, the baselines and the subgroups are of the first one; each
@@ -65,7 +63,7 @@ def evaluate_folds(
     """
     evaluation = EvaluationSettings.of(plan.values)
     repeats = [out_of_fold(runs, evaluation, command, plan.notes) for runs in plan.runs]
-    repeats[0] = _measured(_with_recordings(repeats[0]), plan.runs[0], run_opts)
+    repeats[0] = _measured(_with_recordings(repeats[0]), plan.runs[0], plan.run_opts)
     if repeats[0].measurements is not None:
         save_measurements(repeats[0].measurements, plan.folder / MEASURED)
     return evaluate_repeats(repeats, plan.runs)
@@ -133,6 +131,7 @@ def out_of_fold(
         command=command,
         audio=AudioFormat.of(values),
         batches=ScoreBatches.of(values),
+        cache=FeatureCache.of(values),
         settings=values,
         fold_choices=choices,
     )
@@ -187,6 +186,7 @@ def _measured(scored, runs, run_opts):
             scored.batches,
             f"measuring {run.split}",
             silences,
+            scored.cache,
         )
 
     rows = rows_to_measure(scored, scored.evaluation)

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from local.audio.loading import AudioFormat
+from local.data.feature_cache import FeatureCache
 from local.data.labels import LabelType
 from local.data.loaders import ScoreBatches
 from local.data.manifests import group_columns
@@ -30,6 +31,7 @@ class ScoredSplit(Split):
     evaluation: What is asked for.
     command: The command line.
     audio, batches: How its recordings are read, where they are at hand.
+    cache: Where features of recordings are kept.
     checkpoint: What made the predictions; None if that is not known.
     silences: What the model said of the moments in which nobody speaks.
     settings: Plain values of the training yaml; empty for predictions from elsewhere.
@@ -49,6 +51,7 @@ class ScoredSplit(Split):
     command: list[str]
     audio: AudioFormat | None = None
     batches: ScoreBatches | None = None
+    cache: FeatureCache | None = None
     checkpoint: str | None = None
     silences: Silences | None = None
     settings: dict = dataclasses.field(default_factory=dict)

@@ -1,7 +1,7 @@
 """Arrays become estimates with intervals.
 
-Modules: `calibration`, `cases`, `comparison`, `decision_curve`, `decisions`,
+Modules: `calibration`, `cases`, `choice`, `comparison`, `decision_curve`, `decisions`,
 `estimate`, `intervals`, `label_cases`, `linearised`, `logistic`, `macro`, `measures`,
 `planning`, `prevalences`, `rater_agreement`, `recalibration`, `repeats`, `resampling`,
-`split_metrics`, `subgroups`, `thresholds`.
+`score_metrics`, `split_metrics`, `subgroups`, `thresholds`.
 """

@@ -69,7 +69,7 @@ def auroc_of(rated: Rated, folds: np.ndarray | None = None) -> Linearised:
     return linearised_auroc(targets, predictions, subjects, folds=folds)
 
 
-def difference(labels: dict[str, Paired]) -> dict:
+def difference(*repeats: dict[str, Paired]) -> dict:
     """The difference of AUROC of one label, or its mean over several.
 
     The variance is between subjects, of the sum of what a subject has of the difference
@@ -78,26 +78,37 @@ def difference(labels: dict[str, Paired]) -> dict:
     one per fold as degrees of freedom, the least of any label. Both agree: p is below
     0.05 where the interval does not hold 0.
 
+    repeats: By label; of a cross-validation each of its repeats. The difference is then
+        the mean over them, and so is its standard error: other folds bring no further
+        subjects.
+
     Returns: {"value", "low", "high", "p"}; "reason" where the last three are None.
     """
-    value = float(np.mean([pair.value for pair in labels.values()]))
-    for label, pair in labels.items():
-        if reason := pair.first.reason:
-            reason = reason if len(labels) == 1 else f"{label}: {reason}"
-            return measure(value, reason=reason) | {"p": None}
+    pairs = [pair for labels in repeats for pair in labels.values()]
+    value = float(np.mean([pair.value for pair in pairs]))
+    for labels in repeats:
+        for label, pair in labels.items():
+            if reason := pair.first.reason:
+                reason = reason if len(labels) == 1 else f"{label}: {reason}"
+                return measure(value, reason=reason) | {"p": None}
+    error = float(np.mean([_error(labels) for labels in repeats]))
+    if error < ROUNDING:
+        return measure(value, reason=UNVARYING) | {"p": None}
+    df = min(pair.first.freedom for pair in pairs)
+    half = t.ppf(0.975, df) * error
+    bounds = np.clip([value - half, value + half], -1, 1)
+    return measure(value, bounds) | {"p": float(2 * t.sf(abs(value) / error, df))}
+
+
+def _error(labels):
+    """The standard error of the mean difference over labels, of one repeat."""
     influences = [
         system.influence * sign
         for pair in labels.values()
         for system, sign in ((pair.first, 1), (pair.second, -1))
     ]
     by_subject = pd.concat(influences).groupby(level=0).sum() / len(labels)
-    error = float(np.sqrt((by_subject**2).sum()))
-    if error < ROUNDING:
-        return measure(value, reason=UNVARYING) | {"p": None}
-    df = min(pair.first.freedom for pair in labels.values())
-    half = t.ppf(0.975, df) * error
-    bounds = np.clip([value - half, value + half], -1, 1)
-    return measure(value, bounds) | {"p": float(2 * t.sf(abs(value) / error, df))}
+    return float(np.sqrt((by_subject**2).sum()))
 
 
 def verdict(entry: dict) -> str:
@@ -155,60 +166,116 @@ def compare(tables: dict[str, pd.DataFrame], folds: pd.Series | None = None) -> 
     Raises UserError: if the tables do not match: names every recording and target; or
         if they have no label in common.
     """
-    tables, unique = _common_labels(tables)
-    first, *others = tables
-    for other in others:
-        _refuse_mismatch(tables[first], tables[other], (first, other))
-    rated, left_out = _rated(tables)
-    systems = {}
-    for label, (rows, uids) in rated.items():
-        of_rows = None if folds is None else folds.loc[uids].to_numpy()
-        aurocs = {name: auroc_of(own, of_rows) for name, own in rows.items()}
-        if aurocs[first].value is None:
-            left_out[label] = "no fold has both classes"
-        else:
-            systems[label] = aurocs
+    return compare_repeats([(tables, folds)])
+
+
+def compare_repeats(
+    repeats: list[tuple[dict[str, pd.DataFrame], pd.Series | None]],
+) -> dict:
+    """The same of a cross-validation with several repeats: means over them.
+
+    repeats: Tables and folds of each, as `compare` takes them. A system that only the
+        first one has is compared by that.
+    """
+    systems = [_systems(*repeat) for repeat in repeats]
+    first, tables = systems[0], repeats[0][0]
+    labels = [
+        label for label in first.aurocs if all(label in s.aurocs for s in systems)
+    ]
+    left_out = {label: reason for s in systems for label, reason in s.left_out.items()}
     pairs = {f"{a} - {b}": (a, b) for a, b in combinations(tables, 2)}
     paired = {
-        (label, pair): Paired(*(systems[label][name] for name in names))
-        for label in systems
+        pair: [
+            {label: Paired(*(each.aurocs[label][n] for n in names)) for label in labels}
+            for each in systems
+            if set(names) <= each.names
+        ]
         for pair, names in pairs.items()
     }
-    tests = with_holm({key: difference({key[0]: each}) for key, each in paired.items()})
-    table = tables[first]
+    tests = with_holm(
+        {
+            (label, pair): difference(*({label: each[label]} for each in own))
+            for label in labels
+            for pair, own in paired.items()
+        }
+    )
+    aurocs = {
+        label: {
+            name: float(
+                np.mean(
+                    [s.aurocs[label][name].value for s in systems if name in s.names]
+                )
+            )
+            for name in tables
+        }
+        for label in labels
+    }
+    table = next(iter(tables.values()))
     return {
         "systems": list(tables),
         "text": TEXT,
         "n_recordings": int(table["uid"].nunique()),
         "n_subjects": int(table["subject"].nunique()),
         "labels": {
-            label: _counts(rated[label][0][first])
-            | {"auroc": {name: own.value for name, own in systems[label].items()}}
+            label: first.counts[label]
+            | {"auroc": aurocs[label]}
             | {"differences": {pair: tests[label, pair] for pair in pairs}}
-            for label in systems
+            for label in labels
         },
-        "macro": _macro(systems, paired, pairs),
-        "left_out": left_out | unique,
+        "macro": _macro(aurocs, paired),
+        "left_out": left_out,
     }
 
 
-def _macro(systems, paired, pairs):
-    """The mean over labels."""
-    if not systems:
+class Systems(NamedTuple):
+    """Systems on the same recordings.
+
+    names: Of the systems.
+    aurocs: By label and system.
+    counts: By label.
+    left_out: The other labels, and why.
+    """
+
+    names: set[str]
+    aurocs: dict[str, dict[str, Linearised]]
+    counts: dict[str, dict]
+    left_out: dict[str, str]
+
+
+def _systems(tables, folds):
+    """The AUROC of each system and label."""
+    tables, unique = _common_labels(tables)
+    first, *others = tables
+    for other in others:
+        _refuse_mismatch(tables[first], tables[other], (first, other))
+    rated, left_out = rated_systems(tables)
+    aurocs = {}
+    for label, (rows, uids) in rated.items():
+        of_rows = None if folds is None else folds.loc[uids].to_numpy()
+        own = {name: auroc_of(each, of_rows) for name, each in rows.items()}
+        if own[first].value is None:
+            left_out[label] = "no fold has both classes"
+        else:
+            aurocs[label] = own
+    counts = {label: _counts(rated[label][0][first]) for label in aurocs}
+    return Systems(set(tables), aurocs, counts, left_out | unique)
+
+
+def _macro(aurocs, paired):
+    """The mean over labels.
+
+    aurocs : by label and system; paired : by pair, of each repeat Paired by label
+    """
+    if not aurocs:
         reason = "no label has both classes"
         nothing = measure(None, reason=reason) | {"p": None, "p_holm": None}
-        differences = dict.fromkeys(pairs, nothing)
+        differences = dict.fromkeys(paired, nothing)
         return {"n_labels": 0, "auroc": {}, "differences": differences}
-    tests = {
-        pair: difference({label: paired[label, pair] for label in systems})
-        for pair in pairs
-    }
-    values = pd.DataFrame(
-        {k: {n: own.value for n, own in of.items()} for k, of in systems.items()}
-    )
+    means = pd.DataFrame(aurocs).mean(axis=1)
+    tests = {pair: difference(*own) for pair, own in paired.items()}
     return {
-        "n_labels": len(systems),
-        "auroc": {name: float(mean) for name, mean in values.mean(axis=1).items()},
+        "n_labels": len(aurocs),
+        "auroc": {name: float(mean) for name, mean in means.items()},
         "differences": with_holm(tests),
     }
 
@@ -285,7 +352,7 @@ def _rating(target):
     return "not rated" if np.isnan(target) else f"{target:g}"
 
 
-def _rated(tables):
+def rated_systems(tables):
     """The rated recordings of each label that is compared.
 
     Returns rated: By label (Rated by system, uids [n] in their order).

@@ -65,9 +65,10 @@ def planned_intervals(preparation: Preparation) -> list[str]:
     lines = [
         "95 % intervals to expect (several recordings of a person make them narrower):"
     ]
+    parts = {name: manifest for name, manifest in parts.items() if len(manifest)}
     for name, manifest in parts.items() if binary else ():
         lines += [f"  {name}", *(f"    {_line(manifest, label)}" for label in binary)]
-    return lines if binary else []
+    return lines if binary and parts else []
 
 
 def _line(manifest, label):

@@ -2,5 +2,5 @@
 
 Modules: `acoustic_statistics`, `ecapa`, `encoder_source`, `feature_statistics`,
 `front_end`, `heads`, `kernel_heads`, `legacy_front_end`, `losses`,
-`pretrained_encoder`, `recording_statistics`.
+`pretrained_encoder`, `recording_statistics`, `weight_files`.
 """

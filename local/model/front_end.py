@@ -2,6 +2,9 @@
 
 A front end is a module: waveforms [batch, time] → features [batch, frame, channel].
 One whose frames are not in proportion to the samples has a method `frame_lengths` too.
+One that no training changes and that sees a recording as a whole may have `identity`,
+text that says what its numbers depend on beside the recording and the program: its
+features are then kept in a feature cache.
 """
 
 import copy
@@ -148,6 +151,8 @@ class RecordingFeatures:
     reaches into the padding, and the loudest frame of all may set the floor.
 
     modules: With `compute_features` and `mean_var_norm`; copied.
+    cache (feature_cache.FeatureCache, optional): Where a dataset keeps the features of
+        a front end that has `identity`.
 
     >>> norm = InputNormalization(norm_type="sentence", std_norm=False)
     >>> modules = {"compute_features": KaldiFbank(n_mels=40), "mean_var_norm": norm}
@@ -155,11 +160,17 @@ class RecordingFeatures:
     torch.Size([98, 40])
     """
 
-    def __init__(self, modules: Mapping):
+    def __init__(self, modules: Mapping, cache=None):
+        self.cache = cache
         self.front_end, self.normalization = (
             copy.deepcopy(modules[name]).cpu().eval()
             for name in ("compute_features", "mean_var_norm")
         )
+
+    @property
+    def identity(self) -> str | None:
+        """That of the front end, if it has one."""
+        return getattr(self.front_end, "identity", None)
 
     @torch.no_grad()
     def __call__(self, waveform: torch.Tensor) -> torch.Tensor:
@@ -169,11 +180,23 @@ class RecordingFeatures:
 
         Returns: float32 [frame, channel], without frames that are padding.
         """
+        if self.identity is not None:
+            return self.normalized(self.raw(waveform))
         features, lengths = raw_features(
             self.front_end, waveform.unsqueeze(0), torch.ones(1)
         )
         features = self.normalization(features, lengths)
         return features[0, : frame_counts(lengths, features.shape[1])]
+
+    @torch.no_grad()
+    def raw(self, waveform: torch.Tensor) -> torch.Tensor:
+        """Features of a front end with `identity`: [time] → [frame, channel]."""
+        return self.front_end(waveform.unsqueeze(0))[0]
+
+    @torch.no_grad()
+    def normalized(self, raw: torch.Tensor) -> torch.Tensor:
+        """What `raw` gives, normalised: float32 [frame, channel]."""
+        return self.normalization(raw.float().unsqueeze(0), torch.ones(1))[0]
 
 
 def frame_lengths(lengths: torch.Tensor, n_frames: int) -> torch.Tensor:

@@ -35,6 +35,41 @@ FARTHEST = 5.0
 NORMAL_IQR = 1.349
 
 
+def described(kernel: str | None) -> dict[str, dict[str, str]]:
+    """What a model card says of these heads, and of what they learn from.
+
+    kernel: As of `KernelHeads`.
+
+    Returns: By part of the card, {name: text}.
+    """
+    kinds = {
+        None: "linear or with radial basis functions, whichever folds over the "
+        "training subjects find better for a label",
+        LINEAR: "linear",
+        RBF: "with radial basis functions",
+    }
+    return {
+        "architecture": {
+            "Network": "none: statistics of the whole recording",
+            "Embedding": "the standardised statistics",
+            "Classifier heads": "one per label: logistic regression, of scores ridge "
+            f"regression, {kinds[kernel]}",
+        },
+        "preprocessing": {
+            "Length in training": "whole recordings",
+            "Features": "acoustic statistics: cepstrum, level, spectrum, F0, jitter, "
+            "shimmer, harmonicity, glottal-to-noise excitation, length and pauses",
+            "Normalisation": "by the median and the interquartile range of the "
+            "training recordings",
+        },
+        "optimisation": {
+            "Strength of the penalty": "of each label, by folds over the training "
+            "subjects",
+        },
+        "predictors": {"": "acoustic statistics, fixed in advance"},
+    }
+
+
 class FittedModule(torch.nn.Module):
     """A module whose buffers get their sizes when it is fitted, or loaded."""
 

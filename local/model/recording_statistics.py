@@ -114,6 +114,11 @@ class RecordingStatistics(torch.nn.Module):
         """Relative lengths of the features, [batch]: there is one frame."""
         return torch.ones_like(lengths)
 
+    @property
+    def identity(self) -> str:
+        """What the numbers depend on beside the recording."""
+        return f"RecordingStatistics at {self.sample_rate} Hz"
+
     @functools.cached_property
     def names(self) -> list[str]:
         """What the statistics are called, in their order."""

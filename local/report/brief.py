@@ -1,156 +1,317 @@
-"""The box at the top of a report: the main result, and what to be careful about."""
+"""The box at the top of a report: what a reader with two minutes takes away."""
+
+from typing import NamedTuple
 
 from local.evaluation.baselines import ACOUSTIC
-from local.evaluation.flags import leak_notes, seen_note
+from local.evaluation.flags import flagged, leak_notes, seen_note
 from local.metrics.comparison import WORSE, against_guessing
-from local.report.results import binary_labels, score_labels
+from local.report.checks import divided
+from local.report.results import VERDICTS, binary_labels, score_labels
+from local.report.tables import signed
+from local.report.validation import fold_name, spread_over_folds
 from local.utils.number_format import counted, interval, listed, number
 
+#: How well recordings are told apart where an interval of AUROC begins here or above.
+IN_WORDS = (
+    (0.9, "very well"),
+    (0.8, "well or better"),
+    (0.7, "moderately or better"),
+    (0.5, "better than guessing, how much is open"),
+)
 
-def brief(evidence):
-    """Sentences of three kinds: results, what is shown in red, and warnings."""
-    return {
-        "results": _results(evidence.metrics),
-        "flags": _flags(evidence),
-        "warnings": _warnings(evidence),
-    }
+FLAG, WARNING = "flag", "warning"
 
-
-def _results(metrics):
-    """Sentences on the means over labels."""
-    macro, sentences = metrics["macro"], []
-    binary, scores = (item(metrics["labels"]) for item in (binary_labels, score_labels))
-    if binary:
-        name = f"Mean AUROC over {macro['n_labels']} of {len(binary)} labels"
-        sentences.append(_auroc(name, macro["auroc"]))
-    if scores:
-        entry = macro["spearman"]
-        name = f"Mean rank correlation over {macro['n_scores']} of {len(scores)} scores"
-        sentences.append(
-            f"{name}: {_spoken(entry)}. At 1 predictions and ratings are in the same "
-            "order, at 0 they have nothing in common."
-        )
-    left_out = macro.get("left_out", {}) | macro.get("scores_left_out", {})
-    return sentences + [
-        f"{label} is not in the mean: {reason}." for label, reason in left_out.items()
-    ]
+#: How the reasons of decisions that there are not begin.
+NO_THRESHOLD = "there is no threshold: "
 
 
-def _auroc(name, entry):
-    sentence = f"{name}: {_spoken(entry)}."
-    if entry["value"] is None:
-        return sentence
-    return sentence + (
-        " Of two recordings, one with the feature and one without, the one with it "
-        f"gets the higher probability in {100 * entry['value']:.0f} of 100 cases; by "
-        "guessing it would in 50."
+class Statement(NamedTuple):
+    """One thing to know.
+
+    kind: "" for a result, "flag" for what is shown in red, "warning".
+    """
+
+    lead: str
+    text: str
+    kind: str = ""
+
+
+def brief(evidence) -> list[Statement]:
+    """What there is to know, first things first."""
+    parts = (
+        *(_people, _labels, _scores, _elsewhere, _decisions, _baseline),
+        *(_leaks, _audit, _raters, _missing),
     )
+    return [said for part in parts for said in part(evidence)]
+
+
+def _people(evidence):
+    metrics = evidence.metrics
+    tested = _so_many(metrics["n_recordings"], metrics["n_subjects"])
+    if "folds" in metrics:
+        yield Statement("People", _who_was_left_out(evidence, tested))
+        return
+    known = {
+        name: _so_many(len(frame), frame["subject"].nunique())
+        for name, frame in evidence.manifests.items()
+        if name != evidence.split
+    }
+    parts = [f"tested on {tested}"]
+    if "valid" in known:
+        parts.insert(0, f"thresholds and calibration from {known['valid']}")
+    if "train" in known:
+        parts.insert(0, f"trained on {known['train']}")
+    else:
+        parts.append("who the model learned from is not known")
+    shares = evidence.audit.get("label_shares") or {}
+    if len(shares) > 1 and not evidence.audit["shared_subjects"]:
+        parts.append("nobody is in two of these")
+    yield Statement("People", f"{'; '.join(parts)}.")
+
+
+def _so_many(n_recordings, n_subjects):
+    people = counted(n_subjects, "person", "people")
+    return f"{people} ({counted(n_recordings, 'recording')})"
+
+
+def _who_was_left_out(evidence, tested):
+    """Who takes part in a cross-validation, and how."""
+    metrics = evidence.metrics
+    names = dict.fromkeys(map(fold_name, metrics["folds"]))
+    how = f"in {counted(len(names), 'fold')}"
+    if "left_out" in metrics["folds"][0]:
+        column = evidence.settings.get("leave_one_out") or "a column"
+        how = f"one {column} left out at a time: {listed(names)}"
+    repeats = metrics["n_repeats"]
+    times = f", {repeats} times with other folds and seeds" if repeats > 1 else ""
+    return (
+        f"{tested} of train.csv and val.csv, each judged by a model that was trained "
+        f"without them ({how}{times}). Nobody of test.csv takes part."
+    )
+
+
+def _labels(evidence):
+    """Which labels work and how well, which don't, the weakest, and the mean."""
+    labels = binary_labels(evidence.metrics["labels"])
+    flags = flagged(evidence.audit)
+    kinds = {}
+    for label, entry in labels.items():
+        kind = against_guessing(entry["auroc"])
+        kinds.setdefault("flagged" if label in flags else kind, []).append(label)
+    aurocs = {label: entry["auroc"] for label, entry in labels.items()}
+    known = {k: entry["value"] for k, entry in aurocs.items() if entry["value"]}
+    if works := kinds.get("better than guessing"):
+        by_words = {}
+        for label in sorted(works, key=known.get, reverse=True):
+            words = _in_words(aurocs[label]["low"])
+            by_words.setdefault(words, []).append(f"{label} {number(known[label])}")
+        ranks = sorted(by_words, key=[name for _, name in IN_WORDS].index)
+        said = "; ".join(f"{name}: {listed(by_words[name])}" for name in ranks)
+        yield Statement("Works", f"{said}. {_explained(max(known[k] for k in works))}")
+    for kind, lead, text in (
+        ("flagged", "Not shown to hear speech", "flagged by the audit, below"),
+        ("not distinguishable", "Not shown to work", "guessing is inside the interval"),
+        (WORSE, "Worse than guessing", "the whole interval is below 0.5"),
+    ):
+        if some := kinds.get(kind):
+            said = listed(_with_bounds(label, aurocs[label]) for label in some)
+            red = FLAG if kind in ("flagged", WORSE) else WARNING
+            yield Statement(lead, f"{said}: {text}.", red)
+    unknown = kinds.get("not computable", [])
+    if unknown:
+        said = "; ".join(f"{label}: {aurocs[label]['reason']}" for label in unknown)
+        yield Statement("Not known", f"{said}.", WARNING)
+    if len(known) > 1:
+        worst, macro = min(known, key=known.get), evidence.metrics["macro"]
+        mean = f"Mean of {macro['n_labels']} of {len(labels)} labels"
+        text = f"{worst}, AUROC {_spoken(aurocs[worst])}. {mean}: "
+        text += f"{_spoken(macro['auroc'])}{_spread(evidence)}."
+        yield Statement("Weakest label", text)
+    left_out = evidence.metrics["macro"].get("left_out", {})
+    for label, reason in left_out.items():
+        if label not in unknown:
+            yield Statement("Not in the mean", f"{label}: {reason}.", WARNING)
+
+
+def _in_words(low):
+    return next(name for least, name in IN_WORDS if low >= least)
+
+
+def _with_bounds(label, entry):
+    """A label with its AUROC, as short as can be."""
+    if entry["value"] is None:
+        return f"{label} (no AUROC)"
+    bounds = entry["low"], entry["high"]
+    said = "" if None in bounds else f" {interval(*bounds)}"
+    return f"{label} {number(entry['value'])}{said}"
+
+
+def _explained(auroc):
+    return (
+        f"AUROC {number(auroc)} means: of two recordings, one with the label and one "
+        f"without, the one with it gets the higher probability in {100 * auroc:.0f} of "
+        "100 cases (by guessing in 50)."
+    )
+
+
+def _spread(evidence):
+    """How far folds, and repeats, are apart."""
+    between = spread_over_folds(evidence.metrics)
+    sd = evidence.metrics["macro"]["auroc"].get("sd")
+    said = f"; from fold to fold {between}" if between else ""
+    return said + (f", SD of the repeats {sd:.3f}" if sd is not None else "")
 
 
 def _spoken(entry):
     """A value and its interval in a sentence."""
     if entry["value"] is None:
-        return f"not computable, {entry['reason']}"
+        return f"not computable ({entry['reason']})"
     if None in (entry["low"], entry["high"]):
         return f"{number(entry['value'])} (no interval: {entry['reason']})"
     bounds = interval(entry["low"], entry["high"]).strip("()")
     return f"{number(entry['value'])} (95 % interval {bounds})"
 
 
-#: What is said of labels by how their AUROC stands beside that of acoustic statistics.
-BESIDE_ACOUSTICS = {
-    "about the same": (
-        "For {labels} plain acoustic statistics do about as well as this model: the "
-        "interval of the difference of AUROC is {bounds}. The model is not worth its "
-        "trouble there."
-    ),
-    "not distinguishable": (
-        "For {labels} it can't be told whether this model is better than plain "
-        "acoustic statistics: with so few people the interval of the difference of "
-        "AUROC is wide ({bounds})."
-    ),
-    "below": (
-        "For {labels} this model is worse than plain acoustic statistics (interval of "
-        "the difference of AUROC: {bounds})."
-    ),
-    "far below": (
-        "For {labels} this model is far worse than plain acoustic statistics (interval "
-        "of the difference of AUROC: {bounds})."
-    ),
-}
+def _scores(evidence):
+    """Rank correlations of the labels that are scores."""
+    scores, macro = score_labels(evidence.metrics["labels"]), evidence.metrics["macro"]
+    if not scores:
+        return
+    said = listed(f"{k} {_spoken(e['spearman'])}" for k, e in scores.items())
+    yield Statement(
+        "Scores",
+        f"rank correlation of predicted and rated: {said}. At 1 both are in the same "
+        "order, at 0 they have nothing in common.",
+    )
+    for label, reason in macro.get("scores_left_out", {}).items():
+        yield Statement("Not in the mean", f"{label}: {reason}.", WARNING)
 
 
-def _beside_acoustics(metrics):
-    """Sentences on labels where the model is not above plain acoustic statistics."""
-    baseline = metrics.get("baselines", {}).get(ACOUSTIC, {"labels": {}})["labels"]
-    bounds = {}
-    for label in binary_labels(metrics["labels"]):
-        entry = baseline.get(label, {})
-        if entry.get("verdict") in BESIDE_ACOUSTICS:
-            ends = (entry["difference"][bound] for bound in ("low", "high"))
-            said = " to ".join(f"{end:+.2f}".replace("-", "−") for end in ends)
-            bounds.setdefault(entry["verdict"], {})[label] = said
-    return [
-        sentence.format(
-            labels=listed(bounds[verdict]), bounds=", ".join(bounds[verdict].values())
+def _elsewhere(evidence):
+    """The mean AUROC of labels here and on the experiment's own test split."""
+    labels = evidence.metrics["labels"]
+    internal = evidence.metrics.get("internal") or {}
+    pairs = [
+        (labels[label]["auroc"]["value"], own["auroc"]["value"])
+        for label, own in (internal.get("labels") or {}).items()
+        if label in labels and "auroc" in labels[label]
+    ]
+    pairs = [pair for pair in pairs if None not in pair]
+    if pairs:
+        here, own = (
+            number(sum(side) / len(pairs)) for side in zip(*pairs, strict=True)
         )
-        for verdict, sentence in BESIDE_ACOUSTICS.items()
-        if verdict in bounds
+        people = counted(internal["n_subjects"], "person", "people")
+        said = f"here {here}, on the experiment's own test split ({people}) {own}."
+        yield Statement("Mean AUROC", said)
+
+
+def _decisions(evidence):
+    """The range of sensitivity and specificity, and labels without a threshold."""
+    labels = binary_labels(evidence.metrics["labels"])
+    said, lacking = [], {}
+    for name in ("sensitivity", "specificity"):
+        shares = {k: e[name]["value"] for k, e in labels.items()}
+        shares = {k: value for k, value in shares.items() if value is not None}
+        if shares:
+            ends = dict.fromkeys(f(shares, key=shares.get) for f in (min, max))
+            ends = (f"{number(shares[label])} ({label})" for label in ends)
+            said.append(f"{name} {' to '.join(ends)}")
+    for label, entry in labels.items():
+        if entry["sensitivity"]["value"] is entry["specificity"]["value"] is None:
+            reason = entry["sensitivity"]["reason"].partition(";")[0]
+            lacking.setdefault(reason.removeprefix(NO_THRESHOLD), []).append(label)
+    if said:
+        yield Statement("Decisions at the threshold", f"{'; '.join(said)}.")
+    for reason, names in lacking.items():
+        yield Statement("No threshold", f"{listed(names)}: {reason}.", WARNING)
+
+
+def _baseline(evidence):
+    """How the model stands beside plain acoustic statistics."""
+    result = evidence.metrics.get("baselines", {}).get(ACOUSTIC, {"labels": {}})
+    verdicts = {}
+    for label, entry in result["labels"].items():
+        if "verdict" in entry and entry["verdict"] in VERDICTS:
+            gap = f" {signed(entry['difference'])}"
+            no_gap = entry["verdict"] in ("about the same", "not computable")
+            said = f"{label}{'' if no_gap else gap}"
+            verdicts.setdefault(entry["verdict"], []).append(said)
+    if not verdicts:
+        return
+    parts = [
+        f"{word}: {', '.join(verdicts[kind])}"
+        for kind, word in VERDICTS.items()
+        if kind in verdicts
     ]
+    if "difference" in (macro := result.get("macro", {})):
+        word = VERDICTS[macro["verdict"]]
+        parts.insert(0, f"on average {word}, {signed(macro['difference'])}")
+    doubtful = set(verdicts) & {"about the same", "below", "far below"}
+    yield Statement(
+        "Beside plain acoustic statistics",
+        f"AUROC {'; '.join(parts)}.",
+        WARNING if doubtful else "",
+    )
 
 
-def _worse_than_guessing(metrics):
-    return [
-        label
-        for label, entry in binary_labels(metrics["labels"]).items()
-        if against_guessing(entry["auroc"]) == WORSE
-    ]
-
-
-def _with_status(audit, status):
-    return [
-        label for label, entry in audit["labels"].items() if entry["status"] == status
-    ]
-
-
-def _flags(evidence):
-    """What is shown in red: labels that more than speech tells, and leakage."""
-    audit, flags = evidence.audit, []
-    if flagged := _with_status(audit, "flagged"):
-        flags.append(
-            f"{listed(flagged)} can be told without the speech, from how recordings "
-            "were made or from their silence. That the model hears speech there has "
-            "not been shown (see the confound audit)."
-        )
-    flags += leak_notes(audit)
+def _leaks(evidence):
+    for note in leak_notes(evidence.audit):
+        yield Statement("Leakage", note, FLAG)
     if evidence.n_seen:
-        flags.append(seen_note(evidence.n_seen, evidence.metrics["n_subjects"]))
-    return flags
+        note = seen_note(evidence.n_seen, evidence.metrics["n_subjects"])
+        yield Statement("Not unseen", note, FLAG)
 
 
-def _warnings(evidence):
-    """What else a reader should be careful about."""
-    warnings, labels = [], evidence.metrics["labels"]
-    if small := [label for label, entry in labels.items() if entry.get("small_sample")]:
-        warnings.append(
-            f"Small sample for {listed(small)}: with so few people the numbers are "
-            "uncertain, and intervals may be too narrow."
-        )
-    if worse := _worse_than_guessing(evidence.metrics):
-        warnings.append(
-            f"For {listed(worse)} the model is worse than guessing: its interval of "
-            "AUROC is below 0.5."
-        )
-    warnings += _beside_acoustics(evidence.metrics)
-    if unclear := _with_status(evidence.audit, "inconclusive"):
-        warnings.append(f"The confound audit is inconclusive for {listed(unclear)}.")
-    if reason := evidence.audit.get("reason"):
-        warnings.append(f"There was no confound audit: {reason}.")
+def _audit(evidence):
+    """What the confound audit says of all labels, and why it flags some."""
+    audit = evidence.audit
+    if reason := audit.get("reason"):
+        yield Statement("No confound audit", f"{reason}.", WARNING)
+    flags = flagged(audit)
+    why = [f"{label}: {reasons[0]}" for label, reasons in flags.items() if reasons]
+    said = " ".join([audit.get("summary") or "", *why]).strip()
+    if flags:
+        said += " That the model hears speech there has not been shown."
+    if said:
+        yield Statement("Confound audit", said, FLAG if flags else "")
+
+
+def _raters(evidence):
+    """How far raters agree, and recordings that divide them."""
+    result = evidence.raters()
+    alphas = {k: e["agreement"]["alpha"]["value"] for k, e in result.items()}
+    alphas = {k: value for k, value in alphas.items() if value is not None}
+    if alphas:
+        ends = dict.fromkeys(f(alphas, key=alphas.get) for f in (min, max))
+        ends = (f"{number(alphas[label])} ({label})" for label in ends)
+        said = f"agree with alpha {' to '.join(ends)}; 1 is always, 0 is by chance."
+        yield Statement("Raters", said)
+    if said := divided(evidence):
+        yield Statement("Divided raters", said, WARNING)
+
+
+def _missing(evidence):
+    """What is not there, or not in the numbers."""
+    metrics = evidence.metrics
+    if few := [k for k, e in metrics["labels"].items() if e.get("small_sample")]:
+        which = "all labels" if len(few) == len(metrics["labels"]) > 1 else listed(few)
+        said = f"{which}: the numbers are uncertain, and intervals may be too narrow."
+        yield Statement("Few people", said, WARNING)
     if failed := list(evidence.failures.reasons):
-        warnings.append(f"Parts of this evaluation failed: {listed(failed)}.")
+        yield Statement("Failed parts", f"{listed(failed)}.", WARNING)
     if n := len(evidence.failed):
-        warnings.append(
-            f"{counted(n, 'recording')} could not be used and "
-            f"{'is' if n == 1 else 'are'} not in the results."
+        said = f"{counted(n, 'recording')} could not be used."
+        yield Statement("Left out", said, WARNING)
+    if (n := metrics.get("n_test_evaluations") or 1) > 1:
+        said = (
+            f"this test split has been evaluated {n} times: results that were looked "
+            "at many times are optimistic."
         )
-    return warnings
+        yield Statement("Looked at before", said, WARNING)
+    if evidence.settings and metrics.get("n_repeats", 1) == 1:
+        said = (
+            "a model that is trained with another seed would have other numbers; this "
+            "spread is not in the intervals."
+        )
+        yield Statement("One training", said)

@@ -5,29 +5,47 @@ FAT* '19, 220-229, https://doi.org/10.1145/3287560.3287596. What the experiment 
 not know is said to be unknown, or left to its authors.
 """
 
+import dataclasses
 from pathlib import Path
 
 from local.data.labels import flatten
 from local.data.raters import rater_columns
 from local.evaluation.result import EvaluationResult
 from local.metrics import intervals, thresholds
-from local.report import checks, described, markdown, people, results, tripod
+from local.report import (
+    checks,
+    described,
+    markdown,
+    people,
+    results,
+    tripod,
+    validation,
+)
 from local.report.brief import brief
 from local.report.tables import Table, word
+from local.training.settings import EvaluationSettings
 from local.utils.files import atomic_write
 from local.utils.number_format import DASH, counted, listed, measured
 
 TEMPLATE = "model_card.md.jinja"
 
+#: A card names nobody, whatever the report may.
+NAMELESS = EvaluationSettings(show_uids=False)
+
 #: Columns of a split that tell of its people and of how they were recorded.
 FACTORS = ("sex", "age", "device", "site", "task", "session")
 
-#: What is shown of their groups.
-GROUP_MEASURES = {
-    "auroc": "AUROC",
-    "sensitivity": "sensitivity",
-    "specificity": "specificity",
-}
+#: The results that it has, and those of others beside them.
+MEASURED = (
+    results.ranking,
+    results.probabilities,
+    results.decisions,
+    results.scores,
+    validation.external,
+    validation.folds,
+    results.small_in_words,
+)
+BESIDE = (results.described_baselines, results.baselines)
 
 #: What else may matter; it is said where a split has no column of that name.
 FURTHER_FACTORS = ("language", "accent", "ethnicity", "diagnosis", "severity")
@@ -120,7 +138,7 @@ def _data(evidence):
             if factor not in compared
         ),
         "files": _files(own),
-        "cohort": (people.table_one(evidence) or {}).get("table"),
+        "cohort": people.table_one(evidence),
         "inclusion": people.inclusion(evidence),
         "training_splits": {
             name: f"{counted(len(manifest), 'recording')} of "
@@ -151,56 +169,17 @@ def _files(manifest):
 
 def _findings(evidence):
     """Results, subgroups, audit, raters, and what to be careful about."""
-    headline = results.headline(evidence) or {}
-    decisions = results.decisions(evidence) or {}
-    audit = checks.audit(evidence)
     return {
-        **brief(evidence),
-        "ranking": headline.get("ranking"),
-        "probabilities": headline.get("probabilities"),
-        "small": headline.get("small", {}),
-        "small_means": headline.get("small_means"),
-        "thresholds": decisions.get("thresholds"),
-        "decisions": decisions.get("decisions"),
+        "brief": brief(evidence),
+        "ranking": results.ranking(evidence),
+        "scores": results.scores(evidence),
+        "measured": [build(evidence) for build in MEASURED],
+        "beside": [build(evidence) for build in BESIDE],
+        "thresholds": results.thresholds(evidence),
         "decision_measures": ", ".join(results.DECISIONS.values()),
-        "scores": (results.scores(evidence) or {}).get("table"),
-        "baselines": results.baselines(evidence),
         "subgroups": checks.subgroups(evidence),
-        "audit": audit,
-        "agreement": _agreement(evidence),
-        "groups": _groups(evidence),
+        "audit": checks.audit(dataclasses.replace(evidence, evaluation=NAMELESS)),
+        "agreement": checks.agreement(evidence),
         "interval_from": intervals.MIN_SUBJECTS,
         "group_from": thresholds.MIN_TO_CHOOSE,
     }
-
-
-def _agreement(evidence):
-    """How far raters agree, none of them named; None where there are none."""
-    result = evidence.raters()
-    if not result:
-        return None
-    columns = ["label", "raters", "recordings with two ratings or more", "alpha"]
-    table = Table("Agreement of raters (Krippendorff's alpha)", columns)
-    for label, entry in result.items():
-        one = entry["agreement"]
-        table.add(label, len(one["raters"]), one["n"], table.value(one["alpha"]))
-    return table
-
-
-def _groups(evidence):
-    """Results of the groups that are large enough; None where there is none."""
-    columns = ["", "recordings", "subjects", *GROUP_MEASURES.values()]
-    table = Table("Groups that are large enough", columns)
-    for label, item in (evidence.metrics.get("subgroups") or {}).items():
-        large = [
-            (f"{column}: {group['group']}", group)
-            for column, tested in item["columns"].items()
-            for group in tested["groups"]
-            if "reason" not in group
-        ]
-        if large:
-            table.heading(label)
-        for name, group in large:
-            measures = [table.entry(group[key]) for key in GROUP_MEASURES]
-            table.add(name, group["n"], group["n_subjects"], *measures)
-    return table if table.rows else None

@@ -1,9 +1,12 @@
 """What a report says of subgroups, confounds and raters."""
 
 from local.evaluation.confound_audit.leakage import not_measured
-from local.evaluation.confound_audit.tested import ALPHA, LARGE, TESTED
-from local.report.tables import Cell, Table, word
-from local.utils.number_format import listed, number, p_value
+from local.evaluation.confound_audit.tested import TESTED
+from local.report.tables import Cell, Flag, Table, Warned, word
+from local.utils.number_format import counted, listed, number, p_value
+
+#: So many recordings in two splits are named.
+MAX_NAMED = 20
 
 AUDIT_MEASURES = {
     "capture_probe_auroc": "capture probe",
@@ -16,6 +19,7 @@ STATUSES = {
     "clear": "clear",
     "inconclusive": "inconclusive",
     "not_computable": "not computable",
+    "not_applicable": "not applicable",
 }
 PAIR_MEASURES = {
     "kappa": "Cohen's kappa",
@@ -24,23 +28,38 @@ PAIR_MEASURES = {
 }
 
 
-def subgroups(evidence):
-    """Tables by label; None where no column was compared."""
+def _with_groups(evidence):
+    """What metrics.json says of subgroups, of the labels that have any."""
     result = evidence.metrics.get("subgroups") or {}
-    result = {label: entry for label, entry in result.items() if entry["columns"]}
-    if not result:
-        return None
+    return {label: entry for label, entry in result.items() if entry["columns"]}
+
+
+def subgroup_tests(evidence):
+    """Whether groups differ; words where none are large enough, None without groups."""
+    result = _with_groups(evidence)
     tested = [
         column["p"] is not None
         for entry in result.values()
         for column in entry["columns"].values()
     ]
-    return {
-        "tests": _tests(result) if any(tested) else None,
-        "tables": [table for table in map(_groups, result, result.values()) if table],
-        "too_small": _too_small(result),
-        "n_permutations": next(iter(result.values()))["n_permutations"],
-    }
+    if not result:
+        return None
+    if any(tested):
+        return _tests(result)
+    return "No column has two groups that are large enough to be compared."
+
+
+def subgroups(evidence):
+    """The tests, what is too small, and a table of the groups of each label."""
+    result = _with_groups(evidence)
+    if not result:
+        return None
+    too_small = [
+        f"All groups by {columns} are too small for {labels}."
+        for columns, labels in _too_small(result).items()
+    ]
+    tables = [table for table in map(_groups, result, result.values()) if table]
+    return [subgroup_tests(evidence), *too_small, *tables]
 
 
 def _tests(result):
@@ -103,32 +122,80 @@ def _groups(label, item):
 
 
 def audit(evidence):
-    """The confound audit: verdicts, measures, leakage."""
+    """The confound audit: verdicts with their reasons, strata, leakage."""
     result = evidence.audit
-    labels, shares = result["labels"], result.get("label_shares") or {}
-    flagged = {label for label, entry in labels.items() if entry["status"] == "flagged"}
-    measured, compared = result.get("measured", {}), len(shares) > 1
-    heard = [entry["n_measured"] > 0 for entry in measured.values()]
+    reason, labels = result.get("reason"), result["labels"]
+    unheard = not_measured(result["measured"]) if _heard(result) else None
+    return [
+        Warned(f"Not done: {reason}.") if reason else None,
+        result.get("summary"),
+        *audit_reasons(result),
+        verdicts(evidence),
+        f"Not all recordings were listened to: {unheard}, whole subjects drawn by "
+        "chance."
+        if unheard
+        else None,
+        _within(labels),
+        *leakage(evidence),
+        shares(evidence),
+    ]
+
+
+def _heard(audit):
+    """In how many splits any recording was measured."""
+    return sum(entry["n_measured"] > 0 for entry in audit.get("measured", {}).values())
+
+
+def audit_reasons(audit):
+    """A sentence per label that is not clear; those with the same reasons together."""
+    alike = {}
+    for label, entry in audit["labels"].items():
+        if entry["status"] != "clear":
+            key = entry["status"], " ".join(entry["reasons"])
+            alike.setdefault(key, []).append(label)
+    return [
+        (Flag if status == "flagged" else str)(
+            f"{listed(names)} ({STATUSES[status]}): {said}"
+        )
+        for (status, said), names in alike.items()
+    ]
+
+
+def leakage(evidence):
+    """Sentences on people and recordings that are in two splits."""
+    result, named = evidence.audit, evidence.show_uids
+    compared = len(result.get("label_shares") or {}) > 1
     unknown = "no other split is known"
-    return {
-        "reason": result.get("reason"),
-        "verdicts": _verdicts(labels) if labels else None,
-        "reasons": {label: entry["reasons"] for label, entry in labels.items()},
-        "flagged": flagged,
-        "within": _within(labels),
-        "shares": _shares(shares),
-        "shared_subjects": result["shared_subjects"] if compared else None,
-        "subjects_reason": result.get("shared_subjects_reason", unknown),
-        "shared_audio": result["shared_audio"] if compared and sum(heard) > 1 else None,
-        "audio_reason": result.get("shared_audio_reason", unknown),
-        "unheard": not_measured(measured) if any(heard) else None,
-        "show_uids": evidence.show_uids,
-        "large": LARGE,
-        "alpha": ALPHA,
-    }
+    subjects = result["shared_subjects"] if compared else None
+    audio = result["shared_audio"] if compared and _heard(result) > 1 else None
+    if subjects is None:
+        why = result.get("shared_subjects_reason", unknown)
+        said = f"Not checked for subjects in two splits: {why}."
+    elif subjects:
+        n = counted(len(subjects), "subject is", "subjects are")
+        names = f": {', '.join(subjects)}" if named else ""
+        said = Flag(f"{n} in more than one split{names}.")
+    else:
+        said = "No subject is in more than one split."
+    sound = "(the same sound, whatever the name)"
+    if audio is None:
+        why = result.get("shared_audio_reason", unknown)
+        return [said, f"Not checked for recordings in two splits: {why}."]
+    if not audio:
+        unheard = not_measured(result["measured"])
+        which = "recording that was listened to" if unheard else "recording"
+        return [said, f"No {which} is in more than one split {sound}."]
+    n = counted(len(audio), "recording is", "recordings are")
+    uids = "; ".join(", ".join(each["uids"]) for each in audio[:MAX_NAMED])
+    names = f": {uids}" if named else ""
+    return [said, Flag(f"{n} in more than one split {sound}{names}.")]
 
 
-def _verdicts(labels):
+def verdicts(evidence):
+    """The status and the measures of each label; None where none was audited."""
+    labels = evidence.audit["labels"]
+    if not labels:
+        return None
     table = Table(
         "AUROC without the speech", ["label", "status", *AUDIT_MEASURES.values()]
     )
@@ -180,8 +247,9 @@ def _strata(table, entry, columns):
     return [table.number(entry["value"]), *inside]
 
 
-def _shares(shares):
+def shares(evidence):
     """Positives of each label by split."""
+    shares = evidence.audit.get("label_shares")
     if not shares:
         return None
     table = Table("Share of positive recordings by split", ["label", *shares])
@@ -203,21 +271,40 @@ def raters(evidence):
     result = evidence.raters()
     if not result:
         return None
-    return {
-        "agreement": _agreement(result),
-        "pairs": _pairs(result),
-        "on_roc": _on_roc(result),
-    }
+    return [
+        divided(evidence),
+        agreement(evidence, named=True),
+        _pairs(result),
+        _on_roc(result),
+    ]
 
 
-def _agreement(result):
-    columns = ["label", "raters", "recordings with two ratings or more"]
-    table = Table("Agreement of all raters", [*columns, "Krippendorff's alpha"])
+def divided(evidence):
+    """A sentence on recordings about which as many raters said one thing as another."""
+    labels = evidence.metrics["labels"].values()
+    counts = [n for entry in labels if (n := entry.get("n_divided"))]
+    if not counts:
+        return None
+    least, most = min(counts), max(counts)
+    n = f"{least} to {most}" if least < most else f"{most}"
+    of_each = " of each label" if len(counts) > 1 else ""
+    return (
+        f"{n} recordings{of_each}, on whose label the raters are evenly divided, are "
+        "not in these numbers. They are the difficult ones: the numbers are too good."
+    )
+
+
+def agreement(evidence, named=False):
+    """Krippendorff's alpha of each label; None without raters."""
+    result = evidence.raters()
+    if not result:
+        return None
+    columns = ["label", "raters", "recordings with two ratings or more", "alpha"]
+    table = Table("Agreement of raters (Krippendorff's alpha)", columns)
     for label, entry in result.items():
         one = entry["agreement"]
-        table.add(
-            label, word(listed(one["raters"])), one["n"], table.value(one["alpha"])
-        )
+        names = word(listed(one["raters"])) if named else len(one["raters"])
+        table.add(label, names, one["n"], table.value(one["alpha"]))
     return table
 
 

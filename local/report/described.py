@@ -5,6 +5,7 @@ text is None where the settings say nothing of it.
 """
 
 from local.data.labels import LabelType
+from local.model import kernel_heads
 from local.utils.number_format import counted, listed
 
 #: Transforms of the yaml: key of the share, what is done, key of the range, its unit.
@@ -29,17 +30,6 @@ TRANSFORMS = (
     ("mixup", "two recordings and their labels mixed into one", None, ""),
 )
 
-#: Of train_statistics.yaml, which alone has the key `kernel`.
-KERNELS = {
-    None: "linear or with radial basis functions, whichever folds over the training "
-    "subjects find better",
-    "linear": "linear",
-    "rbf": "with radial basis functions",
-}
-
-#: What a model reads: a network, or one of acoustic statistics.
-PREDICTORS = ("the whole recording", "acoustic statistics, fixed in advance")
-
 SELECTION = {
     "loss": "the epoch with the lowest loss on validation",
     "macro_auroc": "the epoch with the highest mean AUROC on validation",
@@ -53,6 +43,18 @@ CALIBRATIONS = {
     "temperature": "temperature scaling, fitted on validation",
     "platt": "Platt scaling, fitted on validation",
 }
+
+
+def _own(settings, part):
+    """What a model that is no network says of itself; nothing of a network."""
+    if "kernel" not in settings:  # train_statistics.yaml alone has it
+        return {}
+    return kernel_heads.described(settings["kernel"])[part]
+
+
+def predictors(settings):
+    """What the model reads."""
+    return _own(settings, "predictors").get("", "the whole recording")
 
 
 def _of(settings, text, *keys):
@@ -79,13 +81,8 @@ def architecture(settings):
     >>> architecture({"lin_neurons": 192})["Embedding"]
     '192 numbers per recording'
     """
-    if "kernel" in settings:
-        return {
-            "Network": "none: statistics of the whole recording",
-            "Embedding": "the standardised statistics",
-            "Classifier heads": "logistic regression, of scores ridge regression, "
-            + KERNELS[settings["kernel"]],
-        }
+    if own := _own(settings, "architecture"):
+        return own
     network = (
         "ECAPA-TDNN (Desplanques and others, Interspeech 2020): blocks of {} channels, "
         "kernels of {} and dilations of {} frames, attentive statistics pooling of {}"
@@ -102,6 +99,7 @@ def architecture(settings):
         "Classifier heads": _of(
             settings, heads, "clf_bottleneck", "activation", "final_dropout"
         ),
+        "Weights at the start": "random; no pretrained weights are loaded",
     }
 
 
@@ -118,9 +116,7 @@ def preprocessing(settings):
         "Shortest recording": _of(
             settings, "{} s; shorter ones are not used", "min_duration"
         ),
-        "Length in training": "whole recordings"
-        if "kernel" in settings
-        else _switched(
+        "Length in training": _switched(
             settings,
             "clip_length",
             _of(settings, "at most {} s of each recording", "clip_length"),
@@ -129,7 +125,7 @@ def preprocessing(settings):
         "Length in evaluation": _length_in_evaluation(settings),
         "Features": _features(settings),
         "Normalisation": _normalisation(settings),
-    }
+    } | _own(settings, "preprocessing")
 
 
 def _length_in_evaluation(settings):
@@ -139,19 +135,12 @@ def _length_in_evaluation(settings):
 
 
 def _features(settings):
-    if "kernel" in settings:
-        return (
-            "acoustic statistics: cepstrum, level, spectrum, F0, jitter, shimmer, "
-            "harmonicity, glottal-to-noise excitation, length and pauses"
-        )
     if settings.get("fbank") is False:  # only the original project's front end has it
         return _of(settings, "{} MFCC", "n_mfcc")
     return _of(settings, "log energies of {} mel channels", "n_mels")
 
 
 def _normalisation(settings):
-    if "kernel" in settings:
-        return "by the median and the interquartile range of the training recordings"
     if settings.get("dataset_mean") is not None:
         text = "mean {} taken off, divided by twice {}"
         return _of(settings, text, "dataset_mean", "dataset_std")
@@ -168,7 +157,7 @@ def augmentation(settings) -> list[str] | None:
     """
     if not settings:
         return None
-    if "kernel" in settings:  # recordings are read once, as they are
+    if _own(settings, "optimisation"):  # recordings are read once, as they are
         return []
     result = [
         f"{what}{_bounds(settings.get(range_key), unit)}, in {100 * share:g} % of the "
@@ -207,12 +196,9 @@ def optimisation(settings: dict, has_validation: bool):
 
     has_validation: Whether there was a validation split.
     """
-    if "kernel" in settings:
-        return {
-            "Balance of classes": _balance(settings),
-            "Strength of the penalty": "chosen by folds over the training subjects",
-            "Seed": _of(settings, "{}", "seed"),
-        }
+    seed, balance = _of(settings, "{}", "seed"), _balance(settings)
+    if own := _own(settings, "optimisation"):
+        return {"Balance of classes": balance, **own, "Seed": seed}
     peak = _of(settings, "{} at the peak of a one-cycle schedule", "max_lr")
     rate = _of(settings, "{}", "lr")
     one_cycle = settings.get("scheduler") == "onecycle"
@@ -226,7 +212,7 @@ def optimisation(settings: dict, has_validation: bool):
     )
     return {
         "Loss": LOSSES.get(settings.get("loss")),
-        "Balance of classes": _balance(settings),
+        "Balance of classes": balance,
         "Optimiser": _of(
             settings, "{}, weight decay {}", "optimizer_name", "weight_decay"
         ),
@@ -236,7 +222,7 @@ def optimisation(settings: dict, has_validation: bool):
         "Largest norm of gradients": _switched(
             settings, "max_grad_norm", _of(settings, "{}", "max_grad_norm"), "no limit"
         ),
-        "Seed": _of(settings, "{}", "seed"),
+        "Seed": seed,
         "Weights that were kept": chosen if has_validation or not settings else last,
     }
 
@@ -251,14 +237,15 @@ def label_definition(
 ) -> str:
     """What a label's value means, as far as the settings say it.
 
-    n_raters: With columns of their own; 0 where there are none.
+        n_raters: With columns of their own; 0 where there are none.
 
-    >>> from local.data.labels import LabelType
-    >>> ordinal = LabelType("ordinal", (0.0, 4.0), 2.0)
-    >>> label_definition("strained", ordinal, {"loss": "bce"}, 0)
-    'scale from 0 to 4, positive from 2'
-    >>> label_definition("slow", LabelType(), {}, 3)
-    '0 or 1, by the majority of 3 raters (a tie is not rated)'
+        >>> from local.data.labels import LabelType
+    from local.model import kernel_heads
+        >>> ordinal = LabelType("ordinal", (0.0, 4.0), 2.0)
+        >>> label_definition("strained", ordinal, {"loss": "bce"}, 0)
+        'scale from 0 to 4, positive from 2'
+        >>> label_definition("slow", LabelType(), {}, 3)
+        '0 or 1, by the majority of 3 raters (a tie is not rated)'
     """
     # of predictions from elsewhere the range is only that of their numbers
     text = label_type.definition(has_known_range=bool(settings))

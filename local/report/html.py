@@ -1,61 +1,31 @@
 """report.html: one file that needs nothing else, for a reader who needs no code."""
 
 import base64
-import dataclasses
 import functools
 import struct
-from collections.abc import Callable
 from pathlib import Path
 
 import jinja2
 
 from local.evaluation.result import EvaluationResult
-from local.report import checks, origin, people, results
-from local.report.brief import brief
+from local.metrics import calibration, intervals, split_metrics, thresholds
+from local.report import origin
+from local.report.brief import IN_WORDS, brief
 from local.report.figures import FIGURES, Drawn
-from local.utils.number_format import counted
+from local.report.sections import SECTIONS
+from local.report.tables import Table, Warned
 
 TEMPLATES = Path(__file__).parent / "templates"
 
-
-@dataclasses.dataclass(frozen=True)
-class Section:
-    """A part of the page: what it is called and what fills its template.
-
-    name: Of its template, its anchor, and the `section` of its figures.
-    build: Of an EvaluationResult: the variables of the template; None where there is
-        nothing to say.
-    """
-
-    name: str
-    title: str
-    build: Callable
-
-
-def _only_figures(evidence):
-    """Sections of which the figures are all."""
-    return None
-
-
-#: In their order.
-SECTIONS = (
-    Section("cohort", "Subjects and recordings", people.table_one),
-    Section("inclusion", "What was left out, and why", people.inclusion),
-    Section("headline", "Results by label", results.headline),
-    Section("decisions", "Decisions at the threshold", results.decisions),
-    Section("scores", "Results of scores", results.scores),
-    Section("baselines", "Beside plain baselines", results.baselines),
-    Section("counting", "Recordings, visits and subjects", results.counting),
-    Section("discrimination", "How well recordings are told apart", _only_figures),
-    Section("calibration", "Can the probabilities be believed?", _only_figures),
-    Section("subgroups", "Subgroups", checks.subgroups),
-    Section("audit", "Confound audit", checks.audit),
-    Section("raters", "Agreement of raters", checks.raters),
-    Section("training", "Training", _only_figures),
-    Section("errors", "The worst errors", origin.errors),
-    Section("settings", "Settings, versions and command", origin.settings),
-    Section("methods", "How the numbers are made", origin.methods),
-)
+#: Numbers that intros.html.jinja names.
+NUMBERS = {
+    "in_words": IN_WORDS,
+    "enough": split_metrics.ENOUGH_SUBJECTS,
+    "enough_of_a_class": split_metrics.ENOUGH_OF_A_CLASS,
+    "interval_from": intervals.MIN_SUBJECTS,
+    "threshold_from": thresholds.MIN_TO_CHOOSE,
+    "curve_from": calibration.MIN_FOR_CURVE,
+}
 
 
 def render_html(evidence: EvaluationResult, drawn: list[Drawn]) -> str:
@@ -70,52 +40,55 @@ def render_html(evidence: EvaluationResult, drawn: list[Drawn]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals |= {"counted": counted}
+    environment.tests["table"] = lambda part: isinstance(part, Table)
+    intros = environment.get_template("intros.html.jinja").make_module(NUMBERS)
     figures = {}
     for figure in drawn:
         figures.setdefault(figure.section, []).append(_embedded(figure))
     sections = []
     for section in SECTIONS:
-        own = figures.get(section.name, [])
-        body = evidence.failures.attempt(
-            f"report.html: {section.title}",
-            functools.partial(_body, section, evidence, own, environment),
-        )
+        make = functools.partial(_parts, section, evidence)
+        parts = evidence.failures.attempt(f"report.html: {section.title}", make)
         failed = _failed(section, evidence.failures.reasons)
-        if body or failed:
+        shown = figures.get(section.name, [])
+        if parts or shown or failed:
             sections.append(
                 {
                     "name": section.name,
                     "title": section.title,
-                    "body": body or "",
-                    "failed": failed,
+                    "intro": getattr(intros, section.name, lambda: "")(),
+                    "parts": [*failed, *(parts or ())],
+                    "figures": shown,
                 }
             )
     return environment.get_template("report.html.jinja").render(
-        sections=sections, **origin.header(evidence), **brief(evidence)
+        sections=sections, brief=brief(evidence), **origin.header(evidence)
     )
 
 
-def _body(section, evidence, figures, environment):
-    """What is said in a section; None where there is nothing to say."""
-    variables = section.build(evidence)
-    if variables is None and not figures:
-        return None
-    template = environment.get_template(f"{section.name}.html.jinja")
-    return template.render(figures=figures, **(variables or {}))
+def _parts(section, evidence):
+    """The sentences and tables of a section, in one list."""
+    parts = []
+    for build in section.builders:
+        built = build(evidence)
+        parts += built if isinstance(built, list) else [built]
+    return [part for part in parts if part is not None]
 
 
 def _failed(section, reasons):
-    """What is missing in a section, and why: {what: reason}."""
-    parts = {f"report.html: {section.title}": "this section"}
-    if section.name != "audit":  # which says it itself
-        parts[section.name] = "what belongs here"
-    parts |= {
+    """Sentences on what is missing in a section, and why."""
+    names = {f"report.html: {section.title}": "this section"}
+    names |= dict.fromkeys(section.needs, "what belongs here")
+    names |= {
         f"figures/{name}.png": f"the figure {name}"
         for name, (entry, _) in FIGURES.items()
         if entry == section.name
     }
-    return {what: reasons[part] for part, what in parts.items() if part in reasons}
+    return [
+        Warned(f"Missing: {what}; {reasons[part]}.")
+        for part, what in names.items()
+        if part in reasons
+    ]
 
 
 def _embedded(figure):

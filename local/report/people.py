@@ -9,13 +9,11 @@ def table_one(evidence):
     if not evidence.manifests:
         return None
     labels = flatten(evidence.label_groups)
-    return {"table": cohort.table_one(evidence.manifests, labels, evidence.types)}
+    return cohort.table_one(evidence.manifests, labels, evidence.types)
 
 
 def inclusion(evidence):
-    """What became of the recordings that were listed."""
-    if not (evidence.manifests or evidence.failed or evidence.notes):
-        return None
+    """What became of the recordings that were listed, and what was noted."""
     table = cohort.inclusion_flow(
         evidence.manifests,
         evidence.failed,
@@ -23,4 +21,4 @@ def inclusion(evidence):
         evidence.split,
         unknown=evidence.unprepared,
     )
-    return {"table": table if table.rows else None, "notes": evidence.notes}
+    return [*([table] if table.rows else []), *evidence.notes]

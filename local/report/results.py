@@ -1,9 +1,21 @@
-"""What a report says of the results: by label, beside baselines, by who counts."""
+"""What a report says of the results, as tables: by label, at thresholds, beside others.
+
+Each function takes the result of an evaluation and returns a table, or None where there
+is nothing to show.
+"""
 
 from local.metrics.split_metrics import SMALL_SAMPLE, few_subjects
 from local.metrics.thresholds import FIXED
-from local.report.tables import Cell, Table, word
-from local.utils.number_format import listed, number, three_digits
+from local.report.tables import Cell, Table, percent, signed, word
+from local.utils.number_format import (
+    DASH,
+    counted,
+    interval,
+    listed,
+    number,
+    p_value,
+    three_digits,
+)
 
 #: Columns of the tables, by the names of metrics.json.
 RANKING = {"auroc": "AUROC", "auprc": "average precision"}
@@ -14,8 +26,8 @@ LOSSES = {
     "brier_skill": "its skill",
 }
 CALIBRATION = {
-    "calibration_intercept": "calibration intercept",
     "calibration_slope": "calibration slope",
+    "calibration_intercept": "calibration intercept",
 }
 ECE = "calibration error (ECE)"
 DECISIONS = {
@@ -33,12 +45,20 @@ SCORES = {
     "icc": "ICC(A,1)",
     "quadratic_kappa": "quadratic kappa",
 }
+SHARES = ("sensitivity", "specificity")
 BASELINE_MEASURES = RANKING | {"log_loss": "log loss", "brier": "Brier score"}
-COUNTED_MEASURES = BASELINE_MEASURES | {
-    "sensitivity": "sensitivity",
-    "specificity": "specificity",
+
+#: How a model stands beside another one, by `comparison.verdict`.
+VERDICTS = {
+    "above": "better",
+    "about the same": "about the same",
+    "not distinguishable": "can't be told",
+    "below": "worse",
+    "far below": "far worse",
+    "not computable": "not computable",
 }
 
+FLAGGED = "the confound audit flags this label: it can be told without the speech"
 NOT_ORDINAL = "not all of it is on an ordinal scale"
 
 
@@ -57,41 +77,16 @@ def form_of(name):
     return three_digits if name == "mae" else number
 
 
-def headline(evidence):
-    """What the labels that are 0 or 1 come to; None where there are none."""
-    metrics = evidence.metrics
-    labels = binary_labels(metrics["labels"])
-    if not labels:
-        return None
-    return {
-        "ranking": _ranking(labels, metrics["macro"]),
-        "probabilities": _probabilities(labels, metrics["macro"]),
-        "small": _small(labels),
-        "small_means": SMALL_SAMPLE,
-        "heads": [
-            entry
-            for entry in metrics["heads"]
-            if entry["top1_accuracy"]["value"] is not None
-        ],
-    }
+def cells(table, own, measures):
+    """The cells of some measures; only a kappa may not be there."""
+    nothing = {"value": None, "reason": NOT_ORDINAL}
+    return [table.entry(own.get(name, nothing), form_of(name)) for name in measures]
 
 
-def decisions(evidence):
-    """Thresholds, and what they come to; None where no label is 0 or 1."""
-    metrics = evidence.metrics
-    labels = binary_labels(metrics["labels"])
-    if not labels:
-        return None
-    return {
-        "thresholds": _thresholds(labels),
-        "decisions": _decisions(labels, metrics["macro"]),
-    }
-
-
-def _small(labels):
+def small(evidence):
     """The labels of few people, by how few: {"only …": "label and label"}."""
     groups = {}
-    for label, measures in labels.items():
+    for label, measures in evidence.metrics["labels"].items():
         if "small_sample" in measures:
             counts = ("n_subjects", "n_positive_subjects", "n_negative_subjects")
             few = few_subjects(*map(measures.get, counts))
@@ -99,37 +94,109 @@ def _small(labels):
     return {few: listed(names) for few, names in groups.items()}
 
 
+def small_in_words(evidence):
+    """The same as a sentence, and what it means."""
+    if not (groups := small(evidence)):
+        return None
+    said = "; ".join(f"{labels}: {few}" for few, labels in groups.items())
+    return f"Small samples: {said}. {SMALL_SAMPLE}"
+
+
 def _mean_name(macro, labels):
     return f"mean of {macro['n_labels']} of {len(labels)} labels"
 
 
-def _ranking(labels, macro):
-    # the results first: on a phone the others are beyond the edge
+def _binary(evidence):
+    """The labels that are 0 or 1, and the means over them."""
+    return binary_labels(evidence.metrics["labels"]), evidence.metrics["macro"]
+
+
+def headline(evidence):
+    """What a reader wants first, as narrow as a phone."""
+    labels, macro = _binary(evidence)
+    if not labels:
+        return None
+    table = Table("By label", ["label", "AUROC", "sens.", "spec.", "people with it"])
+    audited = evidence.audit["labels"]
+    for label, entry in labels.items():
+        auroc = table.entry(entry["auroc"])
+        if audited.get(label, {}).get("status") == "flagged":
+            auroc = Cell(auroc.text, auroc.detail, table.mark(FLAGGED), "flagged")
+        people = f"{entry['n_positive_subjects']:,} of {entry['n_subjects']:,}"
+        decided = [table.value(entry[name]) for name in SHARES]
+        table.add(label, auroc, *decided, people)
+    if len(labels) > 1:
+        decided = [table.value(macro[name]) for name in SHARES]
+        table.add(_mean_name(macro, labels), table.entry(macro["auroc"]), *decided, "")
+    return table
+
+
+def ranking(evidence):
+    """AUROC and average precision, and of how many recordings."""
+    labels, macro = _binary(evidence)
+    if not labels:
+        return None
     columns = [*RANKING.values(), "prevalence", "recordings", "of them positive"]
     columns += ["subjects", "with a positive"]
     table = Table("How well the model ranks recordings", ["label", *columns])
     for label, item in labels.items():
-        counts = [
-            item[n] for n in ("n", "n_positive", "n_subjects", "n_positive_subjects")
-        ]
-        measures = [table.entry(item[name]) for name in RANKING]
+        names = "n", "n_positive", "n_subjects", "n_positive_subjects"
         prevalence = table.number(item["prevalence"], "no recording is rated")
-        table.add(label, *measures, prevalence, *counts)
-    measures = [table.entry(macro[name]) for name in RANKING]
-    table.add(_mean_name(macro, labels), *measures, *[""] * 5)
+        counts = [item[name] for name in names]
+        table.add(label, *cells(table, item, RANKING), prevalence, *counts)
+    table.add(_mean_name(macro, labels), *cells(table, macro, RANKING), *[""] * 5)
     return table
 
 
-def _probabilities(labels, macro):
-    columns = ["label", *LOSSES.values(), *CALIBRATION.values(), ECE]
+def top1(evidence):
+    """A sentence on the heads whose labels exclude each other."""
+    said = [
+        f"Of the labels {listed(head['labels'])} exactly one is positive: the most "
+        f"probable one is right in {number(head['top1_accuracy']['value'])} of "
+        f"{counted(head['n'], 'recording')}."
+        for head in evidence.metrics["heads"]
+        if head["top1_accuracy"]["value"] is not None
+    ]
+    return " ".join(said) or None
+
+
+def probabilities(evidence):
+    """Losses and calibration."""
+    labels, macro = _binary(evidence)
+    if not labels:
+        return None
+    columns = ["label", *CALIBRATION.values(), *LOSSES.values(), ECE]
     table = Table("How good the probabilities are", columns)
     for label, item in labels.items():
-        losses = [table.entry(item[name]) for name in LOSSES]
-        calibration = [table.entry(item[name]) for name in CALIBRATION]
-        error = table.number(item["ece"], item.get("ece_reason"))
-        table.add(label, *losses, *calibration, error)
-    losses = [table.entry(macro[name]) for name in LOSSES]
-    table.add(_mean_name(macro, labels), *losses, *[""] * (len(CALIBRATION) + 1))
+        measured = cells(table, item, CALIBRATION | LOSSES)
+        table.add(label, *measured, table.number(item["ece"], item.get("ece_reason")))
+    losses = cells(table, macro, LOSSES)
+    table.add(_mean_name(macro, labels), *[""] * len(CALIBRATION), *losses, "")
+    return table
+
+
+def recalibrated(evidence):
+    """What recalibration on the subjects of another split would reach."""
+    labels = {
+        label: entry["recalibrated"]
+        for label, entry in evidence.metrics["labels"].items()
+        if "recalibrated" in entry
+    }
+    if not labels:
+        return None
+    columns = ["slope", "intercept", "Brier score", "log loss"]
+    table = Table("If the probabilities were recalibrated here", ["", *columns])
+    ways = {"in_the_large": "intercept only", "slope_and_intercept": "both"}
+    names = "slope", "intercept", "brier", "log_loss"
+    for label, entry in labels.items():
+        table.heading(label)
+        own = evidence.metrics["labels"][label]
+        untouched = (table.value(own[name]) for name in ("brier", "log_loss"))
+        table.add("as it is", number(1), number(0), *untouched)
+        for way, name in ways.items():
+            fit = {"slope": 1.0} | entry[way]
+            values = [table.number(fit[key], fit.get("reason")) for key in names]
+            table.add(name, *values)
     return table
 
 
@@ -146,126 +213,131 @@ def rule_in_words(rule):
     return known.get(rule, str(rule))
 
 
-def _thresholds(labels):
-    columns = ["label", "threshold", "rule", "chosen on", "positive subjects there"]
-    table = Table("The thresholds and where they are from", columns)
+def thresholds(evidence):
+    """Thresholds, where they are from, and how far other choosers would move them."""
+    labels, _ = _binary(evidence)
+    if not labels:
+        return None
+    columns = ["threshold", "rule", "chosen on", "positive subjects there"]
+    again = [f"{name} if chosen again" for name in SHARES]
+    table = Table("Where the thresholds are from", ["label", *columns, *again])
     for label, entry in labels.items():
-        threshold = entry["threshold"]
-        value = table.number(threshold["value"], threshold.get("reason"))
-        n = threshold["n_positive_subjects"]
+        chosen = entry["threshold"]
+        n = chosen["n_positive_subjects"]
+        rule = chosen["rule"]
         table.add(
             label,
-            value,
-            _rule(table, threshold),
-            word(threshold["source"] or "nothing"),
+            table.entry(chosen) if "low" in chosen else table.value(chosen),
+            word(rule_in_words(rule) if rule else DASH),
+            word(chosen["source"] or "nothing"),
             table.number(n, "not known", "{:,}".format),
+            *(_bounds(table, entry.get(f"{name}_if_chosen_again")) for name in SHARES),
         )
     return table
 
 
-def _rule(table, threshold):
-    if threshold["rule"] is None:
-        return table.number(None, threshold["reason"])
-    return word(rule_in_words(threshold["rule"]))
+def _bounds(table, entry):
+    """Two bounds without a value between them."""
+    if entry is None or entry["low"] is None:
+        return table.number(None, (entry or {}).get("reason"))
+    return Cell(interval(entry["low"], entry["high"]).strip("()"))
 
 
-def _decisions(labels, macro):
+def decisions(evidence):
+    """What the decisions at the thresholds come to."""
+    labels, macro = _binary(evidence)
+    if not labels:
+        return None
     table = Table("Decisions at the threshold", ["label", *DECISIONS.values()])
     for label, item in (*labels.items(), (_mean_name(macro, labels), macro)):
-        table.add(label, *(table.entry(item[name]) for name in DECISIONS))
+        table.add(label, *cells(table, item, DECISIONS))
+    return table
+
+
+def at_prevalences(evidence):
+    """PPV and NPV where a label is as frequent as the reader says."""
+    entries = {k: e.get("at_prevalences") for k, e in _binary(evidence)[0].items()}
+    entries = {
+        label: entry
+        for label, entry in entries.items()
+        if entry and any(each["ppv"]["value"] is not None for each in entry)
+    }
+    if not entries:
+        return None
+    caption = "PPV and NPV, if so many recordings had the label"
+    table = Table(caption, ["share with the label", "PPV", "NPV"])
+    for label, entry in entries.items():
+        table.heading(label)
+        for each in entry:
+            pair = (table.entry(each[name]) for name in ("ppv", "npv"))
+            table.add(percent(each["prevalence"]), *pair)
+    return table
+
+
+def decision_curve(evidence):
+    """Net benefits at thresholds that were named in advance."""
+    curves = {k: e.get("decision_curve") for k, e in _binary(evidence)[0].items()}
+    if not any(curves.values()):
+        return None
+    columns = ["model", "model less everybody", "everybody positive"]
+    table = Table("Net benefit", ["threshold", *columns])
+    for label, curve in curves.items():
+        if curve:
+            table.heading(label)
+        for entry in curve or ():
+            table.add(
+                percent(entry["threshold"]),
+                table.entry(entry["net_benefit"]),
+                table.entry(entry["difference_to_treat_all"]),
+                number(entry["treat_all"]),
+            )
     return table
 
 
 def baselines(evidence):
-    """The model beside plain baselines; None where there are none."""
-    metrics = evidence.metrics
-    labels, result = binary_labels(metrics["labels"]), metrics.get("baselines", {})
+    """The model beside plain baselines, and how far above them it is."""
+    labels, _ = _binary(evidence)
+    result = evidence.metrics.get("baselines", {})
     if not result or not labels:
         return None
-    table = Table("The model beside baselines", ["", *BASELINE_MEASURES.values()])
+    first, *others = BASELINE_MEASURES
+    columns = [BASELINE_MEASURES[first], "this model's is", "p (Holm)"]
+    columns += [BASELINE_MEASURES[name] for name in others]
+    table = Table("The model beside baselines", ["", *columns])
     for label, item in labels.items():
         table.heading(label)
-        table.add(
-            "this model", *(table.entry(item[name]) for name in BASELINE_MEASURES)
-        )
+        auroc, *rest = cells(table, item, BASELINE_MEASURES)
+        table.add("this model", auroc, word(""), "", *rest)
         for name, baseline in result.items():
-            own = baseline["labels"].get(label, {"reason": "not computed"})
-            nothing = {"value": None, "reason": own.get("reason")}
-            cells = [table.entry(own.get(key, nothing)) for key in BASELINE_MEASURES]
-            table.add(name, *cells)
-    described = {name: item["description"] for name, item in result.items()}
-    return {"table": table, "described": described}
-
-
-#: What weighs the same in each part of metrics.json, in the order of a table.
-WAYS = {
-    None: "each recording",
-    "subject_weighted": "each subject, by its recordings",
-    "per_visit": "each visit, as one case",
-    "per_subject": "each subject, as one case",
-}
-
-
-def counting(evidence):
-    """The same results with each recording, visit or subject weighing the same."""
-    metrics = evidence.metrics
-    ways = {key: metrics if key is None else metrics.get(key) for key in WAYS}
-    ways = {key: entry for key, entry in ways.items() if entry}
-    binary, numbers = (
-        entry(metrics["labels"]) for entry in (binary_labels, score_labels)
-    )
-    tables = []
-    if binary:
-        caption = "Results, counted in several ways"
-        tables.append(_counting_table(caption, ways, binary, COUNTED_MEASURES))
-    if numbers:
-        caption = "Results of scores, counted in several ways"
-        tables.append(_counting_table(caption, ways, numbers, _score_columns(numbers)))
-    return {
-        "tables": tables,
-        "varying": _varying(ways, binary) if binary else None,
-        "has_visits": "per_visit" in ways,
-    }
-
-
-def _counting_table(caption, ways, labels, measures):
-    table = Table(caption, ["what weighs the same", "cases", *measures.values()])
-    for label in labels:
-        table.heading(label)
-        for way, entry in ways.items():
-            own = entry["labels"][label]
-            table.add(WAYS[way], own.get("n", ""), *_cells(table, own, measures))
-    table.heading("mean over labels")
-    for way, entry in ways.items():
-        table.add(WAYS[way], "", *_cells(table, entry["macro"], measures))
+            other = baseline["labels"].get(label, {"reason": "not computed"})
+            nothing = {"value": None, "reason": other.get("reason")}
+            auroc, *rest = (
+                table.entry(other.get(k, nothing)) for k in BASELINE_MEASURES
+            )
+            table.add(name, auroc, *_difference(other), *rest)
     return table
 
 
-def _cells(table, own, measures):
-    """The cells of some measures; only a kappa may not be there."""
-    nothing = {"value": None, "reason": NOT_ORDINAL}
-    return [table.entry(own.get(name, nothing), form_of(name)) for name in measures]
+def _difference(entry):
+    """How far the model is above a baseline, and p."""
+    gap = entry.get("difference")
+    if gap is None:
+        return word(""), ""
+    p = gap.get("p_holm")
+    said = Cell(VERDICTS[entry["verdict"]], signed(gap), kind="word")
+    return said, "" if p is None else p_value(p)
 
 
-def _varying(ways, labels):
-    """How many visits and subjects have both ratings of a label."""
-    columns = {"per_visit": "visits", "per_subject": "subjects"}
-    columns = {way: name for way, name in columns.items() if way in ways}
-    names = [f"{name} with both" for name in columns.values()]
-    table = Table("Labels that vary within a visit or subject", ["label", *names])
-    for label in labels:
-        of_ways = [ways[way] for way in columns]
-        table.add(
-            label,
-            *(
-                Cell(f"{entry['n_varying'][label]:,} of {entry['n_cases']:,}")
-                for entry in of_ways
-            ),
-        )
-    return table
+def described_baselines(evidence):
+    """What each baseline is, in a sentence."""
+    result = evidence.metrics.get("baselines", {})
+    if not result:
+        return None
+    said = "; ".join(f"{name}: {e['description']}" for name, e in result.items())
+    return f"Baselines, from the same training recordings: {said}."
 
 
-def _score_columns(labels):
+def score_columns(labels):
     """The measures of scores that any of these labels has."""
     return {
         k: name for k, name in SCORES.items() if any(k in labels[n] for n in labels)
@@ -273,20 +345,16 @@ def _score_columns(labels):
 
 
 def scores(evidence):
-    """The table of the labels that are scores; None where there are none."""
-    metrics = evidence.metrics
-    labels, macro = score_labels(metrics["labels"]), metrics["macro"]
+    """The labels that are scores, first what a phone has room for."""
+    labels, macro = score_labels(evidence.metrics["labels"]), evidence.metrics["macro"]
     if not labels:
         return None
-    measures = _score_columns(labels)
-    columns = ["score", "recordings", "subjects", *measures.values()]
+    measures = score_columns(labels)
+    columns = ["score", *measures.values(), "recordings", "subjects"]
     table = Table("Predicted against rated scores", columns)
     for label, entry in labels.items():
-        table.add(
-            label, entry["n"], entry["n_subjects"], *_cells(table, entry, measures)
-        )
+        counts = entry["n"], entry["n_subjects"]
+        table.add(label, *cells(table, entry, measures), *counts)
     name = f"mean of {macro['n_scores']} of {len(labels)} scores"
-    table.add(name, "", "", *_cells(table, macro, measures))
-    said = bool(binary_labels(metrics["labels"]))  # in the section on these
-    means = None if said else SMALL_SAMPLE
-    return {"table": table, "small": _small(labels), "small_means": means}
+    table.add(name, *cells(table, macro, measures), "", "")
+    return table

@@ -22,6 +22,18 @@ class Cell:
     kind: str = ""
 
 
+class Flag(str):
+    """A sentence that is shown in red."""
+
+    kind = "flag"
+
+
+class Warned(str):
+    """A sentence that something is missing, or to be careful about."""
+
+    kind = "warning"
+
+
 @dataclasses.dataclass(frozen=True)
 class Row:
     """A row of a table; without cells it is the heading of those below it."""
@@ -87,6 +99,36 @@ class Table:
     def value(self, entry, form=number_format.number):
         """The same without its interval, where there never is one."""
         return self.number(entry["value"], entry.get("reason"), form)
+
+
+def percent(share):
+    """A share as it is spoken of.
+
+    >>> percent(0.05), percent(0.125)
+    ('5 %', '12.5 %')
+    """
+    return f"{100 * share:g} %"
+
+
+def signed(entry):
+    """A difference with its sign, and its interval where it has one.
+
+    >>> signed({"value": 0.05, "low": -0.012, "high": 0.1})
+    '+0.05 (−0.01 to +0.10)'
+    >>> signed({"value": -0.05, "low": None, "high": None})
+    '−0.05'
+    >>> signed({"value": 0.001, "low": -0.004, "high": 0.006})
+    '0.00 (0.00 to +0.01)'
+    """
+    value, low, high = (
+        None if entry[key] is None else f"{round(entry[key], 2) + 0:+.2f}"
+        for key in ("value", "low", "high")
+    )
+    value, low, high = (
+        text and text.replace("+0.00", "0.00").replace("-", "−")
+        for text in (value, low, high)
+    )
+    return value if None in (low, high) else f"{value} ({low} to {high})"
 
 
 def word(text, kind=""):

@@ -1,6 +1,7 @@
 """Tables of results for the terminal, which are Markdown at the same time."""
 
 from local.evaluation.flags import MARK, audit_notes, flagged
+from local.report.validation import spread_over_folds
 
 #: Columns of the table of labels that are 0 or 1, behind AUROC and AUPRC.
 BINARY_COLUMNS = {"brier": "Brier", "sensitivity": "sens.", "specificity": "spec."}
@@ -47,6 +48,8 @@ def format_results(
     parts += [f"{name}: not in the mean, {reason}" for name, reason in left_out.items()]
     if macro.get("n_scores") and macro["mae"]["value"] is None:
         parts.append(f"no mean of the MAE: {macro['mae']['reason']}")
+    if spread := spread_over_folds(metrics):
+        parts.append(f"mean AUROC from fold to fold: {spread}")
     parts += _folds_left_out(binary) + _without_decisions(binary)
     for index, head in enumerate(metrics["heads"], start=1):
         accuracy = head["top1_accuracy"]["value"]

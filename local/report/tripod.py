@@ -191,7 +191,7 @@ def _on_data(evidence):
 def _on_model(settings):
     recalibration = described.calibration(settings) or "unknown"
     balance = described.optimisation(settings, has_validation=True)
-    predictors = described.PREDICTORS["kernel" in settings]
+    predictors = described.predictors(settings)
     return {
         "7": "See Training data. " + authors("whether it was alike for all groups"),
         "9a": f"The model gets {predictors}; no predictor was selected.",
@@ -200,7 +200,7 @@ def _on_model(settings):
         "12b": "See Training data.",
         "12c": "See Model details and Training data. "
         + authors("rationale, and which settings were tuned on which data"),
-        "12f": "None that arises from this evaluation. Calibration before it: "
+        "12f": "No updating arises from this evaluation. Calibration before it: "
         f"{recalibration}.",
         "13": f"Weight of classes: {balance['Balance of classes'] or 'unknown'}.",
         "22": "Settings, weights and thresholds are in the experiment's folder. "

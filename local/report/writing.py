@@ -99,7 +99,9 @@ def report_results(
         made_by = (
             f"{metrics['n_folds']} folds, {counted(metrics['n_repeats'], 'repeat')}"
         )
-    table = format_results(metrics, audit=result.audit)
+    internal = (metrics.get("internal") or {}).get("labels") or {}
+    own = {label: entry["auroc"]["value"] for label, entry in internal.items()}
+    table = format_results(metrics, {"own test": own} if own else None, result.audit)
     logger.info("%s split, %s:\n%s", result.split, made_by, table)
     print(f"Everything is in {output_folder}")  # no path in log.txt
     return metrics

@@ -18,9 +18,11 @@ STATISTICS, INVENTORY = "dataset_statistics.json", "inventory.json"
 SAVE, EVALUATIONS = "save", "evaluation"
 MANIFESTS, MEASUREMENTS = Path(SAVE) / "manifests", Path(SAVE) / "measurements"
 TEST_LOG = f"{EVALUATIONS}/test_evaluations.jsonl"
+FEATURES = Path(SAVE) / "features"
 PREPARATION = MANIFESTS / "preparation.json"
 RUN_OPTIONS = Path(SAVE) / "run_options.json"
 OPERATING_POINTS = Path(SAVE) / "operating_points.json"
+COSTS = Path(SAVE) / "costs.json"
 UPLOAD = f"{SAVE}/upload.json"
 CHECKPOINT_FILES = f"{SAVE}/CKPT*/*"
 #: A folder without it is no checkpoint to SpeechBrain.
@@ -29,6 +31,8 @@ PREDICTIONS, FAILED, METRICS = "predictions.csv", "failed.csv", "metrics.json"
 AUDIT, SCORED_CSV = "audit.json", "scored_csv.json"
 PAGE, MODEL_CARD, FIGURES = "report.html", "model_card.md", "figures"
 BASELINES = "baselines"
+#: Of cross-validations of several yamls, which lie in folders beside it.
+COMPARISON = "comparison.json"
 
 #: When a file goes to a bucket: before the checkpoint that it belongs to, as a part of
 #: one, or after that, as a result that was made with it.
@@ -71,10 +75,12 @@ FILES = {
     RUN_OPTIONS.as_posix(): File("train.py", BEFORE, reopen=True),
     f"{MANIFESTS.as_posix()}/*": File("preparation", BEFORE, reopen=True, people=ROWS),
     CHECKPOINT_FILES: File("training", CHECKPOINT, reopen=True),
+    COSTS.as_posix(): File("training", RESULT),
     OPERATING_POINTS.as_posix(): File("evaluation", RESULT, reopen=True),
     f"{MEASUREMENTS.as_posix()}/*": File(
         "evaluation", RESULT, reopen=True, people=ROWS
     ),
+    f"{FEATURES.as_posix()}/*": File("training"),
     PREDICTIONS: File("evaluation", RESULT, evaluation=True, people=ROWS),
     f"{BASELINES}/*.csv": File("evaluation", RESULT, evaluation=True, people=ROWS),
     AUDIT: File("evaluation", RESULT, reopen=True, evaluation=True, people=TEXT),

@@ -7,21 +7,27 @@ their own: test.csv holds the fold, train.csv the others.
 import dataclasses
 import json
 import os
-import signal
-import subprocess
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from speechbrain.utils.run_opts import RunOptions
 
 from local.data import corpus
 from local.data.folds import folds_by_column, make_folds, one_class_folds
-from local.storage.addresses import output_path
-from local.storage.experiment_files import HPARAMS, METRICS, PREDICTIONS, SAVE
+from local.storage.addresses import local_path, output_path
+from local.storage.experiment_files import (
+    COMPARISON,
+    FAILED,
+    FEATURES,
+    HPARAMS,
+    METRICS,
+    PREDICTIONS,
+    SAVE,
+)
 from local.training.pool import digest, read_pool
 from local.training.settings import check_training
-from local.utils import signals
-from local.utils.cli import Arguments
+from local.utils.cli import parse_arguments
 from local.utils.errors import UserError
 from local.utils.files import atomic_write, read_json, remove_unfinished, write_json
 from local.utils.keys import keys_where
@@ -38,7 +44,7 @@ RUN_OPTIONS = ("precision", "grad_accumulation_factor")
 
 #: What is made of all folds together, and not of each.
 NOT_OF_FOLDS = {
-    **dict.fromkeys(("audit", "acoustic_baseline", "report"), False),
+    **dict.fromkeys(("audit", "acoustic_baseline", "report", "fit_recommended"), False),
     "subgroups": [],
 }
 
@@ -94,7 +100,9 @@ class FoldRun:
 class CrossValidation:
     """Everything that is settled before the first fold is run.
 
+    argv: The command line without the program's name.
     folder: Gets the folds' experiments and the results.
+    split_folder: Where the corpus has its CSVs.
     values: Plain values of the yaml under the command line's overrides.
     table: All recordings, every cell text.
     folds (list of numpy.ndarray of int, [n_recordings]): For each repeat the fold of
@@ -105,7 +113,10 @@ class CrossValidation:
     left_out: What each fold leaves out, as sites' names; None where folds are drawn.
     """
 
+    argv: list[str]
+    run_opts: RunOptions
     folder: Path
+    split_folder: str
     values: dict
     table: pd.DataFrame
     folds: list
@@ -133,9 +144,30 @@ class CrossValidation:
             for repeat, of_repeat in enumerate(self.folds, start=1)
         ]
 
+    @property
+    def is_whole(self):
+        """Whether its evaluation lacks no recording and no part."""
+        metrics = read_json(self.folder / METRICS)
+        return not metrics["failed_parts"] and not (self.folder / FAILED).exists()
+
+    @property
+    def is_evaluated(self):
+        """Whether all that the folds are evaluated for together is there."""
+        results = self.folder / METRICS
+        folds = [run.folder / METRICS for repeat in self.runs for run in repeat]
+        if not all(path.is_file() for path in (results, *folds)):
+            return False
+        metrics = read_json(results)
+        return (
+            not metrics.get("failed_parts")
+            and results.stat().st_mtime_ns >= max(p.stat().st_mtime_ns for p in folds)
+            and self.values["learning_curve"] <= ("learning_curve" in metrics)
+        )
+
     def command_line(self, run: FoldRun) -> list[str]:
-        """The options of a fold's train.py, to stand after all others."""
+        """The command line of a fold's train.py: what the user gave, and its own."""
         return [
+            *self.argv,
             *self.options,
             f"--seed={run.seed}",
             f"--split_folder={run.split_folder}",
@@ -143,12 +175,15 @@ class CrossValidation:
         ]
 
 
-def plan_cross_validation(arguments: Arguments) -> CrossValidation:
+def plan_cross_validation(argv: list[str]) -> CrossValidation:
     """Read the recordings and draw the folds; nothing is written.
+
+    argv: The command line without the program's name.
 
     Raises UserError: for wrong settings or CSVs, or an output folder that holds
         something else.
     """
+    arguments = parse_arguments(argv)
     hparams_file = arguments.hparams_file
     values = plain_values(hparams_file, arguments.overrides)
     check_training(values, hparams_file)
@@ -173,8 +208,8 @@ def plan_cross_validation(arguments: Arguments) -> CrossValidation:
     check_same(folder, record)
     notes = [*pool.notes, *_one_class_notes(folds, pool.scaled_targets)]
     return CrossValidation(
-        *(folder, values, pool.table, folds, options, values["seed"], record, notes),
-        left_out,
+        *(argv, run_opts, folder, places["split_folder"], values, pool.table, folds),
+        *(options, values["seed"], record, notes, left_out),
     )
 
 
@@ -228,9 +263,12 @@ def _places(values, hparams_file):
     folder = values["output_folder"] or Path(
         "results", name, hparams_file.stem, str(values["seed"]), "cross_validation"
     )
+    folder = output_path(folder, "output_folder")
+    features = values.get("feature_cache") or folder / FEATURES.name
     # the study is part of data_folder now
     places = addresses | {"corpus_folder": None, "study": None, "dataset_name": name}
-    return places, output_path(folder, "output_folder")
+    places["feature_cache"] = str(local_path(features, "feature_cache"))
+    return places, folder
 
 
 def _text(value):
@@ -258,7 +296,7 @@ def check_same(folder: Path, record: dict):
         else.
     """
     if not (folder / RECORD).exists():
-        others = (HPARAMS, PREDICTIONS, METRICS, SAVE)
+        others = (HPARAMS, PREDICTIONS, METRICS, SAVE, COMPARISON)
         if any((folder / name).exists() for name in others):
             raise UserError(
                 f"{folder} holds results that are not of a cross-validation. Give "
@@ -303,31 +341,3 @@ def write_plan(plan: CrossValidation):
             for name, rows in (("train.csv", ~held_out), ("test.csv", held_out)):
                 with atomic_write(run.split_folder / name) as stream:
                     plan.table[rows].to_csv(stream, index=False)
-
-
-def run_fold(command: list[str], claim: list[int]) -> int:
-    """Run a command to its end, which gets the signals that would stop this one.
-
-    claim: Descriptors, as `run_lock.claimed` gives them.
-
-    Returns: Its exit status, as a shell tells it: 130 after SIGINT, 143 after SIGTERM.
-    """
-    # In a process group of its own: Ctrl-C would reach it twice, and the second one
-    # interrupt what the first one made it do.
-    child = subprocess.Popen(
-        command,
-        stdin=subprocess.DEVNULL,
-        process_group=0,
-        pass_fds=claim,
-    )
-    ours = {
-        number: signal.signal(number, lambda number, _: child.send_signal(number))
-        for number in signals.SIGNALS
-        if signal.getsignal(number) is not signal.SIG_IGN  # nohup
-    }
-    try:
-        status = child.wait()
-    finally:
-        for number, handler in ours.items():
-            signal.signal(number, handler)
-    return status if status >= 0 else 128 - status

@@ -8,6 +8,7 @@ from speechbrain.utils.distributed import ddp_init_group
 from speechbrain.utils.run_opts import RunOptions
 
 from local.audio.loading import AudioFormat
+from local.data.feature_cache import FeatureCache
 from local.data.loaders import ScoreBatches
 from local.data.windows import LongRecordings
 from local.storage.addresses import absolute, is_remote, joined
@@ -145,12 +146,14 @@ def open_experiment(options: dict, run_opts: RunOptions) -> Experiment:
     _check_choices(saved, options)
     with told_as(told_path, hparams_file):
         hparams = load_hparams(hparams_file, overrides)
+    hparams["save_folder"] = str(save_folder)
     brain = ClinicalBrain(
         modules=hparams["modules"],
         hparams=hparams,
         run_opts=run_opts,
         checkpointer=hparams["checkpointer"],
     )
+    brain.feature_cache = FeatureCache.of(hparams)
     # --debug has moved the checkpointer to an empty folder
     brain.checkpointer.checkpoints_dir = save_folder
     checkpoint = brain.load_best()

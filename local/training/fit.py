@@ -9,11 +9,13 @@ from speechbrain.utils.distributed import get_rank, run_on_main
 from speechbrain.utils.run_opts import RunOptions
 
 from local.data import dataset, saved_preparations, summary
+from local.data.feature_cache import FeatureCache
 from local.data.prepare import Preparation
 from local.data.raters import with_shares
 from local.storage.experiment_files import INVENTORY, MANIFESTS, RUN_OPTIONS
 from local.storage.publishing import ExperimentPublication
 from local.training.brain import ClinicalBrain
+from local.training.costs import TRAINING, timed
 from local.training.experiment import save_hparams
 from local.training.one_pass import OnePassBrain
 from local.training.planning import TrainingPlan
@@ -46,6 +48,9 @@ def build(plan: TrainingPlan, arguments: Arguments) -> tuple[dict, ClinicalBrain
     """
     run_on_main(_warn_of_contradictions, [plan.preparation])
     hparams = load_hparams(arguments.hparams_file, plan.overrides)
+    if plan.source:
+        encoder = hparams["modules"]["embedding_model"]
+        encoder.load_state_dict(plan.source.state_dict())  # strict
     brain = build_brain(hparams, arguments.run_opts)
     if hparams["soft_targets"] and isinstance(brain, OnePassBrain):
         raise UserError(
@@ -73,7 +78,7 @@ def build_brain(hparams: dict, run_opts: RunOptions) -> ClinicalBrain:
             module.load_source()
     try:
         at_once = hasattr(hparams["modules"]["classifier"], "fit")
-        return (OnePassBrain if at_once else ClinicalBrain)(
+        brain = (OnePassBrain if at_once else ClinicalBrain)(
             modules=hparams["modules"],
             opt_class=hparams["opt_class"],
             hparams=hparams,
@@ -82,6 +87,8 @@ def build_brain(hparams: dict, run_opts: RunOptions) -> ClinicalBrain:
         )
     except (ValueError, RuntimeError, AssertionError) as error:
         raise UserError(f"This configuration can't be run here: {error}") from error
+    brain.feature_cache = FeatureCache.of(hparams)
+    return brain
 
 
 def train(
@@ -104,7 +111,8 @@ def train(
             "%d recordings can't be used and are left out: failed.csv has the reasons",
             len(plan.preparation.failed),
         )
-    fit(brain, hparams, plan.preparation)
+    with timed(plan.folder, TRAINING):
+        fit(brain, hparams, plan.preparation)
     return publication
 
 

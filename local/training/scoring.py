@@ -51,11 +51,13 @@ class ScoringBrain(sb.Brain):
     """A trained model that scores recordings.
 
     stand_ins: By name what is to score recordings in a module's place.
+    feature_cache (feature_cache.FeatureCache): Where features are kept that no training
+        changes; None: nowhere.
     """
 
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
-        self.stand_ins = {}
+        self.stand_ins, self.feature_cache = {}, None
 
     def compute_forward(self, batch, stage):
         """All outputs for a batch of `features`, each recording as if it were alone."""
@@ -76,7 +78,7 @@ class ScoringBrain(sb.Brain):
     @property
     def recording_features(self) -> RecordingFeatures:
         """What computes the features that it scores."""
-        return RecordingFeatures(self.plain_modules)
+        return RecordingFeatures(self.plain_modules, self.feature_cache)
 
     @property
     def n_streams(self) -> int:

@@ -82,7 +82,7 @@ def parse_arguments(argv: list[str]) -> Arguments:
     >>> arguments.overrides, arguments.run_opts.device
     ({'corpus_folder': '/data/site=A'}, 'cpu')
     """
-    positional, pairs = _split(argv)
+    positional, pairs = split_arguments(argv)
     if len(positional) != 1:
         raise UserError(
             "Expected exactly one hyperparameter file, as in "
@@ -130,7 +130,9 @@ def _assigned(pairs, hparams_file):
     return run_arguments, overrides, problems
 
 
-def _split(argv):
+def split_arguments(
+    argv: list[str],
+) -> tuple[list[str], list[tuple[str, str | None]]]:
     """Positional arguments, and (key, value or None) of each option."""
     positional, pairs, i = [], [], 0
     while i < len(argv):

@@ -20,8 +20,8 @@ WITHOUT_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP}
 
 #: Folders that runs write to, and files that they add to or write in place.
 WRITTEN_TO = (
-    *("save", "save/manifests", "save/measurements", "figures", "baselines"),
-    "evaluation",
+    *("save", "save/manifests", "save/measurements", "save/features"),
+    *("figures", "baselines", "evaluation"),
     *("log.txt", "env.log", "train_log.txt", "train.py", ".begun", ".complete"),
 )
 

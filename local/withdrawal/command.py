@@ -137,6 +137,9 @@ def _clean(units, person, options):
     for folder in sorted({*options.audio_cache, *withdrawal.known_caches(units)}):
         n = withdrawal.clean_audio_cache(folder, person, places, dry_run)
         done[str(folder)] = f"audio of {counted(n, 'recording')}"
+    for cache in withdrawal.known_feature_caches(units):
+        n = (cache.keeps if dry_run else cache.forget)(person.recordings)
+        done[str(cache.folder)] = f"features of {counted(n, 'recording')}"
     for file in options.embeddings:
         done |= withdrawal.clean_embeddings(file, person, dry_run)
     for unit in units:

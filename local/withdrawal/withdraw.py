@@ -15,7 +15,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from local.data import corpus
+from local.data import corpus, feature_cache
+from local.data.feature_cache import FeatureCache
 from local.data.manifests import failed_beside
 from local.data.pseudonyms import are_pseudonyms
 from local.inference.extraction import MERGED
@@ -302,6 +303,14 @@ def known_caches(units):
     given.add(DEFAULT_CACHE)
     folders = [Path(folder).absolute() for folder in given if folder]
     return sorted(folder for folder in folders if (folder / TAG).is_file())
+
+
+def known_feature_caches(units):
+    """Caches of features that experiments have used, list of FeatureCache."""
+    folders = {values.get("feature_cache") for unit in units for values in unit.values}
+    inside = [path for unit in units for path in feature_cache.caches_in(unit.folder)]
+    folders = {Path(folder) for folder in folders if folder}.union(inside)
+    return [FeatureCache(path) for path in sorted(folders) if (path / TAG).is_file()]
 
 
 def data_folders(units, corpus_folder):

@@ -14,6 +14,7 @@ INJECT = Path(__file__).with_name("inject.py")
 NOT_COMPARED = (
     *("log.txt", "env.log", "train_log.txt", "train_log.jsonl", "train.py"),
     *("CKPT.yaml", "report.html", "model_card.md", "test_evaluations.jsonl"),
+    "costs.json",
 )
 
 #: The time in a checkpoint's name.

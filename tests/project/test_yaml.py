@@ -61,6 +61,7 @@ READ_BY_SPEECHBRAIN = {
 #: Keys that are read where a yaml has them; then evaluate.yaml's, and an exported
 #: model's, and what is taken from the modules.
 OPTIONAL = {
+    *("features", "ssl_source", "ssl_trainable", "lora_rank", "pretrained"),
     *("dataset_mean", "dataset_std", "fbank", "n_fft", "n_mfcc"),
     *("ssl_source", "ssl_window"),
     *("split_csv", "predictions_csv"),

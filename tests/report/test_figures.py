@@ -14,17 +14,15 @@ from local.evaluation.operating_points import apply_operating_points
 from local.evaluation.result import Excerpt
 from local.metrics import split_metrics
 from local.report.figures import FIGURES, NAMES, Drawn, draw_figures
-from local.report.figures.audit import draw_audit
 from local.report.figures.calibration import draw_calibration
 from local.report.figures.curves import draw_pr, draw_roc
 from local.report.figures.decision_curve import draw_decision_curve
-from local.report.figures.decisions import draw_confusion, draw_score_distributions
+from local.report.figures.decisions import draw_score_distributions
 from local.report.figures.drawing import n_lines, panel_grid, save, shown
 from local.report.figures.forest import draw_forest
 from local.report.figures.raters import draw_raters
 from local.report.figures.scores import draw_scores
 from local.report.figures.spectrograms import draw_errors, draw_silences
-from local.report.figures.subgroups import draw_subgroups
 from local.report.figures.training import draw_training_curves
 from local.training.evaluation_settings import EvaluationSettings
 from local.training.train_log import JsonTrainLogger
@@ -116,7 +114,7 @@ def names_below(figure):
 
 def test_files_and_what_is_told_of_them(pair, tmp_path):
     drawn = draw_figures(pair, tmp_path / "figures")
-    names = ["forest", "roc", "pr", "calibration", "score_distributions", "confusion"]
+    names = ["forest", "roc", "pr", "calibration", "score_distributions"]
     assert [figure.name for figure in drawn] == names
     for figure in drawn:
         assert isinstance(figure, Drawn)
@@ -136,7 +134,7 @@ def test_figure_of_before_does_not_stay(tmp_path):
         (tmp_path / name).write_bytes(b"old")
     evidence = evidence_of({"severity": ([10, 50, 90], [20, 50, 80], "score")})
     (drawn,) = draw_figures(evidence, tmp_path)
-    assert (drawn.name, drawn.section) == ("scores", "discrimination")
+    assert (drawn.name, drawn.section) == ("scores", "measures")
     assert "severity: MAE 6.67" in drawn.alt
     assert drawn.path.read_bytes() != b"old"
     assert not (tmp_path / "errors.png").exists()
@@ -180,7 +178,7 @@ def test_many_labels_make_figures_higher():
     few, many = (
         random_evidence([f"label {i}" for i in range(n)]) for n in (2, 12)
     )  # one row of two panels and six
-    for name in ("score_distributions", "confusion"):
+    for name in ("score_distributions",):
         draw = FIGURES[name][1]
         (width, height), (as_wide, higher) = (
             draw(evidence).figure.get_size_inches() for evidence in (few, many)
@@ -200,10 +198,7 @@ def test_names_of_the_registry_are_those_of_files():
         "scores",
         "calibration",
         "score_distributions",
-        "confusion",
         "decision_curve",
-        "subgroups",
-        "audit",
         "silences",
         "raters",
         "training_curves",
@@ -504,30 +499,6 @@ def test_score_distributions(pair):
     ) in sketch.alt
 
 
-def test_confusion():
-    labels = {
-        "a": ([1, 1, 1, 0, 0, NAN], [0.9, 0.8, 0.2, 0.7, 0.1, 0.9]),
-        "no threshold": ([1, 0, 1, 0, 1, 0], [0.5] * 6),
-        "one class": ([0] * 6, [0.1, 0.2, 0.3, 0.4, 0.9, 0.9]),
-    }
-    sketch = draw_confusion(evidence_of(labels, {"a": 0.75, "one class": 0.5}))
-    first, second = sketch.figure.axes
-    assert first.get_title() == "a"
-    assert words(first) == ["2\n67 %", "1\n33 %", "0\n0 %", "2\n100 %"]
-    places = [text.get_position() for text in first.texts]
-    assert places == [(0, 0), (1, 0), (0, 1), (1, 1)]
-    assert first.get_ylim() == (1.5, -0.5)  # the positive row on top
-    assert words(second) == ["0", "0", "2\n33 %", "4\n67 %"]
-    assert (
-        "a: of 3 positive recordings 2 found and 1 missed, of 2 negative recordings 0 "
-        "false alarms and 2 rightly left alone."
-    ) in sketch.alt
-    assert draw_confusion(evidence_of(labels)) is None
-
-
-# Rows of AUROCs
-
-
 def forest_evidence(pair):
     of_labels = {
         "slow": pair.metrics["labels"]["slow"] | {"auroc": entry(0.9, 0.8, 0.95)},
@@ -583,118 +554,6 @@ def test_forest(pair):
 def test_forest_of_one_label_has_no_mean():
     panel = draw_forest(evidence_of({"a": (TARGETS, PROBABILITIES)})).figure.axes[0]
     assert [name.get_text() for name in panel.get_yticklabels()] == ["a"]
-
-
-def group(name, auroc, n=40):
-    return {"group": name, "n": n, "auroc": auroc}
-
-
-def test_subgroups(pair):
-    small = entry(None)
-    slow = {
-        "sex": {
-            "groups": [
-                group("f", entry(0.8, 0.6, 0.9)),
-                group("m", entry(0.7, 0.2, 0.8)),
-            ],
-            "p_holm": 0.0004,
-        },
-        "site": {"groups": [group("$A", small, 12)], "p_holm": None},
-    }
-    other = {"sex": {"groups": [group("x", small, 3)], "p_holm": None}}
-    reports = {"slow": {"columns": slow}, "one class": {"columns": other}}
-    sketch = draw_subgroups(with_metrics(pair, subgroups=reports))
-    first, second = sketch.figure.axes
-    names = [name.get_text() for name in first.get_yticklabels()]
-    assert names == ["sex", "f", "m", "x", "site", r"\$A"]
-    bold = [name.get_fontweight() == "bold" for name in first.get_yticklabels()]
-    assert bold == [True, False, False, False, True, False]
-    points = [line.get_xydata()[0].tolist() for line in lines(first, "o")]
-    assert points == [[0.8, 1], [0.7, 2]]
-    assert [(t.get_text(), t.get_position()[1]) for t in first.texts] == [
-        ("p <0.001", 0),
-        ("too small (n = 12)", 5),
-    ]
-    assert [(t.get_text(), t.get_position()[1]) for t in second.texts] == [
-        ("too small (n = 3)", 3)
-    ]
-    # one axis for all, and it holds the lowest bound
-    assert first.get_xlim() == second.get_xlim() == pytest.approx((0.15, 1.01))
-    assert (
-        "slow, by sex (p <0.001): f 0.80 (0.60–0.90); m 0.70 (0.20–0.80), by site: $A "
-        "too small."
-    ) in sketch.alt
-
-
-def test_subgroups_that_are_all_too_small(pair):
-    columns = {"sex": {"groups": [group("f", entry(None))], "p_holm": None}}
-    reports = {"slow": {"columns": columns}}
-    assert draw_subgroups(with_metrics(pair, subgroups=reports)) is None
-    assert draw_subgroups(with_metrics(pair, subgroups={})) is None
-    assert draw_subgroups(pair) is None
-
-
-def audited(capture, silence, model, behaviour, status):
-    """value and status of each measure"""
-    found = zip(
-        (
-            "capture_probe_auroc",
-            "silence_probe_auroc",
-            "silence_auroc",
-            "behaviour_probe_auroc",
-        ),
-        (capture, silence, model, behaviour),
-        strict=True,
-    )
-    of = {name: entry(value) | {"status": of} for name, (value, of) in found}
-    return of | {"status": status, "reasons": []}
-
-
-def test_audit(pair):
-    nothing = (None, "not_computable")
-    labels = {
-        "slow": audited(
-            (0.9, "flagged"), (0.66, "inconclusive"), nothing, (0.95, None), "flagged"
-        ),
-        "one class": audited(
-            nothing, nothing, nothing, (None, "not_computable"), "not_computable"
-        ),
-    }
-    sketch = draw_audit(dataclasses.replace(pair, audit={"labels": labels}))
-    (panel,) = sketch.figure.axes  # of the other label there is nothing
-    assert panel.get_title() == "slow: FLAGGED"
-    assert panel.title.get_color() == "#A80020"
-    ((flagged,), (unsure,), (shown_only,)) = (lines(panel, of) for of in "XsD")
-    np.testing.assert_allclose(flagged.get_xydata(), [[0.9, 0]])
-    assert flagged.get_color() == "#A80020"
-    np.testing.assert_allclose(unsure.get_xydata(), [[0.66, 1]])
-    np.testing.assert_allclose(shown_only.get_xydata(), [[0.95, 3]])
-    assert unsure.get_color() != flagged.get_color() != shown_only.get_color()
-    assert words(panel) == ["not computable"]
-    grey = [
-        (round(p.get_y() + 0.5), p.get_x(), p.get_x() + p.get_width())
-        for p in panel.patches
-    ]
-    # of the two probes above 0.5 only, of the model on both sides
-    expected = [(0, 0.65, 1), (1, 0.65, 1), (2, 0, 0.35), (2, 0.65, 1)]
-    np.testing.assert_allclose(grey, expected)
-    assert "flagged here if it is no chance" in names_below(sketch.figure)
-    assert (
-        "slow is flagged: capture probe 0.90; silence probe 0.66; model on silence not "
-        "computable; behaviour probe 0.95."
-    ) in sketch.alt
-
-
-def test_audit_that_is_clear_is_not_red(pair):
-    clear = audited(*[(0.5, "clear")] * 3, (0.9, None), "clear")
-    audit = {"labels": {"slow": clear}}
-    panel = draw_audit(dataclasses.replace(pair, audit=audit)).figure.axes[0]
-    assert panel.get_title() == "slow: clear"
-    assert panel.title.get_color() == "black"
-    assert len(lines(panel, "o")) == 3 and not lines(panel, "X")
-
-
-# Raters
 
 
 @pytest.fixture
@@ -876,5 +735,6 @@ def test_training_curves_without_auroc(training):
 
 
 def test_training_curves_by_what_is_not_in_the_log(training):
-    evidence = training((0.9, 0.4, None), best_by="macro_auroc")
+    epochs = (0.9, 0.4, None), (0.8, 0.3, None)
+    evidence = training(*epochs, best_by="macro_auroc")
     assert len(draw_training_curves(evidence).figure.axes[0].lines) == 2

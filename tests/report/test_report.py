@@ -23,8 +23,9 @@ from local.metrics.comparison import verdict
 from local.metrics.rater_agreement import agreement, raters_on_roc
 from local.metrics.split_metrics import SMALL_SAMPLE, evaluate_predictions
 from local.metrics.subgroups import corrected, subgroup_report
-from local.report import card, figures
-from local.report.html import SECTIONS, render_html
+from local.report import figures
+from local.report.html import render_html
+from local.report.sections import SECTIONS
 from local.report.tables import Table
 from local.report.writing import write_report
 from local.training.evaluation_settings import EvaluationSettings
@@ -260,9 +261,11 @@ def test_page_can_be_read_aloud(written):
     assert levels[0] == 1
     assert levels.count(1) == 1
     assert all(b <= a + 1 for a, b in itertools.pairwise(levels))
-    contents = [of["href"][1:] for of in page.of("a")]
+    contents = {of["href"][1:] for of in page.of("a")}
     sections = [of["id"] for of in page.of("section")]
-    assert sections == ["brief", *contents]
+    assert {"headline", "audit"} <= contents <= set(sections)
+    assert sections[:2] == ["brief", "headline"]
+    assert len(page.of("details")) == len(sections) - 2  # all others are folded
 
 
 def test_headline_numbers(evidence):
@@ -274,11 +277,13 @@ def test_headline_numbers(evidence):
     slow["log_loss_skill"] = {"value": -0.104, "low": -0.2, "high": 0.051}
     slow["ppv"] = {"value": 0.5, "low": 0.25, "high": 0.75}
     page = Page(render_html(dataclasses.replace(evidence, metrics=metrics), []))
-    n_positive = str(slow["n_positive"])
     row = page.row("headline", "slow rate")
+    assert row[0] == "0.83 (0.71 to >0.999)"
+    assert row[3] == f"{slow['n_positive_subjects']} of {slow['n_subjects']}"
+    row = page.row("measures", "slow rate")
     assert row[:2] == ["0.83 (0.71 to >0.999)", "0.70a (–)"]
-    assert row[3:6] == ["72", n_positive, "24"]
-    assert "a too few" in page.words("headline")
+    assert row[3:6] == ["72", str(slow["n_positive"]), "24"]
+    assert "a too few" in page.words("measures")
     assert any("−0.10 (−0.20 to 0.05)" in row for row in page.rows)
     assert any("0.50 (0.25–0.75)" in row for row in page.rows)
 
@@ -299,16 +304,20 @@ def test_a_gap_has_its_reason_below():
 
 def test_what_is_flagged_is_red_and_in_words(evidence):
     page = Page(render_html(evidence, []))
-    assert "Flagged: loud can be told without the speech" in page.words("brief")
+    brief = page.words("brief")
+    assert "Not shown to hear speech: loud " in brief
+    assert "loud: What the audit found for it (flagged)." in brief
+    assert "loud" not in brief.split("Works:")[1].split(" means:")[0]
     assert page.row("audit", "loud")[:2] == ["FLAGGED", "0.81 (p = 0.004)"]
     assert page.row("audit", "slow rate")[:2] == ["clear", "0.52"]
     red = [of for of in page.of("td") if "flagged" in of.get("class", "")]
-    assert len(red) == 2
+    assert len(red) == 3  # with the AUROC among the results
     assert page.row("audit", "loud")[4] == "0.93"  # shown, not flagged
     clear = dataclasses.replace(evidence, audit=audit_of(evidence.metrics["labels"]))
     text = render_html(clear, [])
-    assert "Flagged:" not in text
+    assert 'class="flag' not in text
     assert "FLAGGED" not in text
+    assert "What the audit found" not in text  # a table says it of all labels
 
 
 def test_leakage_is_told_without_names(evidence):
@@ -342,8 +351,8 @@ def test_what_was_not_looked_for_is_not_absent(evidence):
     silent |= {"labels": {}, "reason": "it was switched off"}
     words = Page(render_html(dataclasses.replace(evidence, audit=silent), [])).text
     assert "No subject is in more than one split" in words["audit"]
-    assert "Not checked for recordings: not heard." in words["audit"]
-    assert "There was no confound audit: it was switched off." in words["brief"]
+    assert "Not checked for recordings in two splits: not heard." in words["audit"]
+    assert "No confound audit: it was switched off." in words["brief"]
 
 
 def test_a_sample_that_was_heard_is_told(evidence):
@@ -351,75 +360,204 @@ def test_a_sample_that_was_heard_is_told(evidence):
     part = dataclasses.replace(evidence, audit=evidence.audit | {"measured": part})
     said = "5,000 of 9,000 recordings of train were measured"
     words = Page(render_html(part, [])).words("audit")
-    assert f"Not all recordings were listened to: {said}." in words
+    assert f"Not all recordings were listened to: {said}" in words
     assert "No recording that was listened to is in more than one split" in words
-    assert said in card.render_card(part)
     assert "listened to" not in Page(render_html(evidence, [])).words("audit")
 
 
 def test_people_the_model_knows_are_told_at_the_top(evidence):
     seen = dataclasses.replace(evidence, n_seen=3)
     said = "3 of 24 subjects of this split were trained or validated on: these results"
-    assert f"Flagged: {said} are not" in Page(render_html(seen, [])).words("brief")
+    assert f"Not unseen: {said} are not" in Page(render_html(seen, [])).words("brief")
     assert said not in Page(render_html(evidence, [])).words("brief")
 
 
 def test_what_another_command_left_out_is_not_known(evidence):
     """24 subjects of 3 recordings, and one of the test split that can't be used."""
-    listed = Page(render_html(evidence, [])).row("inclusion", "listed")
+    listed = Page(render_html(evidence, [])).row("cohort", "listed")
     assert listed == ["–a", "73"]  # of whom the one is, is not known
     training = dataclasses.replace(evidence, unprepared=frozenset())
-    listed = Page(render_html(training, [])).row("inclusion", "listed")
+    listed = Page(render_html(training, [])).row("cohort", "listed")
     assert listed == ["72 (24 subjects)", "73"]
 
 
 def test_small_samples_are_explained_once(evidence):
-    words = " ".join(Page(render_html(evidence, [])).text.values())
-    assert words.count(SMALL_SAMPLE) == 1
-    assert "slow rate and loud: only 24 subjects (24 with a positive, 24" in words
-    assert "explained under Results by label" in words  # of the score
-    scores = render_html(make_evidence([["severity"]], scores=("severity",)), [])
-    assert scores.count(SMALL_SAMPLE) == 1
+    page = Page(render_html(evidence, []))
+    assert " ".join(page.text.values()).count(SMALL_SAMPLE) == 1
+    said = "slow rate and loud: only 24 subjects (24 with a positive, 24"
+    assert said in page.words("measures")
+    assert "Few people: all labels" in page.words("brief")
+
+
+def test_the_brief_begins_with_who_took_part(evidence):
+    """24 people of 3 recordings each, in both splits."""
+    words = Page(render_html(evidence, [])).words("brief")
+    both = "trained on 24 people (72 recordings); tested on 24 people (72 recordings)"
+    assert words.startswith(f"In brief People: {both}")
+    elsewhere = Page(render_html(make_evidence([["slow rate"]], bare=True), []))
+    assert "who the model learned from is not known" in elsewhere.words("brief")
+
+
+def with_aurocs(evidence, **aurocs):
+    """The same with other AUROCs: label, with _ for spaces → (value, low, high)."""
+    metrics = json.loads(json.dumps(evidence.metrics))
+    for label, bounds in aurocs.items():
+        entry = dict(zip(("value", "low", "high"), bounds, strict=True))
+        entry["reason"] = "too few people"
+        metrics["labels"][label.replace("_", " ")]["auroc"] = entry
+    return dataclasses.replace(
+        evidence, metrics=metrics, audit=audit_of(metrics["labels"])
+    )
 
 
 @pytest.mark.parametrize(
     "bounds, said",
     [
-        ((-0.02, 0.04), "do about as well as this model"),
-        ((-0.1, 0.3), "it can't be told whether this model is better"),
-        ((-0.2, -0.01), "this model is worse than plain acoustic"),
-        ((-0.4, -0.2), "this model is far worse than plain acoustic"),
-        ((0.01, 0.3), None),
-        ((None, None), None),
+        ((0.95, 0.82, 0.99), "; well or better: slow rate 0.95."),
+        (
+            (0.95, 0.52, 0.99),
+            "; better than guessing, how much is open: slow rate 0.95.",
+        ),
+        ((0.6, 0.4, 0.8), "Not shown to work: slow rate 0.60 (0.40–0.80)"),
+        ((0.3, 0.2, 0.45), "Worse than guessing: slow rate 0.30 (0.20–0.45)"),
+        ((0.95, None, None), "Not known: slow rate: too few people."),
     ],
 )
-def test_labels_without_a_gain_over_plain_acoustics_are_named_at_the_top(
-    evidence, bounds, said
-):
-    difference = {"value": 0.0, **dict(zip(("low", "high"), bounds, strict=True))}
-    told = {"difference": difference, "verdict": verdict(difference)}
-    auroc = {"value": 0.5, "low": 0.3, "high": 0.7}
-    found = {"slow rate": {"auroc": auroc} | told, "loud": {"reason": "too few"}}
+def test_labels_are_told_by_their_interval(evidence, bounds, said):
+    other = with_aurocs(evidence, slow_rate=bounds, loud=(0.99, 0.95, 0.999))
+    words = Page(render_html(other, [])).words("brief")
+    assert said in words
+    assert "very well: loud 0.99" in words
+    assert f"Weakest label: slow rate, AUROC {bounds[0]:.2f}" in words
+
+
+def beside(evidence, **differences):
+    """The same beside acoustic statistics: label → (value, low, high)."""
+    found = {}
+    for label, bounds in differences.items():
+        gap = dict(zip(("value", "low", "high"), bounds, strict=True))
+        entry = {"auroc": {"value": 0.5, "low": 0.3, "high": 0.7}, "difference": gap}
+        found[label.replace("_", " ")] = entry | {"verdict": verdict(gap)}
     acoustic = {"description": "x", "labels": found}
     metrics = evidence.metrics | {"baselines": {ACOUSTIC: acoustic}}
-    page = Page(render_html(dataclasses.replace(evidence, metrics=metrics), []))
-    words = page.words("brief")
-    if said is None:
-        assert "acoustic" not in words
-    else:
-        low, high = (f"{bound:+.2f}".replace("-", "−") for bound in bounds)
-        assert "For slow rate " in words and said in words
-        assert f"{low} to {high}" in words
+    return dataclasses.replace(evidence, metrics=metrics)
 
 
-def test_a_model_that_is_worse_than_guessing_is_named_at_the_top(evidence):
-    labels = json.loads(json.dumps(evidence.metrics["labels"]))
-    labels["slow rate"]["auroc"] = {"value": 0.3, "low": 0.2, "high": 0.45}
-    metrics = evidence.metrics | {"labels": labels}
+@pytest.mark.parametrize(
+    "bounds, said",
+    [
+        ((0.01, -0.02, 0.04), "; about the same: slow rate."),
+        ((0.1, -0.1, 0.3), "can't be told: slow rate +0.10 (−0.10 to +0.30)"),
+        ((-0.1, -0.2, -0.01), "; worse: slow rate −0.10 (−0.20 to −0.01)"),
+        ((-0.3, -0.4, -0.2), "far worse: slow rate −0.30 (−0.40 to −0.20)"),
+        ((0.2, 0.01, 0.3), "better: loud +0.30 (+0.20 to +0.40), slow rate +0.20"),
+    ],
+)
+def test_the_brief_says_how_labels_stand_beside_acoustics(evidence, bounds, said):
+    other = beside(evidence, loud=(0.3, 0.2, 0.4), slow_rate=bounds)
+    words = Page(render_html(other, [])).words("brief")
+    assert said in words.split("Beside plain acoustic statistics: ")[1]
+
+
+def test_a_label_without_a_baseline_is_not_compared(evidence):
+    assert "Beside plain" not in Page(render_html(evidence, [])).words("brief")
+
+
+def test_divided_raters_are_counted(evidence):
+    metrics = json.loads(json.dumps(evidence.metrics))
+    metrics["labels"]["loud"]["n_divided"] = 7
+    words = Page(render_html(dataclasses.replace(evidence, metrics=metrics), [])).words
+    said = "7 recordings, on whose label the raters are evenly divided, are not in"
+    assert said in words("brief") and said in words("raters")
+
+
+def test_what_was_looked_at_often_is_told(evidence):
+    often = evidence.metrics | {"n_test_evaluations": 4}
+    often = dataclasses.replace(evidence, metrics=often)
+    said = "this test split has been evaluated 4 times"
+    assert said in Page(render_html(often, [])).words("brief")
+    once = Page(render_html(evidence, [])).words("brief")
+    assert "has been evaluated" not in once
+    assert "another seed" in once
+
+
+def fold(repeat, number, auroc, **more):
+    counts = {"n_recordings": 36, "n_subjects": 12}
+    entry = {"repeat": repeat, "fold": number, "macro_auroc": auroc, **counts}
+    return entry | {"auroc": {"slow rate": auroc, "loud": None}} | more
+
+
+def cross_validated(evidence, folds, n_repeats):
+    metrics = json.loads(json.dumps(evidence.metrics))
+    metrics |= {"n_folds": 2, "n_repeats": n_repeats, "folds": folds}
+    metrics["labels"]["slow rate"]["auroc"]["sd"] = 0.0123
+    return dataclasses.replace(evidence, split="out-of-fold", metrics=metrics)
+
+
+def test_folds_are_told_with_their_spread(evidence):
+    folds = [fold(r, f, 0.6 + 0.1 * r + 0.05 * f) for r in (1, 2) for f in (1, 2)]
+    page = Page(render_html(cross_validated(evidence, folds, 2), []))
+    assert page.row("headline", "loud")  # results first, folds below
+    rows = [row for row in page.rows if row[:2] == ["headline", "slow rate"]]
+    assert rows[1][2:] == ["0.75", "0.90", "0.012"]
+    assert page.row("measures", "fold 2, repeat 1")[2:4] == ["0.80", "–a"]
+    brief = page.words("brief")
+    assert "Nobody of test.csv takes part" in brief
+    assert "in 2 folds, 2 times with other folds and seeds" in brief
+    assert "from fold to fold 0.75–0.90" in brief
+    assert "another seed" not in brief
+
+
+def test_folds_of_sites_have_their_names(evidence):
+    folds = [fold(1, 1, 0.7, left_out="north"), fold(1, 2, 0.8, left_out="south")]
+    page = Page(render_html(cross_validated(evidence, folds, 1), []))
+    assert page.row("headline", "north") == ["12", "0.70"]
+    assert "left out at a time: north and south" in page.words("brief")
+
+
+def test_another_place_stands_beside_the_own_test_split(evidence):
+    metrics = json.loads(json.dumps(evidence.metrics))
+    metrics["labels"]["slow rate"]["recalibrated"] = {
+        "in_the_large": {"intercept": -0.4, "brier": 0.123, "log_loss": 0.5},
+        "slope_and_intercept": {
+            **dict.fromkeys(("slope", "intercept", "brier", "log_loss")),
+            "reason": "no overlap",
+        },
+    }
+    own = {"value": 0.9512, "low": None, "high": None, "reason": "few"}
+    names = ("auroc", "calibration_slope", "sensitivity", "specificity")
+    labels = {"slow rate": dict.fromkeys(names, own)}
+    metrics["internal"] = {"csv": "test.csv", "n_subjects": 31, "labels": labels}
     page = Page(render_html(dataclasses.replace(evidence, metrics=metrics), []))
-    assert "For slow rate the model is worse than guessing" in page.words("brief")
-    plain = Page(render_html(evidence, [])).words("brief")
-    assert "worse than guessing" not in plain
+    assert page.row("headline", "own test")[0] == "0.95"
+    here = metrics["labels"]["slow rate"]["auroc"]["value"]
+    assert page.row("headline", "here")[0] == f"{here:.2f}"
+    said = (
+        f"Mean AUROC: here {here:.2f}, on the experiment's own test split (31 people) 0"
+    )
+    assert said in page.words("brief")
+    assert page.row("calibration", "intercept only")[:3] == ["1.00", "−0.40", "0.12"]
+    assert "no overlap" in page.words("calibration")
+
+
+def test_no_path_of_the_machine_is_told(evidence):
+    known = {
+        "settings": {
+            "dataset_name": "clinic",
+            "data_folder": "/home/ann/corpus/audio",
+            "train_csv": ["/home/ann/a.csv", "gs://bucket/ann/b.csv"],
+            "wiener": {"model": "/home/ann/m.pt"},
+        },
+        "provenance": {
+            "command": "python train.py hparams/x.yaml '--out=/home/ann/a b/c'",
+        },
+    }
+    page = Page(render_html(dataclasses.replace(evidence, **known), []))
+    words = page.words("settings")
+    assert "ann" not in words.replace("channels", "")
+    assert "python train.py hparams/x.yaml --out=…/c" in words
+    assert page.row("settings", "data_folder") == ["…/audio"]
+    assert page.row("settings", "train_csv")[0] == '["\u2026/a.csv", "\u2026/b.csv"]'
 
 
 def test_groups_that_are_all_too_small_take_a_line(evidence):
@@ -516,8 +654,9 @@ def test_variants(variants, name):
     sections = set(page.text)
     assert {"brief", "errors", "settings", "methods"} <= sections
     assert ("cohort" in sections) == (name != "elsewhere")
-    assert ("headline" in sections) == (name != "scores only")
-    assert ("scores" in sections) == (name == "scores only")
+    scores = name == "scores only"
+    assert page.row("headline", "severity" if scores else page.rows[1][1])
+    assert ("calibration" in sections) == (not scores)
     assert "None" not in " ".join(page.text.values())
     assert "nan" not in {cell for row in page.rows for cell in row}
 
@@ -532,7 +671,9 @@ onload = () => {{
     return {{
       width: inner.documentElement.clientWidth,
       scroll_width: inner.documentElement.scrollWidth,
-      result: inner.querySelector("#headline td")?.getBoundingClientRect().right,
+      results: [...inner.querySelectorAll("#headline td")].map(
+        (cell) => cell.getBoundingClientRect().right),
+      height: inner.documentElement.scrollHeight,
       images: [...inner.images].map((image) => image.naturalWidth),
       requests: entries.map((entry) => entry.name),
     }};
@@ -587,15 +728,17 @@ def ask_browser(pages, folder):
 @needs_browser
 def test_browser(written, variants, tmp_path):
     page = (written / "report.html").read_text(encoding="utf-8")
-    pages = [(page, 360), (page, 1280)]
-    pages += [(page, 360) for page in variants.values()]
+    pages = [(page, 390), (page, 1280)]
+    pages += [(page, 390) for page in variants.values()]
     answers, console, requests = ask_browser(pages, tmp_path)
     assert console == []
     assert requests == set()
     for answer, (_, width) in zip(answers, pages, strict=True):
         assert answer["width"] == answer["scroll_width"] == width
         assert answer["requests"] == []
-    assert answers[0]["result"] < 360  # AUROC is seen without scrolling sideways
+    # all results are seen without scrolling sideways, and soon
+    assert max(answers[0]["results"][:12]) <= 390
+    assert answers[0]["height"] < 10 * 844
     for answer in answers[:2]:
         assert len(answer["images"]) >= 8
         assert min(answer["images"]) > 0

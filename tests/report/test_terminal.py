@@ -2,7 +2,7 @@
 
 import pytest
 
-from local.evaluation.flags import audit_of_folds, flagged, read_audit
+from local.evaluation.flags import read_audit
 from local.report.terminal import format_results, pipe_table
 from local.utils.errors import UserError
 
@@ -161,6 +161,14 @@ AUDIT = {
 }
 
 
+def test_folds_are_told_by_their_range():
+    metrics = metrics_of({"a": counted(binary())})
+    folds = [{"macro_auroc": value} for value in (0.71, None, 0.93, 0.8)]
+    text = format_results(metrics | {"folds": folds})
+    assert "mean AUROC from fold to fold: 0.71–0.93" in text.split("\n\n")
+    assert "fold" not in format_results(metrics)
+
+
 def test_what_the_audit_flags_stands_beside_the_number():
     labels = {"a": counted(binary(1.0)), "b": counted(binary(0.75))}
     table, _, *notes = format_results(metrics_of(labels), audit=AUDIT).split("\n\n")
@@ -196,15 +204,6 @@ def test_a_damaged_audit_is_one_message(tmp_path, content):
     (tmp_path / "audit.json").write_text(content)
     with pytest.raises(UserError, match=r"audit\.json can't be read"):
         read_audit(tmp_path)
-
-
-def test_folds_that_flag_a_label_are_counted():
-    clear = AUDIT | {"labels": {}, "shared_subjects": [], "shared_audio": []}
-    other = AUDIT | {"shared_subjects": ["p2", "p3"]}
-    found = audit_of_folds([AUDIT, clear, other])
-    assert flagged(found) == {"a": ["In 2 of 3 folds: The noise tells it."]}
-    assert found["shared_subjects"] == ["p1", "p2", "p3"]
-    assert len(found["shared_audio"]) == 1  # the same in both
 
 
 @pytest.mark.parametrize("cell", ["1", "12345"])

@@ -6,6 +6,7 @@ from local.report.writing import OUTPUTS
 from local.storage.experiment_files import (
     BASELINES,
     EVALUATIONS,
+    FEATURES,
     FIGURES,
     FILES,
     LOG,
@@ -32,6 +33,7 @@ from local.utils.run_lock import WRITTEN_TO
         ("evaluation/other/save/CKPT+x/model.ckpt", "result", False),
         ("evaluation/other/debug/metrics.json", None, False),
         ("save/upload.json", None, False),
+        ("save/features/1-2.npz", None, False),
     ],
 )
 def test_what_is_published_and_what_is_needed(name, published, reopen):
@@ -56,6 +58,7 @@ def test_a_claim_looks_at_every_folder_and_log_of_the_table():
         SAVE,
         MANIFESTS.as_posix(),
         MEASUREMENTS.as_posix(),
+        FEATURES.as_posix(),
         FIGURES,
         BASELINES,
         EVALUATIONS,

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -20,8 +21,8 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 
 import cross_validate
 from local.data.predictions_table import COLUMNS
-from local.training import cross_validation
-from local.training.cross_validation import run_fold
+from local.training import fold_processes
+from local.training.fold_processes import run_fold
 from local.training.settings import READ
 from local.utils.errors import UserError
 from local.utils.keys import KEYS
@@ -38,12 +39,15 @@ ON_ITS_OWN = ("--audit=False", "--acoustic_baseline=False", "--report=False")
 
 #: In train.py's place: notes how it was called and invents predictions of its fold.
 #: $ENDS says which folds end otherwise: {"fold_2": 7} with status 7, nothing done.
+#: A yaml that is called good… predicts better than others.
 FAKE = """
 import csv, json, os, sys, zlib
 from pathlib import Path
 
 options = dict(a[2:].split("=", 1) for a in sys.argv[2:] if "=" in a)
-folder, splits = Path(options["output_folder"]), Path(options["split_folder"])
+folder = Path(options["output_folder"])
+splits = options.get("split_folder") or options["corpus_folder"] + "/splits"
+splits, is_good = Path(splits), Path(sys.argv[1]).stem.startswith("good")
 folder.mkdir(parents=True, exist_ok=True)
 with (folder / "calls").open("a") as file:
     file.write(json.dumps(sys.argv[1:]) + "\\n")
@@ -59,7 +63,8 @@ if status == 3:
     (folder / "failed.csv").write_text(f"uid,reason\\n{rows[0]['uid']},broken\\n")
     rows = rows[1:]
 values = json.loads(Path(__file__).with_name("values.json").read_text())
-own = {key: options.get(key, values[key]) for key in ("data_folder", "audio_cache")}
+own = ("data_folder", "audio_cache", "cross_fitted_csv")
+own = {key: options.get(key, values[key]) for key in own}
 values |= own | {"label_groups": [["low", "loud"], ["noisy"]]}
 (folder / "hyperparams.yaml").write_text(json.dumps(values))
 (folder / "save/manifests").mkdir(exist_ok=True)
@@ -76,6 +81,8 @@ with (folder / "predictions.csv").open("w") as file:
     for row in rows:
         for label in ("low", "loud", "noisy"):
             share = zlib.crc32((row["uid"] + label).encode()) % 997 / 997
+            if is_good:
+                share = (2 * share + float(row[label] or 0)) / 3
             told = (row["uid"], row["subject"], label, row[label], share, share, "test")
             decided = "" if label == "noisy" else int(share >= threshold)
             out.writerow((*told, decided))
@@ -114,7 +121,7 @@ def run(fake, plain_yaml, tmp_path):
         corpus, *options, folder=tmp_path / "out", train=fake, yaml=plain_yaml
     ):
         argv = [
-            str(yaml),
+            *map(str, yaml if isinstance(yaml, list) else [yaml]),
             f"--corpus_folder={corpus}",
             f"--output_folder={folder}",
             f"--audio_cache={tmp_path / 'cache'}",
@@ -632,7 +639,7 @@ def test_a_fold_keeps_the_claim_of_a_parent_that_was_killed(tmp_path):
     """Else its run would be started a second time beside it."""
     parent = (
         "import sys, pathlib; from local.utils.run_lock import claimed\n"
-        "from local.training.cross_validation import run_fold\n"
+        "from local.training.fold_processes import run_fold\n"
         "with claimed(pathlib.Path(sys.argv[1])) as claim:\n"
         "    run_fold([sys.executable, '-c', 'import os, time; print(os.getpid(), "
         "flush=True); time.sleep(20)'], claim)\n"
@@ -652,6 +659,189 @@ def test_a_fold_keeps_the_claim_of_a_parent_that_was_killed(tmp_path):
     process.stdout.read()  # ends when the child has
     with claimed(tmp_path) as claim:
         assert run_fold([sys.executable, "-c", "raise SystemExit(5)"], claim) == 5
+
+
+# Several yamls
+
+
+@pytest.fixture
+def yamls(plain_yaml, tmp_path):
+    """Makes yamls of these names; that of statistics learns nothing by gradients."""
+
+    def make(*names, **changes):
+        values = json.loads(json.dumps(plain_values(plain_yaml)))
+        paths = []
+        for name in names:
+            own = values | ({"opt_class": None} if "statistics" in name else {})
+            own |= changes.get(name, {})
+            path = tmp_path / "yamls" / f"{name}.yaml"
+            path.parent.mkdir(exist_ok=True)
+            lines = [f"{k}: {json.dumps(v)}" for k, v in own.items() if v is not ...]
+            path.write_text("\n".join(lines))
+            paths.append(path)
+        return paths
+
+    return make
+
+
+def comparison(folder):
+    return json.loads((folder / "comparison.json").read_text())
+
+
+def test_yamls_are_compared_on_the_same_folds(run, yamls, shared_corpus, tmp_path):
+    files = yamls("statistics", "good")
+    assert run(shared_corpus, "--n_folds=3", "--n_repeats=2", yaml=files) == 0
+    out = tmp_path / "out"
+    assert folds_of(out / "statistics", 2) == folds_of(out / "good", 2)
+    found = comparison(out)
+    assert list(found["labels"]) == list(LABELS)
+    for label in LABELS:
+        entry = found["labels"][label]
+        for name in ("statistics", "good"):
+            own = results(out / name)["labels"][label]["auroc"]
+            assert entry[name] == {"auroc": own}
+        difference = entry["differences"]["statistics - good"]
+        values = [entry[name]["auroc"]["value"] for name in ("statistics", "good")]
+        assert difference["value"] == pytest.approx(values[0] - values[1])
+        assert difference["p_holm"] >= difference["p"]
+        guessing = entry["differences"]["statistics - prevalence"]["value"]
+        first = compared_within_folds(out / "statistics", label, 1)
+        assert guessing == pytest.approx(first - 0.5)  # baselines: the first repeat's
+    macro = found["macro"]
+    assert macro["good"] == {"auroc": results(out / "good")["macro"]["auroc"]}
+    families = {name: told["family"] for name, told in found["yamls"].items()}
+    assert families == {"statistics": "statistics", "good": "from scratch"}
+    assert found["recommended"] == "good"  # the others are not better than guessing
+    assert found["reason"].startswith("good (from scratch): mean AUROC")
+    chosen = found["pick_the_best"]["chosen"]
+    assert [(c["repeat"], c["fold"]) for c in chosen[2:4]] == [
+        (1, "fold 3"),
+        (2, "fold 1"),
+    ]
+    assert {c["chosen"] for c in chosen} == {"good"}
+    picked = found["pick_the_best"]["auroc"]
+    assert picked == pytest.approx(macro["good"]["auroc"])
+    assert (out / "report.html").is_file() and (
+        out / "figures/differences.png"
+    ).exists()
+
+
+def compared_within_folds(folder, label, repeat):
+    table = pd.read_csv(folder / "predictions.csv")
+    own = table[(table["label"] == label) & table["target"].notna()]
+    folds = own[own["repeat"] == repeat].groupby("split")
+    return np.mean([roc_auc_score(f["target"], f["logit"]) for _, f in folds])
+
+
+def test_options_go_to_the_yamls_that_have_the_key(
+    run, yamls, shared_corpus, tmp_path, caplog
+):
+    caplog.set_level("INFO")
+    files = yamls("statistics", "other", statistics={"lr": ...})
+    assert run(shared_corpus, "--n_folds=2", "--lr", "0.1", yaml=files) == 0
+    assert "--lr is a key of other.yaml only: the others do not" in caplog.text
+    has = {n: calls(tmp_path / "out" / n)[1][0] for n in ("statistics", "other")}
+    assert "--lr=0.1" in has["other"] and "--lr=0.1" not in has["statistics"]
+    message = refusal(run, shared_corpus, "--lrr=0.1", yaml=files)
+    assert "--lrr is neither a key" in message
+
+
+def test_several_yamls_go_on(run, yamls, shared_corpus, tmp_path, monkeypatch):
+    monkeypatch.setenv("ENDS", '{"fold_2": 7}')
+    files, out = yamls("statistics", "good"), tmp_path / "out"
+    assert run(shared_corpus, "--n_folds=2", yaml=files) == 7
+    assert not (out / "good" / "repeat_1").exists()
+    monkeypatch.delenv("ENDS")
+    assert run(shared_corpus, "--n_folds=2", yaml=files) == 0
+    assert calls(out / "statistics")[0] == [1, 2] and calls(out / "good")[0] == [1, 1]
+    before = {name: snapshot(out / name) for name in ("statistics", "good")}
+    times = [(out / n / "metrics.json").stat().st_mtime_ns for n in before]
+    third = yamls("third")
+    assert run(shared_corpus, "--n_folds=2", yaml=files + third) == 0
+    assert {name: snapshot(out / name) for name in before} == before
+    assert [(out / n / "metrics.json").stat().st_mtime_ns for n in before] == times
+    assert list(comparison(out)["yamls"]) == ["statistics", "good", "third"]
+
+
+def test_a_recording_that_one_yaml_could_not_use(
+    run, yamls, shared_corpus, tmp_path, monkeypatch
+):
+    files, out = yamls("a", "b"), tmp_path / "out"
+    assert run(shared_corpus, "--n_folds=2", yaml=files) == 0
+    for path in (out / "b" / "repeat_1" / "fold_1").rglob("*.csv"):
+        path.write_text("".join(path.read_text().splitlines(keepends=True)[:-3]))
+    (out / "b" / "metrics.json").unlink()
+    manifest = out / "b/repeat_1/fold_1/save/manifests/test.csv"
+    table = fold_tables(out / "a")[0]
+    lines = manifest.read_text().splitlines(keepends=True)
+    assert len(lines) == table["uid"].nunique() + 1 - 3
+    predictions = out / "b/repeat_1/fold_1/predictions.csv"
+    left = table[table["uid"].isin({line.split(",")[0] for line in lines})]
+    left.to_csv(predictions, index=False)
+    assert run(shared_corpus, "--n_folds=2", yaml=files) == 0
+    found = comparison(out)
+    assert found["notes"] == ["3 recordings that not all could use: left out"]
+    assert found["n_recordings"] == len(pooled(shared_corpus)) - 3
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"seed": 5}, "seed: 1986 in a, 5 in b"),
+        ({"n_folds": 3}, "n_folds: 5 in a, 3 in b"),
+        ({"disjoint_by": ["sex"]}, "disjoint_by: ['subject'] in a, ['sex'] in b"),
+    ],
+)
+def test_yamls_that_would_have_other_folds_are_refused(
+    run, yamls, shared_corpus, tmp_path, changes, expected
+):
+    message = refusal(run, shared_corpus, yaml=yamls("a", "b", b=changes))
+    assert "can't be compared" in message and expected in message
+    assert not (tmp_path / "out").exists()
+
+
+def test_yamls_that_can_have_no_folders_are_refused(
+    run, yamls, shared_corpus, tmp_path
+):
+    (a, b, taken) = yamls("a", "b", "recommended")
+    again = tmp_path / "a.yaml"
+    shutil.copy(a, again)
+    assert "another one is called a, too" in refusal(
+        run, shared_corpus, yaml=[a, again]
+    )
+    assert "recommended" in refusal(run, shared_corpus, yaml=[a, taken])
+    assert "there is no nowhere.yaml" in refusal(
+        run, shared_corpus, yaml=[a, "nowhere.yaml"]
+    )
+    message = refusal(cross_validate.main, [str(a), str(b), "--corpus_folder=x"])
+    assert "Several yamls need --output_folder=DIR" in message
+    assert run(shared_corpus, "--n_folds=2", yaml=a) == 0
+    assert "holds results of one yaml" in refusal(run, shared_corpus, yaml=[a, b])
+
+
+@pytest.mark.parametrize("names", [["statistics", "good"], ["good"]])
+def test_the_recommended_yaml_is_trained_on_all(
+    run, yamls, shared_corpus, tmp_path, names
+):
+    out, options = tmp_path / "out", ("--n_folds=2", "--fit_recommended=True")
+    files = yamls(*names)
+    assert run(shared_corpus, *options, yaml=files) == 0
+    (line,) = (out / "recommended" / "calls").read_text().splitlines()
+    line = json.loads(line)
+    assert Path(line[0]) == files[-1]
+    given = dict(a[2:].split("=", 1) for a in line if "=" in a)
+    assert given["corpus_folder"] == str(shared_corpus)
+    own = out / "good" if len(names) > 1 else out
+    assert given["cross_fitted_csv"] == str(own / "predictions.csv")
+    assert run(shared_corpus, *options, yaml=files) == 0
+    assert len((out / "recommended" / "calls").read_text().splitlines()) == 1
+
+
+def test_without_test_csv_nothing_can_be_fitted(run, yamls, corpus, tmp_path):
+    csv_of(corpus, "test").unlink()
+    message = refusal(run, corpus, "--fit_recommended=True", yaml=yamls("a", "b"))
+    assert "fit_recommended: there is no" in message and "test.csv" in message
+    assert not (tmp_path / "out").exists()
 
 
 # With train.py itself
@@ -687,7 +877,7 @@ def test_a_killed_run_ends_like_an_undisturbed_one(run, tmp_path, monkeypatch):
         return SimpleNamespace(wait=lambda: script.wait().returncode)
 
     forking = SimpleNamespace(Popen=fork, DEVNULL=None)
-    monkeypatch.setattr(cross_validation, "subprocess", forking)
+    monkeypatch.setattr(fold_processes, "subprocess", forking)
     options = ("--n_folds=2", *SMALL, "--number_of_epochs=1", "--audit=False")
     real = {"train": cross_validate.TRAIN, "yaml": TRAIN_YAML}
     kill = real | {"train": (sys.executable, str(deadly))}

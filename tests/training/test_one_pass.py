@@ -1,6 +1,7 @@
 """training.one_pass: hparams/train_statistics.yaml, from training to predictions."""
 
 import json
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -52,6 +53,19 @@ def test_it_learns_and_says_the_same_again(experiment):
     assert scored == pytest.approx(logits(experiment), rel=1e-5)
 
 
+def test_what_it_takes_is_written_down(experiment):
+    costs = json.loads((experiment / "save" / "costs.json").read_text())
+    assert 0 < costs["training_s"] < 120 and 0 < costs["scoring_s"] < 120
+    (folder,) = (experiment / "save").glob("CKPT+*")
+    files = [folder / f"{name}.ckpt" for name in ("embedding_model", "classifier")]
+    states = [torch.load(file, weights_only=True) for file in files]
+    learned = sum(tensor.numel() for own in states for tensor in own.values())
+    # and the two numbers of mean_var_norm at most, which nothing has learned
+    assert learned <= costs["n_parameters"] <= learned + 2
+    size = sum(file.stat().st_size for file in files)
+    assert costs["model_mb"] == pytest.approx(size / 1e6)
+
+
 def test_training_subjects_choose_thresholds_out_of_fold(experiment, shared_corpus):
     """Eight training and three validation subjects, none of whom then is judged."""
     text = (experiment / "save" / "operating_points.json").read_text()
@@ -84,6 +98,29 @@ def test_it_is_the_same_at_other_settings_of_work(experiment, shared_corpus, tmp
     before = (experiment / "predictions.csv").read_bytes()
     succeeded(train_statistics(shared_corpus, experiment))  # nothing is left to learn
     assert (experiment / "predictions.csv").read_bytes() == before
+
+
+def test_features_are_computed_once_for_all_experiments(
+    experiment, shared_corpus, tmp_path
+):
+    kept = {file.name: file for file in (experiment / "save/features").glob("*.npz")}
+    manifests = (experiment / "save/manifests").glob("*.csv")
+    assert len(kept) == sum(len(read_csv(file)) for file in manifests)
+    shared = shutil.copytree(experiment / "save/features", tmp_path / "shared")
+    cache = f"--feature_cache={shared}"
+    succeeded(train_statistics(shared_corpus, tmp_path / "second", cache))
+    assert logits(tmp_path / "second") == logits(experiment)
+    assert {file.name for file in shared.glob("*.npz")} == kept.keys()
+    assert not (tmp_path / "second/save/features").exists()
+    # what evaluates them takes them from there too: let them be others
+    for file in shared.glob("*.npz"):
+        with np.load(file) as arrays:
+            features = arrays["features"] + 1e6
+        np.savez(file, features=features)
+    succeeded(evaluate(tmp_path / "second", *FAST))
+    scored = logits(tmp_path / "second/evaluation/test")
+    same = [np.isclose(scored[key], value) for key, value in logits(experiment).items()]
+    assert not any(same)
 
 
 def test_embeddings_are_standardised_statistics(experiment, shared_corpus, tmp_path):

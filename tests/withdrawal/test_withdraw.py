@@ -23,6 +23,7 @@ from running import (
     train,
 )
 
+from local.data.feature_cache import FeatureCache
 from local.data.predictions_table import read_predictions, write_predictions
 from local.data.pseudonyms import Pseudonyms
 from local.evaluation.operating_points import read_operating_points
@@ -125,10 +126,16 @@ def test_a_tested_person_leaves_nothing_and_results_are_without_them(own):
     assert {"embeddings.parquet", "save/measurements/test.parquet"} <= held
     assert "baselines/prevalence.csv" in held
     shutil.rmtree(own / "corpus/audio/s12_0")  # its owner was faster
+    features = FeatureCache(experiment / "save/features")
+    n_kept = len([*features.folder.glob("*.npz")])
+    assert features.keeps(names) == 1  # the other one is damaged
 
     result = succeeded(withdraw(f"--subject={TESTED}", *everything(own)))
 
     assert files_naming(experiment, names) == set()
+    assert features.keeps(names) == 0
+    assert len([*features.folder.glob("*.npz")]) == n_kept - 1
+    assert f"{features.folder}: features of 1 recording" in result.stdout
     assert "No checkpoint in these folders learned from them." in result.stdout
     assert "added" in result.stdout and "spelt" not in result.stdout
     excluded = own / "corpus/excluded_subjects.txt"

@@ -11,31 +11,26 @@ import functools
 from pathlib import Path
 
 from local.evaluation.result import EvaluationResult
-from local.report.figures.audit import draw_audit
 from local.report.figures.calibration import draw_calibration
 from local.report.figures.curves import draw_pr, draw_roc
 from local.report.figures.decision_curve import draw_decision_curve
-from local.report.figures.decisions import draw_confusion, draw_score_distributions
+from local.report.figures.decisions import draw_score_distributions
 from local.report.figures.drawing import save
 from local.report.figures.forest import draw_forest
 from local.report.figures.raters import draw_raters
 from local.report.figures.scores import draw_scores
 from local.report.figures.spectrograms import draw_errors, draw_silences
-from local.report.figures.subgroups import draw_subgroups
 from local.report.figures.training import draw_training_curves
 
 #: By name the part of a report that a figure belongs to, and what draws it.
 FIGURES = {
     "forest": ("headline", draw_forest),
-    "roc": ("discrimination", draw_roc),
-    "pr": ("discrimination", draw_pr),
-    "scores": ("discrimination", draw_scores),
+    "roc": ("measures", draw_roc),
+    "pr": ("measures", draw_pr),
+    "scores": ("measures", draw_scores),
     "calibration": ("calibration", draw_calibration),
     "score_distributions": ("decisions", draw_score_distributions),
-    "confusion": ("decisions", draw_confusion),
     "decision_curve": ("decisions", draw_decision_curve),
-    "subgroups": ("subgroups", draw_subgroups),
-    "audit": ("audit", draw_audit),
     "silences": ("audit", draw_silences),
     "raters": ("raters", draw_raters),
     "training_curves": ("training", draw_training_curves),
@@ -53,8 +48,7 @@ class Drawn:
     name: One of `NAMES`.
     path: The PNG file.
     alt: What is seen, with its numbers, for a reader who can't see it.
-    section: Of a report: headline, discrimination, calibration, decisions, subgroups,
-        audit, raters, training or errors.
+    section: Of a report, see `local.report.sections`.
     """
 
     name: str

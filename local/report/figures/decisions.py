@@ -1,10 +1,9 @@
-"""Probabilities of the two classes, and the decisions at the threshold."""
+"""Probabilities of the two classes, and the threshold between them."""
 
 import numpy as np
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, MaxNLocator
-from sklearn.metrics import ConfusionMatrixDisplay, confusion_matrix
 
 from local.data.predictions_table import rows_of_label
 from local.evaluation.result import EvaluationResult
@@ -88,59 +87,3 @@ def _distribution(panel, positive, negative, threshold):
     panel.yaxis.set_major_locator(MaxNLocator(5, integer=True))
     # downwards is no negative number of recordings
     panel.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{abs(y):.0f}"))
-
-
-def draw_confusion(evidence: EvaluationResult) -> Sketch | None:
-    """Decisions against ratings of each label that has a threshold, in recordings."""
-    counts = {label: _counts(evidence.table, label) for label in rated_labels(evidence)}
-    counts = {label: matrix for label, matrix in counts.items() if matrix.any()}
-    if not counts:
-        return None
-    figure, panels = panel_grid(len(counts), height=2.5)
-    said = []
-    for panel, (label, matrix) in zip(panels, counts.items(), strict=True):
-        _table(panel, matrix)
-        panel.set_title(shown(label), fontsize=10)
-        said.append(f"{label}: {_in_words(matrix)}")
-    alt = f"Decisions at the threshold, in recordings. {'. '.join(said)}."
-    return Sketch(figure, "Decisions: recordings, and shares of each row", alt)
-
-
-def _counts(table, label):
-    """Recordings by rating (rows) and decision (columns), the positive first: [2, 2]"""
-    rows = table[table["label"] == label].dropna(subset=["target", "predicted"])
-    decided = rows[["target", "predicted"]].astype(int)
-    if decided.empty:
-        return np.zeros((2, 2), dtype=int)
-    return confusion_matrix(decided["target"], decided["predicted"], labels=[1, 0])
-
-
-def _in_words(counts):
-    (hits, missed), (false, left_alone) = counts
-    return (
-        f"of {counted(hits + missed, 'positive recording')} {hits} found and "
-        f"{missed} missed, of {counted(false + left_alone, 'negative recording')} "
-        f"{false} false alarms and {left_alone} rightly left alone"
-    )
-
-
-def _table(panel, counts):
-    """Draws [2, 2] counts with their shares of the row; the darker the larger."""
-    shares = counts / counts.sum(axis=1, keepdims=True).clip(1)
-    display = ConfusionMatrixDisplay(shares, display_labels=["positive", "negative"])
-    display.plot(
-        ax=panel,
-        colorbar=False,
-        cmap="gray_r",
-        im_kw={"vmin": 0, "vmax": 2},  # light enough for black letters
-        text_kw={"color": "black", "fontsize": 12},
-    )
-    in_row = np.repeat(counts.sum(axis=1), 2)
-    cells = zip(display.text_.flat, counts.flat, shares.flat, in_row, strict=True)
-    for text, count, share, n in cells:
-        text.set_text(f"{count}\n{100 * share:.0f} %" if n else "0")
-    panel.set(xlabel="decided", ylabel="rated")
-    panel.set_yticks([0, 1], ["positive", "negative"], rotation=90, va="center")
-    panel.axhline(0.5, color="black", linewidth=1)
-    panel.axvline(0.5, color="black", linewidth=1)
-    panel.tick_params(length=0)

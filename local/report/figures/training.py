@@ -16,11 +16,11 @@ from local.utils.number_format import measured, number
 
 
 def draw_training_curves(evidence: EvaluationResult) -> Sketch | None:
-    """The curves of the training that the evaluated model comes from."""
+    """The curves of the training that the evaluated model comes from, if there are."""
     if evidence.train_log is None:
         return None
     epochs = read_train_log(evidence.train_log)
-    if epochs.empty:
+    if len(epochs) < 2:  # as of a model that learns all at once
         return None
     best_by = evidence.settings.get("best_checkpoint", "loss")
     return Sketch(_draw(epochs, best_by), "Training", _alt(epochs, best_by))
@@ -60,7 +60,7 @@ def _draw(epochs, best_by):
                 epochs[column],
                 color=COLOURS[position],
                 linestyle=LINE_STYLES[position],
-                marker="o",  # a line through a single epoch would not be seen
+                marker="o",
                 markersize=3,
                 label=label,
             )

@@ -1,0 +1,141 @@
+"""Cross-validations of several yamls beside each other: comparison.json."""
+
+import functools
+from pathlib import Path
+
+import numpy as np
+
+from local.data.predictions_table import read_predictions, scores_in
+from local.evaluation.baselines import ACOUSTIC, CONSTANT, PREVALENCE
+from local.evaluation.beside_model import FILE_NAMES
+from local.evaluation.flags import known_flags, read_audit
+from local.evaluation.provenance import provenance
+from local.metrics.choice import by_simplicity, pick_the_best, recommend
+from local.metrics.comparison import compare_repeats
+from local.metrics.estimate import measure
+from local.storage.experiment_files import BASELINES, METRICS, PREDICTIONS
+from local.training import family
+from local.training.costs import read_costs
+from local.utils.files import read_json
+from local.utils.number_format import counted
+
+#: What is told of training and scoring, beside the means of `costs`.
+COSTS = ("training_s", "scoring_s", "n_parameters", "model_mb")
+
+
+def compare_yamls(folder: Path, families: dict[str, str], command: list[str]) -> dict:
+    """Compare the cross-validations of several yamls, all of them evaluated.
+
+    Differences are by subject, within folds, and the mean over repeats (see
+    `comparison.compare_repeats`). The baselines are those beside the first yaml, of its
+    first repeat.
+
+    folder: Holds a folder for each yaml, of its name.
+    families: Of each yaml (see `local.training.family`).
+    command: The command line.
+
+    Returns: The content of comparison.json: {"yamls", "n_recordings", "n_subjects",
+        "n_folds", "n_repeats", "labels", "macro", "left_out", "notes", "recommended",
+        "recommended_yaml", "reason", "pick_the_best", "provenance"}. A yaml has
+        "family", "training_s" and "scoring_s" (means over folds), "n_parameters",
+        "model_mb", and "flagged", the labels that its audit flags, None without one.
+    Raises UserError: if a file is damaged.
+    """
+    folders = {name: folder / name for name in families}
+    metrics = {name: read_json(path / METRICS) for name, path in folders.items()}
+    first = next(iter(metrics.values()))
+    repeats, notes = _repeats(folders, first["n_repeats"])
+    tables, folds = repeats[0]
+    beside = _baselines(next(iter(folders.values())), next(iter(tables.values())))
+    compared = compare_repeats([(tables | beside, folds), *repeats[1:]])
+    labels, differences = compared["labels"], compared["macro"]["differences"]
+    macro = _aurocs(metrics, beside, ("macro",))
+    aurocs = {name: entry["auroc"] for name, entry in macro.items()}
+    models = {PREVALENCE: family.PREVALENCE} if PREVALENCE in beside else {}
+    chosen, of_yamls = (
+        recommend(aurocs, differences, own, family.FAMILIES)
+        for own in (models | families, families)
+    )
+    simplest = by_simplicity(families, family.FAMILIES)
+    ordered = [({n: own[n] for n in simplest}, folds) for own, folds in repeats]
+    return {
+        "yamls": {name: _told(path, families[name]) for name, path in folders.items()},
+        **{key: compared[key] for key in ("n_recordings", "n_subjects")},
+        **{key: first[key] for key in ("n_folds", "n_repeats")},
+        "labels": {
+            label: _aurocs(metrics, beside, ("labels", label))
+            | {"differences": entry["differences"]}
+            for label, entry in labels.items()
+        },
+        "macro": macro
+        | {"n_labels": compared["macro"]["n_labels"], "differences": differences},
+        "left_out": compared["left_out"],
+        "notes": notes,
+        "recommended": chosen.name,
+        "recommended_yaml": of_yamls.name,
+        "reason": chosen.reason,
+        "pick_the_best": pick_the_best(ordered, list(labels)),
+        "provenance": provenance(command),
+    }
+
+
+def _repeats(folders, n_repeats):
+    """Of each repeat the tables by yaml and the fold of each recording, and notes."""
+    repeats, lacking = [], set()
+    for repeat in range(1, n_repeats + 1):
+        tables = {
+            name: read_predictions(folder / PREDICTIONS, repeat)
+            for name, folder in folders.items()
+        }
+        uids = [set(table["uid"]) for table in tables.values()]
+        common = set.intersection(*uids)
+        lacking |= set.union(*uids) - common
+        tables = {n: table[table["uid"].isin(common)] for n, table in tables.items()}
+        any_table = next(iter(tables.values()))
+        folds = any_table.drop_duplicates("uid").set_index("uid")["split"]
+        repeats.append((tables, folds))
+    note = f"{counted(len(lacking), 'recording')} that not all could use: left out"
+    return repeats, [note] if lacking else []
+
+
+def _baselines(folder, table):
+    """The baselines' tables, of those that have predicted all that the models have."""
+    is_score = table["label"].isin(scores_in(table))
+    rows = table.loc[~is_score, ["uid", "label"]]
+    tables = {}
+    for name in (PREVALENCE, ACOUSTIC):
+        path = folder / BASELINES / f"{FILE_NAMES.get(name, name)}.csv"
+        own = read_predictions(path) if path.is_file() else rows.head(0)
+        if len(rows) and len(own.merge(rows, on=["uid", "label"])) == len(rows):
+            tables[name] = own[own["uid"].isin(set(rows["uid"]))]
+    return tables
+
+
+def _aurocs(metrics, beside, path):
+    """AUROC of each yaml and baseline, as their own metrics.json has it.
+
+    path : of keys, to the entry of a label or of the mean
+    """
+    first = next(iter(metrics.values()))
+    systems = metrics | {name: first["baselines"][name] for name in beside}
+    constant = measure(0.5, reason=CONSTANT)  # the prevalence has no mean of its own
+    return {
+        name: {"auroc": functools.reduce(_below, path, results).get("auroc", constant)}
+        for name, results in systems.items()
+    }
+
+
+def _below(results, key):
+    return results.get(key, {})
+
+
+def _told(folder, name):
+    """What is told of a yaml, beside its results."""
+    flags = known_flags(read_audit(folder))
+    costs = [read_costs(fold) for fold in sorted(folder.glob("repeat_*/fold_*"))]
+    means = {}
+    for key in COSTS:
+        known = [own[key] for own in costs if own.get(key) is not None]
+        means[key] = round(float(np.mean(known)), 4) if known else None
+    flagged = None if flags is None else list(flags)
+    return {"family": name, **means, "flagged": flagged}

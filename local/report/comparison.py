@@ -1,0 +1,283 @@
+"""comparison.json and its report.html: several yamls beside each other."""
+
+import base64
+import logging
+from pathlib import Path
+
+import jinja2
+from matplotlib.figure import Figure
+
+from local.evaluation.baselines import DESCRIPTIONS
+from local.evaluation.flags import MARK
+from local.metrics.choice import less
+from local.report.figures.drawing import LINE, WIDTH, n_lines, save, shown
+from local.report.figures.rows import draw_point
+from local.report.html import TEMPLATES
+from local.report.tables import Cell, Table, word
+from local.report.terminal import pipe_table
+from local.storage.experiment_files import COMPARISON, FIGURES, PAGE
+from local.utils.files import atomic_write, write_json
+from local.utils.number_format import (
+    DASH,
+    counted,
+    interval,
+    listed,
+    measured,
+    number,
+    p_value,
+)
+from local.utils.staging import replaced_together
+
+logger = logging.getLogger(__name__)
+
+FIGURE = f"{FIGURES}/differences.png"
+
+#: What is written, the last one last: with it the others are complete.
+FILES = (FIGURE, PAGE, COMPARISON)
+
+
+def report_comparison(comparison: dict, folder: Path) -> str | None:
+    """Write a comparison of yamls down, and log its main results.
+
+    comparison: As `compare_yamls` gives it.
+    folder: Gets `FILES`, beside the folders of the yamls.
+
+    Returns: The name of the yaml that is recommended, None where there is none.
+    """
+    with replaced_together(folder, FILES) as staged:
+        save(_forest(comparison), staged / FIGURE)
+        page = _page(comparison, folder, (staged / FIGURE).read_bytes())
+        with atomic_write(staged / PAGE) as stream:
+            stream.write(page)
+        write_json(staged / COMPARISON, comparison)
+    logger.info("%s", format_yamls(comparison))
+    print(f"The comparison is in {folder / PAGE}")  # no path in log.txt
+    return comparison["recommended_yaml"]
+
+
+def format_yamls(comparison: dict) -> str:
+    """The main results of a comparison as text: a table, then the recommendation."""
+    rows = [
+        ["", "family", "macro AUROC", f"less {_reference(comparison)}", "s per fold"]
+    ]
+    for name in _systems(comparison):
+        told = comparison["yamls"].get(name, {})
+        training = told.get("training_s")
+        rows.append(
+            [
+                f"{name} {MARK}" if told.get("flagged") else name,
+                told.get("family", "baseline"),
+                _in_words(comparison["macro"][name]["auroc"]),
+                _in_words(_difference(comparison, name)),
+                "" if training is None else f"{training:.1f}",
+            ]
+        )
+    lines = [pipe_table(rows), *_sentences(comparison)]
+    if any(told["flagged"] for told in comparison["yamls"].values()):
+        lines.append(f"{MARK} a label is flagged by the confound audit: see its report")
+    return "\n\n".join([*lines, *comparison["notes"]])
+
+
+def _systems(comparison):
+    """Names of yamls and baselines, in their order."""
+    return [name for name in comparison["macro"] if _is_system(name)]
+
+
+def _is_system(name):
+    return name not in ("n_labels", "differences")
+
+
+def _reference(comparison):
+    """What others are shown as differences from: what is recommended."""
+    return comparison["recommended"] or next(iter(comparison["yamls"]))
+
+
+def _difference(comparison, name, label=None):
+    """A system less the recommended one; None of that one itself."""
+    reference = _reference(comparison)
+    if name == reference:
+        return None
+    entries = comparison["macro"] if label is None else comparison["labels"][label]
+    return less(entries["differences"], name, reference)
+
+
+def _in_words(entry):
+    if entry is None or entry["value"] is None:
+        return DASH
+    if entry["low"] is None or entry["high"] is None:
+        return number(entry["value"])
+    return f"{number(entry['value'])} {interval(entry['low'], entry['high'])}"
+
+
+def _sentences(comparison):
+    """What is recommended and why, and what choosing is worth."""
+    name, other = comparison["recommended"], comparison["recommended_yaml"]
+    sentences = [f"Recommended: {comparison['reason']}."]
+    if name is None:
+        sentences = [f"Nothing is recommended: {comparison['reason']}."]
+    elif name != other:
+        sentences.append(
+            f"So no yaml is shown to be better than guessing. Of the yamls {other} is "
+            "the one to take."
+        )
+    picked = comparison["pick_the_best"]
+    if picked["auroc"]["value"] is not None:
+        counts = {}
+        for fold in picked["chosen"]:
+            counts[fold["chosen"]] = counts.get(fold["chosen"], 0) + 1
+        told = [f"{model} in {n}" for model, n in counts.items() if model]
+        sentences.append(
+            "Taking the yaml with the highest AUROC, chosen for each fold by the "
+            f"others, gives {_in_words(picked['auroc'])}; of "
+            f"{counted(len(picked['chosen']), 'fold')} that was {listed(told)}."
+        )
+    return sentences
+
+
+# The page
+
+
+def _page(comparison, folder, picture):
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    reference = _reference(comparison)
+    names = [name for name in comparison["yamls"] if (folder / name / PAGE).is_file()]
+    return environment.get_template("comparison.html.jinja").render(
+        sentences=_sentences(comparison),
+        facts=_facts(comparison),
+        overview=_overview(comparison),
+        labels=_labels(comparison),
+        pairs=_pairs(comparison),
+        source=f"data:image/png;base64,{base64.b64encode(picture).decode()}",
+        alt=_alt(comparison),
+        reference=reference,
+        reports={name: f"{name}/{PAGE}" for name in names},
+        baselines={
+            n: DESCRIPTIONS[n] for n in _systems(comparison) if n in DESCRIPTIONS
+        },
+        left_out=comparison["left_out"],
+        notes=comparison["notes"],
+        command=comparison["provenance"]["command"],
+    )
+
+
+def _facts(comparison):
+    return {
+        "Compared": listed(comparison["yamls"]),
+        "On": f"{counted(comparison['n_recordings'], 'recording')} of "
+        f"{counted(comparison['n_subjects'], 'subject')}, out of fold: "
+        f"{counted(comparison['n_folds'], 'fold')}, "
+        f"{counted(comparison['n_repeats'], 'repeat')}",
+        "Date": comparison["provenance"]["date"],
+    }
+
+
+def _overview(comparison):
+    """A row per yaml and baseline."""
+    macro = comparison["macro"]
+    columns = ["", "family", "AUROC", f"less {_reference(comparison)}"]
+    columns += ["training, s", "scoring, s", "parameters", "MB", "flagged"]
+    caption = f"Mean of {counted(macro['n_labels'], 'label')}, by yaml"
+    table = Table(caption, columns)
+    for name in _systems(comparison):
+        told = comparison["yamls"].get(name, {})
+        cost = [
+            Cell(DASH if told.get(key) is None else form(told[key]))
+            for key, form in (
+                ("training_s", measured),
+                ("scoring_s", measured),
+                ("n_parameters", lambda n: f"{int(n):,}"),
+                ("model_mb", measured),
+            )
+        ]
+        entry = _difference(comparison, name)
+        less_cell = Cell(DASH) if entry is None else table.entry(entry)
+        auroc = table.entry(macro[name]["auroc"])
+        family = word(told.get("family", "baseline"))
+        table.add(name, family, auroc, less_cell, *cost, _flags(told))
+    return table
+
+
+def _flags(told):
+    if not told:
+        return word(DASH)
+    if told["flagged"] is None:
+        return word("not audited")
+    if told["flagged"]:
+        return word(", ".join(told["flagged"]), "flagged")
+    return word("none")
+
+
+def _labels(comparison):
+    """AUROC by label of each system."""
+    systems = _systems(comparison)
+    table = Table("AUROC by label", ["label", *systems])
+    for label, entries in comparison["labels"].items():
+        table.add(label, *(table.entry(entries[name]["auroc"]) for name in systems))
+    return table
+
+
+def _pairs(comparison):
+    """The mean differences of all pairs, with their p-values."""
+    table = Table("Differences of the mean AUROC", ["pair", "difference", "p", "Holm"])
+    for pair, entry in comparison["macro"]["differences"].items():
+        p = [table.number(entry[k], entry.get("reason"), p_value) for k in P_VALUES]
+        table.add(pair, table.entry(entry), *p)
+    return table
+
+
+P_VALUES = ("p", "p_holm")
+
+
+# The figure
+
+
+def _rows(comparison):
+    """What is drawn, by its name: differences from the recommended one, the mean first.
+
+    Labels are drawn of yamls only.
+    """
+    rows = {}
+    for name in _systems(comparison):
+        if name == _reference(comparison):
+            continue
+        rows[name] = _difference(comparison, name)
+        labels = comparison["labels"] if name in comparison["yamls"] else {}
+        if len(labels) > 1:
+            rows |= {
+                f"{name}: {label}": _difference(comparison, name, label)
+                for label in labels
+            }
+    return rows
+
+
+def _forest(comparison):
+    rows = _rows(comparison)
+    names = [shown(name, 24) for name in rows]
+    height = max([0.32, *(LINE * n_lines(name) + 0.1 for name in names)])
+    figure = Figure(figsize=(WIDTH, height * len(rows) + 0.9), layout="constrained")
+    panel = figure.subplots()
+    panel.axvline(0, color="black", linestyle="--", linewidth=1)
+    for place, (name, entry) in enumerate(rows.items()):
+        is_mean = name in comparison["macro"]
+        marker, colour = ("o", "#0072B2") if is_mean else ("s", "0.45")
+        draw_point(panel, place, entry, marker, colour)
+        if is_mean and place:
+            panel.axhline(place - 0.5, color="0.6", linewidth=0.8)
+    panel.set(ylim=(len(rows) - 0.5, -0.5))
+    panel.set_yticks(range(len(rows)), names)
+    panel.set_xlabel(f"AUROC less that of {shown(_reference(comparison), 40)}")
+    panel.tick_params(axis="y", length=0)
+    panel.grid(axis="x", color="0.9")
+    panel.set_axisbelow(True)
+    return figure
+
+
+def _alt(comparison):
+    said = [f"{name} {_in_words(entry)}" for name, entry in _rows(comparison).items()]
+    return f"Differences from {_reference(comparison)}: {'; '.join(said)}."
