@@ -5,6 +5,8 @@ recording at a time: of several they would share the loudest frame (Whisper), an
 padding would be seen.
 """
 
+import functools
+import hashlib
 import json
 import tempfile
 import warnings
@@ -158,6 +160,14 @@ class PretrainedEncoder(torch.nn.Module):
             for name in (CONFIG, PREPROCESSOR):
                 Path(folder, name).write_text(files[name], "utf-8")
             self._build(Path(folder), files)
+
+    @functools.cached_property
+    def identity(self) -> str:
+        """Digest of all that the hidden states depend on, for a feature cache."""
+        digest = hashlib.sha256(f"{self.window_s:g} {self.sample_rate}".encode())
+        for name, values in sorted(self.state_dict().items()):
+            digest.update(name.encode() + values.cpu().numpy().tobytes())
+        return digest.hexdigest()
 
     def _build(self, folder, files):
         transformers.utils.logging.disable_progress_bar()
