@@ -5,7 +5,7 @@ text is None where the settings say nothing of it.
 """
 
 from local.data.labels import LabelType
-from local.model import kernel_heads
+from local.model import encoder_source, kernel_heads
 from local.utils.number_format import counted, listed
 
 #: Transforms of the yaml: key of the share, what is done, key of the range, its unit.
@@ -47,9 +47,12 @@ CALIBRATIONS = {
 
 def _own(settings, part):
     """What a model that is no network says of itself; nothing of a network."""
-    if "kernel" not in settings:  # train_statistics.yaml alone has it
+    if "kernel" not in settings:  # of heads that are fitted in one go
         return {}
-    return kernel_heads.described(settings["kernel"])[part]
+    own = kernel_heads.described(settings["kernel"])[part]
+    if "ssl_source" in settings:
+        own |= encoder_source.described(settings).get(part, {})
+    return own
 
 
 def predictors(settings):

@@ -41,9 +41,15 @@ def export(experiment: Experiment, output_folder: Path):
     experiment: On the CPU.
     output_folder: Not there, or empty.
 
-    Raises UserError: for heads that are fitted in one go.
+    Raises UserError: for heads that are fitted in one go, or a pretrained encoder.
     Raises RunError: if what was written does not give what the experiment gives.
     """
+    if hasattr(experiment.brain.plain_modules["compute_features"], "load_source"):
+        raise UserError(
+            f"{experiment.address} holds a pretrained encoder (train_ssl.yaml), which "
+            "can't be exported. predict.py, evaluate.py and ClinicalClassifier take "
+            "its folder as it is, and need the encoder's source no more."
+        )
     if isinstance(experiment.brain.plain_modules["classifier"], KernelHeads):
         raise UserError(
             f"{experiment.address} is a model of acoustic statistics "
