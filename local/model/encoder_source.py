@@ -95,3 +95,30 @@ def _read(file, source):
         f"ssl_source {source}: {file.name} can't be read ({reason}): expected what "
         "save_pretrained of transformers writes."
     )
+
+
+def described(settings: dict) -> dict[str, dict[str, str]]:
+    """What a model card says of a frozen encoder, beside what it says of its heads.
+
+    settings: Plain values of the yaml.
+
+    Returns: By part of the card, {name: text}.
+
+    >>> settings = {"ssl_source": "a/wavlm", "ssl_window": 5.0, "ssl_layer": None}
+    >>> described(settings)["architecture"]["Embedding"]
+    'the mean of all layers, standardised'
+    """
+    layer, window_s = settings["ssl_layer"], settings["ssl_window"]
+    layers = "the mean of all layers" if layer is None else f"layer {layer}"
+    name = Path(settings["ssl_source"]).name  # where it lay is nobody's concern
+    return {
+        "architecture": {
+            "Network": f"the pretrained encoder {name}, which no training changes",
+            "Embedding": f"{layers}, standardised",
+        },
+        "preprocessing": {
+            "Features": "hidden states of each layer, their mean over the recording, "
+            f"which is read in parts of {window_s:g} s at most",
+        },
+        "predictors": {"": "the whole recording"},
+    }
