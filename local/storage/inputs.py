@@ -111,7 +111,7 @@ class Storage:
 
         Returns: The folder itself if it is local.
         """
-        return self.folder(address, _is_of_experiment)
+        return self.folder(address, is_of_experiment)
 
     def _snapshot(self, remotes):
         """A folder with these objects at the paths that they have in their bucket."""
@@ -125,7 +125,7 @@ def _was_replaced(error):
     return all(isinstance(failure, gcs.Changed | gcs.Missing) for failure in failures)
 
 
-def _is_of_experiment(name):
+def is_of_experiment(name):
     """Whether a file of an experiment's folder is needed to evaluate or export it."""
     row = row_of(name)
     return row is not None and row.reopen

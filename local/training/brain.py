@@ -10,7 +10,7 @@ from speechbrain.utils.distributed import ddp_broadcast, run_on_main
 
 from local.data.labels import flatten
 from local.model import heads
-from local.training.optimizers import SinceStep
+from local.training.optimizers import SinceStep, set_encoder_lr
 from local.training.scoring import SELECTION, Scores, ScoringBrain
 from local.training.selection import macro_auroc, selection_value
 from local.utils import signals
@@ -48,7 +48,22 @@ class ClinicalBrain(ScoringBrain):
         if stage != sb.Stage.TRAIN:
             return super().compute_forward(batch, stage)
         batch = batch.to(self.device)
-        return heads.classify(self.modules, *self._training_features(batch))
+        modules = self._frozen() if self.is_frozen else self.modules
+        return heads.classify(modules, *self._training_features(batch))
+
+    @property
+    def is_frozen(self):
+        """Whether the encoder stays as it is in this epoch (`freeze_epochs`)."""
+        return self.epoch <= self.hparams.freeze_epochs
+
+    def _frozen(self):
+        """All modules, the encoder as in evaluation and without gradients.
+
+        Its batch normalisation then learns nothing either. Without torchrun's wrapper,
+        which would wait for gradients.
+        """
+        encoder = self.plain_modules["embedding_model"].eval()
+        return {**self.modules, "embedding_model": torch.no_grad()(encoder.forward)}
 
     def _training_features(self, batch):
         """Features [batch, frame, channel] of augmented waveforms, and lengths."""
@@ -72,6 +87,9 @@ class ClinicalBrain(ScoringBrain):
     def init_optimizers(self):
         """The optimiser and its schedule, both in the checkpoint."""
         super().init_optimizers()
+        if self.hparams.encoder_lr is not None:
+            encoder = self.modules["embedding_model"]
+            set_encoder_lr(self.optimizer, encoder, self.hparams.encoder_lr)
         steps = -(-self.n_train_batches // self.grad_accumulation_factor)
         self.lr_scheduler = self.hparams.lr_scheduler(self.optimizer, steps)
         if self.lr_scheduler is not None and self.checkpointer is not None:
@@ -262,6 +280,8 @@ class ClinicalBrain(ScoringBrain):
 
     def _end_epoch(self, epoch, stats, selection):
         rate = {"lr": self.optimizer.param_groups[0]["lr"]} if self.optimizer else {}
+        if rate and self.hparams.encoder_lr is not None:
+            rate["encoder_lr"] = self.optimizer.param_groups[-1]["lr"]
         self.hparams.train_logger.log_stats(
             {"epoch": epoch, **rate},
             train_stats={"loss": float(self.train_loss)},

@@ -48,6 +48,9 @@ def build(plan: TrainingPlan, arguments: Arguments) -> tuple[dict, ClinicalBrain
     """
     run_on_main(_warn_of_contradictions, [plan.preparation])
     hparams = load_hparams(arguments.hparams_file, plan.overrides)
+    if plan.source:
+        encoder = hparams["modules"]["embedding_model"]
+        encoder.load_state_dict(plan.source.state_dict())  # strict
     brain = build_brain(hparams, arguments.run_opts)
     if hparams["soft_targets"] and isinstance(brain, OnePassBrain):
         raise UserError(

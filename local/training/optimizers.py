@@ -7,6 +7,9 @@ from local.utils.keys import KEYS
 OPTIMIZERS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
 SCHEDULERS = KEYS["scheduler"].choices
 
+#: Where a group of weights has the peak of its own.
+PEAK = "peak_lr"
+
 
 def build_optimizer(
     parameters, name: str, lr: float, weight_decay: float
@@ -23,6 +26,22 @@ def build_optimizer(
     return OPTIMIZERS[name](parameters, lr=lr, weight_decay=weight_decay)
 
 
+def set_encoder_lr(
+    optimizer: torch.optim.Optimizer, encoder: torch.nn.Module, encoder_lr: float
+):
+    """Give the encoder's weights a learning rate of their own.
+
+    encoder_lr: With the one-cycle schedule its peak.
+    """
+    own = set(map(id, encoder.parameters()))
+    for group in list(optimizer.param_groups):
+        weights = [weight for weight in group["params"] if id(weight) in own]
+        if weights:
+            group["params"] = [each for each in group["params"] if id(each) not in own]
+            rates = {"lr": encoder_lr, PEAK: encoder_lr}
+            optimizer.add_param_group(group | rates | {"params": weights})
+
+
 def build_scheduler(
     optimizer: torch.optim.Optimizer,
     steps_per_epoch: int,
@@ -33,7 +52,7 @@ def build_scheduler(
     """A learning-rate schedule that is stepped once per optimiser step.
 
     name: `none` or `onecycle` (Smith and Topin, arXiv 1708.07120).
-    max_lr: Peak of the one-cycle schedule.
+    max_lr: Peak of the one-cycle schedule, but for weights with a rate of their own.
 
     Returns torch.optim.lr_scheduler.LRScheduler or None
     Raises ValueError: for another name.
@@ -44,7 +63,7 @@ def build_scheduler(
         return None
     return torch.optim.lr_scheduler.OneCycleLR(
         optimizer,
-        max_lr=max_lr,
+        max_lr=[group.get(PEAK, max_lr) for group in optimizer.param_groups],
         total_steps=steps_per_epoch * number_of_epochs,
     )
 

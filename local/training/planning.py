@@ -24,6 +24,7 @@ from local.storage.experiment_files import (
     STATISTICS,
 )
 from local.storage.inputs import Storage, told_as
+from local.training.pretrained import EncoderSource, find_source
 from local.training.settings import (
     EvaluationSettings,
     check_training,
@@ -34,7 +35,7 @@ from local.utils.cli import Arguments
 from local.utils.errors import UserError
 from local.utils.files import read_json
 from local.utils.keys import KEYS, keys_where
-from local.utils.yaml_files import plain_values, saved_values
+from local.utils.yaml_files import plain_values, resolved_yaml, saved_values
 
 #: Keys that a resumed run may change: none shapes the model, or what the data are.
 FREE_ON_RESUME = keys_where(resume=True)
@@ -59,6 +60,8 @@ class TrainingPlan:
         (`cross_fitted_csv`).
     pseudonyms: For all that results name.
     upload_to: Where results are copied to.
+    source: Where the encoder's weights come from (`pretrained`), if not from a
+        checkpoint of this run.
     run_options: Run options that the weights depend on.
     notes: What a user should know of all this.
     """
@@ -69,6 +72,7 @@ class TrainingPlan:
     cross_fitted: pd.DataFrame | None
     pseudonyms: Pseudonyms | None
     upload_to: str | None
+    source: EncoderSource | None
     run_options: dict
     notes: list[str]
 
@@ -99,15 +103,31 @@ def plan_training(arguments: Arguments, use_statistics: bool = True) -> Training
     values |= overrides
 
     run_options = _run_options(arguments.run_opts, values)
+    saved = None
     if not values["check_only"]:
-        _check_same_experiment(hparams_file, overrides, run_options, folder)
+        saved = _check_same_experiment(hparams_file, overrides, run_options, folder)
+    source = find_source(values) if values["pretrained"] and not saved else None
+    if source:  # before what takes long
+        source.check_fits(resolved_yaml(hparams_file, overrides), values)
     preparation = _prepared(values, folder)
     _check_thresholds(values, preparation)
     cross_fitted = _cross_fitted(values, preparation, pseudonyms)
     overrides |= _filled(values, preparation)
+    if values["pretrained"]:
+        overrides["pretrained_digest"] = (
+            source.digest if source else saved["pretrained_digest"]
+        )
     values = plain_values(hparams_file, overrides)
     check_window(values)
     notes = list(preparation.notes)
+    if source:
+        source.check_fits(resolved_yaml(hparams_file, overrides), values)
+        source.check_unseen(preparation.manifests)
+    if values["pretrained"]:
+        notes.append(
+            f"the encoder starts from {values['pretrained']} (SHA-256 of its weights: "
+            f"{values['pretrained_digest'][:12]}…)"
+        )
     if statistics:
         statistics.check_made_with(feature_statistics.made_with(values, preparation))
         notes.append(f"dataset_mean and dataset_std from {STATISTICS}")
@@ -118,6 +138,7 @@ def plan_training(arguments: Arguments, use_statistics: bool = True) -> Training
         cross_fitted,
         pseudonyms,
         upload_to,
+        source,
         run_options,
         notes,
     )
@@ -304,9 +325,12 @@ def _listing(folder):
 
 
 def _check_same_experiment(hparams_file, overrides, run_options, folder):
-    """`fit` resumes whatever lies in the folder: it must be this experiment."""
+    """`fit` resumes whatever lies in the folder: it must be this experiment.
+
+    Returns: The values that it was trained with, None if nothing is trained yet.
+    """
     if not any((folder / SAVE).glob("CKPT*")):
-        return  # nothing is trained yet
+        return None
     for name in (HPARAMS, RUN_OPTIONS):
         if not (folder / name).exists():
             raise UserError(
@@ -343,3 +367,4 @@ def _check_same_experiment(hparams_file, overrides, run_options, folder):
             "--output_folder, or these settings to continue it:",
             changed,
         )
+    return saved

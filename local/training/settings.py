@@ -58,6 +58,7 @@ READ = (
     *(*keys_where(filled="data"), *keys_where(filled="place")),
     *("study", "positive_weight", "batch_size", "bucket_batches", "clip_length"),
     *("shared_dense", "pooling_mode", "best_checkpoint", "soft_targets"),
+    *("pretrained", "encoder_lr", "freeze_epochs"),
     *("n_folds", "n_repeats", "leave_one_out"),
     *BUILT,
     *OBJECT_OR_NULL,
@@ -197,6 +198,11 @@ def check_numbers(values: dict):
         for key, row in KEYS.items()
         if row.folder and values[row.folder] and not values[key]
     ]
+    if values["freeze_epochs"] and not values["pretrained"]:
+        problems.append(
+            "freeze_epochs needs --pretrained=FOLDER: an encoder that has learned "
+            "nothing would stay so"
+        )
     if not problems:
         problems = _too_short(values)
     if problems:

@@ -93,6 +93,7 @@ KEYS = {
     "label_groups": Key(LIST, filled="data", needed=True),
     "positive_weights": Key(LIST, filled="data"),
     "label_ranges": Key(LIST, filled="data"),
+    "pretrained_digest": Key(TEXT, filled="data"),
     # ---- Audio
     "sample_rate": Key(WHOLE, 0, 768_000, prepares=True, needed=True),
     "audio_backend": _choice("soundfile", "librosa", prepares=True),
@@ -143,6 +144,9 @@ KEYS = {
     "ssl_window": Key(NUMBER, 0.1),
     "ssl_layer": Key(WHOLE, 0, null=True),
     # ---- Model
+    "pretrained": Key(TEXT),
+    "encoder_lr": Key(NUMBER, 0, null=True),
+    "freeze_epochs": Key(WHOLE, 0),
     "lin_neurons": Key(WHOLE, 1),
     "channels": Key(LIST),
     "kernel_sizes": Key(LIST),
@@ -220,7 +224,7 @@ def keys_where(**marks) -> tuple[str, ...]:
     """Names of the keys whose rows say this, in the table's order.
 
     >>> keys_where(filled="data")
-    ('label_groups', 'positive_weights', 'label_ranges')
+    ('label_groups', 'positive_weights', 'label_ranges', 'pretrained_digest')
     """
     return tuple(
         name

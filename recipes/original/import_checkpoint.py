@@ -31,6 +31,7 @@ from speechbrain.utils.run_opts import RunOptions  # noqa: E402
 
 from local.data.corpus import check_dataset_name  # noqa: E402
 from local.data.labels import flatten, parse_label_types  # noqa: E402
+from local.model.weight_files import read_state_dict  # noqa: E402
 from local.storage.addresses import output_path  # noqa: E402
 from local.training.brain import SELECTION, ClinicalBrain  # noqa: E402
 from local.training.experiment import save_hparams  # noqa: E402
@@ -45,10 +46,10 @@ from recipes.original.arguments import (  # noqa: E402
 )
 from recipes.original.pickled_args import read_args  # noqa: E402
 from recipes.original.weights import (  # noqa: E402
+    SAVE_IT,
     compare,
     head_sizes,
     own_weights,
-    read_state_dict,
 )
 
 HPARAMS_FILE = ROOT / "hparams" / "train_original.yaml"
@@ -78,7 +79,11 @@ def main(argv):
             "over: name another one."
         )
     args = read_args(given.args)
-    state = read_state_dict(given.model)
+    if not given.model.is_file():
+        raise UserError(
+            f"model should be the original's *_mdl.pt: there is no {given.model}"
+        )
+    state = read_state_dict(given.model, SAVE_IT)
     imported = understand(args, state, given)
     with folder_beside(folder) as temporary:
         write_experiment(temporary, folder, imported)

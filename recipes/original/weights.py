@@ -1,8 +1,6 @@
-"""The original's weights: reading them, and whether they are what they should be."""
+"""The original's weights: whether they are what they should be."""
 
 import re
-import warnings
-from pathlib import Path
 
 import torch
 from speechbrain.lobes.models.ECAPA_TDNN import ECAPA_TDNN
@@ -18,54 +16,12 @@ PREFIXES = {
     "classifier": "classifiers.",
 }
 HEAD_KEY = re.compile(r"heads\.(\d+)\.(.+)")
+#: What is expected of a file of weights, for messages.
+SAVE_IT = (
+    "Expected the model's weights alone. Where the original runs, "
+    "`torch.save(model.state_dict(), 'weights_mdl.pt')` saves them."
+)
 OUTPUT_KEY = re.compile(r"classifiers\.(\d+)\.head\.outproj\.weight")
-
-
-def read_state_dict(file: Path) -> dict[str, torch.Tensor]:
-    """Read the weights that the original saved, and nothing but tensors.
-
-    Raises UserError: if the file is missing or damaged, holds anything else, or numbers
-        that are not finite.
-    """
-    if not file.is_file():
-        raise UserError(f"model should be the original's *_mdl.pt: there is no {file}")
-    save_it = (
-        "Expected the model's weights alone. Where the original runs, "
-        "`torch.save(model.state_dict(), 'weights_mdl.pt')` saves them."
-    )
-    try:
-        with warnings.catch_warnings():  # of kinds of pickles
-            warnings.simplefilter("ignore")
-            state = torch.load(file, map_location="cpu", weights_only=True)
-    # whatever reading damaged or foreign files may raise
-    except Exception as error:
-        name = re.search(r"GLOBAL ([\w.]+)", str(error))
-        held = f"holds {name[1]}" if name else "can't be read as weights"
-        raise UserError(
-            f"{file} {held}; nothing of it was executed. {save_it}"
-        ) from error
-    if not isinstance(state, dict) or not state:
-        raise UserError(f"{file} holds a {type(state).__name__}. {save_it}")
-    others = [
-        f"{key!r}: {type(value).__name__}"
-        for key, value in state.items()
-        if not (isinstance(key, str) and _is_plain_tensor(value))
-    ]
-    if others:
-        raise UserError(f"{file} holds more than tensors. {save_it}", others)
-    not_finite = [key for key, value in state.items() if not value.isfinite().all()]
-    if not_finite:
-        raise UserError(f"{file} has weights that are not finite numbers:", not_finite)
-    return dict(state)
-
-
-def _is_plain_tensor(value):
-    return (
-        isinstance(value, torch.Tensor)
-        and value.layout == torch.strided
-        and value.device.type == "cpu"
-        and not (value.is_quantized or value.is_complex())
-    )
 
 
 def compare(

@@ -3,7 +3,11 @@
 import pytest
 import torch
 
-from local.training.optimizers import build_optimizer, build_scheduler
+from local.training.optimizers import (
+    build_optimizer,
+    build_scheduler,
+    set_encoder_lr,
+)
 
 
 def weight():
@@ -51,6 +55,28 @@ def test_one_cycle_rises_to_its_peak_and_ends_low():
     assert rates[-1] < rates[0] / 100
     with pytest.raises(ValueError, match="steps"):
         scheduler.step()  # of a batch too many
+
+
+def test_an_encoder_with_a_rate_of_its_own():
+    """Each weight is in one group, and the one-cycle schedule has a peak for each."""
+    model = torch.nn.ModuleDict(
+        {"e": torch.nn.Linear(2, 2), "c": torch.nn.Linear(2, 1)}
+    )
+    optimizer = build_optimizer(model.parameters(), "adamw", lr=0.1, weight_decay=0.3)
+    set_encoder_lr(optimizer, model["e"], 0.01)
+    others, own = optimizer.param_groups
+    assert others["params"] == [*model["c"].parameters()]
+    assert own["params"] == [*model["e"].parameters()]
+    assert (others["lr"], own["lr"], own["weight_decay"]) == (0.1, 0.01, 0.3)
+    scheduler = build_scheduler(optimizer, 5, "onecycle", 0.2, number_of_epochs=2)
+    rates = []
+    for _ in range(9):
+        rates.append([group["lr"] for group in optimizer.param_groups])
+        optimizer.step()
+        scheduler.step()
+    assert [max(rate) for rate in zip(*rates, strict=True)] == pytest.approx(
+        [0.2, 0.01]
+    )
 
 
 def test_no_schedule():
