@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 
 from local.storage.addresses import local_path
-from local.storage.hub_models import hub_folder, is_hub_id
+from local.storage.hub import hub_folder, is_hub_id
 from local.utils.errors import UserError
 
 #: Architectures that can be used, as config.json calls them.
@@ -68,7 +68,7 @@ def source_folder(source: str | None) -> Path:
     Raises UserError: if there is no such model, or no way to it.
     """
     folder = local_path(source, "ssl_source")
-    if is_hub_id(str(source)):
+    if is_hub_id(source):
         folder = hub_folder(source, "ssl_source", ("*.json", *WEIGHTS))
     absent = [name for name in (CONFIG, PREPROCESSOR) if not (folder / name).is_file()]
     if not any(list(folder.glob(pattern)) for pattern in WEIGHTS):

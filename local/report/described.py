@@ -240,7 +240,6 @@ def label_definition(
         n_raters: With columns of their own; 0 where there are none.
 
         >>> from local.data.labels import LabelType
-    from local.model import kernel_heads
         >>> ordinal = LabelType("ordinal", (0.0, 4.0), 2.0)
         >>> label_definition("strained", ordinal, {"loss": "bce"}, 0)
         'scale from 0 to 4, positive from 2'

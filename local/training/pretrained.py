@@ -16,7 +16,7 @@ from local.model.ecapa import ECAPA_TDNN
 from local.model.weight_files import read_state_dict
 from local.storage.addresses import is_remote, local_path
 from local.storage.experiment_files import HPARAMS, MANIFESTS, SAVE
-from local.storage.hub_models import hub_folder, is_hub_id
+from local.storage.hub import hub_folder, is_hub_id
 from local.storage.inputs import Storage, is_of_experiment, told_as
 from local.training.checkpoints import AtomicCheckpointer
 from local.training.declared import (

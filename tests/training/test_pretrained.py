@@ -15,6 +15,7 @@ from speechbrain.lobes.models.ECAPA_TDNN import ECAPA_TDNN, Classifier
 
 import export
 from local.inference.export import folder as export_folder
+from local.storage import hub
 from local.training.pretrained import WEIGHTS, find_source
 from local.training.settings import check_numbers
 from local.utils.yaml_files import parse_value, plain_values, resolved_yaml
@@ -187,10 +188,11 @@ def test_a_folder_in_a_bucket(gcs, speaker_model, tmp_path):
 
 def test_an_id_of_the_hub(speaker_model, tmp_path, monkeypatch):
     """From its cache; what is not there is not asked over the network."""
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     message = user_error(find_source, {"pretrained": "speechbrain/spkrec"})
-    assert message.startswith("pretrained speechbrain/spkrec: there is no folder of")
-    assert "fetch it once with HF_HUB_OFFLINE=0" in message
+    assert message.startswith("pretrained speechbrain/spkrec: there is no such folder")
+    assert "unless the environment has HF_HUB_OFFLINE=0" in message
     assert not list(tmp_path.glob("models--*/snapshots/*"))
     repository = tmp_path / "models--speechbrain--spkrec"
     shutil.copytree(speaker_model, repository / "snapshots" / "a1")
@@ -198,6 +200,10 @@ def test_an_id_of_the_hub(speaker_model, tmp_path, monkeypatch):
     (repository / "refs" / "main").write_text("a1")
     source = find_source({"pretrained": "speechbrain/spkrec"})
     assert source.folder == repository / "snapshots" / "a1"
+    monkeypatch.setenv("HF_HUB_OFFLINE", "0")
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
+    message = user_error(hub.hub_folder, "no/one", "pretrained", (WEIGHTS,))
+    assert "the Hugging Face hub does not give a model of it (" in message
 
 
 # What does not fit
