@@ -264,14 +264,16 @@ def _forest(comparison):
     figure = Figure(figsize=(WIDTH, height * len(rows) + 0.9), layout="constrained")
     panel = figure.subplots()
     panel.axvline(0, color="black", linestyle="--", linewidth=1)
-    for place, (name, entry) in enumerate(rows.items()):
-        is_mean = name in comparison["macro"]
-        marker, colour = ("o", "#0072B2") if is_mean else ("s", "0.45")
-        draw_point(panel, place, entry, marker, colour)
-        if is_mean and place:
-            panel.axhline(place - 0.5, color="0.6", linewidth=0.8)
+    for place, entry in enumerate(rows.values()):
+        draw_point(panel, place, entry)
     panel.set(ylim=(len(rows) - 0.5, -0.5))
     panel.set_yticks(range(len(rows)), names)
+    for place, (name, text) in enumerate(
+        zip(rows, panel.get_yticklabels(), strict=True)
+    ):
+        if name in comparison["macro"]:  # a mean, above those of its labels
+            text.set_fontweight("bold")
+            panel.axhline(place - 0.5, color="0.6", linewidth=0.8)
     panel.set_xlabel(f"AUROC less that of {shown(_reference(comparison), 40)}")
     panel.tick_params(axis="y", length=0)
     panel.grid(axis="x", color="0.9")
