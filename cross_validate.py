@@ -24,7 +24,7 @@ from local.evaluation.yamls import compare_yamls
 from local.report.comparison import report_comparison
 from local.report.writing import report_results
 from local.training import several
-from local.training.cross_validation import run_folds
+from local.training.fold_processes import run_folds
 from local.utils import cli
 
 logger = logging.getLogger(__name__)

@@ -3,5 +3,5 @@
 Modules: `calibration`, `cases`, `choice`, `comparison`, `decision_curve`, `decisions`,
 `estimate`, `intervals`, `label_cases`, `linearised`, `logistic`, `macro`, `measures`,
 `planning`, `prevalences`, `rater_agreement`, `recalibration`, `repeats`, `resampling`,
-`split_metrics`, `subgroups`, `thresholds`.
+`score_metrics`, `split_metrics`, `subgroups`, `thresholds`.
 """

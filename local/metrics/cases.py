@@ -110,7 +110,8 @@ def person_scores(
     {'mean': 0.73, 'any': 0.98, 'majority': 0.5}
     """
     is_used = table["target"].notna() & ~table["label"].isin(scores_in(table))
-    rows = table[is_used].assign(corrected=corrected_logits(table[is_used]))
+    rows = table[is_used].reset_index(drop=True)
+    rows = rows.assign(corrected=corrected_logits(rows))
     groups = rows.groupby(["split", "subject", "label"], sort=False)
     probability = {
         "mean": lambda: expit(groups["corrected"].mean()),

@@ -9,7 +9,6 @@ from functools import partial
 
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike
 
 from local.data.labels import LabelType, flatten, why_one_class
 from local.data.predictions_table import scores_in
@@ -29,10 +28,9 @@ from local.metrics.linearised import Linearised
 from local.metrics.macro import macro_metrics
 from local.metrics.measures import (
     PROBABILITY_MEASURES,
-    SCORE_MEASURES,
-    WHY_UNDEFINED,
 )
 from local.metrics.prevalences import at_prevalences
+from local.metrics.score_metrics import why_too_few
 
 #: What a small sample means, said of each label in metrics.json and once in a report.
 SMALL_SAMPLE = (
@@ -47,9 +45,6 @@ ENOUGH_OF_A_CLASS = 20
 
 #: What metrics.json has of decisions about persons.
 PERSON_MEASURES = ("sensitivity", "specificity", "ppv", "npv", "balanced_accuracy")
-
-#: Of fewer recordings any correlation is 1 or -1.
-MIN_FOR_CORRELATION = 3
 
 WEIGHTING = (
     "In labels and macro each recording weighs the same, in subject_weighted each "
@@ -73,46 +68,37 @@ def evaluate_predictions(
 ) -> dict:
     """Computes the content of metrics.json.
 
-    With several values of `split` the table is that of a cross-validation, each fold
-    predicted by a network of its own: AUROC and average precision are computed within
-    folds and averaged, all else over all recordings.
+    With several values of `split` the table is that of a cross-validation: AUROC and
+    average precision are computed within folds, all else over all recordings.
 
-    The macro values are means over the labels that have both classes, the same
-    labels for each measure; the others are listed in "left_out". Where there are
-    scores, theirs are means over the scores that have all measures, and that of the
-    mean absolute error needs scores of one range.
+    The macro values are means over the labels that have both classes; the others are
+    listed in "left_out". Those of scores are over the scores that have all measures,
+    and that of the mean absolute error needs scores of one range.
 
-    Decisions are those at the threshold. A label without one, whose rated recordings
-    all have `predicted`, is judged by that; of folds those count whose recordings all
-    have it.
+    A label without a threshold is judged by `predicted`, if all recordings have it.
 
     table: A table of predictions (see `local.data.predictions_table`), `probability`
         calibrated.
     label_groups: The labels of each head.
     checkpoint: Name of the checkpoint that made the predictions.
-    types: Of each label. Which labels are scores the table itself says, if it has any
-        rows of them; without types the scores' ranges are not known.
+    types: Of each label; without them the ranges of scores are not known.
     operating_points: {label: {"threshold": …, …}}, see
         `local.evaluation.operating_points`.
     study_design: One of `intervals.STUDY_DESIGNS`.
     decision_thresholds: Of the decision curves.
     prevalences: At which there are PPV and NPV.
-    fold_points: Of a cross-validation the operating points by fold: those of persons.
+    fold_points: Of a cross-validation by fold, for decisions about persons.
 
     Returns: {"checkpoint", "n_recordings", "n_subjects", "study_design", "intervals",
         "labels", "macro", "heads", "weighting", "subject_weighted", "per_subject"},
-        "per_visit" where any recording has a session, and "n_folds" where there are
-        several; each label then has "left_out" and "without_decisions", lists of
-        {"fold", "reason"}.
+        "per_visit" where any recording has a session, "n_folds" where several are.
     """
     names, points = flatten(label_groups), operating_points or {}
-    read = partial(read_labels, names=names, types=types or {}, points=points)
-    read = partial(read, study_design=study_design)
+    known = {"names": names, "types": types or {}, "study_design": study_design}
+    read = partial(read_labels, points=points, **known)
     labels = read(table)
     scores = {name for name, label in labels.items() if label.is_score}
-    evaluated = partial(
-        _evaluate, thresholds=decision_thresholds, prevalences=prevalences
-    )
+    evaluated = partial(_evaluate, asked=(decision_thresholds, prevalences))
     result = {
         "checkpoint": checkpoint,
         **_study(table, study_design),
@@ -158,9 +144,9 @@ def _what_intervals_cover(study_design, n_folds):
     )
 
 
-def _evaluate(labels, thresholds, prevalences):
+def _evaluate(labels, asked):
     """All about labels, whose cases weigh the same: {"labels", "macro"}."""
-    result, estimates = {}, {}
+    result, estimates, (thresholds, prevalences) = {}, {}, asked
     for name, label in labels.items():
         estimates[name] = _estimates(label)
         entries, result[name] = _entries(estimates[name]), _counts(label)
@@ -294,7 +280,7 @@ def _estimates(label, weighted=False):
     asked = label.question(weighted)
     if label.is_score:
         estimates = linearised(**asked, two_classes=False)
-        too_few = _why_too_few(asked["targets"], asked["weights"])
+        too_few = why_too_few(asked["targets"], asked["weights"])
         if too_few:
             estimates |= _nothing(set(estimates) - {"mae"}, too_few)
         return estimates
@@ -315,17 +301,6 @@ def _nothing(names, reason):
 def _entries(estimates):
     """What metrics.json has of them."""
     return {name: estimate.interval() for name, estimate in estimates.items()}
-
-
-def _why_too_few(ratings, weights):
-    """Why ratings [n] with weights [n] have no correlation with any others, or None."""
-    n = len(ratings)
-    if not n:
-        return "no recording is rated"
-    if n < MIN_FOR_CORRELATION:
-        return f"fewer than {MIN_FOR_CORRELATION} recordings are rated: {n}"
-    # each subject weighs 1, or no recording less than that
-    return "all recordings are of one subject" if weights.sum() < 1.5 else None
 
 
 def _head_metrics(table, group, scores):
@@ -361,43 +336,3 @@ def _head_metrics(table, group, scores):
         hits = probabilities.argmax(axis=1) == targets.argmax(axis=1)
         accuracy = {"value": float(hits.mean())}
     return {"labels": list(group), "top1_accuracy": accuracy, "n": n}
-
-
-def score_metrics(
-    ratings: ArrayLike, predictions: ArrayLike, subjects: ArrayLike
-) -> dict:
-    """Computes the measures of one score over its rated recordings, no intervals.
-
-    The mean absolute error is in the score's own units. The correlations of Pearson
-    and Spearman and the intraclass correlation, ICC(A,1) between rating and prediction
-    (see `measures.icc_agreement`), need three recordings and different ratings; the
-    first two also different predictions. An ICC of predictions that are all the same is
-    0.
-
-    ratings: [n], Any number, NaN for "not rated".
-    predictions: [n], In the units of the ratings.
-    subjects: [n] of str, The subject of each recording.
-
-    Returns: {"n", "n_subjects"} and of each measure {"value"}, which is None, with a
-        "reason", where it can't be computed.
-
-    >>> metrics = score_metrics([1, 2, 6], [2, 3, 7], ["a", "a", "b"])
-    >>> metrics["mae"]["value"], round(metrics["pearson"]["value"], 6)
-    (1.0, 1.0)
-    """
-    ratings = np.asarray(ratings, dtype=float)
-    rated = ~np.isnan(ratings)
-    ratings, predictions = ratings[rated], np.asarray(predictions, dtype=float)[rated]
-    subjects = np.asarray(subjects, dtype=object)[rated]
-    weights = np.ones(len(ratings))
-    result = {"n": len(ratings), "n_subjects": len(set(subjects))}
-    too_few = _why_too_few(ratings, weights)
-    for name, function in SCORE_MEASURES.items():
-        value = function(ratings, predictions, weights[None])[0]
-        reason = too_few if name != "mae" or not len(ratings) else None
-        if reason is None and np.isnan(value):
-            reason = WHY_UNDEFINED[name]
-        result[name] = (
-            {"value": None, "reason": reason} if reason else {"value": float(value)}
-        )
-    return result

@@ -3,13 +3,11 @@
 Nothing here loads a model: a wrong source is told before the corpus is read.
 """
 
-import contextlib
 import json
-import re
 from pathlib import Path
 
 from local.storage.addresses import local_path
-from local.utils import hub
+from local.storage.hub import hub_folder, is_hub_id
 from local.utils.errors import UserError
 
 #: Architectures that can be used, as config.json calls them.
@@ -20,9 +18,6 @@ CONFIG, PREPROCESSOR = "config.json", "preprocessor_config.json"
 
 #: Files that may hold weights.
 WEIGHTS = ("*.safetensors", "*.bin")
-
-#: What a hub calls a model.
-HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
 #: Rate of all these encoders, in Hz.
 USUAL_RATE = 16000
@@ -73,8 +68,8 @@ def source_folder(source: str | None) -> Path:
     Raises UserError: if there is no such model, or no way to it.
     """
     folder = local_path(source, "ssl_source")
-    if not folder.exists() and HUB_ID.fullmatch(str(source)):
-        folder = _fetched(source)
+    if is_hub_id(source):
+        folder = hub_folder(source, "ssl_source", ("*.json", *WEIGHTS))
     absent = [name for name in (CONFIG, PREPROCESSOR) if not (folder / name).is_file()]
     if not any(list(folder.glob(pattern)) for pattern in WEIGHTS):
         absent.append(f"weights ({', '.join(WEIGHTS)})")
@@ -85,37 +80,6 @@ def source_folder(source: str | None) -> Path:
             f"Missing: {', '.join(absent)}."
         )
     return folder
-
-
-def _fetched(name):
-    """A model of the hub, from its cache or over the network."""
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.constants import HF_HUB_CACHE
-
-    wanted = ["*.json", *WEIGHTS]
-    try:
-        return Path(
-            snapshot_download(
-                name, allow_patterns=wanted, local_files_only=hub.is_offline()
-            )
-        )
-    except Exception as error:  # of the network, the hub, the disk
-        cache = Path(HF_HUB_CACHE, "models--" + name.replace("/", "--"))
-        for leftover in cache.rglob("*.incomplete"):
-            with contextlib.suppress(OSError):
-                leftover.unlink()
-        if hub.is_offline():
-            raise UserError(
-                f"ssl_source {name}: there is no folder of that name, the model is not "
-                "in the cache of the hub, and no network is asked by default. Give a "
-                "folder, or fetch it once with HF_HUB_OFFLINE=0 in the environment."
-            ) from error
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise UserError(
-            f"ssl_source {name}: there is no folder of that name, and the model can't "
-            f"be fetched from the hub ({reason}). Give a folder, or the name of a "
-            "public model."
-        ) from error
 
 
 def _read(file, source):
@@ -131,3 +95,30 @@ def _read(file, source):
         f"ssl_source {source}: {file.name} can't be read ({reason}): expected what "
         "save_pretrained of transformers writes."
     )
+
+
+def described(settings: dict) -> dict[str, dict[str, str]]:
+    """What a model card says of a frozen encoder, beside what it says of its heads.
+
+    settings: Plain values of the yaml.
+
+    Returns: By part of the card, {name: text}.
+
+    >>> settings = {"ssl_source": "a/wavlm", "ssl_window": 5.0, "ssl_layer": None}
+    >>> described(settings)["architecture"]["Embedding"]
+    'the mean of all layers, standardised'
+    """
+    layer, window_s = settings["ssl_layer"], settings["ssl_window"]
+    layers = "the mean of all layers" if layer is None else f"layer {layer}"
+    name = Path(settings["ssl_source"]).name  # where it lay is nobody's concern
+    return {
+        "architecture": {
+            "Network": f"the pretrained encoder {name}, which no training changes",
+            "Embedding": f"{layers}, standardised",
+        },
+        "preprocessing": {
+            "Features": "hidden states of each layer, their mean over the recording, "
+            f"which is read in parts of {window_s:g} s at most",
+        },
+        "predictors": {"": "the whole recording"},
+    }

@@ -1,5 +1,7 @@
 """Features that were computed elsewhere, in the place of a front end."""
 
+import json
+
 import torch
 
 from local.data.feature_table import FeatureTable
@@ -33,9 +35,9 @@ class GivenFeatures(torch.nn.Module):
         return torch.ones_like(lengths)
 
     def get_extra_state(self):
-        """The features' names, for the checkpoint."""
-        return self.names
+        """The features' names, for the checkpoint: JSON as bytes, [n]."""
+        return torch.tensor([*json.dumps(self.names).encode()], dtype=torch.uint8)
 
     def set_extra_state(self, state):
         """The names of a checkpoint."""
-        self.names = state
+        self.names = json.loads(bytes(state.tolist()))

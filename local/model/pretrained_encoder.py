@@ -5,6 +5,8 @@ recording at a time: of several they would share the loudest frame (Whisper), an
 padding would be seen.
 """
 
+import functools
+import hashlib
 import json
 import tempfile
 import warnings
@@ -148,15 +150,24 @@ class PretrainedEncoder(torch.nn.Module):
         return waveform.tensor_split(-(-len(waveform) // most))
 
     def get_extra_state(self):
-        """What the encoder is built of, for the checkpoint."""
-        return self.files
+        """What the encoder is built of, for the checkpoint: JSON as bytes, [n]."""
+        return torch.tensor([*json.dumps(self.files).encode()], dtype=torch.uint8)
 
     def set_extra_state(self, state):
         """Build the encoder of a checkpoint; its weights are loaded after this."""
+        files = json.loads(bytes(state.tolist()))
         with tempfile.TemporaryDirectory() as folder:
             for name in (CONFIG, PREPROCESSOR):
-                Path(folder, name).write_text(state[name], "utf-8")
-            self._build(Path(folder), state)
+                Path(folder, name).write_text(files[name], "utf-8")
+            self._build(Path(folder), files)
+
+    @functools.cached_property
+    def identity(self) -> str:
+        """Digest of all that the hidden states depend on, for a feature cache."""
+        digest = hashlib.sha256(f"{self.window_s:g} {self.sample_rate}".encode())
+        for name, values in sorted(self.state_dict().items()):
+            digest.update(name.encode() + values.cpu().numpy().tobytes())
+        return digest.hexdigest()
 
     def _build(self, folder, files):
         transformers.utils.logging.disable_progress_bar()

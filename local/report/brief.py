@@ -38,8 +38,11 @@ class Statement(NamedTuple):
 
 def brief(evidence) -> list[Statement]:
     """What there is to know, first things first."""
-    parts = (_people, _labels, _scores, _decisions, _baseline, _leaks, _audit, _raters)
-    return [said for part in (*parts, _missing) for said in part(evidence)]
+    parts = (
+        *(_people, _labels, _scores, _elsewhere, _decisions, _baseline),
+        *(_leaks, _audit, _raters, _missing),
+    )
+    return [said for part in parts for said in part(evidence)]
 
 
 def _people(evidence):
@@ -96,7 +99,8 @@ def _labels(evidence):
         kind = against_guessing(entry["auroc"])
         kinds.setdefault("flagged" if label in flags else kind, []).append(label)
     aurocs = {label: entry["auroc"] for label, entry in labels.items()}
-    known = {k: entry["value"] for k, entry in aurocs.items() if entry["value"]}
+    known = {k: entry["value"] for k, entry in aurocs.items()}
+    known = {k: value for k, value in known.items() if value is not None}
     if works := kinds.get("better than guessing"):
         by_words = {}
         for label in sorted(works, key=known.get, reverse=True):
@@ -109,12 +113,15 @@ def _labels(evidence):
         ("flagged", "Not shown to hear speech", "flagged by the audit, below"),
         ("not distinguishable", "Not shown to work", "guessing is inside the interval"),
         (WORSE, "Worse than guessing", "the whole interval is below 0.5"),
-        ("not computable", "Not known", "too few people for an interval"),
     ):
         if some := kinds.get(kind):
             said = listed(_with_bounds(label, aurocs[label]) for label in some)
             red = FLAG if kind in ("flagged", WORSE) else WARNING
             yield Statement(lead, f"{said}: {text}.", red)
+    unknown = kinds.get("not computable", [])
+    if unknown:
+        said = "; ".join(f"{label}: {aurocs[label]['reason']}" for label in unknown)
+        yield Statement("Not known", f"{said}.", WARNING)
     if len(known) > 1:
         worst, macro = min(known, key=known.get), evidence.metrics["macro"]
         mean = f"Mean of {macro['n_labels']} of {len(labels)} labels"
@@ -123,7 +130,8 @@ def _labels(evidence):
         yield Statement("Weakest label", text)
     left_out = evidence.metrics["macro"].get("left_out", {})
     for label, reason in left_out.items():
-        yield Statement("Not in the mean", f"{label}: {reason}.", WARNING)
+        if label not in unknown:
+            yield Statement("Not in the mean", f"{label}: {reason}.", WARNING)
 
 
 def _in_words(low):
@@ -178,6 +186,25 @@ def _scores(evidence):
     )
     for label, reason in macro.get("scores_left_out", {}).items():
         yield Statement("Not in the mean", f"{label}: {reason}.", WARNING)
+
+
+def _elsewhere(evidence):
+    """The mean AUROC of labels here and on the experiment's own test split."""
+    labels = evidence.metrics["labels"]
+    internal = evidence.metrics.get("internal") or {}
+    pairs = [
+        (labels[label]["auroc"]["value"], own["auroc"]["value"])
+        for label, own in (internal.get("labels") or {}).items()
+        if label in labels and "auroc" in labels[label]
+    ]
+    pairs = [pair for pair in pairs if None not in pair]
+    if pairs:
+        here, own = (
+            number(sum(side) / len(pairs)) for side in zip(*pairs, strict=True)
+        )
+        people = counted(internal["n_subjects"], "person", "people")
+        said = f"here {here}, on the experiment's own test split ({people}) {own}."
+        yield Statement("Mean AUROC", said)
 
 
 def _decisions(evidence):

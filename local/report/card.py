@@ -35,12 +35,17 @@ NAMELESS = EvaluationSettings(show_uids=False)
 #: Columns of a split that tell of its people and of how they were recorded.
 FACTORS = ("sex", "age", "device", "site", "task", "session")
 
-#: What is shown of their groups.
-GROUP_MEASURES = {
-    "auroc": "AUROC",
-    "sensitivity": "sensitivity",
-    "specificity": "specificity",
-}
+#: The results that it has, and those of others beside them.
+MEASURED = (
+    results.ranking,
+    results.probabilities,
+    results.decisions,
+    results.scores,
+    validation.external,
+    validation.folds,
+    results.small_in_words,
+)
+BESIDE = (results.described_baselines, results.baselines)
 
 #: What else may matter; it is said where a split has no column of that name.
 FURTHER_FACTORS = ("language", "accent", "ethnicity", "diagnosis", "severity")
@@ -168,50 +173,13 @@ def _findings(evidence):
         "brief": brief(evidence),
         "ranking": results.ranking(evidence),
         "scores": results.scores(evidence),
-        "measured": _tables(
-            results.ranking(evidence),
-            results.probabilities(evidence),
-            results.decisions(evidence),
-            results.scores(evidence),
-            validation.external(evidence),
-            validation.folds(evidence),
-        ),
-        "small": results.small_in_words(evidence),
+        "measured": [build(evidence) for build in MEASURED],
+        "beside": [build(evidence) for build in BESIDE],
         "thresholds": results.thresholds(evidence),
         "decision_measures": ", ".join(results.DECISIONS.values()),
-        "described_baselines": results.described_baselines(evidence),
-        "baselines": results.baselines(evidence),
-        "subgroup_tests": checks.subgroup_tests(evidence),
-        "audit_reason": evidence.audit.get("reason"),
-        "audit_reasons": checks.audit_reasons(evidence.audit),
-        "verdicts": checks.verdicts(evidence),
-        "leakage": checks.leakage(dataclasses.replace(evidence, evaluation=NAMELESS)),
-        "shares": checks.shares(evidence),
+        "subgroups": checks.subgroups(evidence),
+        "audit": checks.audit(dataclasses.replace(evidence, evaluation=NAMELESS)),
         "agreement": checks.agreement(evidence),
-        "groups": _groups(evidence),
         "interval_from": intervals.MIN_SUBJECTS,
         "group_from": thresholds.MIN_TO_CHOOSE,
     }
-
-
-def _tables(*tables):
-    return [table for table in tables if table is not None]
-
-
-def _groups(evidence):
-    """Results of the groups that are large enough; None where there is none."""
-    columns = ["", "recordings", "subjects", *GROUP_MEASURES.values()]
-    table = Table("Groups that are large enough", columns)
-    for label, item in (evidence.metrics.get("subgroups") or {}).items():
-        large = [
-            (f"{column}: {group['group']}", group)
-            for column, tested in item["columns"].items()
-            for group in tested["groups"]
-            if "reason" not in group
-        ]
-        if large:
-            table.heading(label)
-        for name, group in large:
-            measures = [table.entry(group[key]) for key in GROUP_MEASURES]
-            table.add(name, group["n"], group["n_subjects"], *measures)
-    return table if table.rows else None

@@ -149,7 +149,7 @@ def _page(comparison, folder, picture):
     names = [name for name in comparison["yamls"] if (folder / name / PAGE).is_file()]
     return environment.get_template("comparison.html.jinja").render(
         sentences=_sentences(comparison),
-        facts=_facts(comparison),
+        subject=_subject(comparison),
         overview=_overview(comparison),
         labels=_labels(comparison),
         pairs=_pairs(comparison),
@@ -166,21 +166,22 @@ def _page(comparison, folder, picture):
     )
 
 
-def _facts(comparison):
-    return {
-        "Compared": listed(comparison["yamls"]),
-        "On": f"{counted(comparison['n_recordings'], 'recording')} of "
+def _subject(comparison):
+    """What is compared, on what, when."""
+    return (
+        f"{listed(comparison['yamls'])} on "
+        f"{counted(comparison['n_recordings'], 'recording')} of "
         f"{counted(comparison['n_subjects'], 'subject')}, out of fold: "
         f"{counted(comparison['n_folds'], 'fold')}, "
-        f"{counted(comparison['n_repeats'], 'repeat')}",
-        "Date": comparison["provenance"]["date"],
-    }
+        f"{counted(comparison['n_repeats'], 'repeat')}. "
+        f"{comparison['provenance']['date'][:10]}."
+    )
 
 
 def _overview(comparison):
     """A row per yaml and baseline."""
     macro = comparison["macro"]
-    columns = ["", "family", "AUROC", f"less {_reference(comparison)}"]
+    columns = ["", "AUROC", f"less {_reference(comparison)}", "family"]
     columns += ["training, s", "scoring, s", "parameters", "MB", "flagged"]
     caption = f"Mean of {counted(macro['n_labels'], 'label')}, by yaml"
     table = Table(caption, columns)
@@ -199,7 +200,7 @@ def _overview(comparison):
         less_cell = Cell(DASH) if entry is None else table.entry(entry)
         auroc = table.entry(macro[name]["auroc"])
         family = word(told.get("family", "baseline"))
-        table.add(name, family, auroc, less_cell, *cost, _flags(told))
+        table.add(name, auroc, less_cell, family, *cost, _flags(told))
     return table
 
 

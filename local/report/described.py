@@ -5,7 +5,7 @@ text is None where the settings say nothing of it.
 """
 
 from local.data.labels import LabelType
-from local.model import kernel_heads
+from local.model import encoder_source, kernel_heads
 from local.utils.number_format import counted, listed
 
 #: Transforms of the yaml: key of the share, what is done, key of the range, its unit.
@@ -47,9 +47,12 @@ CALIBRATIONS = {
 
 def _own(settings, part):
     """What a model that is no network says of itself; nothing of a network."""
-    if "kernel" not in settings:  # train_statistics.yaml alone has it
+    if "kernel" not in settings:  # of heads that are fitted in one go
         return {}
-    return kernel_heads.described(settings["kernel"])[part]
+    own = kernel_heads.described(settings["kernel"])[part]
+    if "ssl_source" in settings:
+        own |= encoder_source.described(settings).get(part, {})
+    return own
 
 
 def predictors(settings):
@@ -237,15 +240,14 @@ def label_definition(
 ) -> str:
     """What a label's value means, as far as the settings say it.
 
-        n_raters: With columns of their own; 0 where there are none.
+    n_raters: With columns of their own; 0 where there are none.
 
-        >>> from local.data.labels import LabelType
-    from local.model import kernel_heads
-        >>> ordinal = LabelType("ordinal", (0.0, 4.0), 2.0)
-        >>> label_definition("strained", ordinal, {"loss": "bce"}, 0)
-        'scale from 0 to 4, positive from 2'
-        >>> label_definition("slow", LabelType(), {}, 3)
-        '0 or 1, by the majority of 3 raters (a tie is not rated)'
+    >>> from local.data.labels import LabelType
+    >>> ordinal = LabelType("ordinal", (0.0, 4.0), 2.0)
+    >>> label_definition("strained", ordinal, {"loss": "bce"}, 0)
+    'scale from 0 to 4, positive from 2'
+    >>> label_definition("slow", LabelType(), {}, 3)
+    '0 or 1, by the majority of 3 raters (a tie is not rated)'
     """
     # of predictions from elsewhere the range is only that of their numbers
     text = label_type.definition(has_known_range=bool(settings))

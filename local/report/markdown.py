@@ -68,6 +68,17 @@ def pipe_table(table: Table) -> Markdown:
     return Markdown("\n\n".join(parts))
 
 
+def parts(shown: list[Table | str | None]) -> Markdown:
+    """Tables, and sentences as items of a list; None is left out."""
+    return Markdown(
+        "\n\n".join(
+            pipe_table(part) if isinstance(part, Table) else f"- {escaped(part)}"
+            for part in shown
+            if part is not None
+        )
+    )
+
+
 def _cell(cell):
     text = escaped(cell.text)
     text = f"**{text}**" if "flagged" in cell.kind else text
@@ -92,5 +103,5 @@ def environment(folder: Path) -> jinja2.Environment:
         keep_trailing_newline=True,
     )
     made.filters["table"] = pipe_table
-    made.tests["table"] = lambda part: isinstance(part, Table)
+    made.filters["parts"] = parts
     return made

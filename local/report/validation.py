@@ -109,19 +109,19 @@ def external(evidence):
     internal = evidence.metrics.get("internal") or {}
     if not internal.get("labels"):
         return None
-    people = (evidence.metrics["n_subjects"], internal["n_subjects"])
-    names = [
-        f"{where} ({counted(n, 'person', 'people')})"
-        for where, n in zip(("here", "own test split"), people, strict=True)
-    ]
-    table = Table("Here and on the experiment's own test split", ["", *BESIDE.values()])
+    here, own = evidence.metrics["n_subjects"], internal["n_subjects"]
+    caption = (
+        f"Here ({counted(here, 'person', 'people')}) and on the experiment's own test "
+        f"split ({own:,})"
+    )
+    table = Table(caption, ["", *BESIDE.values()])
     labels = binary_labels(evidence.metrics["labels"])
     for label, entry in labels.items():
         table.heading(label)
-        sides = (entry, internal["labels"].get(label))
-        for name, own in zip(names, sides, strict=True):
-            if own:
-                table.add(name, *(table.value(own[key]) for key in BESIDE))
+        sides = {"here": entry, "own test": internal["labels"].get(label)}
+        for name, side in sides.items():
+            if side:
+                table.add(name, *(table.value(side[key]) for key in BESIDE))
     return table
 
 

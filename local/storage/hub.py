@@ -36,13 +36,16 @@ def hub_folder(name: str, key: str, files: tuple[str, ...]) -> Path:
 
     Raises UserError: if the cache does not have it and it can't be fetched.
     """
-    from huggingface_hub import snapshot_download
+    from huggingface_hub import constants, snapshot_download
 
     try:
         folder = snapshot_download(
             name, allow_patterns=list(files), local_files_only=is_offline()
         )
     except Exception as error:  # the hub's own, the network's, the disk's
+        cache = Path(constants.HF_HUB_CACHE, "models--" + name.replace("/", "--"))
+        for half in cache.rglob("*.incomplete"):
+            half.unlink(missing_ok=True)
         if is_offline():
             reason = (
                 "and no model of that name is in the cache of huggingface_hub. The hub "

@@ -6,11 +6,7 @@ their own: test.csv holds the fold, train.csv the others.
 
 import dataclasses
 import json
-import logging
 import os
-import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -31,14 +27,11 @@ from local.storage.experiment_files import (
 )
 from local.training.pool import digest, read_pool
 from local.training.settings import check_training
-from local.utils import signals
-from local.utils.cli import INCOMPLETE, OK, parse_arguments
+from local.utils.cli import parse_arguments
 from local.utils.errors import UserError
 from local.utils.files import atomic_write, read_json, remove_unfinished, write_json
 from local.utils.keys import keys_where
 from local.utils.yaml_files import plain_values
-
-logger = logging.getLogger(__name__)
 
 #: Where a cross-validation keeps what it is made with.
 RECORD = "cross_validation.json"
@@ -348,56 +341,3 @@ def write_plan(plan: CrossValidation):
             for name, rows in (("train.csv", ~held_out), ("test.csv", held_out)):
                 with atomic_write(run.split_folder / name) as stream:
                     plan.table[rows].to_csv(stream, index=False)
-
-
-def run_folds(plan: CrossValidation, train: tuple[str, ...], claim: list[int]) -> int:
-    """Train the folds that are not finished, one after the other.
-
-    train: The command that trains, without its options.
-    claim: Descriptors, as `run_lock.claimed` gives them.
-
-    Returns: The exit status; of one that is neither `OK` nor `INCOMPLETE` the message
-        has been printed.
-    """
-    write_plan(plan)
-    failed = False
-    for run in (run for repeat in plan.runs for run in repeat):
-        if run.is_finished and not run.failed_parts():
-            logger.info("%s is finished", run.name)
-            continue
-        print(f"{run.name}: {run.folder}", flush=True)
-        status = run_fold([*train, *plan.command_line(run)], claim)
-        if status not in (OK, INCOMPLETE):
-            what = f"error: train.py ended with status {status} in {run.name}."
-            print(f"{what} The same command continues from there.", file=sys.stderr)
-            return status
-        failed |= bool(run.failed_parts())
-    return INCOMPLETE if failed else OK
-
-
-def run_fold(command: list[str], claim: list[int]) -> int:
-    """Run a command to its end, which gets the signals that would stop this one.
-
-    claim: Descriptors, as `run_lock.claimed` gives them.
-
-    Returns: Its exit status, as a shell tells it: 130 after SIGINT, 143 after SIGTERM.
-    """
-    # In a process group of its own: Ctrl-C would reach it twice, and the second one
-    # interrupt what the first one made it do.
-    child = subprocess.Popen(
-        command,
-        stdin=subprocess.DEVNULL,
-        process_group=0,
-        pass_fds=claim,
-    )
-    ours = {
-        number: signal.signal(number, lambda number, _: child.send_signal(number))
-        for number in signals.SIGNALS
-        if signal.getsignal(number) is not signal.SIG_IGN  # nohup
-    }
-    try:
-        status = child.wait()
-    finally:
-        for number, handler in ours.items():
-            signal.signal(number, handler)
-    return status if status >= 0 else 128 - status

@@ -7,6 +7,7 @@ from pathlib import Path
 from local.storage.addresses import joined, output_path
 from local.storage.experiment_files import (
     COMPARISON,
+    FEATURES,
     HPARAMS,
     METRICS,
     PREDICTIONS,
@@ -17,9 +18,9 @@ from local.training.cross_validation import (
     RECORD,
     CrossValidation,
     plan_cross_validation,
-    run_fold,
 )
 from local.training.family import PREVALENCE, family_of
+from local.training.fold_processes import run_fold
 from local.utils.cli import OK, parse_arguments
 from local.utils.errors import UserError
 from local.utils.files import read_json
@@ -31,7 +32,7 @@ from local.utils.yaml_files import plain_values, saved_values
 RECOMMENDED = "recommended"
 
 #: What yamls may not be called: folders and systems of that name there are already.
-TAKEN = (RECOMMENDED, PREVALENCE, "debug", "figures")
+TAKEN = (RECOMMENDED, PREVALENCE, FEATURES.name, "debug", "figures")
 
 #: Keys by which folds are drawn, and recordings are what they are.
 SAME = (
@@ -124,6 +125,8 @@ def _folder_of_several(lines):
     folder, options = output_path(folder, "output_folder"), []
     if run_opts.debug and not run_opts.debug_persistently:
         folder, options = folder / "debug", ["--debug_persistently"]
+    if not arguments.overrides.get("feature_cache"):  # all can use what one has made
+        options.append(f"--feature_cache={folder / FEATURES.name}")
     others = (RECORD, HPARAMS, PREDICTIONS, METRICS, SAVE)
     if any((folder / name).exists() for name in others):
         raise UserError(

@@ -14,8 +14,3 @@ def settle():
     """Stay offline; `HF_HUB_OFFLINE=0` lets an encoder be fetched."""
     for name in (OFFLINE, NO_TELEMETRY):
         os.environ.setdefault(name, "1")
-
-
-def is_offline() -> bool:
-    """Whether no network may be asked."""
-    return os.environ[OFFLINE].upper() in ("1", "ON", "YES", "TRUE")

@@ -268,3 +268,16 @@ def test_a_recording_is_of_one_subject(write):
     header = "uid,subject,label,target,logit,probability\n"
     with pytest.raises(UserError, match="uid 'u' is of several subjects"):
         read_predictions(write(["u,s,x,1,0,0.5", "u,t,y,1,0,0.5"], header))
+
+
+def test_one_repeat_is_read(write):
+    header = HEADER.replace("predicted", "predicted,repeat")
+    rows = ["a,s,low,1,2,0.5,,fold 1,,1", "a,s,low,1,3,0.5,,fold 2,,2"]
+    path = write(rows, header)
+    assert read_predictions(path)["logit"].tolist() == [2]
+    assert read_predictions(path, repeat=2)["split"].tolist() == ["fold 2"]
+    # of a column that means something else nothing is left out
+    path = write([rows[0], rows[1].replace("a,", "b,")], header)
+    assert read_predictions(path)["uid"].tolist() == ["a", "b"]
+    with pytest.raises(UserError, match="rows 2, 3: uid 'a' and label 'low' again"):
+        read_predictions(write([rows[0], rows[0]], header))

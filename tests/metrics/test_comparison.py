@@ -15,6 +15,7 @@ from local.metrics.comparison import (
     against_guessing,
     auroc_of,
     compare,
+    compare_repeats,
     difference,
     verdict,
 )
@@ -352,3 +353,34 @@ def test_what_has_no_interval_or_is_left_out_says_why():
     folds = pd.Series([0, 0, 0, *[1] * 9], index=[f"u{i}" for i in range(12)])
     result = compared(*(of[of["label"] == "rare"] for of in tables), folds=folds)
     assert result["left_out"] == {"rare": "no fold has both classes"}
+
+
+def test_repeats_are_averaged_with_intervals_as_wide_as_one_s():
+    repeats = [dict(zip("AB", systems(seed=seed), strict=True)) for seed in (0, 0)]
+    targets = repeats[0]["A"][["uid", "label", "target"]]
+    for seed, table in enumerate(repeats[1].values()):
+        table["logit"] = np.random.default_rng(seed).normal(size=len(table))
+        table["probability"] = expit(table["logit"])
+    assert targets.equals(repeats[1]["A"][["uid", "label", "target"]])
+    repeats[0]["C"] = repeats[0]["A"].assign(logit=0.0, probability=0.5)
+    together = compare_repeats([(tables, None) for tables in repeats])
+    apart = [compare(tables) for tables in repeats]
+    for label in ("low", None):
+        entries = [of_pair(each, label) for each in (together, *apart)]
+        widths = [e["high"] - e["low"] for e in entries]
+        values = [e["value"] for e in entries]
+        assert values[0] == pytest.approx(np.mean(values[1:]))
+        assert widths[0] == pytest.approx(np.mean(widths[1:]))
+    error = widths[0] / 2 / t.ppf(0.975, degrees(repeats[0]["A"]))
+    p = 2 * t.sf(abs(values[0]) / error, degrees(repeats[0]["A"]))
+    assert entries[0]["p"] == pytest.approx(p)
+    # a system of the first repeat alone
+    pair = together["labels"]["low"]["differences"]["A - C"]
+    assert pair["value"] == apart[0]["labels"]["low"]["auroc"]["A"] - 0.5
+
+
+def degrees(table):
+    """Subjects of the smaller class less one, the least of any label."""
+    rows = table[table["target"].notna()]
+    counts = rows.groupby(["label", "target"])["subject"].nunique()
+    return counts.min() - 1

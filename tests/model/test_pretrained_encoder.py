@@ -121,6 +121,19 @@ def test_a_worker_gets_it(encoders, kind):
     assert torch.equal(again(noise(4000)[None]), means(noise(4000)[None]))
 
 
+def test_what_a_cache_knows_it_by(encoders, kind):
+    """Weights, configuration and window, not where the source lay."""
+    means = loaded(encoders[kind])
+    assert loaded(encoders[kind]).identity == means.identity
+    assert pickle.loads(pickle.dumps(means)).identity == means.identity
+    longer = LayerMeans(str(encoders[kind]), 2 * WINDOW_S, RATE)
+    longer.load_source()
+    assert longer.identity != means.identity
+    changed = loaded(encoders[kind])
+    next(changed.parameters()).add_(1e-3)
+    assert changed.identity != means.identity
+
+
 def test_building_it_changes_no_other_weights(encoders):
     torch.manual_seed(1)
     expected = torch.rand(3)
@@ -184,7 +197,7 @@ def test_sources_of_another_kind(tmp_path, encoders):
 def test_a_hub_is_not_asked():
     """The tests themselves have no more than the default of the environment."""
     told = user_error(source_folder, "nobody/has-this-encoder")
-    assert "no network is asked by default" in told and "HF_HUB_OFFLINE=0" in told
+    assert "is not asked over the network" in told and "HF_HUB_OFFLINE=0" in told
 
 
 def test_a_hub_that_is_not_there_leaves_nothing(monkeypatch, tmp_path):
@@ -201,7 +214,7 @@ def test_a_hub_that_is_not_there_leaves_nothing(monkeypatch, tmp_path):
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
     monkeypatch.setenv("HF_HUB_OFFLINE", "0")
     told = user_error(source_folder, "nobody/encoder")
-    assert "can't be fetched" in told and "the line is dead" in told
+    assert "does not give a model" in told and "the line is dead" in told
     assert not list(blobs.iterdir())
 
 

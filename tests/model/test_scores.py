@@ -22,10 +22,8 @@ from local.data.predictions_table import (
 )
 from local.metrics.intervals import measure_intervals
 from local.metrics.measures import SCORE_MEASURES
-from local.metrics.split_metrics import (
-    evaluate_predictions,
-    score_metrics,
-)
+from local.metrics.score_metrics import score_metrics
+from local.metrics.split_metrics import evaluate_predictions
 from local.training.selection import macro_auroc
 from local.utils.errors import UserError
 

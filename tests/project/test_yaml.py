@@ -19,6 +19,7 @@ from local.utils import keys
 from local.utils.cli import top_level_keys
 from local.utils.keys import KEYS
 from local.utils.yaml_files import (
+    base_of,
     load_hparams,
     plain_values,
     resolved_yaml,
@@ -29,7 +30,8 @@ from local.utils.yaml_files import (
 ROOT = Path(__file__).parents[2]
 TRAIN = sorted((ROOT / "hparams").glob("train*.yaml"))
 #: Those that are trained by gradients.
-NETWORKS = [path for path in TRAIN if path.stem != "train_statistics"]
+AT_ONCE = ("train_features", "train_ssl", "train_statistics")
+NETWORKS = [path for path in TRAIN if path.stem not in AT_ONCE]
 OTHER = sorted(set((ROOT / "hparams").glob("*.yaml")) - set(TRAIN))
 SOURCES = [*ROOT.glob("*.py"), *(ROOT / "local").rglob("*.py")]
 
@@ -59,7 +61,9 @@ READ_BY_SPEECHBRAIN = {
 #: Keys that are read where a yaml has them; then evaluate.yaml's, and an exported
 #: model's, and what is taken from the modules.
 OPTIONAL = {
+    *("features", "ssl_trainable", "lora_rank", "pretrained"),
     *("dataset_mean", "dataset_std", "fbank", "n_fft", "n_mfcc"),
+    *("ssl_source", "ssl_window", "ssl_layer"),
     *("split_csv", "predictions_csv"),
     *("operating_points", "flagged", "label_encoder"),
     "compute_features",
@@ -280,6 +284,10 @@ INTENDED = {
         *("bucket_batches", "train_batches"),  # clips of one length
     },
 }
+INTENDED["train_ssl.yaml"] = INTENDED["train_statistics.yaml"]
+INTENDED["train_features.yaml"] = INTENDED["train_statistics.yaml"] | {
+    *("audit", "acoustic_baseline", "evaluation"),
+}
 NORMALISED_OTHERWISE = {"mean_var_norm", "checkpointer", "spectrogram_mask"}
 
 
@@ -300,9 +308,11 @@ OTHER_MEANING = {"clip_length", "n_fft"}
 def test_a_variant_says_only_what_differs(path):
     text = path.read_text(encoding="utf-8")
     assert len(text.splitlines()) <= 100
-    first, other = (plain_values(file) for file in (TRAIN[0], path))
     own = {key.value: str(value.tag) for key, value in YAML().compose(text).value}
-    assert own.pop("base") and TRAIN[0].name in text
+    assert own.pop("base")
+    base = path.with_name(base_of(text))
+    assert base in TRAIN
+    first, other = (plain_values(file) for file in (base, path))
     removed = {key for key, tag in own.items() if tag == "!remove"}
     assert removed == first.keys() - other.keys()
     # an object may be another of the same arguments

@@ -14,14 +14,12 @@ from local.evaluation.operating_points import apply_operating_points
 from local.evaluation.result import Excerpt
 from local.metrics import split_metrics
 from local.report.figures import FIGURES, NAMES, Drawn, draw_figures
-from local.report.figures.audit import draw_audit
 from local.report.figures.calibration import draw_calibration
 from local.report.figures.curves import draw_pr, draw_roc
 from local.report.figures.decision_curve import draw_decision_curve
 from local.report.figures.decisions import draw_score_distributions
 from local.report.figures.drawing import n_lines, panel_grid, save, shown
 from local.report.figures.forest import draw_forest
-from local.report.figures.raters import draw_raters
 from local.report.figures.scores import draw_scores
 from local.report.figures.spectrograms import draw_errors, draw_silences
 from local.report.figures.training import draw_training_curves
@@ -200,9 +198,7 @@ def test_names_of_the_registry_are_those_of_files():
         "calibration",
         "score_distributions",
         "decision_curve",
-        "audit",
         "silences",
-        "raters",
         "training_curves",
         "errors",
     )
@@ -556,118 +552,6 @@ def test_forest(pair):
 def test_forest_of_one_label_has_no_mean():
     panel = draw_forest(evidence_of({"a": (TARGETS, PROBABILITIES)})).figure.axes[0]
     assert [name.get_text() for name in panel.get_yticklabels()] == ["a"]
-
-
-def audited(capture, silence, model, behaviour, status):
-    """value and status of each measure"""
-    found = zip(
-        (
-            "capture_probe_auroc",
-            "silence_probe_auroc",
-            "silence_auroc",
-            "behaviour_probe_auroc",
-        ),
-        (capture, silence, model, behaviour),
-        strict=True,
-    )
-    of = {name: entry(value) | {"status": of} for name, (value, of) in found}
-    return of | {"status": status, "reasons": []}
-
-
-def test_audit(pair):
-    nothing = (None, "not_computable")
-    labels = {
-        "slow": audited(
-            (0.9, "flagged"), (0.66, "inconclusive"), nothing, (0.95, None), "flagged"
-        ),
-        "one class": audited(
-            nothing, nothing, nothing, (None, "not_computable"), "not_computable"
-        ),
-    }
-    sketch = draw_audit(dataclasses.replace(pair, audit={"labels": labels}))
-    (panel,) = sketch.figure.axes  # of the other label there is nothing
-    assert panel.get_title() == "slow: FLAGGED"
-    assert panel.title.get_color() == "#A80020"
-    ((flagged,), (unsure,), (shown_only,)) = (lines(panel, of) for of in "XsD")
-    np.testing.assert_allclose(flagged.get_xydata(), [[0.9, 0]])
-    assert flagged.get_color() == "#A80020"
-    np.testing.assert_allclose(unsure.get_xydata(), [[0.66, 1]])
-    np.testing.assert_allclose(shown_only.get_xydata(), [[0.95, 3]])
-    assert unsure.get_color() != flagged.get_color() != shown_only.get_color()
-    assert words(panel) == ["not computable"]
-    grey = [
-        (round(p.get_y() + 0.5), p.get_x(), p.get_x() + p.get_width())
-        for p in panel.patches
-    ]
-    # of the two probes above 0.5 only, of the model on both sides
-    expected = [(0, 0.65, 1), (1, 0.65, 1), (2, 0, 0.35), (2, 0.65, 1)]
-    np.testing.assert_allclose(grey, expected)
-    assert "flagged here if it is no chance" in names_below(sketch.figure)
-    assert (
-        "slow is flagged: capture probe 0.90; silence probe 0.66; model on silence not "
-        "computable; behaviour probe 0.95."
-    ) in sketch.alt
-
-
-def test_audit_that_is_clear_is_not_red(pair):
-    clear = audited(*[(0.5, "clear")] * 3, (0.9, None), "clear")
-    audit = {"labels": {"slow": clear}}
-    panel = draw_audit(dataclasses.replace(pair, audit=audit)).figure.axes[0]
-    assert panel.get_title() == "slow: clear"
-    assert panel.title.get_color() == "black"
-    assert len(lines(panel, "o")) == 3 and not lines(panel, "X")
-
-
-# Raters
-
-
-@pytest.fixture
-def rated():
-    """Three raters of one label; the manifest in another order than the table."""
-    manifest = pd.DataFrame(
-        {
-            "ID": ["u3", "u2", "u1", "u0", "u4"],
-            "slow@a": ["0", "1", "0", "1", "1"],
-            "slow@b": ["0", "0", "0", "1", ""],
-            "slow@c": ["0", "1", "1", "1", "1"],
-        }
-    )
-    point = {"n": 3, "n_positive": 1, "model_auroc": entry(1.0)}
-    # against a = c, of u3, u2, u0 (u1: divided): b says 0, 0, 1
-    raters = [
-        point | {"rater": "b", "sensitivity": entry(0.5), "specificity": entry(1.0)},
-        point | {"rater": "c", "sensitivity": entry(None), "specificity": entry(1.0)},
-    ]
-    evidence = evidence_of(
-        {"slow": ([1, 0, 1, 0, 1], [0.9, 0.3, 0.4, 0.5, 0.7])},
-        manifests={"test": manifest},
-    )
-    return with_metrics(evidence, raters={"slow": {"on_roc": raters}})
-
-
-def test_raters(rated):
-    sketch = draw_raters(rated)
-    (panel,) = sketch.figure.axes
-    _, model, rater = panel.lines
-    # what a and c agree on is u3: 0 (0.5), u2: 1 (0.4), u0: 1 (0.9); u1 is divided,
-    # and u4, of which b says nothing, does not count
-    np.testing.assert_allclose(model.get_xydata(), [[0, 0], [0, 0.5], [1, 0.5], [1, 1]])
-    assert model.get_linewidth() == 1
-    np.testing.assert_allclose(rater.get_xydata(), [[0, 0.5]])
-    legend = [text.get_text() for text in panel.get_legend().get_texts()]
-    assert legend == ["b (n = 3)"]
-    assert "majority of the other raters" in sketch.title
-    said = "b has sensitivity 0.50 and specificity 1.00, the model an AUROC of 1.00"
-    assert said in sketch.alt
-
-
-def test_no_raters(rated, pair):
-    assert draw_raters(pair) is None
-    assert draw_raters(dataclasses.replace(rated, manifests={})) is None
-    assert draw_raters(with_metrics(rated, raters={})) is None
-
-
-# Spectrograms
 
 
 def excerpt(row=12, label="slow", target=1.0, prediction=0.034, hz=1000.0, seconds=1):

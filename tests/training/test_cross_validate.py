@@ -21,8 +21,8 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 
 import cross_validate
 from local.data.predictions_table import COLUMNS
-from local.training import cross_validation
-from local.training.cross_validation import run_fold
+from local.training import fold_processes
+from local.training.fold_processes import run_fold
 from local.training.settings import READ
 from local.utils.errors import UserError
 from local.utils.keys import KEYS
@@ -639,7 +639,7 @@ def test_a_fold_keeps_the_claim_of_a_parent_that_was_killed(tmp_path):
     """Else its run would be started a second time beside it."""
     parent = (
         "import sys, pathlib; from local.utils.run_lock import claimed\n"
-        "from local.training.cross_validation import run_fold\n"
+        "from local.training.fold_processes import run_fold\n"
         "with claimed(pathlib.Path(sys.argv[1])) as claim:\n"
         "    run_fold([sys.executable, '-c', 'import os, time; print(os.getpid(), "
         "flush=True); time.sleep(20)'], claim)\n"
@@ -877,7 +877,7 @@ def test_a_killed_run_ends_like_an_undisturbed_one(run, tmp_path, monkeypatch):
         return SimpleNamespace(wait=lambda: script.wait().returncode)
 
     forking = SimpleNamespace(Popen=fork, DEVNULL=None)
-    monkeypatch.setattr(cross_validation, "subprocess", forking)
+    monkeypatch.setattr(fold_processes, "subprocess", forking)
     options = ("--n_folds=2", *SMALL, "--number_of_epochs=1", "--audit=False")
     real = {"train": cross_validate.TRAIN, "yaml": TRAIN_YAML}
     kill = real | {"train": (sys.executable, str(deadly))}

@@ -53,6 +53,19 @@ def test_it_learns_and_says_the_same_again(experiment):
     assert scored == pytest.approx(logits(experiment), rel=1e-5)
 
 
+def test_what_it_takes_is_written_down(experiment):
+    costs = json.loads((experiment / "save" / "costs.json").read_text())
+    assert 0 < costs["training_s"] < 120 and 0 < costs["scoring_s"] < 120
+    (folder,) = (experiment / "save").glob("CKPT+*")
+    files = [folder / f"{name}.ckpt" for name in ("embedding_model", "classifier")]
+    states = [torch.load(file, weights_only=True) for file in files]
+    learned = sum(tensor.numel() for own in states for tensor in own.values())
+    # and the two numbers of mean_var_norm at most, which nothing has learned
+    assert learned <= costs["n_parameters"] <= learned + 2
+    size = sum(file.stat().st_size for file in files)
+    assert costs["model_mb"] == pytest.approx(size / 1e6)
+
+
 def test_training_subjects_choose_thresholds_out_of_fold(experiment, shared_corpus):
     """Eight training and three validation subjects, none of whom then is judged."""
     text = (experiment / "save" / "operating_points.json").read_text()

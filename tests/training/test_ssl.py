@@ -76,7 +76,7 @@ def test_embeddings_are_of_the_chosen_layer(
     assert not np.allclose(mean, second, atol=1e-3)
 
 
-def test_other_ways_to_ask_it(experiment, shared_corpus):
+def test_other_ways_to_ask_it(experiment, shared_corpus, tmp_path):
     uid = read_csv(shared_corpus / "splits/test.csv")[0]["uid"]
     file = shared_corpus / "audio" / uid / "waveform.wav"
     expected = {
@@ -92,6 +92,29 @@ def test_other_ways_to_ask_it(experiment, shared_corpus):
     (recording,) = told["recordings"]
     said = {label: of["logit"] for label, of in recording["labels"].items()}
     assert said == pytest.approx(expected, abs=1e-4)
+    folder = f"--output_folder={tmp_path / 'export'}"
+    told = failed(run_script("export.py", options[0], folder))
+    assert "holds a pretrained encoder" in told
+
+
+def test_the_second_time_nothing_is_encoded(
+    experiment, source, shared_corpus, tmp_path
+):
+    """Of a cache that was made with other numbers these are read."""
+    cache = tmp_path / "cache"
+    option = f"--feature_cache={cache}"
+    succeeded(train_ssl(shared_corpus, source, tmp_path / "a", option))
+    files = sorted(cache.glob("*.npz"))
+    assert len(files) == 30  # one per recording
+    assert logits(tmp_path / "a") == pytest.approx(logits(experiment), abs=1e-4)
+    for file in files:
+        with np.load(file) as arrays:
+            assert arrays["features"].shape == (3, SIZE)
+        np.savez(file, features=np.zeros((3, SIZE), "float32"))
+    # another layer is of the same features
+    succeeded(train_ssl(shared_corpus, source, tmp_path / "b", option, "--ssl_layer=1"))
+    assert len({*logits(tmp_path / "b").values()}) == 3  # the same for all, by label
+    assert sorted(cache.glob("*.npz")) == files
 
 
 def test_a_source_that_is_none_is_told_before_the_corpus_is_read(

@@ -47,8 +47,15 @@ def export(experiment: Experiment, output_folder: Path):
     experiment: On the CPU.
     output_folder: Not there, or empty.
 
+    Raises UserError: for a pretrained encoder of train_ssl.yaml.
     Raises RunError: if what was written does not give what the experiment gives.
     """
+    if hasattr(experiment.brain.plain_modules["compute_features"], "load_source"):
+        raise UserError(
+            f"{experiment.address} holds a pretrained encoder (train_ssl.yaml), which "
+            "can't be exported. predict.py, evaluate.py and ClinicalClassifier take "
+            "its folder as it is, and need the encoder's source no more."
+        )
     model = ClinicalClassifier.of_experiment(experiment, run_opts={"device": "cpu"})
     nodes = ModelNodes(experiment.folder / "hyperparams.yaml")
     with _no_new_parents(output_folder), folder_beside(output_folder) as partial:

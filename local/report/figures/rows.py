@@ -21,42 +21,30 @@ def rows_axis(panel, names, lowest):
     panel.set_axisbelow(True)
 
 
-def draw_point(
-    panel,
-    place: float,
-    entry: dict,
-    marker: str = "o",
-    colour: str = COLOURS[0],
-    hollow: bool = True,
-):
-    """A value and its interval; words where there is no value.
+def draw_point(panel, place: float, entry: dict):
+    """A value and its interval, hollow without one; words where there is no value.
 
     panel: matplotlib.axes.Axes
     place: The row.
-    hollow: Whether a value without an interval is drawn as an outline.
     """
     if entry["value"] is None:
-        draw_words(panel, place, "not computable")
+        at = {"transform": panel.get_yaxis_transform(), "ha": "center", "va": "center"}
+        # on white, as lines may run behind
+        white = {"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "pad": 1}
+        style = {"fontsize": SMALL, "color": "0.2", "bbox": white}
+        panel.text(0.5, place, "not computable", **at, **style)
         return
-    has_interval = entry["low"] is not None and entry["high"] is not None
+    colour, bounds = COLOURS[0], (entry["low"], entry["high"])
+    has_interval = None not in bounds
     if has_interval:
-        bounds = entry["low"], entry["high"]
         panel.plot(bounds, (place, place), color=colour, linewidth=2)
     panel.plot(
         entry["value"],
         place,
-        marker=marker,
+        marker="o",
         markersize=7,
         color=colour,
-        markerfacecolor=colour if has_interval or not hollow else "white",
+        markerfacecolor=colour if has_interval else "white",
         markeredgewidth=1.5,
         zorder=3,
     )
-
-
-def draw_words(panel, place, words):
-    """Writes into a row what stands there instead of a point."""
-    at = {"transform": panel.get_yaxis_transform(), "ha": "center", "va": "center"}
-    # on white, as lines may run behind
-    at["bbox"] = {"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "pad": 1}
-    panel.text(0.5, place, words, fontsize=SMALL, color="0.2", **at)

@@ -6,7 +6,7 @@ from matplotlib.ticker import MaxNLocator
 from local.data.labels import flatten
 from local.data.predictions_table import rows_of_label, scores_in
 from local.evaluation.result import EvaluationResult
-from local.metrics.split_metrics import score_metrics
+from local.metrics.score_metrics import score_metrics
 from local.report.figures.drawing import COLOURS, Sketch, panel_grid, shown
 
 
