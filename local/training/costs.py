@@ -4,7 +4,6 @@ import contextlib
 import time
 from pathlib import Path
 
-import torch
 from speechbrain.utils.distributed import if_main_process
 
 from local.storage.experiment_files import COSTS
@@ -53,7 +52,6 @@ def note_size(brain: ClinicalBrain, folder: Path):
         tensor
         for module in brain.modules.values()
         for tensor in module.state_dict().values()
-        if isinstance(tensor, torch.Tensor)  # there may be a configuration too
     ]
     files = [brain.checkpoint.path / f"{name}.ckpt" for name in brain.modules]
     n_bytes = sum(file.stat().st_size for file in files if file.is_file())
