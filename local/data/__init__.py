@@ -1,8 +1,8 @@
 """CSVs and folders become manifests, datasets and batches.
 
 Modules: `audio_files`, `contradictions`, `corpus`, `cross_fitted`, `dataset`,
-`feature_cache`, `folds`, `handover`, `label_cells`, `label_proposals`, `labels`,
-`loaders`, `manifests`, `pooling`, `predictions_table`, `prepare`, `prepared_split`,
-`pseudonyms`, `raters`, `recordings`, `samplers`, `saved_preparations`, `split`,
-`splits`, `summary`, `windows`.
+`feature_cache`, `feature_table`, `folds`, `handover`, `label_cells`, `label_proposals`,
+`labels`, `loaders`, `manifests`, `pooling`, `predictions_table`, `prepare`,
+`prepared_split`, `pseudonyms`, `raters`, `recordings`, `samplers`,
+`saved_preparations`, `split`, `splits`, `summary`, `windows`.
 """

@@ -107,7 +107,7 @@ def split_files(values: dict, storage: Storage) -> dict[str, Path]:
     files = {split: folder / name for name, split in SPLITS.items()}
     if not files["valid"].exists():
         del files["valid"]
-    absent = [] if _may_be_there(values["data_folder"]) else [values["data_folder"]]
+    absent = [] if _has_recordings(values) else [values["data_folder"]]
     absent += [
         joined(values["split_folder"], file.name)
         for file in files.values()
@@ -150,7 +150,7 @@ def local_split(split_csv: str, values: dict, storage: Storage) -> Path:
             "that the recordings of the CSV are in."
         )
     file = storage.file(split_csv)
-    absent = [] if _may_be_there(values["data_folder"]) else [values["data_folder"]]
+    absent = [] if _has_recordings(values) else [values["data_folder"]]
     absent += [] if file.is_file() else [split_csv]
     if absent:
         raise UserError(
@@ -161,18 +161,22 @@ def local_split(split_csv: str, values: dict, storage: Storage) -> Path:
     return file
 
 
-def check_data_folder(data_folder):
+def check_data_folder(values):
     """Raise UserError if the recordings of an experiment are not where they were."""
-    if not _may_be_there(data_folder):
+    if not _has_recordings(values):
         raise UserError(
-            f"There is no folder {data_folder}, where the recordings of this "
+            f"There is no folder {values['data_folder']}, where the recordings of this "
             "experiment were. If they have moved, give --data_folder=DIR."
         )
 
 
-def _may_be_there(data_folder):
-    """False for a local folder that is not; a bucket's is listed when it is needed."""
-    return is_remote(data_folder) or Path(data_folder).is_dir()
+def _has_recordings(values):
+    """False for a local folder that is not there; a bucket's is listed when needed.
+
+    Where features stand in the place of recordings no folder is needed.
+    """
+    folder = values["data_folder"]
+    return bool(values.get("features")) or is_remote(folder) or Path(folder).is_dir()
 
 
 @dataclasses.dataclass(frozen=True)

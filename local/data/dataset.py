@@ -12,6 +12,7 @@ from speechbrain.utils.data_pipeline import DynamicItem
 
 from local.audio import loading
 from local.data.feature_cache import content_of, program_of
+from local.data.feature_table import FeatureTable
 from local.data.manifests import segment
 from local.data.recordings import BucketRecordings, FolderRecordings
 from local.storage.gcs import RemoteError
@@ -137,6 +138,8 @@ class _Reader:
         load = functools.partial(
             loading.load_recording, metadata=metadata, audio=self.audio, **part
         )
+        if isinstance(self.recordings, FeatureTable):
+            return self.recordings.vector(uid)
         with _naming(uid):
             waveform = self.recordings.read(recording, load)
         return self.crop(waveform, uid) if self.crop else waveform

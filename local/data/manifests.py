@@ -16,6 +16,7 @@ import pandas as pd
 from local.audio import inspection
 from local.audio.loading import AudioFormat
 from local.data import splits
+from local.data.feature_table import FeatureTable
 from local.data.labels import score_labels
 from local.data.recordings import BucketRecordings, FolderRecordings
 from local.utils import threads
@@ -116,6 +117,12 @@ def _inspect_all(rows, recordings, audio, title):
 
 def _inspect(row, recordings, audio):
     """The report on a row's recording, or the reason why there is none."""
+
+    if isinstance(recordings, FeatureTable):
+        try:
+            return recordings.report(row["uid"])
+        except BadRecording as reason:
+            return reason
 
     def inspect(files):
         return inspection.inspect_recording(files, audio, **segment(row))

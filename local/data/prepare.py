@@ -15,6 +15,7 @@ from local.audio.loading import AudioFormat
 from local.data import corpus, labels, splits
 from local.data.contradictions import contradictions
 from local.data.corpus import Exclusions
+from local.data.feature_table import FeatureTable
 from local.data.label_cells import CellCodes
 from local.data.labels import LabelType, why_one_class
 from local.data.manifests import (
@@ -150,7 +151,12 @@ def _read_splits(files, values, types, ranges, excluded, notes):
 
 
 def fetched(names, values, storage, excluded, notes):
-    """The recordings of these names, brought here at once if there is room."""
+    """The recordings of these names, brought here at once if there is room.
+
+    Or the features that stand in their place (`features`).
+    """
+    if values.get("features"):
+        return FeatureTable.of(values)
     recordings = open_recordings(storage, values["data_folder"], names)
     recordings.forget(excluded.recordings - set(names))
     recordings.fetch_all()
@@ -303,6 +309,8 @@ def fingerprint_of(values, files, labels_file, excluded):
         digest.update(contents(file))
     digest.update(json.dumps(labels.read_label_groups(labels_file)).encode())
     digest.update("\n".join(sorted(excluded.subjects)).encode())
+    if values.get("features"):
+        digest.update(Storage.of(values).file(values["features"]).read_bytes())
     return digest.hexdigest()
 
 

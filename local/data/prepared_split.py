@@ -118,7 +118,7 @@ def inspect_again(manifest: pd.DataFrame, names: list[str], values: dict) -> Spl
         )
     table = manifest.drop(columns=["duration", *MEASURED, *names])
     table = table.rename(columns={"ID": "uid", "recording": "audio"})
-    corpus.check_data_folder(values["data_folder"])
+    corpus.check_data_folder(values)
     storage, notes, title = Storage.of(values), [], "the test split"
     excluded = corpus.find_exclusions(values, storage, notes)
     table, targets = excluded.leave_out(table, manifest[names], title, notes)

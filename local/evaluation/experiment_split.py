@@ -33,7 +33,7 @@ from local.storage.experiment_files import (
     SAVE,
 )
 from local.storage.inputs import Storage, told_as
-from local.training.experiment import Experiment, check_no_experiment
+from local.training.experiment import Experiment, arrange, check_no_experiment
 from local.training.train_log import json_log
 from local.utils.errors import UserError
 from local.utils.files import read_json
@@ -86,6 +86,7 @@ def prepare_evaluation(
         split = prepared_split.prepare_split(
             split_csv, hparams, names=names, own_data=own_data
         )
+    arrange(split.recordings, experiment)
     group_columns(split.manifest.columns, options["evaluation"].subgroups)
     _given(options, hparams)  # which checks it
     output_folder, csv = _output_folder(experiment, options, split_csv, saved)
@@ -98,7 +99,7 @@ def prepare_evaluation(
     )
     split = split.changed(
         notes=[*split.notes, *seen_notes(split)],
-        features=_features(options, split),
+        features=[] if hparams.get("features") else _features(options, split),
     )
     return split, output_folder
 
@@ -135,7 +136,7 @@ def score(
         # the labels' own scales: an imported model's outputs have none
         types=labels.parse_label_types(hparams["label_types"], names, hparams["loss"]),
         points=points,
-        evaluation=dataclasses.replace(options["evaluation"], seed=hparams["seed"]),
+        evaluation=_asked(options["evaluation"], hparams),
         command=command,
         audio=hparams["audio"],
         batches=hparams["score_batches"],
@@ -146,6 +147,14 @@ def score(
         train_log=json_log(experiment.folder),
         internal=None if split.is_own else internal_results(experiment.folder),
     )
+
+
+def _asked(evaluation, hparams):
+    """What is asked of the split; of features in the place of audio not all can be."""
+    evaluation = dataclasses.replace(evaluation, seed=hparams["seed"])
+    if not hparams.get("features"):
+        return evaluation
+    return dataclasses.replace(evaluation, audit=False, acoustic_baseline=False)
 
 
 def _given(options, hparams):

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from local.data import labels
+from local.data.feature_table import FeatureTable
 from local.data.label_cells import CellCodes
 from local.data.predictions_table import rows_of_label, scores_in
 from local.data.pseudonyms import Pseudonyms
@@ -211,7 +212,7 @@ def no_raters(_scored, reason):
 
 def most_wrong(scored):
     """Excerpts of the recordings that the model is most wrong about."""
-    if scored.recordings is None:
+    if scored.recordings is None or isinstance(scored.recordings, FeatureTable):
         return []
     table = scored.table
     unreadable = table["uid"].isin({recording["uid"] for recording in scored.failed})

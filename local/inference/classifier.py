@@ -131,6 +131,7 @@ class ClinicalClassifier(Pretrained):
         experiment (training.experiment.Experiment)
         **kwargs: As for `speechbrain.inference.interfaces.Pretrained`.
         """
+        experiment.check_hears()
         # what no exported model has, nor needs
         from local.evaluation.flags import known_flags, read_audit
         from local.evaluation.operating_points import read_operating_points

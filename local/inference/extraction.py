@@ -26,7 +26,7 @@ from local.inference.embeddings import EmbeddingKind, check_available, describe
 from local.inference.engine import Engine
 from local.report.tables import Table
 from local.storage.addresses import local_path, output_path, several
-from local.training.experiment import Experiment
+from local.training.experiment import Experiment, arrange
 from local.utils.errors import RunError, UserError
 from local.utils.files import atomic_write, remove_unfinished
 from local.utils.progress import progress
@@ -277,13 +277,15 @@ def extract(experiment: Experiment, options: dict, output_file: Path) -> int:
 
 def _split(experiment, options, hparams):
     """The recordings that the options name."""
-    return prepare_split(
+    split = prepare_split(
         several(options["split_csv"], "split_csv"),
         hparams,
         required=("uid",),
         own_data=hparams["data_folder"] == experiment.hparams["data_folder"],
         may_be_empty=True,
     )
+    arrange(split.recordings, experiment)
+    return split
 
 
 def _described(kind, experiment, engine, windows, split, hparams, pseudonyms):

@@ -87,6 +87,7 @@ def predict_files(options: Namespace, output_file: Path | None) -> int:
     as_yaml = dict.fromkeys((*FREE_LATER, *OF_THIS_MACHINE)) | vars(options)
     run_opts = {"device": options.device} if options.device else {}
     experiment = open_experiment(as_yaml, run_opts)
+    experiment.check_hears()
     hparams = experiment.hparams_for(as_yaml)
     recordings = FileRecordings(files)
     manifest, failed = build_manifest(

@@ -45,8 +45,11 @@ def check_paths(argv: list[str]):
 
     Raises UserError.
     """
-    problems = []
-    for key, value in _given(argv):
+    problems, given = [], list(_given(argv))
+    features = any(key == "features" for key, _ in given)
+    for key, value in given:
+        if key == "data_folder" and features:
+            continue  # they may stand in the place of recordings
         try:
             _check(key, value)
         except UserError as error:

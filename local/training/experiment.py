@@ -9,6 +9,7 @@ from speechbrain.utils.run_opts import RunOptions
 
 from local.audio.loading import AudioFormat
 from local.data.feature_cache import FeatureCache
+from local.data.feature_table import FeatureTable
 from local.data.loaders import ScoreBatches
 from local.data.windows import LongRecordings
 from local.storage.addresses import absolute, is_remote, joined
@@ -75,11 +76,25 @@ class Experiment:
         if "data_folder" in chosen:
             chosen["data_folder"] = absolute(chosen["data_folder"], "data_folder")
         chosen |= {key: options[key] for key in OF_THIS_MACHINE}
+        if self.hparams.get("features") and options.get("features"):
+            chosen["features"] = absolute(options["features"], "features")
         hparams = {**self.hparams, **chosen}
         later = {key: hparams[key] for key in (*FREE_LATER, "sample_rate")}
         check_later(options | later)
         objects = {key: kind.of(hparams) for key, kind in OBJECTS.items()}
         return hparams | objects
+
+    def check_hears(self):
+        """Refuse a model that reads features from a file in the place of audio.
+
+        Raises UserError.
+        """
+        if self.hparams.get("features"):
+            raise UserError(
+                f"{self.address} is a model of features that were computed elsewhere "
+                "(train_features.yaml): it can't be asked about audio, nor exported. "
+                "evaluate.py and extract_embeddings.py take --features=FILE.parquet."
+            )
 
     @property
     def output_folder(self):
@@ -168,6 +183,17 @@ def _check_choices(saved: dict, options: dict):
     """
     chosen = {key: value for key, value in options.items() if value is not None}
     check_later({key: saved[key] for key in (*FREE_LATER, "sample_rate")} | chosen)
+
+
+def arrange(recordings, experiment: Experiment):
+    """Let a file of features give those that an experiment's model was trained on.
+
+    recordings: Others than a `FeatureTable` stay as they are.
+
+    Raises UserError: naming those that the file has not.
+    """
+    if isinstance(recordings, FeatureTable):
+        recordings.arranged(experiment.brain.plain_modules["compute_features"].names)
 
 
 def save_hparams(hparams_file: Path, overrides: dict, folder: Path):

@@ -183,6 +183,8 @@ def _places(values, hparams_file):
     if values["cross_fitted_csv"]:
         key = "cross_fitted_csv"
         addresses[key] = absolute(values[key], key)
+    if values.get("features"):
+        addresses["features"] = absolute(values["features"], "features")
     for key in ("pseudonymise_key", "feature_cache"):
         if values.get(key):
             addresses[key] = str(local_path(values[key], key))

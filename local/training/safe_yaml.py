@@ -36,6 +36,7 @@ CLASSES = frozenset(
         "local.model.ecapa.ECAPA_TDNN",
         "local.model.front_end.FeatureNormalization",
         "local.model.front_end.KaldiFbank",
+        "local.model.given_features.GivenFeatures",
         "local.model.kernel_heads.KernelHeads",
         "local.model.kernel_heads.RobustStandardisation",
         "local.model.losses.MaskedLoss",

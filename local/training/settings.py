@@ -101,6 +101,23 @@ def check_training(values: dict, hparams_file: Path):
     check_numbers(values)
     if "ssl_source" in values:
         check_source(values)
+    if "features" in values:
+        _check_features(values)
+
+
+def _check_features(values):
+    """Refuse features that are none, and what needs the recordings themselves."""
+    if not isinstance(values["features"], str) or not values["features"]:
+        raise UserError(
+            f"features {values['features']!r}: give --features=FILE.parquet with a row "
+            "for each recording."
+        )
+    asked = [key for key in ("audit", "acoustic_baseline") if values[key]]
+    if asked:
+        raise UserError(
+            f"{' and '.join(asked)}: True needs audio, and this model reads features "
+            "from a file: leave it at False."
+        )
 
 
 def _near(key, values):

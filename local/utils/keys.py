@@ -205,7 +205,7 @@ KEYS = {
     "n_repeats": Key(WHOLE, 1),
     "learning_curve": Key(SWITCH, resume=True, folds=True),
     "fit_recommended": Key(SWITCH, resume=True, folds=True),
-    # ---- Of evaluate.yaml and extract_embeddings.yaml only
+    # ---- Of evaluate.yaml, extract_embeddings.yaml and train_features.yaml
     "experiment_folder": Key(TEXT),
     "trust_experiment": Key(SWITCH),
     "split_csv": Key(TEXTS),

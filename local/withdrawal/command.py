@@ -176,6 +176,9 @@ def _print_to_do(units, person, trained, options):
         values.get("upload_to") for unit in units for values in unit.values
     } - {None}:
         print(f"  {places}: holds a copy of results, which is as it was")
+    for file in {values.get("features") for unit in units for values in unit.values}:
+        if file and file not in map(str, options.embeddings):
+            print(f"  {file}: their rows (--embeddings={file} removes them)")
     if options.corpus_folder and is_remote(options.corpus_folder):
         print(
             f"  {options.corpus_folder}/{corpus.EXCLUDED}: add the subjects, a line "

@@ -30,7 +30,7 @@ from local.utils.yaml_files import (
 ROOT = Path(__file__).parents[2]
 TRAIN = sorted((ROOT / "hparams").glob("train*.yaml"))
 #: Those that are trained by gradients.
-AT_ONCE = ("train_ssl", "train_statistics")
+AT_ONCE = ("train_features", "train_ssl", "train_statistics")
 NETWORKS = [path for path in TRAIN if path.stem not in AT_ONCE]
 OTHER = sorted(set((ROOT / "hparams").glob("*.yaml")) - set(TRAIN))
 SOURCES = [*ROOT.glob("*.py"), *(ROOT / "local").rglob("*.py")]
@@ -285,6 +285,9 @@ INTENDED = {
     },
 }
 INTENDED["train_ssl.yaml"] = INTENDED["train_statistics.yaml"]
+INTENDED["train_features.yaml"] = INTENDED["train_statistics.yaml"] | {
+    *("audit", "acoustic_baseline", "evaluation"),
+}
 NORMALISED_OTHERWISE = {"mean_var_norm", "checkpointer", "spectrogram_mask"}
 
 

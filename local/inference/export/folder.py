@@ -47,9 +47,11 @@ def export(experiment: Experiment, output_folder: Path):
     experiment: On the CPU.
     output_folder: Not there, or empty.
 
-    Raises UserError: for a pretrained encoder of train_ssl.yaml.
+    Raises UserError: for a pretrained encoder of train_ssl.yaml, or features from a
+        file in the place of audio.
     Raises RunError: if what was written does not give what the experiment gives.
     """
+    experiment.check_hears()
     if hasattr(experiment.brain.plain_modules["compute_features"], "load_source"):
         raise UserError(
             f"{experiment.address} holds a pretrained encoder (train_ssl.yaml), which "
