@@ -63,7 +63,7 @@ READ_BY_SPEECHBRAIN = {
 OPTIONAL = {
     *("features", "ssl_source", "ssl_trainable", "lora_rank", "pretrained"),
     *("dataset_mean", "dataset_std", "fbank", "n_fft", "n_mfcc"),
-    *("ssl_source", "ssl_window"),
+    *("ssl_window", "ssl_layer"),
     *("split_csv", "predictions_csv"),
     *("operating_points", "flagged", "label_encoder"),
     "compute_features",
