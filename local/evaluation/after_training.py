@@ -18,6 +18,7 @@ from local.evaluation.operating_points import (
 from local.evaluation.result import EvaluationResult
 from local.evaluation.scored_split import ScoredSplit
 from local.evaluation.scoring import out_of_fold_table, score_split, scored_rows
+from local.evaluation.weights import models_weights
 from local.metrics.thresholds import threshold_rule
 from local.storage.experiment_files import MEASUREMENTS
 from local.training.brain import ClinicalBrain
@@ -93,6 +94,7 @@ def evaluate_test_split(
         audio=hparams["audio"],
         batches=hparams["score_batches"],
         cache=brain.feature_cache,
+        weights=models_weights([brain]),
         checkpoint=brain.checkpoint.path.name,
         settings=values,
         train_log=json_log(output_folder),

@@ -14,7 +14,8 @@ from local.data.labels import score_labels, why_one_class
 from local.metrics import measures
 from local.metrics.estimate import measure
 from local.metrics.intervals import measure_intervals
-from local.model.kernel_heads import LINEAR, Fitting, RobustStandardisation
+from local.model.kernel_fitting import Fitting
+from local.model.kernel_heads import LINEAR, RobustStandardisation
 
 #: The baselines that every evaluation has.
 PREVALENCE, ACOUSTIC = "prevalence", "acoustic statistics"

@@ -12,6 +12,7 @@ from local.evaluation.measurements import measure_split, sample_subjects
 from local.evaluation.provenance import provenance
 from local.evaluation.result import EvaluationResult
 from local.evaluation.scored_split import ScoredSplit
+from local.evaluation.weights import heaviest
 from local.evaluation.worst_errors import Silences
 from local.metrics import split_metrics
 from local.training.brain import ClinicalBrain
@@ -89,6 +90,9 @@ def _metrics(scored):
             metrics["labels"][name]["calibration"] = point["calibration"]
     for name, n_divided in parts.divided_raters(scored).items():
         metrics["labels"][name]["n_divided"] = n_divided
+    if scored.weights:
+        for name, entry in heaviest(scored.weights).items():
+            metrics["labels"][name] |= entry
     if scored.internal is not None:
         _add_external(scored, metrics)
     for name, (part, otherwise) in parts.OF_METRICS.items():

@@ -16,6 +16,7 @@ from local.evaluation.parts import baseline_features
 from local.evaluation.scored_split import ScoredSplit
 from local.evaluation.scoring import score_split, scored_rows
 from local.evaluation.usable_points import for_windows, points_for
+from local.evaluation.weights import models_weights
 from local.storage.addresses import (
     absolute,
     joined,
@@ -139,6 +140,7 @@ def score(
         audio=hparams["audio"],
         batches=hparams["score_batches"],
         cache=experiment.brain.feature_cache,
+        weights=models_weights([experiment.brain]),
         checkpoint=experiment.checkpoint,
         settings=saved_values(experiment.folder / HPARAMS),
         train_log=json_log(experiment.folder),

@@ -28,6 +28,7 @@ from local.evaluation.parts import MEASURING
 from local.evaluation.result import EvaluationResult
 from local.evaluation.scored_split import ScoredSplit
 from local.evaluation.scoring import scored_rows
+from local.evaluation.weights import models_weights
 from local.evaluation.worst_errors import Silences
 from local.metrics.repeats import over_repeats
 from local.metrics.thresholds import threshold_rule
@@ -43,6 +44,7 @@ from local.storage.inputs import Storage
 from local.training.cross_validation import CrossValidation, FoldRun
 from local.training.evaluation_settings import EvaluationSettings
 from local.training.experiment import open_experiment
+from local.training.family import FEATURES, STATISTICS, family_of
 from local.utils.files import read_json
 from local.utils.yaml_files import saved_values
 
@@ -64,6 +66,10 @@ def evaluate_folds(plan: CrossValidation, command: list[str]) -> EvaluationResul
     evaluation = EvaluationSettings.of(plan.values)
     repeats = [out_of_fold(runs, evaluation, command, plan.notes) for runs in plan.runs]
     repeats[0] = _measured(_with_recordings(repeats[0]), plan.runs[0], plan.run_opts)
+    if family_of(repeats[0].settings) in (STATISTICS, FEATURES):
+        runs = [run for repeat in plan.runs for run in repeat]
+        brains = (_opened(run, repeats[0], plan.run_opts) for run in runs)
+        repeats[0] = repeats[0].changed(weights=models_weights(brains))
     if repeats[0].measurements is not None:
         save_measurements(repeats[0].measurements, plan.folder / MEASURED)
     return evaluate_repeats(repeats, plan.runs)
@@ -175,9 +181,7 @@ def _measured(scored, runs, run_opts):
 
     def measure(run):
         if silences:
-            options = {"experiment_folder": str(run.folder), "trust_experiment": True}
-            experiment = open_experiment(scored.settings | options, run_opts)
-            silences.brain = experiment.brain
+            silences.brain = _opened(run, scored, run_opts)
         own = scored.table["uid"][scored.table["split"] == run.split]
         return measure_split(
             rows[rows["ID"].isin(set(own))],
@@ -196,6 +200,12 @@ def _measured(scored, runs, run_opts):
     if frame is None:
         return scored
     return scored.changed(measurements=frame, silences=silences)
+
+
+def _opened(run, scored, run_opts):
+    """The Brain of a fold."""
+    options = {"experiment_folder": str(run.folder), "trust_experiment": True}
+    return open_experiment(scored.settings | options, run_opts).brain
 
 
 def _all_repeats(table, others):

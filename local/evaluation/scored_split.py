@@ -39,6 +39,8 @@ class ScoredSplit(Split):
     internal: Of a split that is not the experiment's own, the results of its own test
         split (see `external.internal_results`); None of any other.
     fold_choices: The thresholds of a cross-validation's folds.
+    weights: What the model's heads make of each statistic, or those of each fold's (see
+        `weights.weights_of`); empty where they read none.
     failures: What has failed so far.
     baselines: Tables of predictions of the baselines, by name, once they are fitted.
     """
@@ -58,6 +60,7 @@ class ScoredSplit(Split):
     train_log: Path | None = None
     internal: dict | None = None
     fold_choices: FoldChoices | None = None
+    weights: list[dict] = dataclasses.field(default_factory=list)
     failures: Failures = None
     baselines: dict[str, pd.DataFrame] = dataclasses.field(default_factory=dict)
 

@@ -17,7 +17,7 @@ from local.storage.experiment_files import BASELINES, METRICS, PREDICTIONS
 from local.training import family
 from local.training.costs import read_costs
 from local.utils.files import read_json
-from local.utils.number_format import counted
+from local.utils.number_format import counted, listed
 
 #: What is told of training and scoring, beside the means of `costs`.
 COSTS = ("training_s", "scoring_s", "n_parameters", "model_mb")
@@ -49,11 +49,12 @@ def compare_yamls(folder: Path, families: dict[str, str], command: list[str]) ->
     beside = _baselines(next(iter(folders.values())), next(iter(tables.values())))
     compared = compare_repeats([(tables | beside, folds), *repeats[1:]])
     labels, differences = compared["labels"], compared["macro"]["differences"]
+    of_labels = {label: _aurocs(metrics, beside, ("labels", label)) for label in labels}
     macro = _aurocs(metrics, beside, ("macro",))
-    aurocs = {name: entry["auroc"] for name, entry in macro.items()}
+    judged = _judged(macro, of_labels, differences, tables | beside, repeats, notes)
     models = {PREVALENCE: family.PREVALENCE} if PREVALENCE in beside else {}
     chosen, of_yamls = (
-        recommend(aurocs, differences, own, family.FAMILIES)
+        recommend(*judged, own, family.FAMILIES)
         for own in (models | families, families)
     )
     simplest = by_simplicity(families, family.FAMILIES)
@@ -63,8 +64,7 @@ def compare_yamls(folder: Path, families: dict[str, str], command: list[str]) ->
         **{key: compared[key] for key in ("n_recordings", "n_subjects")},
         **{key: first[key] for key in ("n_folds", "n_repeats")},
         "labels": {
-            label: _aurocs(metrics, beside, ("labels", label))
-            | {"differences": entry["differences"]}
+            label: of_labels[label] | {"differences": entry["differences"]}
             for label, entry in labels.items()
         },
         "macro": macro
@@ -77,6 +77,38 @@ def compare_yamls(folder: Path, families: dict[str, str], command: list[str]) ->
         "pick_the_best": pick_the_best(ordered, list(labels)),
         "provenance": provenance(command),
     }
+
+
+def _judged(macro, of_labels, differences, tables, repeats, notes):
+    """AUROC and differences that the recommendation rests on.
+
+    They are the means over labels; where some of these have too few subjects for an
+    interval, so that the means have none either, of the others. A note says so.
+    """
+    aurocs = {name: entry["auroc"] for name, entry in macro.items()}
+    enough = [
+        label
+        for label, own in of_labels.items()
+        if all(own[name]["auroc"]["low"] is not None for name in repeats[0][0])
+    ]
+    if not enough or len(enough) == len(of_labels):
+        return aurocs, differences
+    notes.append(
+        f"The recommendation is by {listed(enough)}: the other labels have too few "
+        "subjects for an interval."
+    )
+    of_repeats = [(tables, repeats[0][1]), *repeats[1:]]
+    some = [
+        ({n: own[own["label"].isin(enough)] for n, own in each.items()}, folds)
+        for each, folds in of_repeats
+    ]
+    means = compare_repeats(some)["macro"]
+    lows = {n: [of_labels[k][n]["auroc"]["low"] for k in enough] for n in tables}
+    judged = {
+        name: {"value": value, "low": None if None in lows[name] else min(lows[name])}
+        for name, value in means["auroc"].items()
+    }
+    return judged, means["differences"]
 
 
 def _repeats(folders, n_repeats):
@@ -94,7 +126,8 @@ def _repeats(folders, n_repeats):
         any_table = next(iter(tables.values()))
         folds = any_table.drop_duplicates("uid").set_index("uid")["split"]
         repeats.append((tables, folds))
-    note = f"{counted(len(lacking), 'recording')} that not all could use: left out"
+    n = counted(len(lacking), "recording")
+    note = f"{n} that not all yamls could use: left out of the comparison."
     return repeats, [note] if lacking else []
 
 

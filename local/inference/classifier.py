@@ -79,8 +79,9 @@ class ClinicalClassifier(Pretrained):
             n_heads = len(self.hparams.label_groups)
             heads = StackedHeads(heads, n_heads, self.hparams.shared_dense)
             shared_dense = heads.shared_dense
-        else:
-            shared_dense = self.mods["shared_dense"]
+        else:  # an experiment's, or an export's of heads that were fitted at once
+            known = dict(self.mods.items())
+            shared_dense = known.get("shared_dense", torch.nn.Identity())
         self._modules = {
             "embedding_model": self.mods["embedding_model"],
             "shared_dense": shared_dense,

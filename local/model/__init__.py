@@ -1,6 +1,6 @@
 """A waveform becomes features, an embedding, logits; and the loss.
 
 Modules: `acoustic_statistics`, `ecapa`, `encoder_source`, `feature_statistics`,
-`front_end`, `heads`, `kernel_heads`, `legacy_front_end`, `losses`,
+`front_end`, `heads`, `kernel_fitting`, `kernel_heads`, `legacy_front_end`, `losses`,
 `pretrained_encoder`, `recording_statistics`, `weight_files`.
 """

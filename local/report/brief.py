@@ -99,7 +99,8 @@ def _labels(evidence):
         kind = against_guessing(entry["auroc"])
         kinds.setdefault("flagged" if label in flags else kind, []).append(label)
     aurocs = {label: entry["auroc"] for label, entry in labels.items()}
-    known = {k: entry["value"] for k, entry in aurocs.items() if entry["value"]}
+    known = {k: entry["value"] for k, entry in aurocs.items()}
+    known = {k: value for k, value in known.items() if value is not None}
     if works := kinds.get("better than guessing"):
         by_words = {}
         for label in sorted(works, key=known.get, reverse=True):

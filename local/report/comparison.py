@@ -149,7 +149,7 @@ def _page(comparison, folder, picture):
     names = [name for name in comparison["yamls"] if (folder / name / PAGE).is_file()]
     return environment.get_template("comparison.html.jinja").render(
         sentences=_sentences(comparison),
-        facts=_facts(comparison),
+        subject=_subject(comparison),
         overview=_overview(comparison),
         labels=_labels(comparison),
         pairs=_pairs(comparison),
@@ -166,21 +166,22 @@ def _page(comparison, folder, picture):
     )
 
 
-def _facts(comparison):
-    return {
-        "Compared": listed(comparison["yamls"]),
-        "On": f"{counted(comparison['n_recordings'], 'recording')} of "
+def _subject(comparison):
+    """What is compared, on what, when."""
+    return (
+        f"{listed(comparison['yamls'])} on "
+        f"{counted(comparison['n_recordings'], 'recording')} of "
         f"{counted(comparison['n_subjects'], 'subject')}, out of fold: "
         f"{counted(comparison['n_folds'], 'fold')}, "
-        f"{counted(comparison['n_repeats'], 'repeat')}",
-        "Date": comparison["provenance"]["date"],
-    }
+        f"{counted(comparison['n_repeats'], 'repeat')}. "
+        f"{comparison['provenance']['date'][:10]}."
+    )
 
 
 def _overview(comparison):
     """A row per yaml and baseline."""
     macro = comparison["macro"]
-    columns = ["", "family", "AUROC", f"less {_reference(comparison)}"]
+    columns = ["", "AUROC", f"less {_reference(comparison)}", "family"]
     columns += ["training, s", "scoring, s", "parameters", "MB", "flagged"]
     caption = f"Mean of {counted(macro['n_labels'], 'label')}, by yaml"
     table = Table(caption, columns)
@@ -199,7 +200,7 @@ def _overview(comparison):
         less_cell = Cell(DASH) if entry is None else table.entry(entry)
         auroc = table.entry(macro[name]["auroc"])
         family = word(told.get("family", "baseline"))
-        table.add(name, family, auroc, less_cell, *cost, _flags(told))
+        table.add(name, auroc, less_cell, family, *cost, _flags(told))
     return table
 
 
@@ -263,14 +264,16 @@ def _forest(comparison):
     figure = Figure(figsize=(WIDTH, height * len(rows) + 0.9), layout="constrained")
     panel = figure.subplots()
     panel.axvline(0, color="black", linestyle="--", linewidth=1)
-    for place, (name, entry) in enumerate(rows.items()):
-        is_mean = name in comparison["macro"]
-        marker, colour = ("o", "#0072B2") if is_mean else ("s", "0.45")
-        draw_point(panel, place, entry, marker, colour)
-        if is_mean and place:
-            panel.axhline(place - 0.5, color="0.6", linewidth=0.8)
+    for place, entry in enumerate(rows.values()):
+        draw_point(panel, place, entry)
     panel.set(ylim=(len(rows) - 0.5, -0.5))
     panel.set_yticks(range(len(rows)), names)
+    for place, (name, text) in enumerate(
+        zip(rows, panel.get_yticklabels(), strict=True)
+    ):
+        if name in comparison["macro"]:  # a mean, above those of its labels
+            text.set_fontweight("bold")
+            panel.axhline(place - 0.5, color="0.6", linewidth=0.8)
     panel.set_xlabel(f"AUROC less that of {shown(_reference(comparison), 40)}")
     panel.tick_params(axis="y", length=0)
     panel.grid(axis="x", color="0.9")

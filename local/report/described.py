@@ -240,15 +240,14 @@ def label_definition(
 ) -> str:
     """What a label's value means, as far as the settings say it.
 
-        n_raters: With columns of their own; 0 where there are none.
+    n_raters: With columns of their own; 0 where there are none.
 
-        >>> from local.data.labels import LabelType
-    from local.model import kernel_heads
-        >>> ordinal = LabelType("ordinal", (0.0, 4.0), 2.0)
-        >>> label_definition("strained", ordinal, {"loss": "bce"}, 0)
-        'scale from 0 to 4, positive from 2'
-        >>> label_definition("slow", LabelType(), {}, 3)
-        '0 or 1, by the majority of 3 raters (a tie is not rated)'
+    >>> from local.data.labels import LabelType
+    >>> ordinal = LabelType("ordinal", (0.0, 4.0), 2.0)
+    >>> label_definition("strained", ordinal, {"loss": "bce"}, 0)
+    'scale from 0 to 4, positive from 2'
+    >>> label_definition("slow", LabelType(), {}, 3)
+    '0 or 1, by the majority of 3 raters (a tie is not rated)'
     """
     # of predictions from elsewhere the range is only that of their numbers
     text = label_type.definition(has_known_range=bool(settings))

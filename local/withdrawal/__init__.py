@@ -1,5 +1,5 @@
 """A person leaves everything.
 
-Modules: `command`, `data_subject`, `rebuild`, `result_folders`, `under_way`,
-`withdraw`.
+Modules: `command`, `compared`, `data_subject`, `rebuild`, `result_folders`,
+`under_way`, `withdraw`.
 """

@@ -11,7 +11,7 @@ from local.utils import cli
 from local.utils.errors import UserError
 from local.utils.number_format import counted
 from local.utils.run_lock import claimed
-from local.withdrawal import rebuild
+from local.withdrawal import compared, rebuild
 from local.withdrawal import withdraw as withdrawal
 from local.withdrawal.data_subject import Person
 from local.withdrawal.result_folders import ResultFolder
@@ -37,6 +37,7 @@ def checked(options: Namespace) -> Namespace:
             raise UserError(f"corpus_folder: there is no folder {splits}.")
     if not (options.corpus_folder or options.experiment_folder):
         raise UserError("Give --corpus_folder=DIR or --experiment_folder=DIR, or both.")
+    options.experiment_folder = compared.with_parts(options.experiment_folder)
     withdrawal.check_folders(
         options.experiment_folder, options.embeddings, options.audio_cache
     )
@@ -144,6 +145,7 @@ def _clean(units, person, options):
         done |= withdrawal.clean_embeddings(file, person, dry_run)
     for unit in units:
         done |= unit.clean(person, dry_run)
+    done |= compared.rebuild_comparisons([unit.folder for unit in units], dry_run)
     print("Nothing was changed; to be removed:" if dry_run else "Removed:")
     for name, what in done.items():
         print(f"  {name}: {counted(what, 'row') if isinstance(what, int) else what}")

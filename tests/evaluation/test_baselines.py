@@ -15,7 +15,7 @@ from sklearn.metrics import (
 from sklearn.model_selection import StratifiedGroupKFold
 
 from local.evaluation import baselines
-from local.model import kernel_heads
+from local.model import kernel_fitting
 
 N_SUBJECTS, N_EACH, N_FEATURES = 40, 5, 6
 
@@ -162,7 +162,7 @@ def test_folds_of_one_class_are_no_obstacle(train, scored, monkeypatch):
         folds[negatives[::2]] = 1
         return folds
 
-    monkeypatch.setattr(kernel_heads, "draw_folds", fold_of_positives)
+    monkeypatch.setattr(kernel_fitting, "draw_folds", fold_of_positives)
     found, reason = baselines.logistic_baseline(
         features, targets, subjects, scored[1], seed=0
     )

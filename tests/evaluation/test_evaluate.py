@@ -24,7 +24,7 @@ from local.evaluation.evaluate import evaluate, measured
 from local.evaluation.external import internal_results
 from local.evaluation.failures import Failures, names_in
 from local.evaluation.scored_split import ScoredSplit
-from local.model import kernel_heads
+from local.model import kernel_fitting
 from local.report import figures, html
 from local.report.writing import write_results
 from local.training.evaluation_settings import EvaluationSettings
@@ -68,7 +68,7 @@ def quick():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(verdict, "MIN_PERMUTATIONS", 9)
         patch.setattr(verdict, "PERMUTATIONS_PER_TEST", 1)
-        patch.setattr(kernel_heads, "STRENGTHS", (0.1,))
+        patch.setattr(kernel_fitting, "STRENGTHS", (0.1,))
         yield
 
 

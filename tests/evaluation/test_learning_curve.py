@@ -9,7 +9,7 @@ import pytest
 from local.evaluation import learning_curve as module
 from local.evaluation.baselines import predict_folds
 from local.evaluation.learning_curve import learning_curve
-from local.model import kernel_heads
+from local.model import kernel_fitting
 
 NAMES = ["low", "loud", "severity"]
 RANGES = [None, None, [0.0, 4.0]]
@@ -35,7 +35,7 @@ def make(n_subjects, n_each=2, n_features=30, seed=0):
 def curve():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "N_DRAWS", 2)
-        patch.setattr(kernel_heads, "STRENGTHS", (0.1,))
+        patch.setattr(kernel_fitting, "STRENGTHS", (0.1,))
         yield learning_curve(*make(160), NAMES, RANGES, seed=1)
 
 
@@ -56,7 +56,7 @@ def test_more_subjects_bring_more_where_there_is_something_to_learn(curve):
 def test_the_same_seed_gives_the_same(monkeypatch):
     monkeypatch.setattr(module, "N_DRAWS", 2)
     monkeypatch.setattr(module, "SHARES", (1.0,))
-    monkeypatch.setattr(kernel_heads, "STRENGTHS", (0.1,))
+    monkeypatch.setattr(kernel_fitting, "STRENGTHS", (0.1,))
     given = (*make(16), NAMES, RANGES)
     one, again, other = (learning_curve(*given, seed=seed) for seed in (1, 1, 2))
     assert one == again != other
@@ -75,7 +75,7 @@ def test_each_fold_is_predicted_from_subjects_of_the_others(monkeypatch):
 
     monkeypatch.setattr(module, "predict_folds", watched)
     monkeypatch.setattr(module, "N_DRAWS", 2)
-    monkeypatch.setattr(kernel_heads, "STRENGTHS", (0.1,))
+    monkeypatch.setattr(kernel_fitting, "STRENGTHS", (0.1,))
     learning_curve(*make(24), NAMES, RANGES)
     assert [len(subjects) for subjects in seen] == [6, 12, 18, 24] * 2
     for draw in (seen[:4], seen[4:]):
@@ -85,7 +85,7 @@ def test_each_fold_is_predicted_from_subjects_of_the_others(monkeypatch):
 
 def test_what_can_not_be_computed_has_a_reason(monkeypatch):
     monkeypatch.setattr(module, "N_DRAWS", 2)
-    monkeypatch.setattr(kernel_heads, "STRENGTHS", (0.1,))
+    monkeypatch.setattr(kernel_fitting, "STRENGTHS", (0.1,))
     features, manifest = make(20)
     manifest["low"] = 0.0
     curve = learning_curve(features, manifest, ["low"])

@@ -10,12 +10,8 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.metrics import roc_auc_score
 
 from local.data.folds import draw_folds
-from local.model.kernel_heads import (
-    FARTHEST,
-    OF_SIMILARITIES,
-    KernelHeads,
-    RobustStandardisation,
-)
+from local.model.kernel_fitting import OF_SIMILARITIES
+from local.model.kernel_heads import FARTHEST, KernelHeads, RobustStandardisation
 
 NAN = np.nan
 N, N_FEATURES = 60, 4

@@ -61,9 +61,9 @@ READ_BY_SPEECHBRAIN = {
 #: Keys that are read where a yaml has them; then evaluate.yaml's, and an exported
 #: model's, and what is taken from the modules.
 OPTIONAL = {
-    *("features", "ssl_source", "ssl_trainable", "lora_rank", "pretrained"),
+    *("features", "ssl_trainable", "lora_rank", "pretrained"),
     *("dataset_mean", "dataset_std", "fbank", "n_fft", "n_mfcc"),
-    *("ssl_window", "ssl_layer"),
+    *("ssl_source", "ssl_window", "ssl_layer"),
     *("split_csv", "predictions_csv"),
     *("operating_points", "flagged", "label_encoder"),
     "compute_features",

@@ -20,7 +20,6 @@ from local.report.figures.decision_curve import draw_decision_curve
 from local.report.figures.decisions import draw_score_distributions
 from local.report.figures.drawing import n_lines, panel_grid, save, shown
 from local.report.figures.forest import draw_forest
-from local.report.figures.raters import draw_raters
 from local.report.figures.scores import draw_scores
 from local.report.figures.spectrograms import draw_errors, draw_silences
 from local.report.figures.training import draw_training_curves
@@ -200,7 +199,6 @@ def test_names_of_the_registry_are_those_of_files():
         "score_distributions",
         "decision_curve",
         "silences",
-        "raters",
         "training_curves",
         "errors",
     )
@@ -554,55 +552,6 @@ def test_forest(pair):
 def test_forest_of_one_label_has_no_mean():
     panel = draw_forest(evidence_of({"a": (TARGETS, PROBABILITIES)})).figure.axes[0]
     assert [name.get_text() for name in panel.get_yticklabels()] == ["a"]
-
-
-@pytest.fixture
-def rated():
-    """Three raters of one label; the manifest in another order than the table."""
-    manifest = pd.DataFrame(
-        {
-            "ID": ["u3", "u2", "u1", "u0", "u4"],
-            "slow@a": ["0", "1", "0", "1", "1"],
-            "slow@b": ["0", "0", "0", "1", ""],
-            "slow@c": ["0", "1", "1", "1", "1"],
-        }
-    )
-    point = {"n": 3, "n_positive": 1, "model_auroc": entry(1.0)}
-    # against a = c, of u3, u2, u0 (u1: divided): b says 0, 0, 1
-    raters = [
-        point | {"rater": "b", "sensitivity": entry(0.5), "specificity": entry(1.0)},
-        point | {"rater": "c", "sensitivity": entry(None), "specificity": entry(1.0)},
-    ]
-    evidence = evidence_of(
-        {"slow": ([1, 0, 1, 0, 1], [0.9, 0.3, 0.4, 0.5, 0.7])},
-        manifests={"test": manifest},
-    )
-    return with_metrics(evidence, raters={"slow": {"on_roc": raters}})
-
-
-def test_raters(rated):
-    sketch = draw_raters(rated)
-    (panel,) = sketch.figure.axes
-    _, model, rater = panel.lines
-    # what a and c agree on is u3: 0 (0.5), u2: 1 (0.4), u0: 1 (0.9); u1 is divided,
-    # and u4, of which b says nothing, does not count
-    np.testing.assert_allclose(model.get_xydata(), [[0, 0], [0, 0.5], [1, 0.5], [1, 1]])
-    assert model.get_linewidth() == 1
-    np.testing.assert_allclose(rater.get_xydata(), [[0, 0.5]])
-    legend = [text.get_text() for text in panel.get_legend().get_texts()]
-    assert legend == ["b (n = 3)"]
-    assert "majority of the other raters" in sketch.title
-    said = "b has sensitivity 0.50 and specificity 1.00, the model an AUROC of 1.00"
-    assert said in sketch.alt
-
-
-def test_no_raters(rated, pair):
-    assert draw_raters(pair) is None
-    assert draw_raters(dataclasses.replace(rated, manifests={})) is None
-    assert draw_raters(with_metrics(rated, raters={})) is None
-
-
-# Spectrograms
 
 
 def excerpt(row=12, label="slow", target=1.0, prediction=0.034, hz=1000.0, seconds=1):

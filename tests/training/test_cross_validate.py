@@ -28,6 +28,7 @@ from local.utils.errors import UserError
 from local.utils.keys import KEYS
 from local.utils.run_lock import claimed
 from local.utils.yaml_files import plain_values
+from local.withdrawal.compared import rebuild_comparisons, with_parts
 
 pytest_plugins = ["gcs_server"]
 
@@ -726,6 +727,43 @@ def test_yamls_are_compared_on_the_same_folds(run, yamls, shared_corpus, tmp_pat
     ).exists()
 
 
+def test_a_withdrawal_makes_a_comparison_again(run, yamls, shared_corpus, tmp_path):
+    out, names = tmp_path / "out", ("statistics", "good")
+    assert run(shared_corpus, "--n_folds=2", yaml=yamls(*names)) == 0
+    other = tmp_path / "other"
+    assert with_parts([other, out]) == [other, *(out / name for name in names)]
+    before = comparison(out)
+    file = out / "comparison.json"
+    file.write_text(json.dumps(before | {"n_subjects": 0}))
+    folders = [out / name for name in names]
+    to_be_done = {str(file): "to be rebuilt"}
+    assert rebuild_comparisons(folders, dry_run=True) == to_be_done
+    assert rebuild_comparisons(folders, dry_run=False) == {str(file): "rebuilt"}
+    changed = comparison(out) | {"provenance": before["provenance"]}
+    assert changed == before
+    (out / "good" / "metrics.json").unlink()  # a fold has nobody left
+    (how,) = rebuild_comparisons(folders, dry_run=False).values()
+    assert how.startswith("removed") and not file.exists()
+    assert not (out / "report.html").exists()
+
+
+def test_a_rare_label_does_not_decide(run, yamls, corpus, tmp_path):
+    """noisy has too few subjects for an interval, and so has the mean of all labels."""
+    for name in ("train", "val"):
+        rows = [
+            row | {"noisy": int(row["subject"] in ("s02", "s05"))}
+            for row in read_csv(csv_of(corpus, name))
+        ]
+        write_csv(csv_of(corpus, name), rows)
+    assert run(corpus, "--n_folds=2", yaml=yamls("statistics", "good")) == 0
+    found = comparison(tmp_path / "out")
+    assert found["labels"]["noisy"]["good"]["auroc"]["low"] is None
+    assert found["macro"]["good"]["auroc"]["low"] is None
+    assert found["recommended"] == "good"
+    (note,) = found["notes"]
+    assert note.startswith("The recommendation is by low and loud: the other labels")
+
+
 def compared_within_folds(folder, label, repeat):
     table = pd.read_csv(folder / "predictions.csv")
     own = table[(table["label"] == label) & table["target"].notna()]
@@ -780,7 +818,8 @@ def test_a_recording_that_one_yaml_could_not_use(
     left.to_csv(predictions, index=False)
     assert run(shared_corpus, "--n_folds=2", yaml=files) == 0
     found = comparison(out)
-    assert found["notes"] == ["3 recordings that not all could use: left out"]
+    note = "3 recordings that not all yamls could use: left out of the comparison."
+    assert found["notes"][0] == note
     assert found["n_recordings"] == len(pooled(shared_corpus)) - 3
 
 

@@ -153,8 +153,35 @@ def test_other_ways_to_ask_it(experiment, shared_corpus, tmp_path):
     assert {
         label: of["logit"] for label, of in recording["labels"].items()
     } == pytest.approx(expected, abs=1e-4)
-    export = run_script("export.py", options[0], f"--output_folder={tmp_path / 'o'}")
-    assert "can't be exported" in failed(export)
+
+
+@pytest.mark.parametrize("kernel", ["linear", "rbf"])
+def test_an_export_says_the_same(shared_corpus, tmp_path, kernel):
+    """export.py itself has it loaded without this recipe, and compares."""
+    experiment, folder = tmp_path / "experiment", tmp_path / "exported"
+    succeeded(train_statistics(shared_corpus, experiment, f"--kernel={kernel}"))
+    options = f"--experiment_folder={experiment}", f"--output_folder={folder}"
+    said = succeeded(run_script("export.py", *options))
+    assert "no model.onnx is written: the acoustic statistics" in said.stdout
+    weights = torch.load(folder / "classifier.ckpt", weights_only=True)
+    assert len(weights["out_of_fold"]) == 0
+    # similar to whom: nobody, where no head asks
+    n_landmarks = len(read_csv(experiment / "save/manifests/train.csv"))
+    assert len(weights["landmarks"]) == (n_landmarks if kernel == "rbf" else 0)
+    model = ClinicalClassifier.from_hparams(
+        source=str(folder), savedir=str(tmp_path / "links")
+    )
+    uid = read_csv(shared_corpus / "splits/test.csv")[0]["uid"]
+    file = shared_corpus / "audio" / uid / "waveform.wav"
+    said = {label: of["logit"] for label, of in model.classify_file(file).items()}
+    expected = {
+        label: value
+        for (name, label), value in logits(experiment).items()
+        if name == uid
+    }
+    assert said == pytest.approx(expected, abs=1e-4)
+    (encoded,) = model.encode_file(file, kind="pt")
+    assert encoded.shape == (1, len(RecordingStatistics(RATE).names))
 
 
 def test_statistics_of_a_recording():

@@ -152,7 +152,6 @@ def test_a_tested_person_leaves_nothing_and_results_are_without_them(own):
         LABELS,
         found["checkpoint"],
         operating_points=read_operating_points(experiment),
-        seed=1986,
         decision_thresholds=[0.05, 0.1, 0.2, 0.3, 0.5],
         prevalences=[0.05, 0.2],
     )

@@ -1,6 +1,7 @@
 """Writing an exported model: a folder that works without this recipe."""
 
 import contextlib
+import copy
 import logging
 import math
 from importlib import metadata
@@ -17,7 +18,12 @@ from local.inference.export.onnx_features import NoOnnx
 from local.inference.export.onnx_model import OnnxModel, write_onnx
 from local.inference.export.package import write_package
 from local.inference.export.readme import readme_text
-from local.inference.export.yaml_text import ModelNodes, yaml_text
+from local.inference.export.yaml_text import (
+    KERNEL_HEADS,
+    ModelNodes,
+    stack_text,
+    yaml_text,
+)
 from local.inference.stacked_heads import stack_heads
 from local.model.kernel_heads import KernelHeads
 from local.storage.addresses import is_remote
@@ -41,7 +47,7 @@ def export(experiment: Experiment, output_folder: Path):
     experiment: On the CPU.
     output_folder: Not there, or empty.
 
-    Raises UserError: for heads that are fitted in one go, or a pretrained encoder.
+    Raises UserError: for a pretrained encoder of train_ssl.yaml.
     Raises RunError: if what was written does not give what the experiment gives.
     """
     if hasattr(experiment.brain.plain_modules["compute_features"], "load_source"):
@@ -49,12 +55,6 @@ def export(experiment: Experiment, output_folder: Path):
             f"{experiment.address} holds a pretrained encoder (train_ssl.yaml), which "
             "can't be exported. predict.py, evaluate.py and ClinicalClassifier take "
             "its folder as it is, and need the encoder's source no more."
-        )
-    if isinstance(experiment.brain.plain_modules["classifier"], KernelHeads):
-        raise UserError(
-            f"{experiment.address} is a model of acoustic statistics "
-            "(train_statistics.yaml), which can't be exported. predict.py, evaluate.py "
-            "and ClinicalClassifier take its folder as it is."
         )
     model = ClinicalClassifier.of_experiment(experiment, run_opts={"device": "cpu"})
     nodes = ModelNodes(experiment.folder / "hyperparams.yaml")
@@ -85,10 +85,9 @@ def write_folder(
     Returns: What labels.json says of each label.
     """
     hparams, modules = experiment.hparams, experiment.brain.modules
-    layers = stack_heads(modules["shared_dense"], modules["classifier"])
-    stack = torch.nn.Sequential(*(layer for layer, _ in layers))
+    heads, heads_text = _heads(modules)
     save_weights(modules["embedding_model"], folder / "embedding_model.ckpt")
-    save_weights(stack, folder / "classifier.ckpt")
+    save_weights(heads, folder / "classifier.ckpt")
     loadables = ["embedding_model", "classifier", "label_encoder"]
     front_end = modules["compute_features"]
     if next(front_end.parameters(), None) is not None:
@@ -107,7 +106,7 @@ def write_folder(
     name = printable(Path(experiment.address).name)  # it stands in a comment's line
     origin = f"{name}, {experiment.checkpoint}"
     decided = {"operating_points": points, "flagged": model.flagged}
-    text = yaml_text(nodes, hparams | decided, layers, loadables, origin)
+    text = yaml_text(nodes, hparams | decided, heads_text, loadables, origin)
     _write(folder / "hyperparams.yaml", text)
     write_package(folder)
     groups = "\n".join(",".join(group) for group in hparams["label_groups"])
@@ -119,6 +118,17 @@ def write_folder(
     write_json(folder / "labels.json", {"labels": labels})
     write_card(experiment, folder / "model_card.md")
     return labels
+
+
+def _heads(modules):
+    """The heads as they are exported, and their entry of the yaml."""
+    if isinstance(modules["classifier"], KernelHeads):
+        heads = copy.deepcopy(modules["classifier"])
+        heads.out_of_fold = torch.zeros(0)  # of people, and only for thresholds
+        return heads, KERNEL_HEADS
+    layers = stack_heads(modules["shared_dense"], modules["classifier"])
+    stack = torch.nn.Sequential(*(layer for layer, _ in layers))
+    return stack, stack_text(layers)
 
 
 def save_weights(module, path):

@@ -14,6 +14,7 @@ from speechbrain.lobes.features import Fbank
 
 from local.model.front_end import KaldiFbank
 from local.model.legacy_front_end import OriginalClip, OriginalFrontEnd
+from local.model.recording_statistics import RecordingStatistics
 
 #: Kaldi's pre-emphasis, and its lowest mel energy.
 PREEMPHASIS, EPSILON = 0.97, torch.finfo(torch.float32).eps
@@ -41,6 +42,11 @@ def padded_front_end(front_end: torch.nn.Module) -> torch.nn.Module:
         if front_end.fbank:
             return PaddedKaldiFbank(front_end.front_end)
         return PaddedMfcc(front_end.front_end)
+    if isinstance(front_end, RecordingStatistics):
+        raise NoOnnx(
+            "the acoustic statistics (SpeechBrain's VocalFeatures, F0, pauses) are no "
+            "ONNX graph; custom.py computes them"
+        )
     raise NoOnnx(
         f"there is no ONNX counterpart of the front end {type(front_end).__name__} "
         "with these settings (local/inference/export/onnx_features.py)"

@@ -26,6 +26,16 @@ STOCK_FOR = {
 #: Tags that name something to import.
 IMPORTING = ("!new:", "!name:", "!apply:")
 
+#: The heads, in the exported yaml: of stock layers, or those that were fitted at once.
+STACK = """\
+# All heads side by side: [batch, 1, size] → [batch, 1, label]
+classifier: !new:torch.nn.Sequential
+{layers}"""
+KERNEL_HEADS = """\
+classifier: !new:clinical_speech.model.kernel_heads.KernelHeads
+    label_groups: !ref <label_groups>
+    label_ranges: !ref <label_ranges>"""
+
 TEMPLATE = """\
 # A model for clinical speech, exported from {origin}.
 # How to use it: README.md. What it is and is not for: model_card.md.
@@ -62,9 +72,7 @@ label_encoder: !new:speechbrain.dataio.encoder.CategoricalEncoder
 
 # ---- The model -------------------------------------------------------------------
 {modules}
-# All heads side by side: [batch, 1, size] → [batch, 1, label]
-classifier: !new:torch.nn.Sequential
-{layers}
+{classifier}
 modules:
     compute_features: !ref <compute_features>
     mean_var_norm: !ref <mean_var_norm>
@@ -137,14 +145,14 @@ class ModelNodes:
 def yaml_text(
     nodes: ModelNodes,
     hparams: dict,
-    layers: list[tuple[torch.nn.Module, dict]],
+    classifier: str,
     loadables: list[str],
     origin: str,
 ) -> str:
     """Text of the exported hyperparams.yaml.
 
     hparams: Of the experiment, with its `operating_points` and what is `flagged`.
-    layers: Of the classifier.
+    classifier: Its entry, as `stack_text` gives it, or `KERNEL_HEADS`.
     loadables: Keys of what has a file of weights.
     origin: Where it comes from.
     """
@@ -160,9 +168,14 @@ def yaml_text(
         **{key: _block(hparams[key]) for key in named},
         eval_crop=nodes.text("eval_crop"),
         modules="\n".join(nodes.text(name) for name in MODULES),
-        layers="\n".join(_layer_text(*layer) for layer in layers),
+        classifier=classifier,
         loadables="\n".join(f"        {key}: !ref <{key}>" for key in loadables),
     )
+
+
+def stack_text(layers: list[tuple[torch.nn.Module, dict]]) -> str:
+    """The entry of heads that are layers of torch.nn."""
+    return STACK.format(layers="\n".join(_layer_text(*layer) for layer in layers))
 
 
 def _layer_text(layer, arguments):

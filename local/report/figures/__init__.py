@@ -17,7 +17,6 @@ from local.report.figures.decision_curve import draw_decision_curve
 from local.report.figures.decisions import draw_score_distributions
 from local.report.figures.drawing import save
 from local.report.figures.forest import draw_forest
-from local.report.figures.raters import draw_raters
 from local.report.figures.scores import draw_scores
 from local.report.figures.spectrograms import draw_errors, draw_silences
 from local.report.figures.training import draw_training_curves
@@ -32,7 +31,6 @@ FIGURES = {
     "score_distributions": ("decisions", draw_score_distributions),
     "decision_curve": ("decisions", draw_decision_curve),
     "silences": ("audit", draw_silences),
-    "raters": ("raters", draw_raters),
     "training_curves": ("training", draw_training_curves),
     "errors": ("errors", draw_errors),
 }

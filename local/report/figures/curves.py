@@ -55,7 +55,7 @@ def draw_roc(evidence: EvaluationResult) -> Sketch | None:
             specificity = value_of(entries, "specificity")
             false_rate = None if specificity is None else 1 - specificity
             _operating_point(panel, false_rate, value_of(entries, "sensitivity"), line)
-        finish_panel(panel, "1 − specificity", "sensitivity")
+        _finish_panel(panel, "1 − specificity", "sensitivity")
     return Sketch(figure, "ROC curves", _roc_alt(evidence.metrics["labels"], labels))
 
 
@@ -84,7 +84,7 @@ def draw_pr(evidence: EvaluationResult) -> Sketch | None:
             line.set_label(shown(said, wrap))
             values = (value_of(entries, name) for name in ("sensitivity", "ppv"))
             _operating_point(panel, *values, line)
-        finish_panel(panel, "recall (sensitivity)", "precision (PPV)")
+        _finish_panel(panel, "recall (sensitivity)", "precision (PPV)")
     entries = evidence.metrics["labels"]
     said = [
         f"{label} {with_interval(entries[label]['auprc'])} with prevalence "
@@ -98,7 +98,7 @@ def draw_pr(evidence: EvaluationResult) -> Sketch | None:
     return Sketch(figure, "Precision and recall", alt)
 
 
-def finish_panel(panel, x: str, y: str):
+def _finish_panel(panel, x: str, y: str):
     """Axes from 0 to 1, and the legend, which lies below: in a corner it hides curves.
 
     panel: matplotlib.axes.Axes
