@@ -4,11 +4,8 @@ import pytest
 from conftest import user_error
 from running import ROOT
 
-from local.training.evaluation_settings import (
-    EvaluationSettings,
-    check_training,
-    check_values,
-)
+from local.training.evaluation_settings import EvaluationSettings
+from local.training.settings import check_training, check_values
 from local.utils.errors import UserError
 from local.utils.yaml_files import plain_values
 
