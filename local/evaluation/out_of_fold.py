@@ -1,6 +1,6 @@
 """A cross-validation is evaluated as a split is: as predictions out of fold.
 
-Each recording is scored by the network that never met its subject. All recordings
+Each recording is scored by the model that never met its subject. All recordings
 together are then one split, whose table of predictions says in the column `split` by
 which fold's network a row was made. Recordings are measured once, for the audit and for
 the acoustic baseline, whatever the number of folds and repeats.
@@ -147,7 +147,7 @@ def _who(table):
     n, n_subjects = table["uid"].nunique(), table["subject"].nunique()
     return (
         f"{n} recordings of {n_subjects} subjects of train.csv and val.csv took part, "
-        "each scored by a network that never met its subject; nobody of test.csv did"
+        "each scored by a model that never met its subject; nobody of test.csv did"
     )
 
 

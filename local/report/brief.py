@@ -247,7 +247,10 @@ def _baseline(evidence):
     ]
     if "difference" in (macro := result.get("macro", {})):
         word = VERDICTS[macro["verdict"]]
-        parts.insert(0, f"on average {word}, {signed(macro['difference'])}")
+        gap = f", {signed(macro['difference'])}"
+        if macro["verdict"] == "not computable":
+            gap = ""
+        parts.insert(0, f"on average {word}{gap}")
     doubtful = set(verdicts) & {"about the same", "below", "far below"}
     yield Statement(
         "Beside plain acoustic statistics",

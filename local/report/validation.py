@@ -72,9 +72,11 @@ def folds(evidence):
         known = [value for value in values if value is not None]
         reason = "no fold has both classes"
         ends = (table.number(f(known) if known else None, reason) for f in (min, max))
-        entry = metrics["labels"].get(label, metrics["macro"])["auroc"]
-        spread = [table.number(entry.get("sd"), entry.get("reason"), _three)]
-        table.add(label, *ends, *spread[: len(columns) - 3])
+        spread = []
+        if metrics["n_repeats"] > 1:
+            entry = metrics["labels"].get(label, metrics["macro"])["auroc"]
+            spread = [table.number(entry.get("sd"), entry.get("reason"), _three)]
+        table.add(label, *ends, *spread)
     return table
 
 

@@ -4,6 +4,7 @@ It tells what is certain and cheap to see: the help, and local paths that are no
 All else is checked where it is used, and so are these.
 """
 
+import signal
 import sys
 from pathlib import Path
 
@@ -29,6 +30,9 @@ def look(name: str):
     """
     if name != "__main__":
         return
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        # as SIGTERM, until `signals.install`: nothing is begun, nothing to tell
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
     streams.secure()
     if {"-h", "--help"} & set(sys.argv[1:]):
         print(usage())

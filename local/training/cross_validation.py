@@ -15,6 +15,7 @@ from speechbrain.utils.run_opts import RunOptions
 
 from local.data import corpus
 from local.data.folds import folds_by_column, make_folds, one_class_folds
+from local.data.manifests import group_columns
 from local.storage.addresses import local_path, output_path
 from local.storage.experiment_files import (
     COMPARISON,
@@ -197,6 +198,8 @@ def plan_cross_validation(argv: list[str]) -> CrossValidation:
     options += [f"--{key}={_text(value)}" for key, value in for_all.items()]
 
     pool = read_pool(values | places)
+    # before hours of training; folds themselves have no subgroups
+    group_columns([*pool.table.columns, *pool.scaled_targets], values["subgroups"])
     folds, left_out = _folds(pool, values)
     record = {
         "settings": _settings(arguments, places),

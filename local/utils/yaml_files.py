@@ -17,6 +17,9 @@ from local.utils.errors import UserError
 from local.utils.files import file_size
 from local.utils.text_io import read_text
 
+#: How the tags end of what is no mapping, and can't become one.
+PLAIN_TAGS = (":seq", ":bool", ":int", ":float", ":str")
+
 #: First key of a yaml that says how it differs from another, and how it drops a key.
 BASE, REMOVE = "base", "!remove"
 
@@ -301,12 +304,23 @@ def resolved_yaml(hparams_file: Path, overrides: dict | None = None) -> str:
 
 
 def _with_room(text, overrides, path):
-    """A file's text in which keys that are null can get a mapping's values."""
+    """A file's text in which keys that are null can get a mapping's values.
+
+    Raises UserError: for a mapping in the place of a list, a number or text.
+    """
     mappings = [name for name, value in overrides.items() if isinstance(value, dict)]
     entries = _entries(text, path) if mappings else {}
     for name in mappings:
         if name in entries and entries[name].tag.endswith(":null"):
             text = text.replace(entries[name].lines, f"{name}: {{}}\n", 1)
+    wrong = [
+        f"{name} is {entries[name].lines.partition(': ')[2].split(' #')[0].strip()} "
+        f"there; found {overrides[name]}: give a value of the same kind"
+        for name in mappings
+        if name in entries and entries[name].tag.endswith(PLAIN_TAGS)
+    ]
+    if wrong:
+        raise UserError(f"{path}: these can't be a mapping:", wrong)
     return text
 
 

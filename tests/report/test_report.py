@@ -459,6 +459,16 @@ def test_the_brief_says_how_labels_stand_beside_acoustics(evidence, bounds, said
     assert said in words.split("Beside plain acoustic statistics: ")[1]
 
 
+def test_what_cannot_be_compared_on_average_has_no_number(evidence):
+    other = beside(evidence, loud=(0.0, None, None))
+    gap = {"value": 0.0, "low": None, "high": None}
+    macro = {"difference": gap, "verdict": "not computable"}
+    other.metrics["baselines"][ACOUSTIC]["macro"] = macro
+    words = Page(render_html(other, [])).words("brief")
+    said = words.split("Beside plain acoustic statistics: ")[1]
+    assert said.startswith("AUROC on average not computable; not computable: loud.")
+
+
 def test_a_label_without_a_baseline_is_not_compared(evidence):
     assert "Beside plain" not in Page(render_html(evidence, [])).words("brief")
 
@@ -506,6 +516,13 @@ def test_folds_are_told_with_their_spread(evidence):
     assert "in 2 folds, 2 times with other folds and seeds" in brief
     assert "from fold to fold 0.75–0.90" in brief
     assert "another seed" not in brief
+
+
+def test_a_table_of_folds_has_no_note_of_what_it_does_not_show(evidence):
+    page = render_html(cross_validated(evidence, [fold(1, 1, 0.7)], 1), [])
+    table = page.split("AUROC from fold to fold")[1].split("</table>")[0]
+    assert "SD of repeats" not in table
+    assert "not computed" not in Page(page).words("headline")
 
 
 def test_folds_of_sites_have_their_names(evidence):

@@ -1,9 +1,12 @@
 """storage.first_look: what is wrong with paths is told before anything is loaded."""
 
 import re
+import signal
+import subprocess
+import sys
 
 import pytest
-from running import failed, run_script, succeeded
+from running import ROOT, failed, run_script, succeeded
 
 from local.storage.first_look import check_paths
 from local.utils.errors import UserError
@@ -82,3 +85,13 @@ def test_what_may_be_there_is_left_to_others(tmp_path):
             "--debug",
         ]
     )
+
+
+def test_ctrl_c_while_libraries_are_loaded_ends_quietly():
+    code = "import signal; from local.storage.first_look import look; look('__main__');"
+    code += "signal.raise_signal(signal.SIGINT); print('goes on')"
+    ended = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True
+    )
+    assert ended.returncode == -signal.SIGINT
+    assert ended.stdout == ended.stderr == ""

@@ -548,6 +548,7 @@ def test_a_first_try_that_was_refused_binds_nothing(
         (["--folds=3"], "--folds is neither a key of"),
         (["--disjoint_by=[ward]"], "disjoint_by names 'ward'"),
         (["--leave_one_out=ward"], "leave_one_out names 'ward'"),
+        (["--subgroups=[ward]"], "subgroups names ward, of which the split has no"),
     ],
 )
 def test_refused_options(run, shared_corpus, tmp_path, options, expected):

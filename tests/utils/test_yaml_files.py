@@ -75,6 +75,15 @@ def test_a_yaml_that_cannot_be_resolved(yaml, load, text, expected):
     assert "\n" not in str(raised.value)
 
 
+@pytest.mark.parametrize("was", ["[0.05, 0.2]  # a list", "0.3", "some text", "True"])
+def test_a_mapping_where_none_can_be(yaml, was):
+    file, overrides = yaml(f"a: {was}\nb: 1\n"), {"a": {"low": 0.1}}
+    with pytest.raises(UserError) as raised:
+        yaml_files.plain_values(file, overrides)
+    told = f"- a is {was.split(' #')[0].strip()} there; found {{'low': 0.1}}"
+    assert told in str(raised.value) and "structure" not in str(raised.value)
+
+
 def test_a_placeholder_may_be_given(yaml):
     file = yaml("data: !PLACEHOLDER\n")
     assert yaml_files.plain_values(file, {"data": "/d"}) == {"data": "/d"}
