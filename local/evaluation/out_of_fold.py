@@ -45,6 +45,7 @@ from local.training.cross_validation import CrossValidation, FoldRun
 from local.training.evaluation_settings import EvaluationSettings
 from local.training.experiment import open_experiment
 from local.training.family import FEATURES, STATISTICS, family_of
+from local.utils.errors import UserError
 from local.utils.files import read_json
 from local.utils.yaml_files import saved_values
 
@@ -152,11 +153,18 @@ def _who(table):
 
 
 def _predictions(run):
-    """The table of a fold's predictions, not calibrated."""
+    """The table of a fold's predictions, not calibrated.
+
+    Raises UserError: if the file was damaged.
+    """
     values = saved_values(run.folder / HPARAMS)
     names = labels.flatten(values["label_groups"])
     weights = values["positive_weights"] or [1.0] * len(names)
-    table = read_predictions(run.folder / PREDICTIONS)
+    try:
+        table = read_predictions(run.folder / PREDICTIONS)
+    except UserError as error:
+        again = f"Delete {run.folder}: the same command then trains this fold again."
+        raise UserError(f"{error}\n{again}") from error
     log_weight = table["label"].map(dict(zip(names, np.log(weights), strict=True)))
     probability = expit(table["logit"] - log_weight).where(table["probability"].notna())
     return table.assign(split=run.split, probability=probability)

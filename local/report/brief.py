@@ -224,6 +224,10 @@ def _decisions(evidence):
             lacking.setdefault(reason.removeprefix(NO_THRESHOLD), []).append(label)
     if said:
         yield Statement("Decisions at the threshold", f"{'; '.join(said)}.")
+    for label, entry in labels.items():
+        if folds := [fold["fold"] for fold in entry.get("without_decisions", [])]:
+            what = f"{label}: none in {listed(folds)}, whose recordings do not count."
+            yield Statement("No threshold", what, WARNING)
     for reason, names in lacking.items():
         yield Statement("No threshold", f"{listed(names)}: {reason}.", WARNING)
 

@@ -199,7 +199,8 @@ def plan_cross_validation(argv: list[str]) -> CrossValidation:
 
     pool = read_pool(values | places)
     # before hours of training; folds themselves have no subgroups
-    group_columns([*pool.table.columns, *pool.scaled_targets], values["subgroups"])
+    columns = dict.fromkeys([*pool.table.columns, *pool.scaled_targets])
+    group_columns(columns, values["subgroups"])
     folds, left_out = _folds(pool, values)
     record = {
         "settings": _settings(arguments, places),

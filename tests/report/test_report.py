@@ -525,6 +525,13 @@ def test_a_table_of_folds_has_no_note_of_what_it_does_not_show(evidence):
     assert "not computed" not in Page(page).words("headline")
 
 
+def test_folds_without_a_threshold_are_told(evidence):
+    other = cross_validated(evidence, [fold(1, 1, 0.7), fold(1, 2, 0.8)], 1)
+    other.metrics["labels"]["loud"]["without_decisions"] = [{"fold": "fold 2"}]
+    brief = Page(render_html(other, [])).words("brief")
+    assert "No threshold: loud: none in fold 2, whose recordings do not count." in brief
+
+
 def test_folds_of_sites_have_their_names(evidence):
     folds = [fold(1, 1, 0.7, left_out="north"), fold(1, 2, 0.8, left_out="south")]
     page = Page(render_html(cross_validated(evidence, folds, 1), []))

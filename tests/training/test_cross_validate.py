@@ -247,6 +247,15 @@ def test_each_site_is_left_out_once(run, corpus, tmp_path):
     assert "n_repeats 2: with leave_one_out the folds are always the same" in message
 
 
+def test_a_damaged_fold_says_how_to_go_on(run, shared_corpus, tmp_path):
+    assert run(shared_corpus, "--n_folds=2") == 0
+    fold = experiments(tmp_path / "out")[0]
+    (fold / "predictions.csv").write_text("uid,subject\n")
+    (tmp_path / "out" / "metrics.json").unlink()
+    message = refusal(run, shared_corpus, "--n_folds=2")
+    assert f"Delete {fold}: the same command then trains this fold" in message
+
+
 def test_sites_stay_whole_if_disjoint_by_says_so(run, corpus, tmp_path):
     for name in ("train", "val"):
         rows = read_csv(csv_of(corpus, name))
