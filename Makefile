@@ -91,6 +91,8 @@ $(INSTALLED): requirements.lock
 		PYTHON and CPU again that it was made with))
 	$(if $(filter 1,$(CPU)),$(if $(CPU_INDEX),,$(error CPU=1 needs CPU_INDEX=URL, the \
 		index of CPU builds that the installation page of PyTorch names)))
+	@test ! -L $(VENV) || { echo "$(VENV) is a link, and what it leads to would" \
+		"be emptied: remove the link." >&2; exit 2; }
 	$(PYTHON) -m venv --clear $(VENV)
 ifeq ($(CPU),1)
 	sed -n 's/^\(torch\|torchaudio\)\(==[^ ]*\).*/\1\2/p' requirements.lock > $(VENV)/torch.txt
