@@ -37,7 +37,6 @@ IS_SCORE = "the label is a score: baselines are of labels that are 0 or 1"
 CONSTANT = "0.5 by definition: all recordings have the same probability"
 
 NO_FEATURES = "no recording has features"
-NO_AUROC = "no fold has both classes"
 
 
 def baseline_results(

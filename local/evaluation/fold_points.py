@@ -3,7 +3,8 @@
 Each fold's threshold is then chosen on the predictions of the other folds, whose
 subjects its network was not tested on:
 
-    decided, choices = choose_and_decide(table, points_by_fold, names)
+    points = fold_operating_points(table, points_by_fold, names)
+    decided, choices = decide_with_choice(table, points, names)
     choices.points, choices.entries
 """
 
@@ -40,33 +41,22 @@ class FoldChoices:
     entries: dict[str, dict]
 
 
-def choose_and_decide(
+def decide_with_choice(
     table: pd.DataFrame,
-    points_by_fold: dict[str, dict],
+    points: dict[str, dict],
     names: list[str],
     rule: str | dict = "youden",
-    calibration: str = "none",
     seed: int = 0,
 ) -> tuple[pd.DataFrame, FoldChoices]:
     """Calibrate and decide the predictions of all folds.
 
-    All arguments: See `fold_operating_points`.
+    All arguments: As `fold_operating_points` takes and, of `points`, gives them.
     """
-    points = fold_operating_points(
-        table, points_by_fold, names, rule, calibration, seed
-    )
     entries = {name: {"threshold": _summary(points, name)} for name in names}
-    borrowed = [
-        name
-        for name in names
-        if any(
-            of["source"] == OTHER_FOLDS for of in entries[name]["threshold"]["folds"]
-        )
-    ]
-    for name, shares in intervals_with_choice(
-        table, points, borrowed, rule, seed
-    ).items():
-        entries[name] |= shares
+    borrowed = [name for name in names if _are_borrowed(points, name)]
+    shares = intervals_with_choice(table, points, borrowed, rule, seed)
+    for name, own in shares.items():
+        entries[name] |= own
     return decide_folds(table, points), FoldChoices(points, entries)
 
 

@@ -21,7 +21,7 @@ from local.data.predictions_table import read_predictions
 from local.data.prepare import fetched
 from local.data.pseudonyms import read_pseudonyms
 from local.evaluation.evaluate import evaluate, metrics_of, rows_to_measure
-from local.evaluation.fold_points import choose_and_decide
+from local.evaluation.fold_points import decide_with_choice, fold_operating_points
 from local.evaluation.measurements import measure_split, save_measurements
 from local.evaluation.operating_points import read_operating_points
 from local.evaluation.parts import MEASURING
@@ -115,14 +115,12 @@ def out_of_fold(
     table = pd.concat([_predictions(run) for run in runs], ignore_index=True)
     if pseudonyms:
         table = pseudonyms.restored(table, manifest["ID"], manifest["subject"])
-    table, choices = choose_and_decide(
-        table,
-        {run.split: read_operating_points(run.folder) for run in runs},
-        names,
-        threshold_rule(evaluation.threshold_sensitivity),
-        evaluation.calibration,
-        evaluation.seed,
+    rule, seed = threshold_rule(evaluation.threshold_sensitivity), evaluation.seed
+    by_fold = {run.split: read_operating_points(run.folder) for run in runs}
+    points = fold_operating_points(
+        table, by_fold, names, rule, evaluation.calibration, seed
     )
+    table, choices = decide_with_choice(table, points, names, rule, seed)
     return ScoredSplit(
         name=NAME,
         manifest=scored_rows(manifest, table),

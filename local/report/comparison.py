@@ -4,7 +4,6 @@ import base64
 import logging
 from pathlib import Path
 
-import jinja2
 from matplotlib.figure import Figure
 
 from local.evaluation.baselines import DESCRIPTIONS
@@ -12,7 +11,7 @@ from local.evaluation.flags import MARK
 from local.metrics.choice import less
 from local.report.figures.drawing import LINE, WIDTH, n_lines, save, shown
 from local.report.figures.rows import draw_point
-from local.report.html import TEMPLATES
+from local.report.html import templates
 from local.report.tables import Cell, Table, word
 from local.report.terminal import pipe_table
 from local.storage.experiment_files import COMPARISON, FIGURES, PAGE
@@ -138,16 +137,10 @@ def _sentences(comparison):
 
 
 def _page(comparison, folder, picture):
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     reference = _reference(comparison)
     names = [name for name in comparison["yamls"] if (folder / name / PAGE).is_file()]
-    return environment.get_template("comparison.html.jinja").render(
+    page = templates().get_template("comparison.html.jinja")
+    return page.render(
         sentences=_sentences(comparison),
         subject=_subject(comparison),
         overview=_overview(comparison),

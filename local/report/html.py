@@ -28,18 +28,23 @@ NUMBERS = {
 }
 
 
-def render_html(evidence: EvaluationResult, drawn: list[Drawn]) -> str:
-    """Makes the page.
-
-    Returns: HTML that refers to nothing outside itself.
-    """
-    environment = jinja2.Environment(
+def templates() -> jinja2.Environment:
+    """The templates of pages; a name that is not given to one is an error."""
+    return jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
+
+
+def render_html(evidence: EvaluationResult, drawn: list[Drawn]) -> str:
+    """Makes the page.
+
+    Returns: HTML that refers to nothing outside itself.
+    """
+    environment = templates()
     environment.tests["table"] = lambda part: isinstance(part, Table)
     intros = environment.get_template("intros.html.jinja").make_module(NUMBERS)
     figures = {}

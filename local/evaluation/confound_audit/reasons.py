@@ -8,8 +8,6 @@ from local.utils.number_format import listed
 #: share of studies; where it would not, finding nothing says nothing.
 CLEAR_AUROC, CLEAR_POWER = "0.85", 0.5
 
-NOT_EXAMINED = ("not_computable", "not_applicable")
-
 
 def label_verdict(measures: dict) -> dict:
     """The status of a label, the reasons for it, and what could have been found.
