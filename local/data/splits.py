@@ -16,6 +16,23 @@ from local.utils.text_io import read_rows
 #: Columns with a meaning of their own; empty where a CSV does not have them.
 OPTIONAL_COLUMNS = ("subject", "audio", "start_s", "end_s", "channel", "session")
 
+#: What is measured of a recording (fields of `inspection.RecordingReport`).
+MEASURED = (
+    "waveform",
+    "format",
+    "codec",
+    "sample_rate",
+    "channels",
+    "peak",
+    "level_dbfs",
+    "clipped_share",
+    "silent_share",
+    "warnings",
+)
+
+#: Columns of a manifest, and of a CSV, that have a meaning of their own.
+RESERVED = ("ID", "duration", "recording", "uid", *OPTIONAL_COLUMNS, *MEASURED)
+
 #: Unicode categories that a name may not have: control characters, line separators.
 UNSEEN = ("Cc", "Cs", "Zl", "Zp")
 
@@ -274,14 +291,39 @@ def draw_validation(
     size = min(val_size, max(1, len(names) // 4))
     if size < 1:
         raise UserError(f"val_size must be 0 or more, found {val_size}.")
+    return draw_subjects(subjects, targets, size, seed)
+
+
+def draw_subjects(
+    subjects: pd.Series,
+    targets: pd.DataFrame,
+    size: int,
+    seed: int,
+    part: set[str] = frozenset(),
+    among: set[str] | None = None,
+) -> list[str]:
+    """Draw subjects so that labels are most alike among them and among the others.
+
+    subjects, targets: As for `draw_validation`.
+    size: How many are drawn.
+    part: Who belongs to them already.
+    among: Of whom they are drawn; None: of all.
+
+    Returns: Those who were drawn, sorted.
+    """
+    names = sorted(subjects.unique())
+    known = [i for i, name in enumerate(names) if name in part]
+    free = [i for i, name in enumerate(names) if among is None or name in among]
     by_subject = targets.groupby(subjects.to_numpy())
     sums = by_subject.sum().loc[names].to_numpy()
     rated = by_subject.count().loc[names].to_numpy()
     generator = np.random.default_rng(seed)
-    draws = np.stack(
-        [generator.choice(len(names), size, replace=False) for _ in range(N_DRAWS)]
-    )
-    chosen = draws[np.argmin([_imbalance(draw, sums, rated) for draw in draws])]
+    draws = [
+        np.array(free)[generator.choice(len(free), size, replace=False)]
+        for _ in range(N_DRAWS)
+    ]
+    together = [np.concatenate([known, draw]).astype(int) for draw in draws]
+    chosen = draws[np.argmin([_imbalance(draw, sums, rated) for draw in together])]
     return sorted(names[i] for i in chosen)
 
 
