@@ -81,8 +81,8 @@ class LabelOptions:
             if name in labels or name in raters
         ]
         problems += [
-            f"{name!r} can't be a label's name: it has a meaning of its own, or a comma "
-            "or @ in it"
+            f"{name!r} can't be a label's name: it has a meaning of its own, or a comma"
+            " or @ in it"
             for name in names
             if name in RESERVED or set(name) & set(",;@\n")
         ]

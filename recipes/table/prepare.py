@@ -3,7 +3,8 @@
     python recipes/table/prepare.py --table=[NAME=]FILE.xlsx|.csv|.tsv …
         --audio_folder=DIR --corpus_folder=OUT --file='{Subject code}_*.wav'
         --subject='{Subject code}' --label='NAME: CONDITION' …
-        [--score='NAME: {COLUMN}' …] [--rater='NAME: {R1}, {R2}' …] [--keep=COLUMN …] [--sheet=[NAME=]SHEET]
+        [--score='NAME: {COLUMN}' …] [--rater='NAME: {R1}, {R2}' …] [--keep=COLUMN …]
+        [--sheet=[NAME=]SHEET]
         [--heads='a,b;c'] [--test_share=0.3 | --splits=COLUMN] [--seed=1986] [--dry_run]
     python recipes/table/prepare.py CORPUS.yaml [--source=DIR] [--corpus_folder=OUT]
 
