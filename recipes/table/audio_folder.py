@@ -21,6 +21,9 @@ from local.utils.spelling import alike
 #: Frames that are read to tell recordings of one length apart, before all are.
 FIRST_FRAMES = 4000
 
+#: Files that one thread looks at in one go.
+N_AT_A_TIME = 200
+
 #: After every name that begins with a text.
 LAST = chr(0x10FFFF)
 
@@ -78,12 +81,19 @@ class AudioFolder:
             return _groups(names, self.checksums.get)
         groups = [names]
         with ThreadPoolExecutor() as pool:
-            for look in (_shape, _beginning, _content):  # each looks at fewer files
+            for look in (_beginning, _content):  # all of it only where it may matter
                 left = [name for group in groups for name in group]
-                paths = [f"{self.address}/{name}" for name in left]
-                key = dict(zip(left, pool.map(look, paths), strict=True)).get
-                groups = [group for one in groups for group in _groups(one, key)]
+                parts = [
+                    left[i : i + N_AT_A_TIME] for i in range(0, len(left), N_AT_A_TIME)
+                ]
+                keys = {}
+                for looked in pool.map(lambda part: self._looked(look, part), parts):
+                    keys |= looked
+                groups = [group for one in groups for group in _groups(one, keys.get)]
         return groups
+
+    def _looked(self, look, names):
+        return {name: look(f"{self.address}/{name}") for name in names}
 
 
 def _names_below(folder):
@@ -102,37 +112,42 @@ def _groups(names, key: Callable):
     return [group for value, group in by_key.items() if value and len(group) > 1]
 
 
-def _shape(path):
-    """Length and rate, as the header has them; of what libsndfile can't read, bytes."""
+def _beginning(path):
+    """Length, rate and the first samples; the size of what libsndfile can't read."""
     try:
         with soundfile.SoundFile(path) as file:
-            return file.frames, file.samplerate, file.channels
+            return file.frames, file.samplerate, _hash(file, FIRST_FRAMES)
     except (soundfile.SoundFileError, OSError):
-        try:
-            return os.path.getsize(path)  # noqa: PTH202
-        except OSError:
-            return None
-
-
-def _beginning(path):
-    return _hash(path, FIRST_FRAMES)
+        return _of_bytes(path, os.path.getsize)
 
 
 def _content(path):
-    return _hash(path, -1)
-
-
-def _hash(path, n_frames):
-    """SHA-256 of the first samples as 16 bits, all channels; else of the bytes."""
+    """SHA-256 of the samples; of the bytes, where libsndfile can't read them."""
     try:
         with soundfile.SoundFile(path) as file:
-            samples = file.read(n_frames, dtype="int16", always_2d=True)
-        return hashlib.sha256(samples.tobytes()).hexdigest()
+            return _hash(file, -1)
     except (soundfile.SoundFileError, OSError):
-        try:
-            return hashlib.sha256(Path(path).read_bytes()).hexdigest()
-        except OSError:
-            return None
+        return _of_bytes(
+            path, lambda path: hashlib.sha256(Path(path).read_bytes()).digest()
+        )
+
+
+def _hash(file, n_frames):
+    """Of samples as 16 bits, all channels."""
+    samples = file.read(n_frames, dtype="int16", always_2d=True)
+    return hashlib.sha256(samples.tobytes()).digest()
+
+
+def _hash_of_bytes(path):
+    return hashlib.sha256(Path(path).read_bytes()).digest()
+
+
+def _of_bytes(path, function):
+    """None of a file that can't be read: that is told elsewhere."""
+    try:
+        return function(path)
+    except OSError:
+        return None
 
 
 class Names:

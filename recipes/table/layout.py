@@ -102,9 +102,6 @@ def _write(folder, tables, heads, command, script, kept):
     for split, rows in tables.items():
         with atomic_write(folder / "splits" / f"{split}.csv") as file:
             rows.to_csv(file, index=False)
-        _, problems = read_split(folder / "splits" / f"{split}.csv")
-        if problems:
-            raise UserError("These recordings can't be used:", problems)
     with atomic_write(folder / "labels.txt") as file:
         file.writelines(",".join(head) + "\n" for head in heads)
     yaml = ruamel.yaml.YAML()

@@ -44,6 +44,8 @@ def check_people(source: Source, subjects: list[str], accepted: set[str]):
         rows[trait] = ""
         for column in columns:
             rows[trait] = rows[trait].where(rows[trait] != "", source.rows[column])
+    rows = rows.drop_duplicates()
+    rows = rows[rows["subject"].duplicated(keep=False)]  # others contradict nobody
     folders = source.own["file"].str.rpartition("/")[0]
     table = source.own["table"] if "table" in source.own else source.own["place"]
     advice = {
@@ -70,9 +72,8 @@ def check_people(source: Source, subjects: list[str], accepted: set[str]):
             )
         else:
             return
-    source.said += [
-        f"{one.counted} {_shown(one.subjects)}" for one in contradictions([rows], [])
-    ]
+    told = contradictions([rows], [])
+    source.said += [f"{one.counted} {_shown(one.subjects)}" for one in told]
 
 
 def _shown(names, most=5):

@@ -36,16 +36,13 @@ def read_workbook(path: Path, sheets: list[str]) -> dict[str, list]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of styles and checks that are not read
             values = openpyxl.load_workbook(path, read_only=True, data_only=True)
-            formulas = openpyxl.load_workbook(path, read_only=True)
             known = {sheet.title: sheet for sheet in values.worksheets}
             own = [sheet for sheet in known if sheet in sheets]
             if sheets and not own:
                 raise UserError(
                     f"{path} has no sheet {listed(sheets)}: there are {_names(known)}."
                 )
-            tables = {
-                name: _rows(path, known[name], formulas[name]) for name in own or known
-            }
+            tables = {name: _rows(path, known[name]) for name in own or known}
     except UserError:
         raise
     except OSError as error:
@@ -90,7 +87,7 @@ def _check_kind(path):
         raise UserError(f"{path} is no xlsx file: save it as xlsx or CSV UTF-8.")
 
 
-def _rows(path, sheet, with_formulas):
+def _rows(path, sheet):
     """Rows of a sheet that are not blank."""
     archive, member = sheet.parent._archive, sheet._worksheet_path
     if archive.getinfo(member).file_size > MAX_SHEET_BYTES:
@@ -106,12 +103,13 @@ def _rows(path, sheet, with_formulas):
         return rows
     has_formulas = re.search(rb"<(?:\w+:)?f[ >/]", xml) is not None
     del xml
-    for sheet_of_either in (sheet, with_formulas):
-        sheet_of_either.reset_dimensions()  # what a file says of them may be wrong
+    sheet.reset_dimensions()  # what a file says of them may be wrong
     of_values = sheet.iter_rows(max_row=last)
     if not has_formulas:
         pairs = ((row, row) for row in of_values)
     else:
+        with_formulas = openpyxl.load_workbook(path, read_only=True)[sheet.title]
+        with_formulas.reset_dimensions()
         pairs = zip(of_values, with_formulas.iter_rows(max_row=last), strict=True)
     for number, (row, formulas) in enumerate(pairs, start=1):
         cells = [_text(cell) for cell in row]
