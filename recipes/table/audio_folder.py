@@ -2,6 +2,7 @@
 
 import bisect
 import dataclasses
+import functools
 import hashlib
 import os
 import re
@@ -83,11 +84,10 @@ class AudioFolder:
         with ThreadPoolExecutor() as pool:
             for look in (_beginning, _content):  # all of it only where it may matter
                 left = [name for group in groups for name in group]
-                parts = [
-                    left[i : i + N_AT_A_TIME] for i in range(0, len(left), N_AT_A_TIME)
-                ]
+                starts = range(0, len(left), N_AT_A_TIME)
+                parts = [left[i : i + N_AT_A_TIME] for i in starts]
                 keys = {}
-                for looked in pool.map(lambda part: self._looked(look, part), parts):
+                for looked in pool.map(functools.partial(self._looked, look), parts):
                     keys |= looked
                 groups = [group for one in groups for group in _groups(one, keys.get)]
         return groups
