@@ -49,7 +49,7 @@ def new_parser(description: str) -> argparse.ArgumentParser:
     ):
         add(f"--{name}", action="append", metavar=metavar, help=what)
     add("--heads", metavar="'a,b;c'", help="labels of each head; default: one head")
-    add("--test_share", type=float, help="share of the people for the test (0.3)")
+    add("--test_share", type=float, help="share of the people for the test; 0: none")
     add("--splits", metavar="COLUMN", help="a column with train, test and val")
     add("--seed", type=int, help="of the draw (1986)")
     add("--missing_values", metavar="[-99]", help="further codes for 'not rated'")
@@ -87,9 +87,10 @@ def read_options(
     }
     if not values.get("corpus_folder"):
         raise UserError("Give --corpus_folder=OUT, a new folder for the corpus.")
-    if not 0 < values["test_share"] < 1:
+    if not 0 <= values["test_share"] < 1:
         raise UserError(
-            f"--test_share must lie between 0 and 1: {values['test_share']}"
+            "--test_share must be from 0 (no test.csv: for cross-validation) to less "
+            f"than 1: {values['test_share']}"
         )
     for key in ("missing_values", "label_values"):
         if isinstance(values.get(key), str):
@@ -166,7 +167,11 @@ def accepted(values: dict) -> set[str]:
 
 def command_of(values: dict) -> dict:
     """What a corpus.yaml keeps of the options."""
-    return {key: value for key, value in values.items() if key not in PASSING and value}
+    return {
+        key: value
+        for key, value in values.items()
+        if key not in PASSING and (value or value == 0) and value is not False
+    }
 
 
 def shown(arguments: Sequence[str]) -> str:

@@ -48,13 +48,17 @@ class TableOptions:
         return named | self.columns
 
 
-def read_source(options: TableOptions, folder: AudioFolder) -> Source:
+def read_source(
+    options: TableOptions, folder: AudioFolder, tables: list[Table] | None = None
+) -> Source:
     """Read tables and find the file of each row.
+
+    tables: In place of those that the options name.
 
     Raises UserError: if tables can't be read, or lack a column that is named.
     """
     needed = {column for columns in options.named.values() for column in columns}
-    tables = read_tables(options.tables, options.sheets, needed)
+    tables = tables or read_tables(options.tables, options.sheets, needed)
     _check_columns(options, tables)
     rows, own = _together(tables)
     said = [note for table in tables for note in table.notes]
