@@ -46,6 +46,17 @@ EXPECTED = (
 FAILED = re.compile(r"#(N/A|REF!|VALUE!|DIV/0!|NAME\?|NUM!|NULL!|SPILL!|CALC!)")
 
 
+class _Number(LabelType):
+    """What a column may hold that is compared with a number."""
+
+    def describe(self):
+        """In words."""
+        return "a number"
+
+
+ANY_NUMBER = _Number("score", (-math.inf, math.inf), None, is_score=True)
+
+
 @dataclasses.dataclass(frozen=True)
 class Clause:
     """What is asked of one column.
@@ -68,6 +79,12 @@ class Clause:
             numbers, wrong = read_numbers(source, self.column, kind, codes)
             problems += wrong
             if not self.operator:
+                hint = (
+                    f"or, if {self.column!r} is not 0 and 1: say what is 1, as "
+                    f"--label='NAME: {{{self.column}}} = value' or '… >= number', or "
+                    f"learn it as a number, --score='NAME: {{{self.column}}}'"
+                )
+                problems += [hint] * bool(wrong)
                 return numbers
             with np.errstate(invalid="ignore"):
                 held = NUMBERS[self.operator](numbers, number_in(self.value))
@@ -92,10 +109,6 @@ class Clause:
         elif self.operator == "!=":
             held = ~held
         return np.where(unknown, np.nan, held.astype(float))
-
-
-#: What a column may hold that is compared with a number.
-ANY_NUMBER = LabelType("score", (-np.inf, np.inf), None, is_score=True)
 
 
 @dataclasses.dataclass(frozen=True)

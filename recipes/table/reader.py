@@ -152,7 +152,7 @@ def _fill(source, people, own, needed, options):
     known = own["subject"].isin(subjects)
     for place, rows in own.groupby("place", sort=False):
         n = int(known[rows.index].sum())
-        if not n and not own["place"].eq(place).all():
+        if not n and place not in set(source.own["place"]):
             absent = [one.pattern.text for one in options.files]
             source.problems.append(
                 f"{place}: no row fills --file={listed(list(map(repr, absent)))}, and "

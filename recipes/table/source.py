@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from local.data.label_cells import CellCodes, targets_from_table
+from local.data.label_proposals import WrongCells
 from local.data.labels import LabelType
 from local.utils.problems import Place, Problem
 
@@ -69,7 +70,12 @@ def read_numbers(
         table = cells[own.index].to_frame(column).set_axis(own["row"])
         targets, wrong = targets_from_table(table, {column: kind}, None, codes, place)
         numbers.append(targets[column].set_axis(own.index))
-        problems += wrong
+        problems += [
+            dataclasses.replace(problem, may_be_scale=False)  # no option says so
+            if isinstance(problem, WrongCells)
+            else problem
+            for problem in wrong
+        ]
     return pd.concat(numbers).reindex(source.own.index).to_numpy(), problems
 
 
