@@ -89,8 +89,8 @@ def read_options(
         raise UserError("Give --corpus_folder=OUT, a new folder for the corpus.")
     if not 0 <= values["test_share"] < 1:
         raise UserError(
-            "--test_share must be from 0 (no test.csv: for cross-validation) to less "
-            f"than 1: {values['test_share']}"
+            "--test_share must lie between 0 and 1 (0 itself: no test.csv, for a "
+            f"cross-validation of all): {values['test_share']}"
         )
     for key in ("missing_values", "label_values"):
         if isinstance(values.get(key), str):

@@ -163,31 +163,38 @@ def _fill(source, people, own, needed, options):
             f"{n:,} of them are about people with recordings, whose empty cells they "
             "fill"
         )
-    keys = [["subject"]]
-    if "session" in own:
-        keys.insert(0, ["subject", "session"])
+    whole = pd.Series(True, source.own.index), pd.Series(True, own.index)
+    passes = [(["subject"], *whole)]
+    if "session" in own:  # what is known of a visit is not known of another one
+        visits, known = source.own["session"] != "", own["session"] != ""
+        passes = [
+            (["subject", "session"], visits, known),
+            (["subject"], visits, ~known),
+            (["subject"], ~visits, whole[1]),
+        ]
     for column in people:
-        for key in keys:
-            must = column in needed and key is keys[-1]
-            _fill_column(source, people[column], own, column, key, must)
+        for key, recordings, rows in passes:
+            given = rows & (people[column] != "")
+            if given.any() and recordings.any():
+                cells = people.loc[given, column]
+                asked = (column, key, recordings, column in needed)
+                _fill_column(source, cells, own[given], *asked)
 
 
-def _fill_column(source, cells, own, column, key, must):
+def _fill_column(source, cells, own, column, key, recordings, must):
     """Fill one column; what several rows say differently is left empty.
 
+    recordings: Which ones to fill, of bool.
     must: Whether that is a problem.
     """
-    given = cells != ""
-    if len(key) > 1:
-        given &= own["session"] != ""
-    groups = cells[given].groupby([own.loc[given, name] for name in key])
+    groups = cells.groupby([own[name] for name in key])
     values, n_values = groups.first(), groups.nunique()
     wanted = pd.MultiIndex.from_frame(source.own[key])
     values.index = pd.MultiIndex.from_arrays(
         [values.index.get_level_values(i) for i in range(len(key))], names=key
     )
     n_values.index = values.index
-    empty = (source.rows[column] == "").to_numpy()
+    empty = ((source.rows[column] == "") & recordings).to_numpy()
     several = (n_values.reindex(wanted).fillna(0) > 1).to_numpy() & empty
     if several.any() and must:
         where = pd.Series(several, source.own.index)
