@@ -130,7 +130,12 @@ def _resolved(key, value, base):
     if isinstance(value, list):
         return [_resolved(key, entry, base) for entry in value]
     name, equals, path = str(value).partition("=")
-    if key != "table" or not equals or "/" in name or (base / str(value)).exists():
+    if (
+        key not in ("table", "csv")
+        or not equals
+        or "/" in name
+        or (base / str(value)).exists()
+    ):
         name, equals, path = "", "", str(value)
     if is_remote(path):
         return f"{name}{equals}{path}"
