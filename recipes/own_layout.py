@@ -10,6 +10,7 @@ spreadsheet's: files, subjects, labels, what is kept.
     def read(source): ...     # → list of Table
 """
 
+import re
 import shlex
 import tempfile
 from collections.abc import Callable, Sequence
@@ -53,10 +54,11 @@ def run(
         given = lay_out.Given.of(values)
         tables = read(source)
         with tempfile.TemporaryDirectory() as converted:
-            folder = None
+            below = values.get("audio_folder") or str(source)
             if convert:
                 convert(source, Path(converted))
-                folder, values["copy"] = AudioFolder.listed(converted), True
+                below, values["copy"] = converted, True
+            folder = AudioFolder.listed(below)
             corpus = table_recipe.read(values, given, tables, folder)
             again = f"{parser.prog} --source={shlex.quote(str(source))}"
             lay_out.lay_out(*corpus, values, given, again)
@@ -91,3 +93,19 @@ def new_table(place: str, rows: Sequence[dict], notes: Sequence[str] = ()) -> Ta
     frame.columns = [" ".join(str(column).split()) for column in frame.columns]
     frame.index += 1
     return Table(Path(place).name, place, frame, tuple(notes))
+
+
+def read_names(source: Path, pattern: str) -> list[dict]:
+    """A row for each audio file whose path below a folder says what it is.
+
+    pattern: Regular expression with named groups: the columns, beside `file`. Folders
+        above what it describes may be there, as of an archive that was unpacked.
+    """
+    expected = re.compile(rf"(?:.*/)?{pattern}")
+    names = AudioFolder.listed(str(source), "source").checksums
+    matches = {name: expected.fullmatch(name) for name in names}
+    return [
+        match.groupdict(default="") | {"file": name}
+        for name, match in matches.items()
+        if match
+    ]
