@@ -190,3 +190,13 @@ def test_no_folder(tmp_path, capsys):
     assert main([f"--corpus_folder={tmp_path / 'c'}", LABEL]) == 2
     assert "Give --bids_folder=DIR" in capsys.readouterr().err
     assert run(capsys, Path(tmp_path / "none"), LABEL)[0] == 2
+
+
+def test_bridge2ai_voice(bids, capsys):
+    recipe = Path(__file__).parents[2] / "recipes/Bridge2AI-Voice"
+    corpus = f"--corpus_folder={bids.parent / 'corpus'}"
+    assert main([str(recipe / "corpus.yaml"), f"--source={bids}", corpus]) == 0
+    labels = (bids.parent / "corpus" / "labels.txt").read_text()
+    assert labels == (recipe / "labels.txt").read_text()
+    rows = rows_of(bids.parent / "corpus").values()
+    assert {row["parkinsons"] for row in rows} == {"0", "1"}
