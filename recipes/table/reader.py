@@ -13,6 +13,9 @@ from recipes.table.patterns import TABLE, Pattern, first_filled, unknown_columns
 from recipes.table.source import Source, with_uids
 from recipes.table.tables import Table, read_tables
 
+#: A kind of problem that `--accept` goes on with.
+OWN_ROW = "own_row"
+
 #: Columns that say which part of a file a row means.
 SEGMENT = ("start_s", "end_s", "channel")
 
@@ -165,14 +168,15 @@ def _fill(source, people, own, needed, options):
     for column in people:
         for key in keys:
             must = column in needed and key is keys[-1]
-            _fill_column(source, people[column], own, column, key, must)
+            _fill_column(source, people[column], own, key, must, options)
 
 
-def _fill_column(source, cells, own, column, key, must):
+def _fill_column(source, cells, own, key, must, options):
     """Fill one column; what several rows say differently is left empty.
 
     must: Whether that is a problem.
     """
+    column = cells.name
     given = cells != ""
     if len(key) > 1:
         given &= own["session"] != ""
@@ -203,4 +207,19 @@ def _fill_column(source, cells, own, column, key, must):
             )
         )
     filled = values.reindex(wanted).fillna("").to_numpy()
+    differ = (filled != "") & ~empty & (filled != source.rows[column].to_numpy())
+    if differ.any() and must:
+        places = source.places(column, pd.Series(differ, source.own.index))
+        problem = Problem(
+            "cell",
+            f"in column {column!r} that a row about the same person contradicts",
+            places,
+            f"empty the wrong ones (some programs write 0 in rows of other forms), or "
+            f"let the recording's own row count: --accept={OWN_ROW}",
+        )
+        is_label = any(column in columns for columns in options.columns.values())
+        if is_label and OWN_ROW not in options.accepted:
+            source.problems.append(problem)
+        else:
+            source.said.append(str(problem))
     source.rows[column] = source.rows[column].where(~empty | several, filled)
