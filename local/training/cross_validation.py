@@ -16,7 +16,7 @@ from speechbrain.utils.run_opts import RunOptions
 from local.data import corpus
 from local.data.folds import folds_by_column, make_folds, one_class_folds
 from local.data.manifests import group_columns
-from local.data.splits import is_file, path_of
+from local.data.recording_names import as_written
 from local.storage.addresses import output_path
 from local.storage.experiment_files import (
     COMPARISON,
@@ -335,13 +335,6 @@ def check_same(folder: Path, record: dict):
         )
 
 
-def _as_written(table):
-    """Recordings that are files in a column of their own, as CSVs have them."""
-    has_file = table["audio"].map(is_file)
-    files = table["audio"].map(path_of).where(has_file, "")
-    return table.assign(audio=table["audio"].mask(has_file, ""), file=files)
-
-
 def write_plan(plan: CrossValidation):
     """Write what the cross-validation is made with, and the splits of its folds."""
     write_json(plan.folder / RECORD, plan.record)
@@ -352,4 +345,4 @@ def write_plan(plan: CrossValidation):
                 remove_unfinished(folder)  # of a killed run
             for name, rows in (("train.csv", ~held_out), ("test.csv", held_out)):
                 with atomic_write(run.split_folder / name) as stream:
-                    _as_written(plan.table[rows]).to_csv(stream, index=False)
+                    as_written(plan.table[rows]).to_csv(stream, index=False)

@@ -190,7 +190,7 @@ def _stop(source, corpus_folder):
 def _check_uids(source):
     """Two recordings of one name are a problem."""
     twice = source.own["uid"].duplicated(keep=False)
-    if twice.any():
+    if twice.any() and not source.problems:  # of which it may come
         places = tuple(map(Place, source.own["file"][twice]))
         what = "of two recordings of one name: rename one, or give segments' times"
         source.problems.append(Problem("file", what, places))

@@ -13,9 +13,10 @@ from local.utils.yaml_files import parse_value
 from recipes.table.layout import read_command
 from recipes.table.matching import UNMATCHED
 from recipes.table.people import SAME_AUDIO, TWO_PEOPLE
+from recipes.table.reader import OWN_ROW
 
 #: Kinds of problems that may be accepted.
-ACCEPTED = (UNMATCHED, SAME_AUDIO, TWO_PEOPLE)
+ACCEPTED = (UNMATCHED, SAME_AUDIO, TWO_PEOPLE, OWN_ROW)
 
 DEFAULTS = {"test_share": 0.3, "seed": 1986}
 

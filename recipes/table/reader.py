@@ -13,6 +13,9 @@ from recipes.table.patterns import TABLE, Pattern, first_filled, unknown_columns
 from recipes.table.source import Source, with_uids
 from recipes.table.tables import Table, read_tables
 
+#: A kind of problem that `--accept` goes on with.
+OWN_ROW = "own_row"
+
 #: Columns that say which part of a file a row means.
 SEGMENT = ("start_s", "end_s", "channel")
 
@@ -176,17 +179,18 @@ def _fill(source, people, own, needed, options):
         for key, recordings, rows in passes:
             given = rows & (people[column] != "")
             if given.any() and recordings.any():
-                cells = people.loc[given, column]
-                asked = (column, key, recordings, column in needed)
+                cells, must = people.loc[given, column], column in needed
+                asked = key, recordings, must, options
                 _fill_column(source, cells, own[given], *asked)
 
 
-def _fill_column(source, cells, own, column, key, recordings, must):
+def _fill_column(source, cells, own, key, recordings, must, options):
     """Fill one column; what several rows say differently is left empty.
 
     recordings: Which ones to fill, of bool.
     must: Whether that is a problem.
     """
+    column = cells.name
     groups = cells.groupby([own[name] for name in key])
     values, n_values = groups.first(), groups.nunique()
     wanted = pd.MultiIndex.from_frame(source.own[key])
@@ -194,7 +198,8 @@ def _fill_column(source, cells, own, column, key, recordings, must):
         [values.index.get_level_values(i) for i in range(len(key))], names=key
     )
     n_values.index = values.index
-    empty = ((source.rows[column] == "") & recordings).to_numpy()
+    is_blank, recordings = (source.rows[column] == "").to_numpy(), recordings.to_numpy()
+    empty = is_blank & recordings
     several = (n_values.reindex(wanted).fillna(0) > 1).to_numpy() & empty
     if several.any() and must:
         where = pd.Series(several, source.own.index)
@@ -214,4 +219,24 @@ def _fill_column(source, cells, own, column, key, recordings, must):
             )
         )
     filled = values.reindex(wanted).fillna("").to_numpy()
+    differ = (
+        recordings
+        & ~is_blank
+        & (filled != "")
+        & (filled != source.rows[column].to_numpy())
+    )
+    if differ.any() and must:
+        places = source.places(column, pd.Series(differ, source.own.index))
+        problem = Problem(
+            "cell",
+            f"in column {column!r} that a row about the same person contradicts",
+            places,
+            f"empty the wrong ones (some programs write 0 in rows of other forms), or "
+            f"let the recording's own row count: --accept={OWN_ROW}",
+        )
+        is_label = any(column in columns for columns in options.columns.values())
+        if is_label and OWN_ROW not in options.accepted:
+            source.problems.append(problem)
+        else:
+            source.said.append(str(problem))
     source.rows[column] = source.rows[column].where(~empty | several, filled)

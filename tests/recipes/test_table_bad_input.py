@@ -141,6 +141,16 @@ def _(sheet):
     sheet["B4"] = "#REF!"
 
 
+@case(
+    "words for unknown",
+    "that may mean that nothing is known: '?' (ward.xlsx, sheet 'Sheet' row 4)",
+    """--missing_values='["?"]'""",
+    label="x: {Sex} = F",
+)
+def _(sheet):
+    sheet["B4"] = "?"
+
+
 @case("one person only", "All recordings are of 1 subject", subject="{Sex}")
 def _(sheet):
     for row in range(2, 12):
@@ -274,6 +284,34 @@ def test_names_that_differ_may_be_left_out(ward, capsys):
     status, said, _ = prepare(capsys, **options)
     assert status == 0 and "'p2_*.wav' is nearly P02_a.wav" in said
     assert len(rows_of(ward / "corpus")) == 9
+
+
+@pytest.mark.parametrize(
+    ("setting", "expected"),
+    [
+        ({"missing_values": "['?']"}, "5 are 1, 4 are 0, 1 not rated"),
+        ({"label_values": "{Sex: {'?': 0}}"}, "5 are 1, 5 are 0, 0 not rated"),
+    ],
+)
+def test_words_for_unknown_that_are_explained(ward, setting, expected, capsys):
+    workbook = openpyxl.load_workbook(ward / "ward.xlsx")
+    workbook.active["B4"] = "?"
+    workbook.save(ward / "ward.xlsx")
+    options = options_of(ward, label="x: {Sex} = M", **setting)
+    status, said, _ = prepare(capsys, **options)
+    assert status == 0 and f"x: {expected}" in said
+
+
+def test_zeros_that_a_spreadsheet_has_taken(tmp_path, capsys):
+    write_csv_rows(tmp_path / "t.csv", [["Nr", "x"], *([i, i % 2] for i in range(12))])
+    write_audio(tmp_path / "wav", [f"P{i:03}.wav" for i in range(12)])
+    options = options_of(tmp_path, table=tmp_path / "t.csv", label="x: {x}")
+    options |= {"file": "P{Nr}.wav", "subject": "{Nr}"}
+    message = prepare(capsys, **options)[2]
+    assert "'P0.wav' is nearly P000.wav" in message and "{Code:03}" in message
+    options |= {"file": "P{Nr:03}.wav", "subject": "p{Nr:02}"}
+    assert prepare(capsys, **options)[0] == 0
+    assert rows_of(tmp_path / "corpus")["P007"]["subject"] == "p07"
 
 
 def test_rows_and_files_without_each_other_are_told(ward, capsys):
