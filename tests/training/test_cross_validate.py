@@ -213,24 +213,6 @@ def test_cells_stay_the_text_that_they_were(run, corpus, tmp_path):
             assert expected[row["uid"]].items() <= row.items()
 
 
-def test_folds_can_be_read_whose_recordings_are_files(run, corpus, tmp_path):
-    """Right in the data folder, and in a folder below it."""
-    files = {}
-    for name in ("train", "val"):
-        rows = read_csv(csv_of(corpus, name))
-        for i, row in enumerate(rows):
-            below = "" if i % 2 else "ward/"
-            files[row["uid"]] = f"{below}{row['uid']}.wav"
-            there = corpus / "audio" / files[row["uid"]]
-            there.parent.mkdir(exist_ok=True)
-            shutil.copy(corpus / "audio" / row["uid"] / "waveform.wav", there)
-        write_csv(csv_of(corpus, name), [r | {"file": files[r["uid"]]} for r in rows])
-    assert run(corpus, "--n_folds=2") == 0
-    for train, test in folds_of(tmp_path / "out"):
-        assert {row["uid"]: row["file"] for row in train + test} == files
-        assert not any(row["audio"] for row in train + test)
-
-
 def test_without_test_csv_and_val_csv(run, corpus, tmp_path):
     csv_of(corpus, "test").unlink()
     csv_of(corpus, "val").unlink()
