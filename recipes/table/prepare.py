@@ -35,11 +35,25 @@ def main(arguments=None):
     parser = options.new_parser(__doc__)
     parser.prog = "recipes/table/prepare.py"
     add = parser.add_argument
-    add("--table", action="append", metavar="[NAME=]FILE", help="xlsx, csv or tsv")
-    add("--sheet", action="append", metavar="[NAME=]SHEET", help="of a workbook")
+    add(
+        "--table",
+        action="extend",
+        nargs="+",
+        metavar="[NAME=]FILE",
+        help="xlsx, csv or tsv",
+    )
+    add(
+        "--sheet",
+        action="extend",
+        nargs="+",
+        metavar="[NAME=]SHEET",
+        help="of a workbook",
+    )
     add("--audio_folder", metavar="DIR", help="local, or gs://bucket/folder")
-    add("--file", action="append", metavar="PATTERN", help="'{COLUMN}_*.wav'")
-    add("--subject", action="append", metavar="PATTERN", help="'{COLUMN}'")
+    add(
+        "--file", action="extend", nargs="+", metavar="PATTERN", help="'{COLUMN}_*.wav'"
+    )
+    add("--subject", action="extend", nargs="+", metavar="PATTERN", help="'{COLUMN}'")
     return lay_out.run(parser, arguments, read, paths=("table", "audio_folder"))
 
 
