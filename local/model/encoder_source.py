@@ -196,8 +196,6 @@ def described(values: dict) -> dict[str, dict[str, str]]:
             "Trained of it": "all of it" if trainable == ALL else trained,
             "Embedding": f"{layers}, {pooling} over the recording, and a linear layer: "
             f"{values['lin_neurons']} numbers per recording",
-            "Weights at the start": "the encoder's are those of its source, all others "
-            "are random",
         },
         "preprocessing": {
             "Features": f"none: the encoder reads the waveform, {pieces}",

@@ -111,19 +111,25 @@ def architecture(settings):
         "Classifier heads": _of(
             settings, heads, "clf_bottleneck", "activation", "final_dropout"
         ),
-        "Weights at the start": _start(settings),
+        "Weights at the start": f"the encoder's: {start}; all others: random"
+        if (start := starts_from(settings))
+        else "random; no pretrained weights are loaded",
     } | _encoder(settings, "architecture")
 
 
-def _start(settings):
-    """Where the weights come from that training starts with."""
+def starts_from(settings):
+    """What the encoder was before the training; None: random.
+
+    >>> settings = {"pretrained": "/home/ann/ecapa", "pretrained_digest": "0" * 64}
+    >>> starts_from(settings)
+    'those of ecapa (SHA-256 000000000000…)'
+    """
+    if settings.get("ssl_source"):
+        return encoder_source.origin(settings)
     if not settings.get("pretrained"):
-        return "random; no pretrained weights are loaded"
+        return None
     name, digest = Path(settings["pretrained"]).name, settings.get("pretrained_digest")
-    return (
-        f"the encoder's are those of {name} (SHA-256 {str(digest)[:12]}…), all others "
-        "are random"
-    )
+    return f"those of {name} (SHA-256 {str(digest)[:12]}…)"
 
 
 def preprocessing(settings):
