@@ -8,6 +8,8 @@ that are hidden or deleted. Prints a table of probabilities, or JSON, which has 
 there is to say of each label.
 
     --output_file=FILE   also into a file, JSON or a CSV with a row per file and label
+    --out_of_range=abstain|decide    about recordings that are not like those of the
+                         training there is no decision; or there is one all the same
     --on_bad_recording=skip|stop   go on without files that can't be used (they are
                          listed, status 3), or stop before anything is computed
     --max_duration=S --window_overlap=S --window_pooling=mean|max
@@ -27,6 +29,7 @@ import logging
 import sys
 
 from local.inference.predict_files import check_options, predict_files
+from local.model.training_range import ABSTAIN, CHOICES
 from local.utils import cli
 
 #: Options that are keys of the yamls.
@@ -52,6 +55,7 @@ def _parse(argv):
         parser.add_argument(name)
     cli.add_trust_option(parser)
     cli.add_options(parser, *KEYS, "on_bad_recording", "backend")
+    parser.add_argument("--out_of_range", choices=CHOICES, default=ABSTAIN)
     parser.set_defaults(on_bad_recording="skip", backend="auto")
     return parser.parse_args(argv)
 
