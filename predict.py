@@ -8,10 +8,8 @@ that are hidden or deleted. Prints a table of probabilities, or JSON, which has 
 there is to say of each label.
 
     --output_file=FILE   also into a file, JSON or a CSV with a row per file and label
-    --out_of_range=abstain|decide    about recordings that are not like those of the
-                         training there is no decision; or there is one all the same
-    --on_bad_recording=skip|stop   go on without files that can't be used (they are
-                         listed, status 3), or stop before anything is computed
+    --out_of_range=abstain|decide   what is unlike the training: no decision, or one
+    --on_bad_recording=skip|stop   go on without files that can't be used (status 3)
     --max_duration=S --window_overlap=S --window_pooling=mean|max
                          of long recordings; the experiment's unless given
     --num_workers=N      processes that decode; the experiment's unless given
@@ -29,7 +27,6 @@ import logging
 import sys
 
 from local.inference.predict_files import check_options, predict_files
-from local.model.training_range import ABSTAIN, CHOICES
 from local.utils import cli
 
 #: Options that are keys of the yamls.
@@ -54,9 +51,8 @@ def _parse(argv):
     for name in ("--output_file", "--device"):
         parser.add_argument(name)
     cli.add_trust_option(parser)
-    cli.add_options(parser, *KEYS, "on_bad_recording", "backend")
-    parser.add_argument("--out_of_range", choices=CHOICES, default=ABSTAIN)
-    parser.set_defaults(on_bad_recording="skip", backend="auto")
+    cli.add_options(parser, *KEYS, "on_bad_recording", "backend", "out_of_range")
+    parser.set_defaults(on_bad_recording="skip", backend="auto", out_of_range="abstain")
     return parser.parse_args(argv)
 
 

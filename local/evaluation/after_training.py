@@ -81,11 +81,8 @@ def evaluate_test_split(
     )
     points = fixed_points(points, evaluation.given_thresholds(list(points)))
     save_operating_points(points, output_folder)
-    known = range_of_training(outputs, preparation.manifests, evaluation.seed)
-    save_range(known, output_folder)
-    table, odd = with_deviations(
-        apply_operating_points(tables["test"], points), outputs["test"][1], known
-    )
+    table = apply_operating_points(tables["test"], points)
+    table, odd = _ranged(table, outputs, preparation.manifests, hparams)
     splits = {
         name: Split(name=name, manifest=manifest, recordings=preparation.recordings)
         for name, manifest in preparation.manifests.items()
@@ -119,3 +116,10 @@ def evaluate_test_split(
             path = output_folder / MEASUREMENTS / f"{name}.parquet"
             save_measurements(split.measurements, path)
     return evaluate(scored)
+
+
+def _ranged(table, outputs, manifests, hparams):
+    """As `with_deviations`, of the test split; what the range is of is kept."""
+    values = range_of_training(outputs, manifests, hparams["evaluation"].seed)
+    save_range(values, Path(hparams["output_folder"]))
+    return with_deviations(table, outputs["test"][1], values)

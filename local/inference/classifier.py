@@ -26,7 +26,7 @@ from local.inference.stacked_heads import StackedHeads
 from local.metrics.decisions import decisions
 from local.model.front_end import RecordingFeatures
 from local.model.heads import POOLING_MODES, Outputs, score_features
-from local.model.training_range import ABSTAIN, TrainingRange, judged
+from local.model.training_range import ABSTAIN, judged, known_range
 from local.utils.errors import BadRecording
 
 #: Embeddings: ECAPA-TDNN's output, after the shared dense layer, first layer of heads.
@@ -39,8 +39,7 @@ class ClinicalClassifier(Pretrained):
     A recording's results don't depend on what it is batched with. Recordings that are
     longer than the experiment's `max_duration` are cut into windows, as in evaluation.
 
-    *args, **kwargs: As for `speechbrain.inference.interfaces.Pretrained`; use
-        `from_hparams`.
+    *args, **kwargs: As of SpeechBrain's `Pretrained`; use `from_hparams`.
     labels: list of str
     flagged (dict of str to list of str, or None): Labels that can be told without the
         speech, by the confound audit of the training, with the reasons; None: there was
@@ -79,8 +78,7 @@ class ClinicalClassifier(Pretrained):
         self.labels = [label for group in self.hparams.label_groups for label in group]
         self.flagged = self.hparams.flagged
         self.out_of_range = ABSTAIN
-        known = self.hparams.training_range
-        self._range = None if known is None else TrainingRange(known)
+        self._range = known_range(self.hparams.training_range)
         self._audio = AudioFormat.of(vars(self.hparams))
         self._features = RecordingFeatures(self.mods)
         heads = self.mods["classifier"]
@@ -283,8 +281,8 @@ class ClinicalClassifier(Pretrained):
         """What is said of a recording, float32 [size], from its windows [time]."""
         said = [choose(self.outputs([window])).numpy()[0] for window in windows]
         if described:  # as well, behind it
-            rate = self._audio.sample_rate
-            own = [describe(self._cropped(window).numpy(), rate) for window in windows]
+            own = [self._cropped(window).numpy() for window in windows]
+            own = [describe(samples, self._audio.sample_rate) for samples in own]
             said = list(map(np.append, said, own))
         return pool_windows(said, self.hparams.window_pooling)
 
@@ -330,9 +328,8 @@ class ClinicalClassifier(Pretrained):
         """The windows of a file, at the model's rate, list of [time]; its duration."""
         mono, rate = self._mono(path, channel, start_s, end_s)
         self._check(mono, rate, path)
-        windows = self._cut(mono, rate, start_s or 0.0)
-        rate_here = self._audio.sample_rate
-        return [resample(w, rate, rate_here) for w in windows], len(mono) / rate
+        cut, to = self._cut(mono, rate, start_s or 0.0), self._audio.sample_rate
+        return [resample(window, rate, to) for window in cut], len(mono) / rate
 
     def _mono(self, path, channel, start_s, end_s):
         """A file's channels in one, [time], and its rate in Hz."""

@@ -25,7 +25,7 @@ from local.evaluation.operating_points import read_operating_points
 from local.evaluation.usable_points import for_windows
 from local.inference.engine import Engine
 from local.metrics.decisions import decisions
-from local.model.training_range import DECIDE, TrainingRange, judged
+from local.model.training_range import DECIDE, judged, known_range
 from local.report.terminal import pipe_table
 from local.storage.addresses import is_remote, local_path, output_path
 from local.storage.experiment_files import HPARAMS
@@ -169,8 +169,7 @@ def predict_manifest(
         where nothing is known of the training recordings.
     """
     windows = hparams["windows"].cut(manifest)
-    values = read_range(experiment.folder)
-    known = None if values is None else TrainingRange(values)
+    known = known_range(read_range(experiment.folder))
     pooled = windows.pool(
         *engine.values(
             windows.manifest,

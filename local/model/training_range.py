@@ -23,7 +23,7 @@ import numpy as np
 from local.audio.description import DESCRIBED
 
 #: What becomes of decisions about recordings that are out of range.
-ABSTAIN, DECIDE = CHOICES = "abstain", "decide"
+ABSTAIN, DECIDE = "abstain", "decide"
 
 
 class Measure(NamedTuple):
@@ -170,6 +170,11 @@ class TrainingRange:
         words, value = MEASURES[name], measures[i - 1]
         low, _, high = self.measures[name]
         return f"{words.name} {value:.3g}{words.unit}, training {low:.3g} to {high:.3g}"
+
+
+def known_range(values: dict | None) -> TrainingRange | None:
+    """Of the values that an experiment or an export has, if it has any."""
+    return None if values is None else TrainingRange(values)
 
 
 def judged(known: TrainingRange | None, duration_s: float, heard: np.ndarray) -> dict:
