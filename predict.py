@@ -4,8 +4,7 @@
         [--output_file=FILE.json|FILE.csv]
 
 Any audio files, no metadata needed; of folders all audio files at any depth, but none
-that are hidden or deleted. Prints a table of probabilities, or JSON, which has all
-there is to say of each label.
+that are hidden or deleted. Prints a table of probabilities, or JSON with the details.
 
     --output_file=FILE   also into a file, JSON or a CSV with a row per file and label
     --out_of_range=abstain|decide   what is unlike the training: no decision, or one
@@ -51,7 +50,8 @@ def _parse(argv):
     for name in ("--output_file", "--device"):
         parser.add_argument(name)
     cli.add_trust_option(parser)
-    cli.add_options(parser, *KEYS, "on_bad_recording", "backend", "out_of_range")
+    cli.add_options(parser, *KEYS, "on_bad_recording", "backend")
+    parser.add_argument("--out_of_range", choices=("abstain", "decide"))
     parser.set_defaults(on_bad_recording="skip", backend="auto", out_of_range="abstain")
     return parser.parse_args(argv)
 

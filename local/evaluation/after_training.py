@@ -68,10 +68,9 @@ def evaluate_test_split(
     """
     preparation, values = plan.preparation, plan.values
     evaluation = hparams["evaluation"]
-    tables = {split: table for split, (table, _) in outputs.items()}
     names, output_folder = preparation.labels, Path(values["output_folder"])
     points = fit_operating_points(
-        tables.get("valid"),
+        outputs.get("valid", (None,))[0],
         names,
         threshold_rule(evaluation.threshold_sensitivity),
         evaluation.calibration,
@@ -81,15 +80,14 @@ def evaluate_test_split(
     )
     points = fixed_points(points, evaluation.given_thresholds(list(points)))
     save_operating_points(points, output_folder)
-    table = apply_operating_points(tables["test"], points)
-    table, odd = _ranged(table, outputs, preparation.manifests, hparams)
+    table, odd = _ranged(outputs, points, preparation.manifests, hparams)
     splits = {
         name: Split(name=name, manifest=manifest, recordings=preparation.recordings)
         for name, manifest in preparation.manifests.items()
     }
     scored = ScoredSplit(
         name="test",
-        manifest=scored_rows(splits["test"].manifest, tables["test"]),
+        manifest=scored_rows(splits["test"].manifest, table),
         recordings=preparation.recordings,
         failed=preparation.failed,
         notes=[*plan.notes, *odd],
@@ -118,8 +116,9 @@ def evaluate_test_split(
     return evaluate(scored)
 
 
-def _ranged(table, outputs, manifests, hparams):
-    """As `with_deviations`, of the test split; what the range is of is kept."""
+def _ranged(outputs, points, manifests, hparams):
+    """As `with_deviations`, of the test split, decided; the range is kept."""
     values = range_of_training(outputs, manifests, hparams["evaluation"].seed)
     save_range(values, Path(hparams["output_folder"]))
-    return with_deviations(table, outputs["test"][1], values)
+    table, heard = outputs["test"]
+    return with_deviations(apply_operating_points(table, points), heard, values)

@@ -5,11 +5,11 @@ quantiles of the training recordings, and how far its embedding is from theirs. 
 kept of these are quantiles, means and variances, and no recording's numbers. A copy of
 this module is in every export.
 
-    values = {"limit", "source", "n_subjects",
-              "measures": {name: [low, middle, high]},      # of the training recordings
-              "distance": [middle, high],                    # of people not trained on
-              "embedding": {"center", "axes", "rest"}}
-    known = TrainingRange(values)
+    summary = {"limit", "source", "n_subjects",
+               "measures": {name: [low, middle, high]},     # of the training recordings
+               "distance": [middle, high],                  # of people not trained on
+               "embedding": {"center", "axes", "variances", "rest"}}
+    known = TrainingRange(summary)
     known.deviations(heard)    # 1 at the limit
     known.reasons(heard)    # [["bandwidth 4 kHz, training 7.5 to 8"]]
 """
@@ -102,28 +102,28 @@ class Heard:
 class TrainingRange:
     """What a model's training recordings were like, to compare others with.
 
-    values: Plain ones, as above; arrays are text (see `as_text`).
+    summary: Plain values, as above; arrays are text (see `as_text`).
 
     Raises ValueError, KeyError, TypeError: if they are something else.
 
-    >>> values = {"limit": 2.0, "measures": {"bandwidth_khz": [7.5, 8.0, 8.0]}}
-    >>> values |= {"distance": [1.0, 2.0], "embedding": fit_embedding(np.eye(4))}
-    >>> known = TrainingRange(values)
+    >>> summary = {"limit": 2.0, "measures": {"bandwidth_khz": [7.5, 8.0, 8.0]}}
+    >>> summary |= {"distance": [1.0, 2.0], "embedding": fit_embedding(np.eye(4))}
+    >>> known = TrainingRange(summary)
     >>> row = [5.0, -20, -60, 4.0, 0.8, 4.0]
     >>> heard = Heard(np.array([row]), np.full((1, 4), 0.25))
     >>> known.deviations(heard).round(2).tolist(), known.reasons(heard)
     ([1.55], [['bandwidth 4 kHz, training 7.5 to 8']])
     """
 
-    def __init__(self, values: dict):
-        self.limit = float(values["limit"])
+    def __init__(self, summary: dict):
+        self.limit = float(summary["limit"])
         self.measures = {
-            name: [*map(float, values["measures"][name])]
+            name: [*map(float, summary["measures"][name])]
             for name in MEASURES
-            if name in values["measures"]
+            if name in summary["measures"]
         }
-        self.distance = [*map(float, values["distance"])]
-        self._distance_of = Distance(**values["embedding"])
+        self.distance = [*map(float, summary["distance"])]
+        self._distance_of = Distance(**summary["embedding"])
 
     def distances(self, heard: Heard) -> np.ndarray:
         """How far the embeddings of recordings are from those of training, [n]."""
@@ -172,9 +172,9 @@ class TrainingRange:
         return f"{words.name} {value:.3g}{words.unit}, training {low:.3g} to {high:.3g}"
 
 
-def known_range(values: dict | None) -> TrainingRange | None:
-    """Of the values that an experiment or an export has, if it has any."""
-    return None if values is None else TrainingRange(values)
+def known_range(summary: dict | None) -> TrainingRange | None:
+    """Of the summary that an experiment or an export has, if it has any."""
+    return None if summary is None else TrainingRange(summary)
 
 
 def judged(known: TrainingRange | None, duration_s: float, heard: np.ndarray) -> dict:

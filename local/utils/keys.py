@@ -214,8 +214,6 @@ KEYS = {
     "embedding_type": _choice("pt", "ft", "st"),
     "output_file": Key(TEXT),
     "backend": _choice("auto", "eager", "onnx"),
-    # ---- Of predict.py
-    "out_of_range": _choice("abstain", "decide"),
 }
 
 #: Keys of a training yaml that are no plain ones: each an object, or null.

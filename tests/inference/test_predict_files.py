@@ -183,7 +183,7 @@ def test_decisions_of_other_windows_are_withheld(experiment, corpus, tmp_path):
         "window_pooling is max here, mean when the threshold was chosen"
     )
     for options in ((), windows):
-        result = predict(copy, audio, "--json", *options)
+        result = predict(copy, audio, "--json", "--out_of_range=decide", *options)
         said = json.loads(succeeded(result).stdout)
         (recording,) = said["recordings"]
         decisions = {entry["predicted"] for entry in recording["labels"].values()}
