@@ -63,7 +63,7 @@ READ_BY_SPEECHBRAIN = {
 OPTIONAL = {
     *("features", "ssl_trainable", "lora_rank", "pretrained"),
     *("dataset_mean", "dataset_std", "fbank", "n_fft", "n_mfcc"),
-    *("ssl_source", "ssl_window", "ssl_layer"),
+    *("ssl_source", "ssl_window", "ssl_layer", "ssl_pooling", "ssl_encoder"),
     *("split_csv", "predictions_csv"),
     *("operating_points", "flagged", "training_range", "label_encoder"),
     "compute_features",
@@ -103,7 +103,7 @@ def keys_read(names, files=SOURCES):
                 and name_of(node.func.value) in names
             ):
                 found |= text_in(node.args[0])
-    return found - {"get"}
+    return found - {"get", "update"}
 
 
 def name_of(node):
