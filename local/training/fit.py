@@ -171,7 +171,16 @@ def _training_data(brain, hparams, preparation):
             world_size=torch.distributed.get_world_size() if distributed else 1,
         )
     recordings, audio = preparation.recordings, hparams["audio"]
-    data = dataset.build_dataset(manifest, labels, recordings, audio, crop, features)
+    data = dataset.build_dataset(
+        manifest,
+        labels,
+        recordings,
+        audio,
+        crop,
+        features,
+        # kept beside the features, which need the same waveform
+        described=features is not None,
+    )
     return data, kwargs
 
 

@@ -65,7 +65,7 @@ OPTIONAL = {
     *("dataset_mean", "dataset_std", "fbank", "n_fft", "n_mfcc"),
     *("ssl_source", "ssl_window", "ssl_layer", "ssl_pooling", "ssl_encoder"),
     *("split_csv", "predictions_csv"),
-    *("operating_points", "flagged", "label_encoder"),
+    *("operating_points", "flagged", "training_range", "label_encoder"),
     "compute_features",
 }
 

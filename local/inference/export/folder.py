@@ -101,6 +101,7 @@ def write_folder(
     name = printable(Path(experiment.address).name)  # it stands in a comment's line
     origin = f"{name}, {experiment.checkpoint}"
     decided = {"operating_points": points, "flagged": model.flagged}
+    decided["training_range"] = model.hparams.training_range
     text = yaml_text(nodes, hparams | decided, heads_text, loadables, origin)
     _write(folder / "hyperparams.yaml", text)
     write_package(folder)

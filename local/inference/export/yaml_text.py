@@ -67,6 +67,8 @@ operating_points:    # thresholds and calibration, fitted on validation
 # the reasons; null: there was no audit.
 flagged:
     {flagged}
+# What the training recordings were like, in summary; null: that is not known.
+training_range: {training_range}
 shared_dense: {shared_dense}
 pooling_mode: {pooling_mode}   # of ft embeddings, over the heads
 # For EncoderClassifier.classify_batch, which names the largest logit: where several
@@ -157,7 +159,8 @@ def yaml_text(
 ) -> str:
     """Text of the exported hyperparams.yaml.
 
-    hparams: Of the experiment, with its `operating_points` and what is `flagged`.
+    hparams: Of the experiment, with `operating_points`, `flagged` and
+        `training_range`.
     classifier: Its entry, as `stack_text` gives it, or `KERNEL_HEADS`.
     loadables: Keys of what has a file of weights.
     origin: Where it comes from.
@@ -165,7 +168,7 @@ def yaml_text(
     plain = (
         *("sample_rate", "audio_backend", "mono", "min_duration", "max_duration"),
         *("window_overlap", "window_pooling", "label_ranges"),
-        *("positive_weights", "shared_dense", "pooling_mode"),
+        *("positive_weights", "training_range", "shared_dense", "pooling_mode"),
     )
     named = ("label_groups", "operating_points", "flagged")
     return TEMPLATE.format(
