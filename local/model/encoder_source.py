@@ -157,20 +157,20 @@ def _read(file, source):
     )
 
 
-def described(values: dict) -> dict[str, dict[str, str]]:
+def described(settings: dict) -> dict[str, dict[str, str]]:
     """What a model card says of an encoder, beside what it says of its heads.
 
-    values: Plain values of the yaml.
+    settings: Plain settings of the yaml.
 
     Returns: By part of the card, {name: text}.
 
-    >>> values = {"ssl_source": "a/wavlm", "ssl_window": 5.0, "ssl_layer": None}
-    >>> described(values)["architecture"]["Embedding"]
+    >>> settings = {"ssl_source": "a/wavlm", "ssl_window": 5.0, "ssl_layer": None}
+    >>> described(settings)["architecture"]["Embedding"]
     'the mean of all layers, standardised'
     """
-    layer, window_s = values["ssl_layer"], values["ssl_window"]
-    trainable, rank = values.get("ssl_trainable"), values.get("lora_rank")
-    start = origin(values)
+    layer, window_s = settings["ssl_layer"], settings["ssl_window"]
+    trainable, rank = settings.get("ssl_trainable"), settings.get("lora_rank")
+    start = origin(settings)
     pieces = f"which is read in parts of {window_s:g} s at most"
     if not is_tuned(trainable, rank):
         layers = "the mean of all layers" if layer is None else f"layer {layer}"
@@ -186,7 +186,7 @@ def described(values: dict) -> dict[str, dict[str, str]]:
             "predictors": {"": "the whole recording"},
         }
     layers = "all layers with learned weights" if layer is None else f"layer {layer}"
-    pooling = {MEAN: "mean", ATTENTIVE: "attentive statistics"}[values["ssl_pooling"]]
+    pooling = {MEAN: "mean", ATTENTIVE: "attentive statistics"}[settings["ssl_pooling"]]
     trained = f"its last {trainable} of the layers that are read"
     if rank:
         trained = f"low-rank adapters (LoRA, rank {rank}) of its feed-forward layers"
@@ -195,7 +195,7 @@ def described(values: dict) -> dict[str, dict[str, str]]:
             "Network": start,
             "Trained of it": "all of it" if trainable == ALL else trained,
             "Embedding": f"{layers}, {pooling} over the recording, and a linear layer: "
-            f"{values['lin_neurons']} numbers per recording",
+            f"{settings['lin_neurons']} numbers per recording",
         },
         "preprocessing": {
             "Features": f"none: the encoder reads the waveform, {pieces}",

@@ -54,9 +54,8 @@ def build(plan: TrainingPlan, arguments: Arguments) -> tuple[dict, ClinicalBrain
     brain = build_brain(hparams, arguments.run_opts)
     for module in hparams["modules"].values():
         if hasattr(module, "summary"):
-            about = {"ssl_encoder": module.summary}
-            plan.overrides.update(about)
-            plan.values.update(about)
+            for known in (plan.overrides, plan.values):
+                known["ssl_encoder"] = module.summary
     if hparams["soft_targets"] and isinstance(brain, OnePassBrain):
         raise UserError(
             f"soft_targets: True is for heads that are trained by gradients; those of "

@@ -38,7 +38,7 @@ class Key:
     later: Whether a later command replaces an experiment's value: "chosen" unless it
         is null there, "always" where it says something of the machine.
     filled: Whether train.py fills it: "data" from what preparation finds, "place" from
-        the output folder.
+        the output folder, "built" from the model, in yamls that have it.
     needed: Whether an experiment without it is none.
     """
 
@@ -96,7 +96,7 @@ KEYS = {
     "positive_weights": Key(LIST, filled="data"),
     "label_ranges": Key(LIST, filled="data"),
     "pretrained_digest": Key(TEXT, filled="data"),
-    "ssl_encoder": Key(MAPPING, filled="data"),
+    "ssl_encoder": Key(MAPPING, filled="built"),
     # ---- Audio
     "sample_rate": Key(WHOLE, 0, 768_000, prepares=True, needed=True),
     "audio_backend": _choice("soundfile", "librosa", prepares=True),
@@ -229,8 +229,8 @@ OBJECT_OR_NULL = ("eval_crop", "opt_class", "lr_scheduler")
 def keys_where(**marks) -> tuple[str, ...]:
     """Names of the keys whose rows say this, in the table's order.
 
-    >>> keys_where(filled="place")
-    ('save_folder', 'train_log')
+    >>> keys_where(filled="data")
+    ('label_groups', 'positive_weights', 'label_ranges', 'pretrained_digest')
     """
     return tuple(
         name

@@ -24,7 +24,7 @@ from running import (
 )
 from safetensors.torch import load_file
 
-from local.data.feature_cache import caches_in
+from local.data.feature_cache import FeatureCache
 from local.inference.classifier import ClinicalClassifier
 from local.utils.yaml_files import plain_values
 
@@ -166,7 +166,7 @@ def test_a_source_that_is_none_is_told_before_the_corpus_is_read(
 QUICK = (
     *("--number_of_epochs=2", "--batch_size=4", "--clip_length=0.3"),
     *("--lin_neurons=12", "--clf_bottleneck=10", "--attention_channels=8"),
-    *("--encoder_lr=1e-3", "--acoustic_baseline=True"),
+    "--encoder_lr=1e-3",
 )
 
 
@@ -226,7 +226,7 @@ def test_only_what_is_to_be_trained_changes(
 def test_all_kinds_say_the_same_again(shared_corpus, tmp_path, kind, options):
     source = make_encoder(tmp_path / kind, kind)
     folder = tmp_path / "experiment"
-    more = (*options, "--ssl_pooling=attentive", "--acoustic_baseline=False")
+    more = (*options, "--ssl_pooling=attentive")
     succeeded(tuned(shared_corpus, source, folder, *more))
     shutil.rmtree(source)
     batch = ("--eval_batch_size=4", "--num_workers=2")
@@ -280,7 +280,7 @@ def test_a_killed_run_ends_like_an_undisturbed_one(
 ):
     options = (
         *("--lora_rank=2", "--ssl_pooling=attentive", "--scheduler=onecycle"),
-        *("--number_of_epochs=3", "--speed=0.5", "--acoustic_baseline=False", *more),
+        *("--number_of_epochs=3", "--speed=0.5", *more),
     )
     succeeded(tuned(shared_corpus, whisper, tmp_path / "whole", *options))
     deadly = tmp_path / "deadly.py"
@@ -297,36 +297,33 @@ def test_a_killed_run_ends_like_an_undisturbed_one(
 
 
 def test_cross_validation_and_withdrawal(shared_corpus, whisper, tmp_path):
-    """Frozen and tuned; whoever is withdrawn leaves the caches of both."""
+    """By a yaml of one's own; whoever is withdrawn leaves the encoder's cache, too."""
     corpus = shutil.copytree(shared_corpus, tmp_path / "corpus")
-    cache = tmp_path / "cache"
-    key = tmp_path / "key"
-    key.write_bytes(b"0123456789abcdef")
-    own = tmp_path / "tuned.yaml"
-    text = "base: {}\nssl_trainable: 1\n"
-    own.write_text(text.format(ROOT / "hparams/train_ssl.yaml"))
-    options = (
-        *(f"--corpus_folder={corpus}", f"--ssl_source={whisper}", "--device=cpu"),
-        *("--ssl_window=1.0", "--n_folds=3", *QUICK, "--audit=False"),
-        *(f"--feature_cache={cache}", f"--pseudonymise_key={key}"),
+    (tmp_path / "key").write_bytes(b"0123456789abcdef")
+    secret = f"--pseudonymise_key={tmp_path / 'key'}"
+    base = ROOT / "hparams" / "train_ssl.yaml"
+    (tmp_path / "tuned.yaml").write_text(f"base: {base}\nssl_trainable: 1\n")
+    cv, frozen, cache = (tmp_path / name for name in ("cv", "frozen", "cache"))
+    run = run_script(
+        *("cross_validate.py", tmp_path / "tuned.yaml", f"--corpus_folder={corpus}"),
+        *(f"--ssl_source={whisper}", f"--output_folder={cv}", "--n_folds=2", secret),
+        *(*OPTIONS, *QUICK),
     )
-    folder = tmp_path / "which"
-    yamls = ("hparams/train_ssl.yaml", own)
-    succeeded(
-        run_script("cross_validate.py", *yamls, *options, f"--output_folder={folder}")
+    succeeded(run)
+    told = plain_values(cv / "repeat_1/fold_1/hyperparams.yaml")
+    assert told["ssl_encoder"]["trained"] == 1944
+    options = (f"--feature_cache={cache}", secret)
+    succeeded(train_ssl(corpus, whisper, frozen, *options))
+    row = read_csv(corpus / "splits/train.csv")[0]
+    features, names = FeatureCache(cache), [row["uid"]]
+    assert features.keeps(names) == 1
+    run = run_script(
+        *("withdraw.py", f"--subject={row['subject']}", f"--corpus_folder={corpus}"),
+        *("--experiment_folder", cv, frozen, secret),
     )
-    told = json.loads((folder / "comparison.json").read_text())["yamls"]
-    families = {name: yaml["family"] for name, yaml in told.items()}
-    assert families == {"train_ssl": "frozen encoder", "tuned": "tuned encoder"}
-    subject = read_csv(corpus / "splits/train.csv")[0]["subject"]
-    n_kept = len([*cache.glob("*.npz")])
-    assert n_kept and [cache] == caches_in(tmp_path)
-    gone = run_script(
-        *("withdraw.py", f"--subject={subject}", f"--corpus_folder={corpus}"),
-        *(f"--experiment_folder={folder}", f"--pseudonymise_key={key}"),
-    )
-    assert "features of" in gone.stdout, gone.stdout + gone.stderr
-    assert len([*cache.glob("*.npz")]) < n_kept
+    assert f"{cache}: features of " in succeeded(run).stdout
+    assert features.keeps(names) == 0
+    assert row["subject"] not in (cv / "predictions.csv").read_text()
 
 
 @pytest.mark.parametrize(
