@@ -50,10 +50,8 @@ def main(arguments=None):
         help="of a workbook",
     )
     add("--audio_folder", metavar="DIR", help="local, or gs://bucket/folder")
-    add(
-        "--file", action="extend", nargs="+", metavar="PATTERN", help="'{COLUMN}_*.wav'"
-    )
-    add("--subject", action="extend", nargs="+", metavar="PATTERN", help="'{COLUMN}'")
+    add("--file", **several, metavar="PATTERN", help="'{COLUMN}_*.wav'")
+    add("--subject", **several, metavar="PATTERN", help="'{COLUMN}'")
     return lay_out.run(parser, arguments, read, paths=("table", "audio_folder"))
 
 
