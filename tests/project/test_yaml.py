@@ -103,7 +103,7 @@ def keys_read(names, files=SOURCES):
                 and name_of(node.func.value) in names
             ):
                 found |= text_in(node.args[0])
-    return found - {"get"}
+    return found - {"get", "update"}
 
 
 def name_of(node):
