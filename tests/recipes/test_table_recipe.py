@@ -185,6 +185,16 @@ def test_a_dry_run_writes_nothing(ward, capsys):
     assert sorted(path.name for path in ward.iterdir()) == ["ward.csv", "wav"]
 
 
+def test_options_may_take_several_values(ward):
+    """As `--keep Sex Age`, and as `--keep=Sex --keep=Age` or `--keep=Sex,Age`."""
+    options = options_of(ward)
+    options["label"] = options["label"][0]
+    arguments = [f"--{key}={value}" for key, value in options.items()]
+    assert main([*arguments, "--keep", "Sex", "Age", "--score", "vhi: {VHI}"]) == 0
+    row = rows_of(ward / "corpus")["P01_a"]
+    assert (row["Sex"], row["Age"], row["vhi"]) == ("M", "41", "10")
+
+
 def test_copies_only_where_told(ward, capsys):
     write_audio(ward / "wav", ["other.wav"])
     assert prepare(capsys, **options_of(ward), copy=True)[0] == 0
