@@ -74,7 +74,7 @@ class Engine:
 
         hparams: `audio`, `eval_crop`, `score_batches`.
         choose: Takes outputs, gives the values that are wanted, [batch, size].
-        step: Takes how many more are done.
+        step: Takes the `ID`s that are done.
 
         Returns: Their `ID`s, the longest first, and float32 [row, size].
         Raises RunError: naming those whose values are no finite numbers.
@@ -95,7 +95,7 @@ class Engine:
             values.append(choose(outputs).numpy())
             refuse_not_finite(ids, values[-1])
             if step:
-                step(len(ids))
+                step(ids)
         return names, np.concatenate(values)
 
 

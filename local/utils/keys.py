@@ -39,6 +39,7 @@ class Key:
     filled: Whether train.py fills it: "data" from what preparation finds, "place" from
         the output folder.
     needed: Whether an experiment without it is none.
+    bare: What `--key` without a value means.
     """
 
     kind: str
@@ -53,6 +54,7 @@ class Key:
     later: str | None = None
     filled: str | None = None
     needed: bool = False
+    bare: str | None = None
 
 
 def _choice(*names, **marks):
@@ -214,6 +216,12 @@ KEYS = {
     "embedding_type": _choice("pt", "ft", "st"),
     "output_file": Key(TEXT),
     "backend": _choice("auto", "eager", "onnx"),
+    "shard": Key(TEXT),
+    "shard_count": Key(WHOLE, 1, null=True),
+    "merge": _choice("file", "dataset", "later", null=True, bare="file"),
+    "ray": Key(TEXT),
+    "ray_cpus": Key(NUMBER, 0.01),
+    "ray_gpus": Key(NUMBER, 0),
 }
 
 #: Keys of a training yaml that are no plain ones: each an object, or null.
