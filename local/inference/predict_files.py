@@ -36,7 +36,6 @@ from local.utils.errors import UserError
 from local.utils.files import atomic_write, write_json
 from local.utils.number_format import number, printable
 
-
 #: Options that are keys of the yamls.
 KEYS = (
     *("num_workers", "max_duration", "window_overlap", "window_pooling"),
