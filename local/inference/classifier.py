@@ -128,7 +128,7 @@ class ClinicalClassifier(Pretrained):
     def of_experiment(cls, experiment, **kwargs) -> "ClinicalClassifier":
         """The model of an experiment that is open already.
 
-        experiment (training.experiment.Experiment)
+        experiment (training.experiment.Experiment): With its best checkpoint.
         **kwargs: As for `speechbrain.inference.interfaces.Pretrained`.
         """
         experiment.check_hears()

@@ -69,6 +69,7 @@ FILES = {
     LOG: File("training", BEFORE),
     TRAIN_LOG: File("training", BEFORE),
     TRAIN_LOG_JSON: File("training", BEFORE, reopen=True),
+    "loggers/*": File("training"),
     STATISTICS: File("compute_statistics.py", BEFORE),
     INVENTORY: File("train.py --check_only=True", BEFORE, people=TEXT),
     UPLOAD: File("train.py --upload_to"),

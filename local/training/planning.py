@@ -185,9 +185,9 @@ def _places(values, hparams_file):
         addresses[key] = absolute(values[key], key)
     if values.get("features"):
         addresses["features"] = absolute(values["features"], "features")
-    for key in ("pseudonymise_key", "feature_cache"):
+    for key, path in (("pseudonymise_key", local_path), ("feature_cache", output_path)):
         if values.get(key):
-            addresses[key] = str(local_path(values[key], key))
+            addresses[key] = str(path(values[key], key))
     for key, share in NOISE_FOLDERS.items():
         if values[key]:
             addresses[key] = str(local_path(values[key], key))
@@ -358,7 +358,7 @@ def _check_same_experiment(hparams_file, overrides, run_options, folder):
         key for key in dict.fromkeys([*saved, *new]) if saved.get(key) != new.get(key)
     ]
     # objects follow from plain keys, unless it is the yaml itself that differs
-    plain = [key for key in different if not isinstance(new.get(key), dict)]
+    plain = [key for key in different if key in KEYS or key in run_options]
     changed = [
         f"{key}: {saved.get(key)!r} there, {new.get(key)!r} here"
         for key in plain or different

@@ -28,6 +28,7 @@ CLASSES = frozenset(
         "local.training.checkpoints.EarlyStopping",
         "local.training.checkpoints.RandomState",
         "local.training.evaluation_settings.EvaluationSettings",
+        "local.training.loggers.Loggers",
         "local.training.train_log.JsonTrainLogger",
         "local.data.dataset.RandomCrop",
         "local.data.loaders.ScoreBatches",

@@ -10,6 +10,7 @@ from local.audio.loading import AudioFormat
 from local.data.windows import LongRecordings
 from local.model.encoder_source import check_source
 from local.training.evaluation_settings import EvaluationSettings
+from local.training.loggers import check_loggers
 from local.utils.errors import UserError
 from local.utils.keys import (
     CHOICE,
@@ -99,6 +100,7 @@ def check_training(values: dict, hparams_file: Path):
     if problems:
         raise UserError(f"{hparams_file} with these settings can't be used:", problems)
     check_numbers(values)
+    check_loggers(values["loggers"] or [])
     if "ssl_source" in values:
         check_source(values)
     if "features" in values:

@@ -92,6 +92,7 @@ KEYS = {
     "save_folder": Key(TEXT, filled="place"),
     "train_log": Key(TEXT, filled="place"),
     "upload_to": Key(TEXT, resume=True),
+    "loggers": Key(LIST, resume=True, folds=True),
     "label_groups": Key(LIST, filled="data", needed=True),
     "positive_weights": Key(LIST, filled="data"),
     "label_ranges": Key(LIST, filled="data"),
