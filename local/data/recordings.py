@@ -7,6 +7,7 @@ need not know where it is.
 import contextlib
 import logging
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from local.audio.loading import METADATA, is_recording_file, recording_files
@@ -18,6 +19,10 @@ from local.storage.inputs import Storage
 from local.utils.errors import ABSENT, FILE_ABSENT, GONE, BadRecording, UserError
 
 logger = logging.getLogger(__name__)
+
+#: Objects of a page of a listing; so many pages are always worth it; listings of single
+#: recordings at a time.
+N_LISTED, N_PAGES, N_LISTINGS = 1000, 8, 32
 
 #: How often a recording is fetched again that others crowd out of the cache.
 N_ATTEMPTS = 5
@@ -137,8 +142,8 @@ class BucketRecordings:
         self._files = {name: {} for name in names}
         self._gone = {}  # names and reasons of those that can't be fetched
         gcs.client(project)
-        listing = gcs.list_objects(address)
-        if not listing:
+        listing = self._listing()
+        if not listing and not gcs.list_objects(address, most=1):
             raise UserError(
                 f"There is nothing below {address}: expected a folder for every "
                 "recording, with waveform.* in it. If they have moved, give "
@@ -156,6 +161,22 @@ class BucketRecordings:
             except UserError as error:
                 self._gone[name] = str(error)
         self.n_bytes = sum(self._size(name) for name in self._files)
+
+    def _listing(self):
+        """The objects of these recordings, and maybe others.
+
+        All from the first name to the last are listed or, where that would take long,
+        each recording for itself.
+        """
+        names = sorted(self._files)
+        most = N_LISTED * max(N_PAGES, len(names) // N_LISTINGS)
+        span = (names[0], names[-1]) if names else None
+        listing = gcs.list_objects(self.address, between=span, most=most + 1)
+        if len(listing) <= most:
+            return listing
+        with ThreadPoolExecutor(N_LISTINGS) as pool:
+            own = pool.map(lambda name: gcs.list_objects(self.address / name), names)
+            return [remote for listing in own for remote in listing]
 
     @property
     def streams(self):

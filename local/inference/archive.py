@@ -34,7 +34,7 @@ from local.utils.run_lock import claimed_by_main
 logger = logging.getLogger(__name__)
 
 #: Beside the parts of several processes, once they are put together.
-COMPLETE = "complete.json"
+COMPLETE = "_complete.json"
 
 #: What `merge` may be: parts become a file; they stay, as a data set; not now.
 FILE, DATASET, LATER = "file", "dataset", "later"

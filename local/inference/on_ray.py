@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import os
+import socket
 from collections.abc import Callable
 
 from local.inference.maker import Maker
@@ -15,6 +16,9 @@ logger = logging.getLogger(__name__)
 
 #: How often a part is begun again whose node is lost: it may be what ends them.
 N_ATTEMPTS = 5
+
+#: Seconds in which the head of a cluster must answer.
+PATIENCE_S = 10
 
 
 def on_cluster(opened: Callable, options: dict, run_opts) -> Callable:
@@ -54,8 +58,11 @@ def _cluster(address):
         ) from error
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     try:
+        host, _, port = address.rpartition(":")
+        if host and port.isdigit():  # Ray itself waits for minutes, and then aborts
+            socket.create_connection((host, int(port)), PATIENCE_S).close()
         ray.init(address, log_to_driver=False, configure_logging=False)
-    except (ConnectionError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError, OverflowError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(
             f"--ray={address}: expected a Ray cluster (auto: the one of this machine; "
