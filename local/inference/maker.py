@@ -195,7 +195,7 @@ class Maker:
         """Reasons without names, if names are not to be shown; uids as they are."""
         if not self.pseudonyms:
             return failed
-        hidden = self.pseudonyms.hiddenfailures(failed)
+        hidden = self.pseudonyms.hidden_failures(failed)
         return [
             own | {"uid": entry["uid"]}
             for own, entry in zip(hidden, failed, strict=True)
