@@ -6,13 +6,12 @@
         --output_file=FILE.csv [--shard=I/N] [--merge] [--ray=auto|ADDRESS]
 
 The first form takes any audio files, no metadata needed; of folders all at any depth,
-none that are hidden or deleted. It prints a table of probabilities, or JSON, which has
-all there is to say of each label; FILE has it too, a CSV a row per file and label. The
-second writes what evaluate.py takes as --predictions_csv, of however many recordings
-(docs/archives.md).
+none that are hidden or deleted. It prints a table of probabilities, or JSON with the
+details; FILE has them too, a CSV a row per file and label. The second writes what
+evaluate.py takes as --predictions_csv, of however many recordings (docs/archives.md).
 
-    --on_bad_recording=skip|stop   go on without files that can't be used (they are
-                         listed, status 3), or stop before anything is computed
+    --out_of_range=abstain|decide   what is unlike the training: no decision, or one
+    --on_bad_recording=skip|stop   go on without files that can't be used (status 3)
     --max_duration=S --window_overlap=S --window_pooling=mean|max --num_workers=N
                          of long recordings; the experiment's unless given
     --backend=auto|eager|onnx    see hparams/extract_embeddings.yaml
@@ -51,7 +50,9 @@ def _parse(argv):
         parser.add_argument(name)
     cli.add_trust_option(parser)
     cli.add_options(parser, *predict_files.KEYS, *predict_split.KEYS)
+    parser.add_argument("--out_of_range", choices=("abstain", "decide"))
     parser.set_defaults(on_bad_recording="skip", backend="auto", ray_cpus=1, ray_gpus=0)
+    parser.set_defaults(out_of_range="abstain")
     return parser.parse_args(argv)
 
 

@@ -18,7 +18,7 @@ from local.utils.spelling import composed
 N_AT_A_TIME = 2**16
 
 #: Columns that say which audio is meant, and how long it is.
-COLUMNS = ("uid", *splits.OPTIONAL_COLUMNS, "file", "duration")
+COLUMNS = ("uid", *splits.OPTIONAL_COLUMNS, "duration")
 
 
 class Rows:

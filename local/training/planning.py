@@ -40,8 +40,9 @@ from local.utils.yaml_files import plain_values, resolved_yaml, saved_values
 #: Keys that a resumed run may change: none shapes the model, or what the data are.
 FREE_ON_RESUME = keys_where(resume=True)
 
-#: Keys that preparation fills; its own record tells whether the data changed.
-FILLED = keys_where(filled="data")
+#: Keys that preparation and the model fill; the former's own record tells whether the
+#: data changed.
+FILLED = (*keys_where(filled="data"), *keys_where(filled="built"))
 
 #: Keys that name folders augmentation reads from, and the share that it does for.
 NOISE_FOLDERS = {row.folder: name for name, row in KEYS.items() if row.folder}
