@@ -7,6 +7,7 @@
 #              of an hour in which nothing else should run
 # make test-faults   kill, stop and fill the disk at all moments of all stages, start
 #              again and compare; hours: FAULTS="--every=10 --stages=training" is less
+# make docs    build the documentation site in site/
 # make lock    pin all packages anew in requirements.lock, with hashes
 # make newest  do the newest versions that the requirements allow work? which does not?
 # make audit   look the pinned packages up in a database of known vulnerabilities
@@ -35,7 +36,7 @@ DEMO_OPTIONS := --channels=[256,256,256,256,768] --number_of_epochs=8 \
 # Two processes, and the tests of a file in one of them.
 IN_TWO := --numprocesses=2 --dist=loadscope --no-loadscope-reorder
 
-.PHONY: demo test test-all test-faults fuzz benchmark lint install lock newest audit \
+.PHONY: docs demo test test-all test-faults fuzz benchmark lint install lock newest audit \
 	clean
 
 demo: install
@@ -106,6 +107,9 @@ else
 endif
 	touch $@
 
+docs: install
+	NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build
+
 # fewest: one version of a package for all versions of Python
 lock: $(TOOLS)/uv
 	$(TOOLS)/uv pip compile --quiet --upgrade --universal --fork-strategy fewest \
@@ -127,4 +131,4 @@ $(TOOLS)/uv:
 	$(TOOLS)/python -m pip install --quiet --disable-pip-version-check uv pip-audit
 
 clean:
-	rm -rf $(VENV) $(VENV)-tools $(VENV)-newest
+	rm -rf $(VENV) $(VENV)-tools $(VENV)-newest site

@@ -20,6 +20,7 @@ from local.evaluation import compared_systems
 from local.metrics.comparison import compare
 from local.report.terminal import format_comparison
 from local.utils import cli
+from local.utils.errors import UserError
 from local.utils.files import write_json
 
 
@@ -45,7 +46,9 @@ def _parse(argv):
     parser.add_argument("--output_file")
     options = parser.parse_args(argv)
     if len(options.experiments) < 2:
-        parser.error("expected two experiments or more")
+        raise UserError(
+            f"Expected two experiments or more, found one: {options.experiments[0]}."
+        )
     return options
 
 

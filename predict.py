@@ -4,12 +4,11 @@
         [--output_file=FILE.json|FILE.csv]
 
 Any audio files, no metadata needed; of folders all audio files at any depth, but none
-that are hidden or deleted. Prints a table of probabilities, or JSON, which has all
-there is to say of each label.
+that are hidden or deleted. Prints a table of probabilities, or JSON with the details.
 
     --output_file=FILE   also into a file, JSON or a CSV with a row per file and label
-    --on_bad_recording=skip|stop   go on without files that can't be used (they are
-                         listed, status 3), or stop before anything is computed
+    --out_of_range=abstain|decide   what is unlike the training: no decision, or one
+    --on_bad_recording=skip|stop   go on without files that can't be used (status 3)
     --max_duration=S --window_overlap=S --window_pooling=mean|max
                          of long recordings; the experiment's unless given
     --num_workers=N      processes that decode; the experiment's unless given
@@ -52,7 +51,8 @@ def _parse(argv):
         parser.add_argument(name)
     cli.add_trust_option(parser)
     cli.add_options(parser, *KEYS, "on_bad_recording", "backend")
-    parser.set_defaults(on_bad_recording="skip", backend="auto")
+    parser.add_argument("--out_of_range", choices=("abstain", "decide"))
+    parser.set_defaults(on_bad_recording="skip", backend="auto", out_of_range="abstain")
     return parser.parse_args(argv)
 
 

@@ -10,6 +10,7 @@ number of processes may read and write it at the same time.
 import contextlib
 import functools
 import hashlib
+import logging
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from importlib import metadata
@@ -22,6 +23,8 @@ import torch
 from local.audio.loading import find_waveform
 from local.storage.experiment_files import FEATURES, SAVE
 from local.utils.files import atomic_write
+
+logger = logging.getLogger(__name__)
 
 #: Says that a folder is a cache, to backups (https://bford.info/cachedir/) and to us.
 TAG = "CACHEDIR.TAG"
@@ -39,7 +42,8 @@ PACKAGES = (
 class FeatureCache:
     """A folder with features of recordings.
 
-    folder: Made on first use; where it can't be written to, nothing is kept.
+    folder: Made on first use; where it can't be written to, which a warning tells once,
+        nothing is kept.
 
     >>> cache = FeatureCache(getfixture("tmp_path"))
     >>> cache.kept("s01", "all else", lambda: torch.ones(1, 2))
@@ -51,7 +55,7 @@ class FeatureCache:
     """
 
     def __init__(self, folder: str | Path):
-        self.folder = Path(folder)
+        self.folder, self.is_refused = Path(folder), False
 
     @classmethod
     def of(cls, values: Mapping) -> Self:
@@ -75,14 +79,24 @@ class FeatureCache:
         with contextlib.suppress(Exception), np.load(path) as arrays:
             return torch.from_numpy(arrays["features"])
         features = compute()
-        with contextlib.suppress(OSError):
-            tag = self.folder / TAG
-            if not tag.exists():
-                with atomic_write(tag) as file:
-                    file.write(TAG_TEXT)
-            with atomic_write(path, "wb", durable=False) as file:
-                np.savez(file, features=features.numpy())
+        try:
+            self._keep(path, features)
+        except OSError as error:
+            if not self.is_refused:
+                logger.warning(
+                    f"feature_cache {self.folder} can't be written ({error.strerror}): "
+                    "features are computed anew each time"
+                )
+            self.is_refused = True
         return features
+
+    def _keep(self, path, features):
+        tag = self.folder / TAG
+        if not tag.exists():
+            with atomic_write(tag) as file:
+                file.write(TAG_TEXT)
+        with atomic_write(path, "wb", durable=False) as file:
+            np.savez(file, features=features.numpy())
 
     def keeps(self, recordings: Iterable[str]) -> int:
         """Of how many of these recordings there are features."""

@@ -70,13 +70,15 @@ class FeatureTable:
         """Names of the features, and their values [recording, feature]."""
         if "embedding" in table.column_names:
             return self._embeddings(table["embedding"])
+        # pandas writes the index of selected rows as a column, which is no feature
+        index = (table.schema.pandas_metadata or {}).get("index_columns", [])
         columns = {
             field.name: table[field.name].cast(pa.float64(), safe=False).to_numpy()
             for field in table.schema
             if pa.types.is_floating(field.type)
             or pa.types.is_integer(field.type)
             or pa.types.is_boolean(field.type)
-            if field.name != "uid"
+            if field.name not in ("uid", *index)
         }
         if not columns:
             raise UserError(f"features {self.path}: {EXPECTED}, found no numbers.")
@@ -118,10 +120,12 @@ class FeatureTable:
     def report(self, uid: str) -> RecordingReport:
         """What is to be known of a recording without its audio.
 
-        Raises BadRecording: if it has no row.
+        Raises BadRecording: if it has no row, or no number in it.
         """
         if uid not in self.rows:
             raise BadRecording(f"features {self.path} has no row of it", ABSENT)
+        if not torch.isfinite(self.vector(uid)).any():
+            raise BadRecording(f"features {self.path} has no number of it", ABSENT)
         nothing = dict.fromkeys(("peak", "level_dbfs", "clipped_share"), math.nan)
         return RecordingReport(
             waveform="",

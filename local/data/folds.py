@@ -87,9 +87,10 @@ def _tying(table, disjoint_by):
 def _check_columns(key, columns, table):
     absent = [column for column in columns if column not in table.columns]
     if absent:
+        filled = [column for column in table.columns if (table[column] != "").any()]
         raise UserError(
             f"{key} names {', '.join(map(repr, absent))}, which is no column; "
-            f"there are {', '.join(table.columns)}."
+            f"there are {', '.join(filled)}."
         )
 
 

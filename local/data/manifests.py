@@ -15,29 +15,15 @@ import pandas as pd
 
 from local.audio import inspection
 from local.audio.loading import AudioFormat
-from local.data import splits
 from local.data.feature_table import FeatureTable
 from local.data.labels import score_labels
 from local.data.recordings import BucketRecordings, FolderRecordings
+from local.data.splits import MEASURED, RESERVED
 from local.utils import threads
 from local.utils.errors import BadRecording, UserError
 from local.utils.files import atomic_write
 from local.utils.number_format import counted
 from local.utils.progress import progress
-
-#: What is measured of a recording (fields of `inspection.RecordingReport`).
-MEASURED = (
-    "waveform",
-    "format",
-    "codec",
-    "sample_rate",
-    "channels",
-    "peak",
-    "level_dbfs",
-    "clipped_share",
-    "silent_share",
-    "warnings",
-)
 
 #: Those of them that are text.
 MEASURED_TEXT = ("waveform", "format", "codec", "warnings")
@@ -50,9 +36,6 @@ BETWEEN_WARNINGS = "; "
 
 #: Which part of a recording a row means.
 SEGMENT = ("start_s", "end_s", "channel")
-
-#: Columns of a manifest, and of a CSV, that have a meaning of their own.
-RESERVED = ("ID", "duration", "recording", "uid", *splits.OPTIONAL_COLUMNS, *MEASURED)
 
 
 def build_manifest(

@@ -1,5 +1,6 @@
 """Splits: reading their CSVs, keeping subjects apart, drawing validation subjects."""
 
+import dataclasses
 import re
 import unicodedata
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from local.storage.gcs.addresses import problem_of_name
 from local.utils.errors import UserError
 from local.utils.number_format import counted
 from local.utils.problems import Place, Problem
@@ -14,7 +16,30 @@ from local.utils.spelling import alike, composed, first_spellings
 from local.utils.text_io import read_rows
 
 #: Columns with a meaning of their own; empty where a CSV does not have them.
-OPTIONAL_COLUMNS = ("subject", "audio", "start_s", "end_s", "channel", "session")
+OPTIONAL_COLUMNS = (
+    *("subject", "audio", "file", "start_s", "end_s", "channel", "session"),
+)
+
+#: How the name of a recording begins that is a file right in the data folder: names of
+#: files have a slash in them, and those of folders none.
+RIGHT_IN = "./"
+
+#: What is measured of a recording (fields of `inspection.RecordingReport`).
+MEASURED = (
+    "waveform",
+    "format",
+    "codec",
+    "sample_rate",
+    "channels",
+    "peak",
+    "level_dbfs",
+    "clipped_share",
+    "silent_share",
+    "warnings",
+)
+
+#: Columns of a manifest, and of a CSV, that have a meaning of their own.
+RESERVED = ("ID", "duration", "recording", "uid", *OPTIONAL_COLUMNS, *MEASURED)
 
 #: Unicode categories that a name may not have: control characters, line separators.
 UNSEEN = ("Cc", "Cs", "Zl", "Zp")
@@ -34,12 +59,13 @@ def read_split(
     required: Columns that must be there and filled.
 
     Returns table: One row per recording, called by its number in a spreadsheet; every
-        cell is text. Optional columns are added (`audio` as the uid, the others empty);
+        cell is text. Optional columns are added (`audio` as the uid, the others
+        empty). `file` has become the name in `audio`: see `is_file`.
         `attrs["columns"]` are the file's own. None if the columns are wrong, so that
         nothing more can be said of the file.
     Returns problems: Missing or repeated columns, rows with more or fewer cells than
-        the header, empty or repeated uids, uids that are no folder's name, segments
-        that are not numbers.
+        the header, empty or repeated uids, uids that are no folder's name, files
+        that are not below the data folder, segments that are not numbers.
     Raises UserError: if the file is missing or is no CSV.
     """
     path = Path(path)
@@ -64,11 +90,57 @@ def read_split(
     for column in OPTIONAL_COLUMNS:
         if column not in table.columns:
             table[column] = table["uid"] if column == "audio" else ""
+    files = table.pop("file")
+    has_file = files != ""
+    both = has_file & (table["audio"] != "") & ("audio" in table.attrs["columns"])
     table["audio"] = table["audio"].where(table["audio"] != "", table["uid"])
-    return table, [
+    problems = [
         *_length_problems(header, rows, name),
         *_cell_problems(table, required, name),
+        *_file_problems(files, both, name),
         *_segments(table, name),
+    ]
+    table["audio"] = table["audio"].where(~has_file, files.map(name_of_file))
+    return table, problems
+
+
+def is_file(name: str) -> bool:
+    """Whether a recording's name is that of a file, and not of a folder."""
+    return "/" in name
+
+
+def name_of_file(path: str) -> str:
+    """The name of a recording that is a file.
+
+    >>> name_of_file("s1.wav"), name_of_file("ward/s1.wav")
+    ('./s1.wav', 'ward/s1.wav')
+    """
+    path = path.removeprefix(RIGHT_IN)
+    return path if is_file(path) else f"{RIGHT_IN}{path}"
+
+
+def path_of(name: str) -> str:
+    """Where a recording is below the data folder."""
+    return name.removeprefix(RIGHT_IN)
+
+
+def _file_problems(files, both, name):
+    """Problems of the column `file`, and of rows that name a folder as well."""
+    unfit = files[files != ""].map(lambda path: problem_of_name(path_of(path)))
+    wrong = unfit.reindex(files.index).notna()
+    what = "in column 'file' that are no path below data_folder"
+    advice = "write paths from there on, with / between folders and no .."
+    problems = [
+        dataclasses.replace(problem, advice=advice)
+        for problem in _of_cells(files, wrong, name, what)
+    ]
+    what = "in column 'file' of a row that names a folder in 'audio', too"
+    return [
+        *problems,
+        *(
+            dataclasses.replace(problem, advice="leave one of the two empty")
+            for problem in _of_cells(files, both, name, what)
+        ),
     ]
 
 
@@ -274,14 +346,39 @@ def draw_validation(
     size = min(val_size, max(1, len(names) // 4))
     if size < 1:
         raise UserError(f"val_size must be 0 or more, found {val_size}.")
+    return draw_subjects(subjects, targets, size, seed)
+
+
+def draw_subjects(
+    subjects: pd.Series,
+    targets: pd.DataFrame,
+    size: int,
+    seed: int,
+    part: set[str] = frozenset(),
+    among: set[str] | None = None,
+) -> list[str]:
+    """Draw subjects so that labels are most alike among them and among the others.
+
+    subjects, targets: As for `draw_validation`.
+    size: How many are drawn.
+    part: Who belongs to them already.
+    among: Of whom they are drawn; None: of all.
+
+    Returns: Those who were drawn, sorted.
+    """
+    names = sorted(subjects.unique())
+    known = [i for i, name in enumerate(names) if name in part]
+    free = [i for i, name in enumerate(names) if among is None or name in among]
     by_subject = targets.groupby(subjects.to_numpy())
     sums = by_subject.sum().loc[names].to_numpy()
     rated = by_subject.count().loc[names].to_numpy()
     generator = np.random.default_rng(seed)
-    draws = np.stack(
-        [generator.choice(len(names), size, replace=False) for _ in range(N_DRAWS)]
-    )
-    chosen = draws[np.argmin([_imbalance(draw, sums, rated) for draw in draws])]
+    draws = [
+        np.array(free)[generator.choice(len(free), size, replace=False)]
+        for _ in range(N_DRAWS)
+    ]
+    together = [np.concatenate([known, draw]).astype(int) for draw in draws]
+    chosen = draws[np.argmin([_imbalance(draw, sums, rated) for draw in together])]
     return sorted(names[i] for i in chosen)
 
 

@@ -65,9 +65,21 @@ def read_systems(
     tables = {
         name: _read(address) for name, address in zip(names, addresses, strict=True)
     }
-    folds, *others = [_folds(table) for table in tables.values()]
+    by_name = {name: _folds(table) for name, table in tables.items()}
+    folds, *others = by_name.values()
     if split is None and folds is not None and all(map(folds.equals, others)):
         return tables, folds
+    if split is None and any(own is not None for own in by_name.values()):
+        raise UserError(
+            "Cross-validations are compared where all systems have the same folds of "
+            "the same recordings, and these have not. `cross_validate.py A.yaml B.yaml "
+            "…` gives several systems the same ones; --split=NAME compares one split. "
+            "Found:",
+            [
+                f"{name}: {'no folds' if own is None else _told_folds(own)}"
+                for name, own in by_name.items()
+            ],
+        )
     return {
         name: _of_split(table, address, split)
         for (name, table), address in zip(tables.items(), addresses, strict=True)
@@ -86,6 +98,10 @@ def _folds(table):
     return splits if splits.nunique() > 1 and "test" not in set(splits) else None
 
 
+def _told_folds(splits):
+    return f"{splits.nunique()} folds of {len(splits)} recordings"
+
+
 def _of_split(table, address, split):
     """The rows of a split; of test where none is named and there are several."""
     splits = list(dict.fromkeys(table["split"]))
@@ -94,8 +110,7 @@ def _of_split(table, address, split):
     if split not in splits:
         raise UserError(
             f"{address} has no predictions of the split {split!r}; give --split=NAME "
-            "with one of these (folds are networks of their own, and are compared "
-            "where all systems have the same ones):",
+            "with one of these:",
             splits,
         )
     return table[table["split"] == split]

@@ -187,7 +187,7 @@ def _label_intervals(rows, predicted, points, rule, seed):
             if point and point["threshold"]["source"] == OTHER_FOLDS
         ]
         index = np.unique(subjects.astype(str), return_inverse=True)[1]
-        for counts in draw_subjects(np.zeros(index.max() + 1), N_DRAWS, seed):
+        for counts in draw_subjects(index.max() + 1, N_DRAWS, seed):
             draws.append(_drawn(targets, predicted, counts[index], choices, rule))
     return {
         name: measure(None, reason=why_none or WHY_UNDEFINED[name])

@@ -9,7 +9,7 @@ import speechbrain
 import torch
 
 from local.model.heads import POOLING_MODES, Outputs
-from local.model.kernel_heads import KernelHeads, RobustStandardisation
+from local.model.kernel_heads import KernelHeads
 from local.storage.experiment_files import HPARAMS
 from local.training.experiment import Experiment
 from local.utils.errors import UserError
@@ -61,7 +61,7 @@ class EmbeddingKind:
         if self.type == "st":
             return modules["shared_dense"].dense.out_features
         model = modules["embedding_model"]
-        if isinstance(model, RobustStandardisation):
+        if hasattr(model, "embedding_size"):
             return model.embedding_size
         return model.fc.conv.out_channels
 

@@ -14,29 +14,18 @@ BLOCK_SIZE = 300_000
 N_THREADS = 2
 
 
-def draw_subjects(strata: np.ndarray, n_draws: int, seed: int) -> np.ndarray:
-    """How often each subject is drawn.
-
-    strata: [n_subjects], Of each stratum as many are drawn as it has.
+def draw_subjects(n_subjects: int, n_draws: int, seed: int) -> np.ndarray:
+    """How often each subject is drawn, with replacement.
 
     Returns: [n_draws, n_subjects]
 
-    >>> draws = draw_subjects(np.array([0, 1, 1]), n_draws=4, seed=0)
-    >>> draws[:, 1:].sum(axis=1).tolist()
-    [2, 2, 2, 2]
+    >>> draw_subjects(3, n_draws=4, seed=0).sum(axis=1).tolist()
+    [3, 3, 3, 3]
     """
     generator = np.random.default_rng(seed)
-    n_subjects = len(strata)
-    members = [np.flatnonzero(strata == stratum) for stratum in np.unique(strata)]
-    drawn = np.hstack(
-        [
-            each[generator.integers(len(each), size=(n_draws, len(each)))]
-            for each in members
-        ]
+    return generator.multinomial(
+        n_subjects, np.full(n_subjects, 1 / n_subjects), n_draws
     )
-    drawn += n_subjects * np.arange(n_draws)[:, None]
-    counts = np.bincount(drawn.ravel(), minlength=drawn.size)
-    return counts.reshape(n_draws, n_subjects)
 
 
 def in_blocks(function: Callable, draws: np.ndarray, n_recordings: int) -> list:
@@ -84,7 +73,7 @@ def bootstrap(
     few = f"fewer than {MIN_SUBJECTS} subjects: {len(names)}"
     if len(names) < MIN_SUBJECTS:
         return {name: measure(value, reason=few) for name, value in values.items()}
-    draws = draw_subjects(np.zeros(len(names)), n_draws, seed)
+    draws = draw_subjects(len(names), n_draws, seed)
 
     def of_block(block):
         return [function(block[:, index]) for function in functions.values()]

@@ -136,10 +136,10 @@ def _what_intervals_cover(study_design, n_folds):
             "drawn as so many with a positive recording and so many without one, "
             "numbers that the design has fixed"
         )
-    networks = "this network" if n_folds < 2 else "these networks, on average,"
+    models = "this model" if n_folds < 2 else "these models, on average,"
     return (
-        f"Subjects count as {drawn}: 95 % intervals tell how {networks} would do on "
-        "other such subjects, and not how networks would differ that are trained with "
+        f"Subjects count as {drawn}: 95 % intervals tell how {models} would do on "
+        "other such subjects, and not how models would differ that are trained with "
         "another seed or on other subjects."
     )
 

@@ -120,7 +120,7 @@ def chosen_again(
     targets, probabilities, subjects = _arrays(targets, probabilities, subjects)
     names, index = np.unique(subjects.astype(str), return_inverse=True)
     values = []
-    for counts in draw_subjects(np.zeros(len(names)), N_DRAWS, seed):
+    for counts in draw_subjects(len(names), N_DRAWS, seed):
         drawn = np.repeat(np.arange(len(targets)), counts[index])
         values.append(best_threshold(targets[drawn], probabilities[drawn], rule))
     values = [value for value in values if value is not None]

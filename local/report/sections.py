@@ -62,6 +62,7 @@ SECTIONS = (
             results.decision_curve,
         ),
     ),
+    Section("range", "Recordings unlike those of the training", (validation.in_range,)),
     Section(
         "counting",
         "Recordings, visits and subjects",

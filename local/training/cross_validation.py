@@ -16,7 +16,7 @@ from speechbrain.utils.run_opts import RunOptions
 from local.data import corpus
 from local.data.folds import folds_by_column, make_folds, one_class_folds
 from local.data.manifests import group_columns
-from local.storage.addresses import local_path, output_path
+from local.storage.addresses import output_path
 from local.storage.experiment_files import (
     COMPARISON,
     FAILED,
@@ -31,7 +31,7 @@ from local.training.settings import check_training
 from local.utils.cli import parse_arguments
 from local.utils.errors import UserError
 from local.utils.files import atomic_write, read_json, remove_unfinished, write_json
-from local.utils.keys import keys_where
+from local.utils.keys import KEYS, keys_where
 from local.utils.yaml_files import plain_values
 
 #: Where a cross-validation keeps what it is made with.
@@ -271,7 +271,7 @@ def _places(values, hparams_file):
     features = values.get("feature_cache") or folder / FEATURES.name
     # the study is part of data_folder now
     places = addresses | {"corpus_folder": None, "study": None, "dataset_name": name}
-    places["feature_cache"] = str(local_path(features, "feature_cache"))
+    places["feature_cache"] = str(output_path(features, "feature_cache"))
     return places, folder
 
 
@@ -315,7 +315,7 @@ def check_same(folder: Path, record: dict):
         key for key in dict.fromkeys([*there, *here]) if there.get(key) != here.get(key)
     ]
     # objects follow from plain keys, unless it is the yaml itself that differs
-    plain = [key for key in different if not isinstance(here.get(key), dict)]
+    plain = [key for key in different if key in KEYS or key in RUN_OPTIONS]
     problems = [
         f"{key}: {there.get(key)!r} there, {here.get(key)!r} here"
         for key in plain or different

@@ -40,8 +40,9 @@ from local.utils.yaml_files import plain_values, resolved_yaml, saved_values
 #: Keys that a resumed run may change: none shapes the model, or what the data are.
 FREE_ON_RESUME = keys_where(resume=True)
 
-#: Keys that preparation fills; its own record tells whether the data changed.
-FILLED = keys_where(filled="data")
+#: Keys that preparation and the model fill; the former's own record tells whether the
+#: data changed.
+FILLED = (*keys_where(filled="data"), *keys_where(filled="built"))
 
 #: Keys that name folders augmentation reads from, and the share that it does for.
 NOISE_FOLDERS = {row.folder: name for name, row in KEYS.items() if row.folder}
@@ -185,9 +186,9 @@ def _places(values, hparams_file):
         addresses[key] = absolute(values[key], key)
     if values.get("features"):
         addresses["features"] = absolute(values["features"], "features")
-    for key in ("pseudonymise_key", "feature_cache"):
+    for key, path in (("pseudonymise_key", local_path), ("feature_cache", output_path)):
         if values.get(key):
-            addresses[key] = str(local_path(values[key], key))
+            addresses[key] = str(path(values[key], key))
     for key, share in NOISE_FOLDERS.items():
         if values[key]:
             addresses[key] = str(local_path(values[key], key))
@@ -358,7 +359,7 @@ def _check_same_experiment(hparams_file, overrides, run_options, folder):
         key for key in dict.fromkeys([*saved, *new]) if saved.get(key) != new.get(key)
     ]
     # objects follow from plain keys, unless it is the yaml itself that differs
-    plain = [key for key in different if not isinstance(new.get(key), dict)]
+    plain = [key for key in different if key in KEYS or key in run_options]
     changed = [
         f"{key}: {saved.get(key)!r} there, {new.get(key)!r} here"
         for key in plain or different

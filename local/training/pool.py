@@ -12,10 +12,11 @@ import pandas as pd
 from local.data import corpus, labels
 from local.data.label_cells import CellCodes
 from local.data.prepare import contents, read_rated
-from local.data.raters import targets_with_raters
+from local.data.raters import targets_with_raters, with_shares
 from local.data.splits import unify_subjects
 from local.storage.addresses import joined
 from local.storage.inputs import Storage, told_as
+from local.training.evaluation_settings import EvaluationSettings
 from local.utils.errors import UserError
 from local.utils.problems import Place, Problem
 
@@ -68,6 +69,11 @@ def read_pool(values: dict) -> Pool:
     pool = pd.concat(tables, ignore_index=True).fillna("")
     targets = pd.concat(targets, ignore_index=True)
     _check_pooled(pool, targets, types, values)
+    # what each fold would refuse, before the first
+    binary = [name for name in names if not types[name].is_score]
+    EvaluationSettings.of(values).given_thresholds(binary)
+    if values["soft_targets"]:
+        with_shares(pool.assign(**targets), names, values)
     digests = {file.name: digest(contents(file)) for file in files}
     digests[labels_file.name] = digest(json.dumps(groups).encode())
     digests[corpus.EXCLUDED] = digest("\n".join(sorted(excluded.subjects)).encode())

@@ -10,10 +10,12 @@ from local.audio.loading import AudioFormat
 from local.data.windows import LongRecordings
 from local.model.encoder_source import check_source
 from local.training.evaluation_settings import EvaluationSettings
+from local.training.loggers import check_loggers
 from local.utils.errors import UserError
 from local.utils.keys import (
     CHOICE,
     KEYS,
+    LAYERS,
     LIST,
     MAPPING,
     NUMBER,
@@ -99,6 +101,7 @@ def check_training(values: dict, hparams_file: Path):
     if problems:
         raise UserError(f"{hparams_file} with these settings can't be used:", problems)
     check_numbers(values)
+    check_loggers(values["loggers"] or [])
     if "ssl_source" in values:
         check_source(values)
     if "features" in values:
@@ -155,9 +158,10 @@ def _expected(key, default):
     Keys of the table have their kind, whatever a yaml of a user's own says; those that
     a yaml adds have their default's.
     """
-    if key in KEYS and KEYS[key].kind in NAMES:
-        return NAMES[KEYS[key].kind]
-    return None if default is None else _kind(default)
+    kind = KEYS[key].kind if key in KEYS else None
+    if kind in NAMES:
+        return NAMES[kind]
+    return None if default is None or kind == LAYERS else _kind(default)
 
 
 def _fits(value, expected, default):

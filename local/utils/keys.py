@@ -14,6 +14,7 @@ WHOLE = "a whole number"
 NUMBER = "a number"
 SHARE = "a number from 0 to 1"
 OTHER_NUMBER = "a number, checked where it is used"
+LAYERS = "none, all or a whole number, checked where it is used"
 SWITCH = "True or False"
 CHOICE = "one of a few names"
 RANGE = "[low, high] or one number"
@@ -37,7 +38,7 @@ class Key:
     later: Whether a later command replaces an experiment's value: "chosen" unless it
         is null there, "always" where it says something of the machine.
     filled: Whether train.py fills it: "data" from what preparation finds, "place" from
-        the output folder.
+        the output folder, "built" from the model, in yamls that have it.
     needed: Whether an experiment without it is none.
     """
 
@@ -90,10 +91,12 @@ KEYS = {
     "save_folder": Key(TEXT, filled="place"),
     "train_log": Key(TEXT, filled="place"),
     "upload_to": Key(TEXT, resume=True),
+    "loggers": Key(LIST, resume=True, folds=True),
     "label_groups": Key(LIST, filled="data", needed=True),
     "positive_weights": Key(LIST, filled="data"),
     "label_ranges": Key(LIST, filled="data"),
     "pretrained_digest": Key(TEXT, filled="data"),
+    "ssl_encoder": Key(MAPPING, filled="built"),
     # ---- Audio
     "sample_rate": Key(WHOLE, 0, 768_000, prepares=True, needed=True),
     "audio_backend": _choice("soundfile", "librosa", prepares=True),
@@ -143,6 +146,9 @@ KEYS = {
     "ssl_source": Key(TEXT),
     "ssl_window": Key(NUMBER, 0.1),
     "ssl_layer": Key(WHOLE, 0, null=True),
+    "ssl_pooling": _choice("mean", "attentive"),
+    "ssl_trainable": Key(LAYERS),
+    "lora_rank": Key(WHOLE, 0),
     # ---- Model
     "pretrained": Key(TEXT),
     "encoder_lr": Key(NUMBER, 0, null=True),

@@ -19,6 +19,7 @@ from local.data import corpus, feature_cache
 from local.data.feature_cache import FeatureCache
 from local.data.manifests import failed_beside
 from local.data.pseudonyms import are_pseudonyms
+from local.data.splits import is_file, path_of
 from local.inference.extraction import MERGED
 from local.storage.addresses import is_remote, joined
 from local.storage.experiment_files import HPARAMS, PREPARATION, ROWS, files_where
@@ -284,14 +285,14 @@ def clean_audio_cache(
     """
     cache = Cache(folder)
     places = [
-        Address.parse(data_folder) / name
+        (Address.parse(data_folder) / path_of(name), is_file(name))
         for data_folder in data_folders
         for name in person.recordings
     ]
-    kept = [place for place in places if cache.keeps(place)]
+    kept = [place for place in places if cache.keeps(*place)]
     if not dry_run:
         for place in kept:
-            cache.forget(place)
+            cache.forget(*place)
         cache.sweep()
         shutil.rmtree(folder / "snapshots", ignore_errors=True)
     return len(kept)

@@ -126,10 +126,11 @@ def test_half_a_file_is_none(features_of, tmp_path):
     assert features_of() == (first, 0)
 
 
-def test_where_nothing_can_be_kept_all_is_computed(features_of, tmp_path):
+def test_where_nothing_can_be_kept_all_is_computed(features_of, tmp_path, caplog):
     (tmp_path / "kept").write_text("a file")
     first, n = features_of()
     assert n == 2 and features_of() == (first, 2)
+    assert caplog.text.count("can't be written") == 2  # once by each dataset
 
 
 def test_a_person_s_features_are_forgotten(features_of, tmp_path):

@@ -137,7 +137,8 @@ def test_folds_are_not_pooled(pair, tmp_path):
     lines[-1] = lines[-1].replace("fold 1", "fold 2")
     file.write_text("\n".join(lines))
     message = refusal(pair[0], folder)
-    assert "repeat 1, fold 2" in message and "networks of their own" in message
+    assert "the same folds" in message and "1986: no folds" in message
+    assert "cv: 2 folds of 12 recordings" in message
     # of two with the same folds each is compared within
     other = predictions(tmp_path / "cv2", ONE_WRONG, split="repeat 1, fold 1")
     lines = (other / "predictions.csv").read_text().splitlines()
@@ -149,7 +150,7 @@ def test_folds_are_not_pooled(pair, tmp_path):
     assert difference(result)["value"] == pytest.approx(2 / 30)
     lines[-2] = lines[-2].replace("fold 1", "fold 2")
     (other / "predictions.csv").write_text("\n".join(lines))
-    assert "networks of their own" in refusal(folder, other)
+    assert "the same folds" in refusal(folder, other)
 
 
 def test_other_recordings_are_refused(pair, tmp_path):
@@ -184,11 +185,12 @@ def test_no_experiment(pair, tmp_path):
     message = refusal(pair[0], tmp_path / "absent")
     assert f"There is no {tmp_path / 'absent'}" in message
     assert "predictions.csv: expected a folder" in refusal(pair[0], tmp_path)
+    assert "found one: a." in refusal("a")
 
 
 @pytest.mark.parametrize(
     "arguments",
-    [[], ["a"], ["a", "b", "--seed=1"], ["a", "b", "--out=c"]],
+    [[], ["a", "b", "--seed=1"], ["a", "b", "--out=c"]],
 )
 def test_wrong_arguments_end_with_2(arguments):
     with pytest.raises(SystemExit) as caught:

@@ -770,7 +770,7 @@ def test_folds_of_a_cross_validation():
     decided = rated[rated["split"] != "fold 2"]
     hits = decided["predicted"][decided["target"] == 1]
     assert label["sensitivity"]["value"] == pytest.approx(hits.mean())
-    assert "these networks, on average," in found["intervals"]
+    assert "these models, on average," in found["intervals"]
     for view in ("subject_weighted", "per_subject", "per_visit"):
         assert found[view]["labels"]["a"]["auroc"]["value"] is not None
 

@@ -508,6 +508,7 @@ def test_other_settings_are_refused(run, shared_corpus, tmp_path, options, expec
     before = snapshot(tmp_path / "out")
     message = refusal(run, shared_corpus, "--n_folds=2", *options)
     assert expected in message and "--output_folder" in message
+    assert "__" not in message  # nothing that no command line takes
     assert snapshot(tmp_path / "out") == before
 
 
@@ -557,6 +558,9 @@ def test_a_first_try_that_was_refused_binds_nothing(
         (["--folds=3"], "--folds is neither a key of"),
         (["--disjoint_by=[ward]"], "disjoint_by names 'ward'"),
         (["--leave_one_out=ward"], "leave_one_out names 'ward'"),
+        (["--threshold={stiff: 0.3}"], "threshold names stiff"),
+        (["--soft_targets=True"], "no column <label>@<rater>"),
+        (["--feature_cache=train.py"], "train.py is a file: name a folder"),
         (["--subgroups=[ward]"], "subgroups names ward, of which the split has no"),
     ],
 )

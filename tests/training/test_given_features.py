@@ -95,10 +95,12 @@ def test_all_recordings_without_a_row_are_told_at_once(corpus, tmp_path):
     train = [row["uid"] for row in read_csv(corpus / "splits/train.csv")][:2]
     test = read_csv(corpus / "splits/test.csv")[0]["uid"]
     lacking, features = [*train, test], tmp_path / "some.parquet"
+    empty = table["uid"] == read_csv(corpus / "splits/test.csv")[1]["uid"]
+    table.loc[empty, table.columns.difference(["uid", "note"])] = np.nan
     table[~table["uid"].isin(lacking)].to_parquet(features)
     message = failed(train_features(corpus, tmp_path / "out", features))
-    assert "has no row of it" in message
-    assert all(uid in message for uid in lacking)
+    assert "has no row of it" in message and "has no number of it" in message
+    assert all(uid in message for uid in [*lacking, *table["uid"][empty]])
 
 
 def test_what_needs_audio_is_refused(experiment, corpus, tmp_path):
