@@ -112,7 +112,7 @@ class RobustStandardisation(FittedModule):
 
     def forward(self, features, lengths=None):
         """[…, feature] → […, feature]"""
-        values = features.reshape(-1, features.shape[-1]).T.contiguous()
+        values = features.float().reshape(-1, features.shape[-1]).T.contiguous()
         # of values that are there several times the middle of their places
         places = (self._scores(values, right=right) for right in (False, True))
         counts = self.varies[:, None] & ~values.isnan()
