@@ -78,7 +78,7 @@ class Engine:
 
         hparams: `audio`, `eval_crop`, `score_batches`.
         choose: Takes outputs, gives the values that are wanted, [batch, size].
-        step: Takes how many more are done.
+        step: Takes the `ID`s that are done.
         described: Whether what recordings are like (see `local.audio.description`)
             comes behind these values.
 
@@ -105,7 +105,7 @@ class Engine:
                 chosen = np.hstack([chosen, batch.described.data.cpu().numpy()])
             values.append(chosen)
             if step:
-                step(len(batch.id))
+                step(batch.id)
         return names, np.concatenate(values)
 
 

@@ -40,6 +40,7 @@ class Key:
     filled: Whether train.py fills it: "data" from what preparation finds, "place" from
         the output folder, "built" from the model, in yamls that have it.
     needed: Whether an experiment without it is none.
+    bare: What `--key` without a value means.
     """
 
     kind: str
@@ -54,6 +55,7 @@ class Key:
     later: str | None = None
     filled: str | None = None
     needed: bool = False
+    bare: str | None = None
 
 
 def _choice(*names, **marks):
@@ -220,6 +222,12 @@ KEYS = {
     "embedding_type": _choice("pt", "ft", "st"),
     "output_file": Key(TEXT),
     "backend": _choice("auto", "eager", "onnx"),
+    "shard": Key(TEXT),
+    "shard_count": Key(WHOLE, 1, null=True),
+    "merge": _choice("file", "dataset", "later", null=True, bare="file"),
+    "ray": Key(TEXT),
+    "ray_cpus": Key(NUMBER, 0.01),
+    "ray_gpus": Key(NUMBER, 0),
 }
 
 #: Keys of a training yaml that are no plain ones: each an object, or null.

@@ -52,7 +52,7 @@ def new_parser(description: str) -> argparse.ArgumentParser:
     ):
         add(f"--{name}", action="extend", nargs="+", metavar=metavar, help=what)
     add("--heads", metavar="'a,b;c'", help="labels of each head; default: one head")
-    add("--test_share", type=float, help="share of the people for the test (0.3)")
+    add("--test_share", type=float, help="share of the people for the test; 0: none")
     add("--splits", metavar="COLUMN", help="a column with train, test and val")
     add("--seed", type=int, help="of the draw (1986)")
     add("--missing_values", metavar="[-99]", help="further codes for 'not rated'")
@@ -90,9 +90,10 @@ def read_options(
     }
     if not values.get("corpus_folder"):
         raise UserError("Give --corpus_folder=OUT, a new folder for the corpus.")
-    if not 0 < values["test_share"] < 1:
+    if not 0 <= values["test_share"] < 1:
         raise UserError(
-            f"--test_share must lie between 0 and 1: {values['test_share']}"
+            "--test_share must lie between 0 and 1 (0 itself: no test.csv, for a "
+            f"cross-validation of all): {values['test_share']}"
         )
     if values["seed"] < 0:
         raise UserError(f"--seed must be 0 or more, found {values['seed']}.")
@@ -139,7 +140,12 @@ def _resolved(key, value, base):
     if isinstance(value, list):
         return [_resolved(key, entry, base) for entry in value]
     name, equals, path = str(value).partition("=")
-    if key != "table" or not equals or "/" in name or (base / str(value)).exists():
+    if (
+        key not in ("table", "csv")
+        or not equals
+        or "/" in name
+        or (base / str(value)).exists()
+    ):
         name, equals, path = "", "", str(value)
     if is_remote(path):
         return f"{name}{equals}{path}"
@@ -176,7 +182,11 @@ def accepted(values: dict) -> set[str]:
 
 def command_of(values: dict) -> dict:
     """What a corpus.yaml keeps of the options."""
-    return {key: value for key, value in values.items() if key not in PASSING and value}
+    return {
+        key: value
+        for key, value in values.items()
+        if key not in PASSING and (value or value == 0) and value is not False
+    }
 
 
 def shown(arguments: Sequence[str]) -> str:

@@ -45,7 +45,10 @@ READERS = {
         *("evaluate.py", "local/evaluation/experiment_split.py"),
         "local/evaluation/external_predictions.py",
     ),
-    "extract_embeddings.yaml": ("local/inference/extraction.py",),
+    "extract_embeddings.yaml": tuple(
+        f"local/inference/{name}.py"
+        for name in ("archive", "extraction", "maker", "on_ray", "shares")
+    ),
 }
 
 #: Keys that opening an experiment reads from these.
