@@ -6,6 +6,7 @@ the site, and those to source files their text.
 """
 
 import ast
+import json
 import posixpath
 import re
 from pathlib import Path
@@ -33,6 +34,7 @@ def on_files(files, config):
     pages["index.md"] = (ROOT / "README.md").read_text("utf-8")
     pages["reference/keys.md"] = keys_page()
     pages["reference/classifier.md"] = classifier_page()
+    pages["tutorial.md"] = tutorial_page()
     for name, text in pages.items():
         files.append(File.generated(config, name, content=text))
     return files
@@ -140,7 +142,7 @@ def classifier_page():
     for method in of_class.body:
         if isinstance(method, ast.FunctionDef) and not method.name.startswith("_"):
             signature = f"{method.name}({ast.unparse(method.args)})"
-            lines += [f"\n### {method.name}\n", f"```python\n{signature}\n```\n"]
+            lines += [f"\n### {method.name}\n", code(signature, "python"), ""]
             lines.append(text_of(method))
     return "\n".join(lines) + "\n"
 
@@ -155,3 +157,35 @@ def text_of(node):
     ):
         text = re.sub(pattern, as_markdown, text, flags=re.MULTILINE)
     return text
+
+
+def tutorial_page():
+    """docs/tutorial.ipynb with the outputs that are stored in it, as Markdown."""
+    notebook = json.loads((ROOT / "docs" / "tutorial.ipynb").read_text("utf-8"))
+    parts = []
+    for cell in notebook["cells"]:
+        source = "".join(cell["source"])
+        parts.append(
+            source if cell["cell_type"] == "markdown" else code(source, "python")
+        )
+        parts += [shown(output) for output in cell.get("outputs", [])]
+    return "\n\n".join(parts) + "\n"
+
+
+def shown(output):
+    """What a cell puts out: a picture, a table, or text."""
+    data = output.get("data", {"text/plain": output.get("text", "")})
+    if "image/png" in data:
+        return f"![output](data:image/png;base64,{''.join(data['image/png']).strip()})"
+    if "text/html" in data:
+        return re.sub(r"<style.*?</style>", "", "".join(data["text/html"]), flags=re.S)
+    return code("".join(data["text/plain"]).rstrip(), "text")
+
+
+def code(text, language):
+    """A block of code.
+
+    >>> code("x = 1", "python")
+    '```python\\nx = 1\\n```'
+    """
+    return f"```{language}\n{text}\n```"

@@ -44,7 +44,7 @@ def build_manifest(
     recordings: FolderRecordings | BucketRecordings,
     audio: AudioFormat,
     notes: list[str],
-    title: str,
+    title: str | None,
 ) -> tuple[pd.DataFrame, list[dict]]:
     """Inspect the recordings of a split and list those that can be used.
 
@@ -53,7 +53,7 @@ def build_manifest(
     audio: How they will be read.
     notes: How many recordings have which warning is added to it; the manifest's column
         `warnings` says which.
-    title: What is shown beside the progress.
+    title: What is shown beside the progress; None: nothing is shown.
 
     Returns manifest: In the order of the table.
     Returns failed: `uid`, `reason`, `kind` (see `errors.BadRecording`) and, if known,
@@ -87,7 +87,7 @@ def _inspect_all(rows, recordings, audio, title):
     waiting, reports = iter(rows), []
     with (
         ThreadPoolExecutor(threads.n_usable()) as pool,
-        progress(len(rows), title, "rec") as step,
+        progress(len(rows), title, "rec", hidden=title is None) as step,
     ):
         # a part of them is at hand at a time, if they stream through a cache
         for part in recordings.parts([row["audio"] for row in rows]):

@@ -11,6 +11,11 @@ It is a DataFrame with one row per recording and label and these columns:
     session               str: the visit, "" where there is none
     split                 str: train, valid, test, …
     predicted             Int8: 0 or 1 at the threshold, empty where there is none
+
+and, where that is known (see `local.evaluation.in_range`),
+
+    in_range              Int8: whether the recording is like those of training
+    deviation             float: how far it is from them; in range up to 1
 """
 
 import math
@@ -44,14 +49,18 @@ COLUMNS = (
 #: A further column, of a cross-validation with several repeats.
 REPEAT = "repeat"
 
+#: Further columns, of whether recordings are like those of training.
+IN_RANGE, DEVIATION = RANGE_COLUMNS = "in_range", "deviation"
+READ = (*COLUMNS, *RANGE_COLUMNS)
+
 #: What a file from elsewhere must have, beside one of logit and probability.
 NEEDED_COLUMNS = ("uid", "subject", "label", "target")
 OUTPUT_COLUMNS = ("logit", "probability")
 
-NUMBER_COLUMNS = ("target", *OUTPUT_COLUMNS, "predicted")
+NUMBER_COLUMNS = ("target", *OUTPUT_COLUMNS, "predicted", *RANGE_COLUMNS)
 
 #: Those of them that may be words, as yes and no.
-FLAGS = ("target", "predicted")
+FLAGS = ("target", "predicted", IN_RANGE)
 
 #: Probabilities of 0 and 1 are this far from them in the logits that are made of them.
 SMALLEST_PROBABILITY = float(np.finfo(float).epsneg)
@@ -191,11 +200,19 @@ def write_predictions(table: pd.DataFrame, path: str | Path):
     path: The file to write.
     """
     with atomic_write(path) as stream:
-        # No float_format: pandas then writes the shortest text that means the
-        # same number.
-        written = table.assign(target=table["target"].map(_target_text))
-        columns = [*COLUMNS, *table.columns.intersection([REPEAT])]
-        written.to_csv(stream, columns=columns, index=False, lineterminator="\n")
+        write_rows(table, stream)
+
+
+def write_rows(table: pd.DataFrame, stream, header: bool = True):
+    """Writes a table, or the next rows of one, as `write_predictions` does.
+
+    stream: Open for writing text.
+    """
+    # No float_format: pandas then writes the shortest text that means the same number.
+    written = table.assign(target=table["target"].map(_target_text))
+    columns = [name for name in (*COLUMNS, REPEAT, *RANGE_COLUMNS) if name in table]
+    layout = {"columns": columns, "index": False, "lineterminator": "\n"}
+    written.to_csv(stream, header=header, **layout)
 
 
 def _target_text(target):
@@ -250,13 +267,14 @@ def read_predictions(path: str | Path, repeat: int = 1) -> pd.DataFrame:
             "target any number:",
             problems,
         )
-    table = pd.DataFrame(rows, columns=list(COLUMNS))
+    further = [column for column in RANGE_COLUMNS if column in columns]
+    table = pd.DataFrame(rows, columns=[*COLUMNS, *further])
     text = ("uid", "subject", "label", "session", "split")
     numbers = ("target", "logit", "probability")
     table = table.astype(
         dict.fromkeys(text, "str")
-        | dict.fromkeys(numbers, float)
-        | {"predicted": "Int8"}
+        | dict.fromkeys((*numbers, *{DEVIATION} & {*further}), float)
+        | dict.fromkeys(("predicted", *{IN_RANGE} & {*further}), "Int8")
     )
     if not may_be_score:
         table["probability"] = expit(table["logit"])
@@ -311,7 +329,7 @@ def _read_rows(path, repeat):
         )
     problems = [
         f"column {column!r} is there twice"
-        for column in COLUMNS
+        for column in READ
         if header.count(column) > 1
     ]
     problems += [
@@ -321,12 +339,12 @@ def _read_rows(path, repeat):
     ]
     if problems:
         raise UserError(f"{path} is no table:", problems)
-    places = {column: header.index(column) for column in COLUMNS if column in header}
+    places = {column: header.index(column) for column in READ if column in header}
     empty = [""] * len(header)  # spreadsheets leave empty cells at the end away
     rows = [
         {
             column: (cells + empty)[places[column]] if column in places else ""
-            for column in COLUMNS
+            for column in READ
         }
         for _, cells in numbered
     ]
@@ -360,6 +378,8 @@ def _parse(row, may_be_score) -> list[tuple[str, str]]:
     accepted = {
         "target": flag,
         "predicted": flag,
+        IN_RANGE: flag,
+        DEVIATION: finite,
         "logit": finite,
         "probability": ("from 0 to 1", lambda x: 0 <= x <= 1),
     }

@@ -7,6 +7,7 @@ need not know where it is.
 import contextlib
 import logging
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePath
 
 from local.audio.loading import (
@@ -24,6 +25,10 @@ from local.storage.inputs import Storage
 from local.utils.errors import ABSENT, FILE_ABSENT, GONE, BadRecording, UserError
 
 logger = logging.getLogger(__name__)
+
+#: Objects of a page of a listing; so many pages are always worth it; listings of single
+#: recordings at a time.
+N_LISTED, N_PAGES, N_LISTINGS = 1000, 8, 32
 
 #: How often a recording is fetched again that others crowd out of the cache.
 N_ATTEMPTS = 5
@@ -164,8 +169,8 @@ class BucketRecordings:
         self._files = {name: {} for name in names}
         self._gone = {}  # names and reasons of those that can't be fetched
         gcs.client(project)
-        listing = gcs.list_objects(address)
-        if not listing:
+        listing = self._listing()
+        if not listing and not gcs.list_objects(address, most=1):
             raise UserError(
                 f"There is nothing below {address}: expected the recordings: a "
                 "folder for each, with waveform.* in it, or files. If they have moved, "
@@ -179,6 +184,30 @@ class BucketRecordings:
                 self._add(folder, file, remote)
             self._add(name_of_file(below), f"waveform{PurePath(file).suffix}", remote)
         self.n_bytes = sum(self._size(name) for name in self._files)
+
+    def _listing(self):
+        """The objects of these recordings, and maybe others.
+
+        All from the first name to the last are listed or, where that would take long,
+        each recording for itself.
+        """
+        paths = sorted(map(path_of, self._files))
+        most = N_LISTED * max(N_PAGES, len(paths) // N_LISTINGS)
+        span = (paths[0], paths[-1]) if paths else None
+        listing = gcs.list_objects(self.address, between=span, most=most + 1)
+        if len(listing) <= most:
+            return listing
+        with ThreadPoolExecutor(N_LISTINGS) as pool:
+            own = pool.map(self._objects_of, self._files)
+            return [remote for listing in own for remote in listing]
+
+    def _objects_of(self, name):
+        """The objects of one recording."""
+        if not is_file(name):
+            return gcs.list_objects(self.address / name)
+        with contextlib.suppress(gcs.Missing):
+            return [gcs.stat(self.address / path_of(name))]
+        return []
 
     def _add(self, name, file, remote):
         """Take note of an object, if it is of a recording that is needed."""

@@ -20,7 +20,6 @@ from local.data.feature_cache import FeatureCache
 from local.data.manifests import failed_beside
 from local.data.pseudonyms import are_pseudonyms
 from local.data.recording_names import is_file, path_of
-from local.inference.extraction import MERGED
 from local.storage.addresses import is_remote, joined
 from local.storage.experiment_files import HPARAMS, PREPARATION, ROWS, files_where
 from local.storage.gcs import Address, Cache
@@ -258,7 +257,6 @@ def clean_embeddings(file: Path, person: Person, dry_run: bool) -> dict[str, int
     """
     if not dry_run:  # what a kill has left
         files.remove_unfinished(_parts_of(file))
-        (_parts_of(file) / MERGED).unlink(missing_ok=True)
     removed = {
         str(part): clean_parquet(part, person, dry_run)
         for part in parquets_of([], [file])

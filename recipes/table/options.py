@@ -5,6 +5,8 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
+import ruamel.yaml
+
 from local.data.label_cells import CellCodes
 from local.storage.addresses import is_remote
 from local.utils.errors import UserError
@@ -48,7 +50,7 @@ def new_parser(description: str) -> argparse.ArgumentParser:
         ("rater", "'NAME: {R1}, {R2}'", "a label of several raters"),
         ("keep", "COLUMN", "a column to keep, or 'NAME: {COLUMN}'"),
     ):
-        add(f"--{name}", action="append", metavar=metavar, help=what)
+        add(f"--{name}", action="extend", nargs="+", metavar=metavar, help=what)
     add("--heads", metavar="'a,b;c'", help="labels of each head; default: one head")
     add("--test_share", type=float, help="share of the people for the test; 0: none")
     add("--splits", metavar="COLUMN", help="a column with train, test and val")
@@ -93,11 +95,13 @@ def read_options(
             "--test_share must lie between 0 and 1 (0 itself: no test.csv, for a "
             f"cross-validation of all): {values['test_share']}"
         )
+    if values["seed"] < 0:
+        raise UserError(f"--seed must be 0 or more, found {values['seed']}.")
     for key in ("missing_values", "label_values"):
         if isinstance(values.get(key), str):
             try:
                 values[key] = parse_value(values[key])
-            except ValueError as error:
+            except ruamel.yaml.YAMLError as error:
                 raise UserError(f"--{key}={values[key]} is no yaml value.") from error
     return values
 
@@ -111,13 +115,18 @@ def _from_yaml(file, parser, base, paths):
         if key not in allowed:
             hint = near(str(key), allowed)
             problems.append(f"{key}" + (f", did you mean {hint}?" if hint else ""))
-        elif isinstance(actions[key], argparse._AppendAction):
-            entries = value if isinstance(value, list) else [value]
-            values[key] = [str(entry) for entry in entries]
-        elif actions[key].type and not isinstance(value, int | float):
-            problems.append(f"{key}: expected a number, found {value!r}")
-        else:
+            continue
+        is_list = isinstance(actions[key], argparse._AppendAction)
+        entries = value if isinstance(value, list) and is_list else [value]
+        kind = actions[key].type or (bool if actions[key].nargs == 0 else str)
+        kind = {float: int | float}.get(kind, kind)
+        if key in ("missing_values", "label_values"):  # looked at by `codes`
             values[key] = value
+        elif all(isinstance(entry, kind) for entry in entries):
+            values[key] = entries if is_list else value
+        else:
+            what = {str: "text", bool: "true or false"}.get(kind, "a number")
+            problems.append(f"{key}: expected {what}, found {value!r}")
     if problems:
         raise UserError(f"{file} has what is no option of {parser.prog}:", problems)
     return {

@@ -35,12 +35,12 @@ def main(arguments=None):
     """Runs the command line; returns the exit status."""
     parser = options.new_parser(__doc__)
     parser.prog = "recipes/table/prepare.py"
-    add = parser.add_argument
-    add("--table", action="append", metavar="[NAME=]FILE", help="xlsx, csv or tsv")
-    add("--sheet", action="append", metavar="[NAME=]SHEET", help="of a workbook")
+    add, several = parser.add_argument, {"action": "extend", "nargs": "+"}
+    add("--table", **several, metavar="[NAME=]FILE", help="xlsx, csv or tsv")
+    add("--sheet", **several, metavar="[NAME=]SHEET", help="of a workbook")
     add("--audio_folder", metavar="DIR", help="local, or gs://bucket/folder")
-    add("--file", action="append", metavar="PATTERN", help="'{COLUMN}_*.wav'")
-    add("--subject", action="append", metavar="PATTERN", help="'{COLUMN}'")
+    add("--file", **several, metavar="PATTERN", help="'{COLUMN}_*.wav'")
+    add("--subject", **several, metavar="PATTERN", help="'{COLUMN}'")
     return lay_out.run(parser, arguments, read, paths=("table", "audio_folder"))
 
 

@@ -4,12 +4,14 @@ Each case changes a sheet of ten people, or an option.
 """
 
 import datetime
+import os
 import unicodedata
 
 import numpy as np
 import openpyxl
 import pytest
 
+from recipes.table.prepare import main
 from tests.recipes.tables import prepare, rows_of, write_audio, write_csv_rows
 
 HEADER = ["Code", "Sex", "Strained", "VHI"]
@@ -151,6 +153,12 @@ def _(sheet):
     sheet["B4"] = "?"
 
 
+@case("nothing that is rated", "no label of any recording is rated")
+def _(sheet):
+    for row in range(2, 12):
+        sheet.cell(row, 3).value = "NA"
+
+
 @case("one person only", "All recordings are of 1 subject", subject="{Sex}")
 def _(sheet):
     for row in range(2, 12):
@@ -194,6 +202,11 @@ with_option("a kept column that is taken", "'uid' has a meaning of its own", kee
 with_option("no such sheet", "has no sheet Data: there are 'Sheet'", sheet="Data")
 with_option("another kind", "--accept takes near_names", accept="all")
 with_option("no share", "--test_share must lie between 0 and 1", test_share=1)
+with_option("a seed below 0", "--seed must be 0 or more", seed=-1)
+with_option("no yaml", "is no yaml value", label_values="{a")
+with_option("a list for a dict", "wrong: label_values", label_values="[1]")
+with_option("a table in a bucket", "must be on disk", table="gs://ward/t.csv")
+with_option("a copy of nothing", "lacks a name", keep="")
 with_option("no such table", "No such file", table="/none/x.xlsx")
 with_option("no such folder", "there is no folder /none", audio_folder="/none")
 with_option("a score of two columns", "expected one column", score="v: {VHI} > 3")
@@ -363,6 +376,31 @@ def test_tables_in_other_encodings_and_with_other_signs(tmp_path, capsys):
     assert "is not UTF-8 text" in prepare(capsys, **options)[2]
     (tmp_path / "t.csv").write_text("Nr;gespannt\n")
     assert "no rows below it" in prepare(capsys, **options)[2]
+
+
+def test_names_that_are_not_utf8(ward, capsys):
+    path = bytes(ward / "wav") + b"/\xff.wav"
+    os.close(os.open(path, os.O_CREAT | os.O_WRONLY))
+    message = prepare(capsys, **options_of(ward))[2]
+    assert "whose names are not UTF-8; rename them" in message
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("- a", "should hold options"),
+        ("a: [", "can't be read as a corpus.yaml"),
+        ("seed: x", "seed: expected a number, found 'x'"),
+        ("table: null", "table: expected text, found None"),
+        ("copy: maybe", "copy: expected true or false"),
+        ("keep: {a: b}", "keep: expected text"),
+        ("dry_run: true", "dry_run"),
+    ],
+)
+def test_a_corpus_yaml_that_is_none(tmp_path, text, expected, capsys):
+    (tmp_path / "corpus.yaml").write_text(text)
+    assert main([str(tmp_path / "corpus.yaml"), f"--corpus_folder={tmp_path}/x"]) == 2
+    assert expected in capsys.readouterr().err
 
 
 # Conditions
