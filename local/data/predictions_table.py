@@ -200,11 +200,19 @@ def write_predictions(table: pd.DataFrame, path: str | Path):
     path: The file to write.
     """
     with atomic_write(path) as stream:
-        # No float_format: pandas then writes the shortest text that means the
-        # same number.
-        written = table.assign(target=table["target"].map(_target_text))
-        columns = [name for name in (*COLUMNS, REPEAT, *RANGE_COLUMNS) if name in table]
-        written.to_csv(stream, columns=columns, index=False, lineterminator="\n")
+        write_rows(table, stream)
+
+
+def write_rows(table: pd.DataFrame, stream, header: bool = True):
+    """Writes a table, or the next rows of one, as `write_predictions` does.
+
+    stream: Open for writing text.
+    """
+    # No float_format: pandas then writes the shortest text that means the same number.
+    written = table.assign(target=table["target"].map(_target_text))
+    columns = [name for name in (*COLUMNS, REPEAT, *RANGE_COLUMNS) if name in table]
+    layout = {"columns": columns, "index": False, "lineterminator": "\n"}
+    written.to_csv(stream, header=header, **layout)
 
 
 def _target_text(target):

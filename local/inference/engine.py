@@ -38,12 +38,13 @@ class Engine:
         if is_exact:  # and not in TF32, to about 1e-3
             torch.backends.cuda.matmul.allow_tf32 = False
             torch.backends.cudnn.allow_tf32 = False
+        model = brain.plain_modules["embedding_model"]
+        can_export = not hasattr(model, "load_source")  # it reads pieces: no graph
         if backend == "auto" and is_exact and is_worth_it(device, duration_s):
-            backend = "onnx"  # which computes in fp32
+            backend = "onnx" if can_export else "eager"  # which computes in fp32
         if backend == "onnx":
             noise = torch.randn(16000, generator=torch.Generator().manual_seed(0))
             n_channels = self.features(noise).shape[1]
-            model = brain.plain_modules["embedding_model"]
             n_threads = 1 if brain.n_streams > 1 else torch.get_num_threads()
             onnx = onnx_backend(model, n_channels, device, n_threads)
             if onnx:
@@ -77,7 +78,7 @@ class Engine:
 
         hparams: `audio`, `eval_crop`, `score_batches`.
         choose: Takes outputs, gives the values that are wanted, [batch, size].
-        step: Takes how many more are done.
+        step: Takes the `ID`s that are done.
         described: Whether what recordings are like (see `local.audio.description`)
             comes behind these values.
 
@@ -104,7 +105,7 @@ class Engine:
                 chosen = np.hstack([chosen, batch.described.data.cpu().numpy()])
             values.append(chosen)
             if step:
-                step(len(batch.id))
+                step(batch.id)
         return names, np.concatenate(values)
 
 

@@ -39,6 +39,12 @@ from local.utils.errors import UserError
 from local.utils.files import atomic_write, write_json
 from local.utils.number_format import number, printable
 
+#: Options that are keys of the yamls.
+KEYS = (
+    *("num_workers", "max_duration", "window_overlap", "window_pooling"),
+    *("on_bad_recording", "backend"),
+)
+
 #: Stands beside files that are not like the recordings of the training.
 OUT_OF_RANGE = "?"
 
@@ -51,11 +57,15 @@ def check_options(options: Namespace) -> Path | None:
     Returns: The path of the output file, if there is to be one.
     Raises UserError.
     """
+    if not options.paths:
+        raise UserError(
+            "Expected audio files or folders, or --split_csv=FILE with the recordings "
+            "of a corpus; found neither."
+        )
     remote = [path for path in options.paths if is_remote(path)]
     if remote:
         raise UserError(
-            "predict.py reads local files; evaluate.py and extract_embeddings.py read "
-            "from buckets. Found:",
+            "predict.py reads local files, or --split_csv from a bucket. Found:",
             remote,
         )
     if (options.device or "").startswith("cuda") and not torch.cuda.is_available():
@@ -78,15 +88,15 @@ def _writable(output_file):
     return path
 
 
-def predict_files(options: Namespace, output_file: Path | None) -> int:
+def predict(options: Namespace) -> int:
     """Find audio files, predict, print, write.
 
     options: Of predict.py.
-    output_file: As `check_options` gives it.
 
     Returns: How many files can't be used.
     Raises UserError: for files or an experiment that are not there or can't be used.
     """
+    output_file = check_options(options)
     files, skipped = find_audio(
         [local_path(path, "FILE_OR_FOLDER") for path in options.paths]
     )

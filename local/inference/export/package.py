@@ -23,7 +23,8 @@ MODULES = (
     *("audio.lengths", "audio.loading", "audio.mpeg", "audio.pieces", "audio.probing"),
     *("data.pooling", "model.ecapa", "model.front_end", "model.heads"),
     *("model.legacy_front_end", "metrics.decisions", "inference.classifier"),
-    *("inference.stacked_heads", "model.kernel_heads", "model.training_range"),
+    *("inference.stacked_heads", "model.kernel_heads", "model.encoder_source"),
+    *("model.pretrained_encoder", "model.training_range", "model.tuned_encoder"),
     *("model.acoustic_statistics", "model.recording_statistics"),
 )
 

@@ -23,6 +23,9 @@ STOCK_FOR = {
     "local.model.ecapa.ECAPA_TDNN": "speechbrain.lobes.models.ECAPA_TDNN.ECAPA_TDNN"
 }
 
+#: What names where a pretrained encoder lay, which is in the files of weights.
+SOURCE = "ssl_source"
+
 #: Tags that name something to import.
 IMPORTING = ("!new:", "!name:", "!apply:")
 
@@ -137,6 +140,9 @@ class ModelNodes:
                     "local/model/front_end.py, name it so in the yaml, and train again."
                 )
         if isinstance(node, ruamel.yaml.MappingNode):
+            for key, value in node.value:  # where it lay is nobody's concern
+                if key.value == SOURCE:
+                    value.tag, value.value = "tag:yaml.org,2002:null", "null"
             children = [value for _, value in node.value]
         else:
             children = node.value if isinstance(node.value, list) else []
