@@ -160,12 +160,13 @@ def test_ten_thousand_objects_are_listed_once(monkeypatch, tmp_path):
     names = [f"site {i % 9}/r{i}.wav" for i in range(10_000)]
     objects = [RemoteObject(BUCKET, f"all/{name}", 1, 10, "AAAAAA==") for name in names]
     listings = []
+
+    def list_objects(address, most, **_):
+        listings.append(address)
+        return objects[:most]
+
     monkeypatch.setattr(storage, "client", lambda *_: None)
-    monkeypatch.setattr(
-        storage,
-        "list_objects",
-        lambda at, most, **_: listings.append(at) or objects[:most],
-    )
+    monkeypatch.setattr(storage, "list_objects", list_objects)
     monkeypatch.setattr(storage, "stat", lambda *_: pytest.fail("asked for one"))
     folder = Address.parse(f"gs://{BUCKET}/all")
     recordings = BucketRecordings(folder, Cache(tmp_path), [*names, "site 0/no.wav"])
