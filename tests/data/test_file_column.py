@@ -271,6 +271,12 @@ def test_every_command_takes_files(trained, files, shared_experiment, tmp_path):
     assert vectors["uid"].tolist() == [row["uid"] for row in rows]
     assert vectors["embedding"].isna().tolist() == [True] + [False] * 5
 
+    # predict.py, of rows of a CSV
+    script = ("predict.py", f"--experiment_folder={trained}", *options[:2])
+    file = tmp_path / "predicted.csv"
+    succeeded(run_script(*script, f"--output_file={file}", "--device=cpu"), status=3)
+    assert {row["uid"] for row in read_csv(file)} == {r["uid"] for r in rows[1:]}
+
     # withdraw.py names the files themselves, and leaves no row
     where = (f"--corpus_folder={files}", f"--experiment_folder={trained}")
     told = succeeded(run_script("withdraw.py", "--subject=s12", *where)).stdout
