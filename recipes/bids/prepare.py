@@ -66,8 +66,11 @@ def read(values: dict, given: lay_out.Given) -> tuple[Source, AudioFolder]:
     asked |= {values["splits"]} if values.get("splits") else set()
     if not asked <= {*rows[0]}.union(*(one.rows.columns for one in people)):
         rows = [read_sidecar(path, row["file"]) | row for row in rows]
-    named = [with_names(table, asked) for table in people]
-    tables = [new_table(f"{path}/sub-*", rows, left_out), *named]
+    people = [with_names(table, asked) for table in people]
+    tables = [new_table(f"{path}/sub-*", rows, left_out), *people]
+    if asked <= set().union(*(table.rows.columns for table in tables)):
+        asked_for = [table for table in people if asked & set(table.rows)]
+        tables = [tables[0], *asked_for]
     if any(row["session_id"] for row in rows):
         given.kept.setdefault("session", Pattern.parse("{session_id}", "--keep"))
     patterns = {"file": ["{file}"], "subject": ["{participant_id}"]}
