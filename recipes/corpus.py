@@ -77,15 +77,15 @@ def write_metadata(folder: Path, encoding: str, sample_rate_hz: int, **others):
     (folder / "metadata.json").write_text(content, encoding="utf-8")
 
 
-def write_rows(path: Path, rows: Sequence[dict]):
+def write_rows(path: Path, rows: Sequence[dict], columns: Sequence[str] = ()):
     """Writes a CSV.
 
     path: The file; its folder is made.
-    rows: At least one; the keys of the first are the columns.
+    rows: At least one, whose keys are the columns, unless these are given.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
+        writer = csv.DictWriter(file, list(columns or rows[0]), lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
 

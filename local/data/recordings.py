@@ -16,7 +16,7 @@ from local.audio.loading import (
     is_recording_file,
     recording_files,
 )
-from local.data.splits import is_file, name_of_file, path_of
+from local.data.recording_names import is_file, name_of_file, path_of
 from local.storage import gcs
 from local.storage.addresses import is_remote
 from local.storage.gcs.addresses import Address
@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 
 #: Objects of a page of a listing; so many pages are always worth it; listings of single
 #: recordings at a time.
-N_LISTED, N_PAGES, N_LISTINGS = 1000, 8, 32
+N_LISTED, N_PAGES, N_LISTINGS = 1000, 16, 32
 
 #: How often a recording is fetched again that others crowd out of the cache.
 N_ATTEMPTS = 5
@@ -130,7 +130,7 @@ class FolderRecordings:
     def read(self, name: str, use: Callable):
         """What `use` makes of a recording's files.
 
-        name: The recording's folder, or file (see `splits.is_file`).
+        name: The recording's folder, or file (see `recording_names`).
         use: Takes a dict of str to Path, the files by name.
 
         Raises BadRecording: if there is no such folder, or as `use` raises it.

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from local.data.recording_names import name_of_file, path_of
 from local.storage.gcs.addresses import problem_of_name
 from local.utils.errors import UserError
 from local.utils.number_format import counted
@@ -19,10 +20,6 @@ from local.utils.text_io import read_rows
 OPTIONAL_COLUMNS = (
     *("subject", "audio", "file", "start_s", "end_s", "channel", "session"),
 )
-
-#: How the name of a recording begins that is a file right in the data folder: names of
-#: files have a slash in them, and those of folders none.
-RIGHT_IN = "./"
 
 #: What is measured of a recording (fields of `inspection.RecordingReport`).
 MEASURED = (
@@ -63,7 +60,7 @@ def read_split(
 
     Returns table: One row per recording, called by its number in a spreadsheet; every
         cell is text. Optional columns are added (`audio` as the uid, the others
-        empty). `file` has become the name in `audio`: see `is_file`.
+        empty). `file` has become the name in `audio`: see `recording_names`.
         `attrs["columns"]` are the file's own. None if the columns are wrong, so that
         nothing more can be said of the file.
     Returns problems: Missing or repeated columns, rows with more or fewer cells than
@@ -117,26 +114,6 @@ def checked(
         problems += [*_file_problems(files, both, name), *_segments(table, name)]
     table["audio"] = table["audio"].where(~has_file, files.map(name_of_file))
     return table, problems
-
-
-def is_file(name: str) -> bool:
-    """Whether a recording's name is that of a file, and not of a folder."""
-    return "/" in name
-
-
-def name_of_file(path: str) -> str:
-    """The name of a recording that is a file.
-
-    >>> name_of_file("s1.wav"), name_of_file("ward/s1.wav")
-    ('./s1.wav', 'ward/s1.wav')
-    """
-    path = path.removeprefix(RIGHT_IN)
-    return path if is_file(path) else f"{RIGHT_IN}{path}"
-
-
-def path_of(name: str) -> str:
-    """Where a recording is below the data folder."""
-    return name.removeprefix(RIGHT_IN)
 
 
 def _file_problems(files, both, name):

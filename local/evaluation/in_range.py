@@ -34,7 +34,7 @@ from local.utils.files import read_json, write_json
 #: recordings is left out at either end of a measure's range.
 INSIDE, TAILS = 0.95, (0.025, 0.5, 0.975)
 
-#: Of fewer people nothing can be said; of fewer of validation the folds join them.
+#: Of fewer people nothing can be said; fewer of validation are not enough on their own.
 MIN_SUBJECTS, MIN_VALID = 6, 10
 N_FOLDS = 5
 
@@ -60,41 +60,45 @@ def fit_range(
     """Describe the training recordings, and how far from them new people may be.
 
     train, subjects: Of the training recordings, or a sample of whole subjects.
-    valid, valid_subjects: Of validation. Without it, or of fewer than 10 people, each
-        fold of the training subjects is held against the others.
-    seed: Of the folds.
+    valid, valid_subjects: Of validation: how far embeddings of new people are, if it
+        has 10 of them; a network is too sure of those that it was trained on.
+    seed: Of the folds of the training subjects, each of which is held against the
+        others: all of these, and validation, set the limit.
 
     Returns: As `training_range.TrainingRange` takes it; None of fewer than 6 people.
     """
     if len(set(subjects)) < MIN_SUBJECTS:
         return None
     values = _described(train)
-    held = []  # people, in pairs with what describes others
+    names, owners = np.unique(subjects.astype(str), return_inverse=True)
+    folds = np.random.default_rng(seed).permutation(len(names))[owners] % N_FOLDS
+    held = [  # what describes others, and people that are held against it
+        (_described(train.rows(folds != fold)), train.rows(folds == fold))
+        for fold in range(N_FOLDS)
+    ]
+    everybody = [subjects[folds == fold] for fold in range(N_FOLDS)]
     if valid is not None:
-        held.append((values, valid, valid_subjects))
+        held.append((values, valid))
+        everybody.append(valid_subjects)
     n_valid = 0 if valid is None else len(set(valid_subjects))
-    if n_valid < MIN_VALID:
-        names, owners = np.unique(subjects.astype(str), return_inverse=True)
-        drawn = np.random.default_rng(seed).permutation(len(names))
-        folds = drawn[owners] % N_FOLDS
-        for fold in np.unique(folds):
-            own = folds == fold
-            held.append((_described(train.rows(~own)), train.rows(own), subjects[own]))
-    everybody = np.concatenate([people for *_, people in held])
-    weights = _weights(everybody)
-    distances = [TrainingRange(known).distances(heard) for known, heard, _ in held]
-    typical = _quantiles(np.concatenate(distances), weights, (0.5, INSIDE))
-    scores = np.concatenate(
-        [
-            TrainingRange(known | {"distance": typical}).parts(heard).max(axis=1)
-            for known, heard, _ in held
-        ]
+    first = N_FOLDS if n_valid >= MIN_VALID else 0
+    typical = _quantiles(
+        np.concatenate(
+            [TrainingRange(k).distances(heard) for k, heard in held[first:]]
+        ),
+        _weights(np.concatenate(everybody[first:])),
+        (0.5, INSIDE),
     )
+    scores = [
+        TrainingRange(known | {"distance": typical}).parts(heard).max(axis=1)
+        for known, heard in held
+    ]
+    people = np.concatenate(everybody)
     return values | {
         "distance": typical,
-        "limit": _limit(scores, everybody, weights),
-        "source": "validation" if n_valid >= MIN_VALID else "out-of-fold",
-        "n_subjects": len(set(everybody)),
+        "limit": _limit(np.concatenate(scores), people, _weights(people)),
+        "source": "validation" if first else "out-of-fold",
+        "n_subjects": len(set(people)),
     }
 
 

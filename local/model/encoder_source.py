@@ -69,24 +69,30 @@ def check_source(values: dict):
         )
     key = "encoder_layers" if kind == "whisper" else "num_hidden_layers"
     layer, n_layers = values.get("ssl_layer"), config.get(key)
+    if not isinstance(n_layers, int):
+        raise UserError(
+            f"ssl_source {source}: {CONFIG} has no {key}, the number of layers: "
+            "expected what save_pretrained of transformers writes."
+        )
     if layer is not None and layer > n_layers:
         raise UserError(
             f"ssl_layer is {layer}, and {source} has {n_layers} layers: give 0 (what "
             f"enters the first one) to {n_layers}, or null."
         )
-    n_read, trainable = n_layers if layer is None else layer, values["ssl_trainable"]
+    n_read = n_layers if layer is None else layer
+    trainable, rank = values.get("ssl_trainable", NONE), values.get("lora_rank")
     if isinstance(trainable, int) and trainable > n_read:
         raise UserError(
             f"ssl_trainable is {trainable}, and {n_read} layers of {source} are read: "
             f"give up to {n_read}, {NONE} or {ALL}."
         )
-    if not n_read and values["lora_rank"]:
+    if not n_read and rank:
         raise UserError("lora_rank adapts layers, and ssl_layer 0 reads none.")
 
 
 def _check_training(values):
     """Refuse values of the keys that say what is trained, of any encoder."""
-    trainable, rank = values["ssl_trainable"], values["lora_rank"]
+    trainable, rank = values.get("ssl_trainable", NONE), values.get("lora_rank")
     is_number = isinstance(trainable, int) and not isinstance(trainable, bool)
     problems = []
     if trainable not in (NONE, ALL) and not (is_number and trainable >= 0):
@@ -110,7 +116,7 @@ def _check_training(values):
             f"{key} {values[key]} is learned by gradients: give ssl_trainable or "
             "lora_rank, too"
             for key, default in (("ssl_pooling", MEAN), ("shared_dense", False))
-            if values.get(key) != default
+            if values.get(key, default) != default
         ]
     if values.get("pretrained"):
         problems.append("pretrained is for ECAPA-TDNN: leave it out beside ssl_source")

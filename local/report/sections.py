@@ -45,6 +45,7 @@ SECTIONS = (
         ),
         ("baselines", "learning_curve"),
     ),
+    Section("weights", "What the model goes by", (validation.weights,)),
     Section(
         "calibration",
         "Can the probabilities be believed?",

@@ -14,7 +14,7 @@ from local.report.results import (
     score_columns,
     score_labels,
 )
-from local.report.tables import Cell, Table, percent
+from local.report.tables import Cell, Table, percent, signed
 from local.utils.number_format import DASH, counted, number
 
 #: What weighs the same in each part of metrics.json, in the order of a table.
@@ -128,6 +128,21 @@ def external(evidence):
         for name, side in sides.items():
             if side:
                 table.add(name, *(table.value(side[key]) for key in BESIDE))
+    return table
+
+
+def weights(evidence):
+    """The statistics that weigh most in linear heads, each label's own."""
+    labels = evidence.metrics["labels"]
+    if not any("weights" in entry for entry in labels.values()):
+        return None
+    table = Table("What weighs most in each label", ["statistic", "weight"])
+    for label, entry in labels.items():
+        table.heading(label)
+        for each in entry["weights"]:
+            table.add(each["words"], Cell(signed(each | {"value": each["weight"]})))
+        if not entry["weights"]:
+            table.add("none", table.number(None, entry["weights_reason"]))
     return table
 
 

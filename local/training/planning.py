@@ -126,8 +126,8 @@ def plan_training(arguments: Arguments, use_statistics: bool = True) -> Training
         source.check_unseen(preparation.manifests)
     if values["pretrained"]:
         notes.append(
-            f"the encoder starts from {values['pretrained']} (SHA-256 of its weights: "
-            f"{values['pretrained_digest'][:12]}…)"
+            f"the encoder starts from {Path(values['pretrained']).name} (SHA-256 of "
+            f"its weights: {values['pretrained_digest'][:12]}…)"
         )
     if statistics:
         statistics.check_made_with(feature_statistics.made_with(values, preparation))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from local.data import corpus
 from local.data.pseudonyms import read_pseudonyms
-from local.data.splits import path_of
+from local.data.recording_names import path_of
 from local.storage.addresses import absolute, is_remote, local_path
 from local.utils import cli
 from local.utils.errors import UserError

@@ -19,7 +19,7 @@ from local.data import corpus, feature_cache
 from local.data.feature_cache import FeatureCache
 from local.data.manifests import failed_beside
 from local.data.pseudonyms import are_pseudonyms
-from local.data.splits import is_file, path_of
+from local.data.recording_names import is_file, path_of
 from local.storage.addresses import is_remote, joined
 from local.storage.experiment_files import HPARAMS, PREPARATION, ROWS, files_where
 from local.storage.gcs import Address, Cache

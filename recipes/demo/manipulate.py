@@ -258,14 +258,14 @@ def break_down(
     rng: Where the spans lie and which way each goes.
 
     Returns samples: Longer or shorter than the input by what the spans gained or lost.
-    Returns spans: (start_s, end_s) in the input; none at low severity.
+    Returns spans: (start_s, end_s) in the output; none at low severity.
     """
     # A breakdown is heard or it is not: severity is more in how many than in how deep.
     n_spans = min(4, int(severity + 0.15))
     amount = 0.5 + 0.5 * severity / MAX_SEVERITY
     spans = _draw_spans(utterance.phonemes, n_spans, rng)
     stretch_first = int(rng.integers(2))
-    pieces, position = [], 0
+    pieces, position, broken = [], 0, []
     for index, (start_s, end_s) in enumerate(spans):
         start, end = _seconds(start_s), _seconds(end_s)
         span = utterance.samples[start:end]
@@ -277,8 +277,10 @@ def break_down(
         pieces += [utterance.samples[position:start]]
         pieces += [blur(stretch(span, factor), amount)]
         position = end
+        until_s = sum(map(len, pieces)) / SAMPLE_RATE
+        broken.append((until_s - len(pieces[-1]) / SAMPLE_RATE, until_s))
     pieces.append(utterance.samples[position:])
-    return np.concatenate(pieces), spans
+    return np.concatenate(pieces), broken
 
 
 def _draw_spans(phonemes, n_spans, rng):

@@ -175,7 +175,7 @@ def _leave_interrupts_to_the_parent():
 
 
 def write_tables(folder, subjects, rows, settings):
-    """Write splits, labels.txt, severities.csv, ceiling.json and the settings."""
+    """Write splits, labels, severities, places of breakdowns, ceiling, settings."""
     # Imported here: this file is read by every process, and scikit-learn is slow.
     from recipes.demo.reference import reference
 
@@ -183,7 +183,7 @@ def write_tables(folder, subjects, rows, settings):
     splits = {name: [] for name in ("train", "val", "test")}
     for row in rows:
         splits[split_of[row["subject"]]].append(row)
-    measured = ("severities", "duration_s", "pause_share", "n_pauses")
+    measured = ("severities", "breakdowns", "duration_s", "pause_share", "n_pauses")
     for split, split_rows in splits.items():
         write_rows(
             folder / "splits" / f"{split}.csv",
@@ -199,6 +199,15 @@ def write_tables(folder, subjects, rows, settings):
             | {label: round(row["severities"][label], 3) for label in LABELS}
             for row in rows
         ],
+    )
+    write_rows(
+        folder / "breakdowns.csv",
+        [
+            {"uid": row["uid"], "start_s": round(start_s, 3), "end_s": round(end_s, 3)}
+            for row in rows
+            for start_s, end_s in row["breakdowns"]
+        ],
+        columns=("uid", "start_s", "end_s"),
     )
     shutil.copyfile(LABELS_FILE, folder / "labels.txt")
     write_json(folder / "ceiling.json", reference(splits))

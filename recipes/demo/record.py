@@ -28,7 +28,7 @@ MAX_PAUSES, MIN_SPEECH_S = 3, 1.5
 
 def perform(
     subject: Subject, severities: dict[str, float], rng: np.random.Generator
-) -> tuple[np.ndarray, str]:
+) -> tuple[np.ndarray, str, list[tuple[float, float]]]:
     """Let a subject say something, with every manipulation at its severity.
 
     subject: Who speaks.
@@ -37,6 +37,8 @@ def perform(
 
     Returns samples: Clean mono speech, [time], at ``SAMPLE_RATE``.
     Returns text: What was said.
+    Returns breakdowns: (start_s, end_s) of each span in which the articulation breaks
+        down.
     """
     text_rng, strain_rng, distort_rng, pause_rng, break_rng = rng.spawn(5)
     duration_s = rng.uniform(*DURATION_RANGE_S)
@@ -55,11 +57,12 @@ def perform(
     spoken = replace(spoken, samples=pressed)
     spoken = manipulate.distort(spoken, severities["distortions"], distort_rng)
     spoken = manipulate.insert_pauses(spoken, pauses_s, pause_rng)
-    samples, _ = manipulate.break_down(
+    samples, spans = manipulate.break_down(
         spoken, severities["irregular artic breakdowns"], break_rng
     )
     before, after = (round(edge_s * SAMPLE_RATE) for edge_s in edges_s)
-    return np.pad(samples, (before, after)), spoken.text
+    breakdowns = [tuple(before / SAMPLE_RATE + np.array(span)) for span in spans]
+    return np.pad(samples, (before, after)), spoken.text, breakdowns
 
 
 def record_subject(
@@ -73,7 +76,7 @@ def record_subject(
     audio_folder: Gets one folder per recording.
 
     Returns: One row per recording: the columns of the split's CSV, and ``severities``,
-        ``duration_s``, ``pause_share``, ``n_pauses``.
+        ``breakdowns``, ``duration_s``, ``pause_share``, ``n_pauses``.
     """
     # One stream per purpose, and all channels before any speech: what a recording
     # is made with can't depend on what is said in it.
@@ -91,7 +94,8 @@ def record_subject(
     for index, (severities, session, channel) in enumerate(
         zip(all_severities, sessions, drawn, strict=True)
     ):
-        samples, text = perform(subject, severities, speech_rng.spawn(1)[0])
+        speech = perform(subject, severities, speech_rng.spawn(1)[0])
+        samples, text, breakdowns = speech
         ratings = rate(severities, panel, rating_rng)
         if settings["confound"]:
             channel = channels.tie_noise(channel, severities[settings["confound"]])
@@ -106,6 +110,7 @@ def record_subject(
             "device": devices[session],
             "session": session + 1,
             "severities": severities,
+            "breakdowns": breakdowns,
             **measure_pauses(recording.mean(axis=1), channel.sample_rate_hz),
         }
         _write(audio_folder / row["uid"], recording, channel, text)

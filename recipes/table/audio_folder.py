@@ -69,6 +69,12 @@ class AudioFolder:
         }
         if not files:
             raise UserError(f"{key} {address} holds no file.")
+        unwritable = [name for name in files if not _is_text(name)]
+        if unwritable:
+            raise UserError(
+                f"{key} {address} holds files whose names are not UTF-8; rename them:",
+                map(repr, unwritable),
+            )
         return cls(address, files)
 
     def same_audio(self, names: Iterable[str]) -> list[list[str]]:
@@ -97,11 +103,17 @@ class AudioFolder:
 
 
 def _names_below(folder):
-    """Names of files, with slashes, of folders of any depth."""
+    """Names of files, with slashes, of folders of any depth; no links to nothing."""
     for parent, _, names in os.walk(folder):
         below = Path(parent).relative_to(folder).as_posix()
         for name in names:
-            yield name if below == "." else f"{below}/{name}"
+            if os.path.exists(f"{parent}/{name}"):  # noqa: PTH110, a Path takes longer
+                yield name if below == "." else f"{below}/{name}"
+
+
+def _is_text(name):
+    """Whether a name can be written in UTF-8."""
+    return name.isascii() or not any("\ud800" <= c <= "\udfff" for c in name)
 
 
 def _groups(names, key: Callable):

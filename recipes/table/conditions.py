@@ -17,10 +17,10 @@ import re
 import numpy as np
 
 from local.data.label_cells import CellCodes, code_of
-from local.data.label_proposals import number_in
+from local.data.label_proposals import UNKNOWN, number_in
 from local.data.labels import NOT_RATED, LabelType
 from local.utils.errors import UserError
-from local.utils.problems import Problem
+from local.utils.problems import Problem, options
 from recipes.table.source import Source, read_numbers
 
 #: Text that a value may hold is cut only where a new clause begins.
@@ -41,9 +41,6 @@ EXPECTED = (
     "expected {COLUMN}, {COLUMN} = value, {COLUMN} != value, {COLUMN} contains text "
     "or {COLUMN} >= number (>, <=, <), joined by 'and' or 'or'"
 )
-
-#: What a spreadsheet shows where a formula fails: no value of anything.
-FAILED = re.compile(r"#(N/A|REF!|VALUE!|DIV/0!|NAME\?|NUM!|NULL!|SPILL!|CALC!)")
 
 
 class _Number(LabelType):
@@ -90,18 +87,19 @@ class Clause:
                 held = NUMBERS[self.operator](numbers, number_in(self.value))
             return np.where(np.isnan(numbers), np.nan, held)
         cells = source.cells(self.column)
-        failed = cells.map(lambda cell: FAILED.fullmatch(cell) is not None)
-        if failed.any():
+        own, wanted = cells.map(code_of), code_of(self.value)
+        unknown = cells.isin(NOT_RATED) | own.isin(codes.missing)
+        known = {wanted, *codes.values.get(self.column, ())}
+        unclear = own.isin(UNKNOWN - known) & ~unknown
+        if unclear.any():
             problems.append(
                 Problem(
                     "cell",
-                    f"in column {self.column!r} with an error of the spreadsheet",
-                    source.places(self.column, failed),
-                    "mend the formula, or empty the cell",
+                    f"in column {self.column!r} that may mean that nothing is known",
+                    source.places(self.column, unclear),
+                    _settings(self.column, sorted(set(cells[unclear]))),
                 )
             )
-        own, wanted = cells.map(code_of), code_of(self.value)
-        unknown = cells.isin(NOT_RATED) | own.isin(codes.missing)
         held = own == wanted
         if self.operator == "contains":
             text = self.value.casefold()
@@ -164,6 +162,13 @@ def _all(values):
     values = np.stack(values)
     unknown = np.isnan(values).any(axis=0)
     return np.where((values == 0).any(axis=0), 0.0, np.where(unknown, np.nan, 1.0))
+
+
+def _settings(column, cells):
+    """What would tell of cells what they mean."""
+    missing = options({"missing_values": cells})
+    others = options({"label_values": {column: dict.fromkeys(cells, 0)}})
+    return f"if they mean 'not rated': {missing}; if they are a value as any: {others}"
 
 
 def _clause(part, text, option):

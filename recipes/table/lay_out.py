@@ -27,8 +27,9 @@ from recipes.corpus import exit_status
 from recipes.table import layout, options, people
 from recipes.table.audio_folder import AudioFolder
 from recipes.table.conditions import named
-from recipes.table.labels import LabelOptions, Labels, read_labels, types_option
+from recipes.table.labels import LabelOptions, Labels, read_labels
 from recipes.table.patterns import TABLE, Pattern
+from recipes.table.scores import types_option
 from recipes.table.source import OWN, Source, with_uids
 
 #: Columns that can't be kept under their name.
@@ -80,9 +81,11 @@ def kept_columns(given: Sequence[str], labels: LabelOptions) -> dict[str, Patter
         ]
         for name, pattern in pairs:
             names = {name for head in labels.heads for name in head}
-            if name in kept or name in names:
+            if not name:
+                problems.append(f"{text!r} lacks a name")
+            elif name in kept or name in names:
                 problems.append(f"{name!r} is there twice")
-            elif name in TAKEN or "@" in name or not name:
+            elif name in TAKEN or "@" in name:
                 problems.append(
                     f"{name!r} has a meaning of its own: give another, as "
                     f"'NAME: {{{name}}}'"
@@ -138,6 +141,8 @@ def lay_out(
     labels = read_labels(source, given.labels)
     source.said += labels.said
     source.problems += labels.problems
+    if not labels.problems and labels.targets.isna().all(axis=None):
+        source.problems.append("no label of any recording is rated")
     splits = None
     if not source.problems:
         splits = _splits(source, labels, values, corpus_folder if again else None)
@@ -182,7 +187,7 @@ def _stop(source, corpus_folder):
     source.said.clear()
     if source.problems:
         raise UserError(
-            f"{corpus_folder} was not written, as these would have to be guessed:",
+            f"{corpus_folder} was not written; what is wrong, or would be a guess:",
             source.problems,
         )
 
@@ -190,7 +195,7 @@ def _stop(source, corpus_folder):
 def _check_uids(source):
     """Two recordings of one name are a problem."""
     twice = source.own["uid"].duplicated(keep=False)
-    if twice.any():
+    if twice.any() and not source.problems:  # of which it may come
         places = tuple(map(Place, source.own["file"][twice]))
         what = "of two recordings of one name: rename one, or give segments' times"
         source.problems.append(Problem("file", what, places))

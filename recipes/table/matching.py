@@ -205,7 +205,8 @@ def _note_unmatched(matches, own, alone, left, dated, accepted):
             "of a row's file that differs in case, spaces, suffix, zeros or Unicode "
             "form only from one that is there",
             _places(own, labels, shown, notes),
-            f"spell them alike, or leave them out: --accept={UNMATCHED}",
+            "mend --file (as {Code:03} for 007), the sheet or the file, or leave "
+            f"them out: --accept={UNMATCHED}",
         )
         told = matches.said if UNMATCHED in accepted else matches.problems
         told.append(str(problem) if UNMATCHED in accepted else problem)

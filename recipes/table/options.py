@@ -5,6 +5,8 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
+import ruamel.yaml
+
 from local.data.label_cells import CellCodes
 from local.storage.addresses import is_remote
 from local.utils.errors import UserError
@@ -48,9 +50,9 @@ def new_parser(description: str) -> argparse.ArgumentParser:
         ("rater", "'NAME: {R1}, {R2}'", "a label of several raters"),
         ("keep", "COLUMN", "a column to keep, or 'NAME: {COLUMN}'"),
     ):
-        add(f"--{name}", action="append", metavar=metavar, help=what)
+        add(f"--{name}", action="extend", nargs="+", metavar=metavar, help=what)
     add("--heads", metavar="'a,b;c'", help="labels of each head; default: one head")
-    add("--test_share", type=float, help="share of the people for the test (0.3)")
+    add("--test_share", type=float, help="share of the people for the test; 0: none")
     add("--splits", metavar="COLUMN", help="a column with train, test and val")
     add("--seed", type=int, help="of the draw (1986)")
     add("--missing_values", metavar="[-99]", help="further codes for 'not rated'")
@@ -88,15 +90,18 @@ def read_options(
     }
     if not values.get("corpus_folder"):
         raise UserError("Give --corpus_folder=OUT, a new folder for the corpus.")
-    if not 0 < values["test_share"] < 1:
+    if not 0 <= values["test_share"] < 1:
         raise UserError(
-            f"--test_share must lie between 0 and 1: {values['test_share']}"
+            "--test_share must lie between 0 and 1 (0 itself: no test.csv, for a "
+            f"cross-validation of all): {values['test_share']}"
         )
+    if values["seed"] < 0:
+        raise UserError(f"--seed must be 0 or more, found {values['seed']}.")
     for key in ("missing_values", "label_values"):
         if isinstance(values.get(key), str):
             try:
                 values[key] = parse_value(values[key])
-            except ValueError as error:
+            except ruamel.yaml.YAMLError as error:
                 raise UserError(f"--{key}={values[key]} is no yaml value.") from error
     return values
 
@@ -110,13 +115,18 @@ def _from_yaml(file, parser, base, paths):
         if key not in allowed:
             hint = near(str(key), allowed)
             problems.append(f"{key}" + (f", did you mean {hint}?" if hint else ""))
-        elif isinstance(actions[key], argparse._AppendAction):
-            entries = value if isinstance(value, list) else [value]
-            values[key] = [str(entry) for entry in entries]
-        elif actions[key].type and not isinstance(value, int | float):
-            problems.append(f"{key}: expected a number, found {value!r}")
-        else:
+            continue
+        is_list = isinstance(actions[key], argparse._AppendAction)
+        entries = value if isinstance(value, list) and is_list else [value]
+        kind = actions[key].type or (bool if actions[key].nargs == 0 else str)
+        kind = {float: int | float}.get(kind, kind)
+        if key in ("missing_values", "label_values"):  # looked at by `codes`
             values[key] = value
+        elif all(isinstance(entry, kind) for entry in entries):
+            values[key] = entries if is_list else value
+        else:
+            what = {str: "text", bool: "true or false"}.get(kind, "a number")
+            problems.append(f"{key}: expected {what}, found {value!r}")
     if problems:
         raise UserError(f"{file} has what is no option of {parser.prog}:", problems)
     return {
@@ -130,7 +140,12 @@ def _resolved(key, value, base):
     if isinstance(value, list):
         return [_resolved(key, entry, base) for entry in value]
     name, equals, path = str(value).partition("=")
-    if key != "table" or not equals or "/" in name or (base / str(value)).exists():
+    if (
+        key not in ("table", "csv")
+        or not equals
+        or "/" in name
+        or (base / str(value)).exists()
+    ):
         name, equals, path = "", "", str(value)
     if is_remote(path):
         return f"{name}{equals}{path}"
@@ -167,7 +182,11 @@ def accepted(values: dict) -> set[str]:
 
 def command_of(values: dict) -> dict:
     """What a corpus.yaml keeps of the options."""
-    return {key: value for key, value in values.items() if key not in PASSING and value}
+    return {
+        key: value
+        for key, value in values.items()
+        if key not in PASSING and (value or value == 0) and value is not False
+    }
 
 
 def shown(arguments: Sequence[str]) -> str:

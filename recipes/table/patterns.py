@@ -13,6 +13,9 @@ from local.utils.spelling import near
 
 FIELD = re.compile(r"\{([^{}]*)\}")
 
+#: A column, and maybe a number of digits.
+PADDED = re.compile(r"(.*?)(?::0(\d))?")
+
 #: What stands for the table's name.
 TABLE = "table"
 
@@ -24,14 +27,16 @@ class Pattern:
     text: As it was given.
     literals: What stands before, between and after the columns.
     columns: In their order; `TABLE` for the table's name.
+    widths: To how many digits each is filled with zeros, as `{Code:03}` says; else 0.
 
-    >>> Pattern.parse("{table}/{Subject code}_*.wav", "--file").columns
+    >>> Pattern.parse("{table}/{Subject code:03}_*.wav", "--file").columns
     ('table', 'Subject code')
     """
 
     text: str
     literals: tuple[str, ...]
     columns: tuple[str, ...]
+    widths: tuple[int, ...]
 
     @classmethod
     def parse(cls, text: str, option: str) -> Self:
@@ -43,13 +48,15 @@ class Pattern:
         """
         parts = FIELD.split(text)
         literals = tuple(parts[::2])
-        columns = tuple(" ".join(column.split()) for column in parts[1::2])
+        fields = [PADDED.fullmatch(" ".join(field.split())) for field in parts[1::2]]
+        columns = tuple(field[1] for field in fields)
         if not columns or "" in columns or set("".join(literals)) & set("{}"):
             raise UserError(
                 f"{option}={text!r} is no pattern: expected text with the name of a "
                 "column in braces, as '{Subject code}_*.wav'."
             )
-        return cls(text, literals, columns)
+        widths = tuple(int(field[2] or 0) for field in fields)
+        return cls(text, literals, columns, widths)
 
     def fill(self, rows: pd.DataFrame) -> pd.Series:
         """The text of each row; None where a cell is empty, or there is no column.
@@ -58,11 +65,15 @@ class Pattern:
         """
         filled = np.full(len(rows), self.literals[0], dtype=object)
         empty = np.zeros(len(rows), dtype=bool)
-        for column, literal in zip(self.columns, self.literals[1:], strict=True):
+        for column, width, literal in zip(
+            self.columns, self.widths, self.literals[1:], strict=True
+        ):
             if column not in rows:
                 return pd.Series(None, index=rows.index, dtype=object)
             cells = rows[column].to_numpy(dtype=object)
             empty |= cells == ""
+            if width:
+                cells = np.array([cell.zfill(width) for cell in cells], dtype=object)
             filled = filled + cells + literal
         filled[empty] = None
         return pd.Series(filled, index=rows.index, dtype=object)

@@ -142,7 +142,7 @@ def draw_splits(
 ) -> pd.Series:
     """Draw test subjects, balanced over labels; the split of each recording.
 
-    test_share: Share of the subjects, of at least one.
+    test_share: Share of the subjects, of at least one; 0: nobody.
     known: Subject → split, of people who stay where they are.
     """
     first = {}
@@ -159,7 +159,8 @@ def draw_splits(
             f"All recordings are of {counted(n_people, 'subject')}: training and test "
             "need people of their own. See --subject."
         )
-    size = min(max(1, round(test_share * n_people)), n_people - 1) - len(test)
+    size = min(max(test_share > 0, round(test_share * n_people)), n_people - 1)
+    size -= len(test)
     size = min(max(size, 0), len(new))
     if size:
         drawn = draw_subjects(subjects, targets, size, seed, test, new)

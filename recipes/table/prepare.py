@@ -25,6 +25,7 @@ from recipes.table.matching import FilePattern  # noqa: E402
 from recipes.table.patterns import Pattern  # noqa: E402
 from recipes.table.reader import TableOptions, read_source  # noqa: E402
 from recipes.table.source import Source  # noqa: E402
+from recipes.table.tables import Table  # noqa: E402
 
 #: What can't be left out.
 NEEDED = ("table", "audio_folder", "file", "subject")
@@ -34,18 +35,27 @@ def main(arguments=None):
     """Runs the command line; returns the exit status."""
     parser = options.new_parser(__doc__)
     parser.prog = "recipes/table/prepare.py"
-    add = parser.add_argument
-    add("--table", action="append", metavar="[NAME=]FILE", help="xlsx, csv or tsv")
-    add("--sheet", action="append", metavar="[NAME=]SHEET", help="of a workbook")
+    add, several = parser.add_argument, {"action": "extend", "nargs": "+"}
+    add("--table", **several, metavar="[NAME=]FILE", help="xlsx, csv or tsv")
+    add("--sheet", **several, metavar="[NAME=]SHEET", help="of a workbook")
     add("--audio_folder", metavar="DIR", help="local, or gs://bucket/folder")
-    add("--file", action="append", metavar="PATTERN", help="'{COLUMN}_*.wav'")
-    add("--subject", action="append", metavar="PATTERN", help="'{COLUMN}'")
+    add("--file", **several, metavar="PATTERN", help="'{COLUMN}_*.wav'")
+    add("--subject", **several, metavar="PATTERN", help="'{COLUMN}'")
     return lay_out.run(parser, arguments, read, paths=("table", "audio_folder"))
 
 
-def read(values: dict, given: lay_out.Given) -> tuple[Source, AudioFolder]:
-    """Read the tables and list the audio folder."""
-    absent = [key for key in NEEDED if not values.get(key)]
+def read(
+    values: dict,
+    given: lay_out.Given,
+    tables: list[Table] | None = None,
+    folder: AudioFolder | None = None,
+) -> tuple[Source, AudioFolder]:
+    """Read the tables and list the audio folder.
+
+    tables, folder: In place of those that the options name.
+    """
+    known = {"table": tables, "audio_folder": folder} | values
+    absent = [key for key in NEEDED if not known.get(key)]
     if absent:
         raise UserError(
             f"{' and '.join(f'--{key}' for key in absent)} is missing; as in: "
@@ -57,7 +67,7 @@ def read(values: dict, given: lay_out.Given) -> tuple[Source, AudioFolder]:
     if values.get("splits"):
         columns[f"--splits={values['splits']!r}"] = [values["splits"]]
     table_options = TableOptions(
-        tables=values["table"],
+        tables=values.get("table", []),
         sheets=values.get("sheet", []),
         files=[FilePattern.parse(text) for text in values["file"]],
         subjects=[Pattern.parse(text, "--subject") for text in values["subject"]],
@@ -65,8 +75,8 @@ def read(values: dict, given: lay_out.Given) -> tuple[Source, AudioFolder]:
         columns=columns,
         accepted=given.accepted,
     )
-    folder = AudioFolder.listed(values["audio_folder"])
-    return read_source(table_options, folder), folder
+    folder = folder or AudioFolder.listed(values["audio_folder"])
+    return read_source(table_options, folder, tables), folder
 
 
 if __name__ == "__main__":

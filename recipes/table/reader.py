@@ -51,13 +51,17 @@ class TableOptions:
         return named | self.columns
 
 
-def read_source(options: TableOptions, folder: AudioFolder) -> Source:
+def read_source(
+    options: TableOptions, folder: AudioFolder, tables: list[Table] | None = None
+) -> Source:
     """Read tables and find the file of each row.
+
+    tables: In place of those that the options name.
 
     Raises UserError: if tables can't be read, or lack a column that is named.
     """
     needed = {column for columns in options.named.values() for column in columns}
-    tables = read_tables(options.tables, options.sheets, needed)
+    tables = tables or read_tables(options.tables, options.sheets, needed)
     _check_columns(options, tables)
     rows, own = _together(tables)
     said = [note for table in tables for note in table.notes]
@@ -162,32 +166,40 @@ def _fill(source, people, own, needed, options):
             f"{n:,} of them are about people with recordings, whose empty cells they "
             "fill"
         )
-    keys = [["subject"]]
-    if "session" in own:
-        keys.insert(0, ["subject", "session"])
+    whole = pd.Series(True, source.own.index), pd.Series(True, own.index)
+    passes = [(["subject"], *whole)]
+    if "session" in own:  # what is known of a visit is not known of another one
+        visits, known = source.own["session"] != "", own["session"] != ""
+        passes = [
+            (["subject", "session"], visits, known),
+            (["subject"], visits, ~known),
+            (["subject"], ~visits, whole[1]),
+        ]
     for column in people:
-        for key in keys:
-            must = column in needed and key is keys[-1]
-            _fill_column(source, people[column], own, key, must, options)
+        for key, recordings, rows in passes:
+            given = rows & (people[column] != "")
+            if given.any() and recordings.any():
+                cells, must = people.loc[given, column], column in needed
+                asked = key, recordings, must, options
+                _fill_column(source, cells, own[given], *asked)
 
 
-def _fill_column(source, cells, own, key, must, options):
+def _fill_column(source, cells, own, key, recordings, must, options):
     """Fill one column; what several rows say differently is left empty.
 
+    recordings: Which ones to fill, of bool.
     must: Whether that is a problem.
     """
     column = cells.name
-    given = cells != ""
-    if len(key) > 1:
-        given &= own["session"] != ""
-    groups = cells[given].groupby([own.loc[given, name] for name in key])
+    groups = cells.groupby([own[name] for name in key])
     values, n_values = groups.first(), groups.nunique()
     wanted = pd.MultiIndex.from_frame(source.own[key])
     values.index = pd.MultiIndex.from_arrays(
         [values.index.get_level_values(i) for i in range(len(key))], names=key
     )
     n_values.index = values.index
-    empty = (source.rows[column] == "").to_numpy()
+    is_blank, recordings = (source.rows[column] == "").to_numpy(), recordings.to_numpy()
+    empty = is_blank & recordings
     several = (n_values.reindex(wanted).fillna(0) > 1).to_numpy() & empty
     if several.any() and must:
         where = pd.Series(several, source.own.index)
@@ -207,7 +219,12 @@ def _fill_column(source, cells, own, key, must, options):
             )
         )
     filled = values.reindex(wanted).fillna("").to_numpy()
-    differ = (filled != "") & ~empty & (filled != source.rows[column].to_numpy())
+    differ = (
+        recordings
+        & ~is_blank
+        & (filled != "")
+        & (filled != source.rows[column].to_numpy())
+    )
     if differ.any() and must:
         places = source.places(column, pd.Series(differ, source.own.index))
         problem = Problem(

@@ -82,14 +82,15 @@ def read_numbers(
 def with_uids(own: pd.DataFrame) -> pd.DataFrame:
     """Names recordings after their files, and segments of a file after their times.
 
-    Two files that differ in their suffix only keep it.
+    Two files that differ in their suffix only keep it; one that is called waveform has
+    its folder's name, as in the layout with folders.
 
-    >>> own = pd.DataFrame({"file": ["a/s1.wav", "a/s1.flac", "b/s2.wav"]})
-    >>> with_uids(own)["uid"].tolist()
-    ['a-s1.wav', 'a-s1.flac', 'b-s2']
+    >>> files = ["a/s1.wav", "a/s1.flac", "b/s2.wav", "s3/waveform.ogg"]
+    >>> with_uids(pd.DataFrame({"file": files}))["uid"].tolist()
+    ['a-s1.wav', 'a-s1.flac', 'b-s2', 's3']
     """
     whole = own["file"].str.replace("/", "-", regex=False)
-    stems = whole.str.replace(r"\.[^.]*$", "", regex=True)
+    stems = whole.str.replace(r"(-waveform)?\.[^.]*$", "", regex=True)
     by_stem = pd.DataFrame({"stem": stems, "file": own["file"]}).drop_duplicates()
     several = by_stem["stem"][by_stem["stem"].duplicated()]
     uids = stems.where(~stems.isin(several), whole)

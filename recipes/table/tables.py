@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from local.storage.addresses import local_path
 from local.utils.errors import UserError
 from local.utils.problems import Place, Problem
 from local.utils.text_io import DELIMITERS, read_rows
@@ -62,15 +63,15 @@ def read_tables(
 def named_files(given: Iterable[str]) -> list[tuple[str, Path]]:
     """Names and files of tables.
 
-    >>> named_files(["a/ward.xlsx", "B=b.csv"])
-    [('ward', PosixPath('a/ward.xlsx')), ('B', PosixPath('b.csv'))]
+    >>> named_files(["/a/ward.xlsx", "B=/b.csv"])
+    [('ward', PosixPath('/a/ward.xlsx')), ('B', PosixPath('/b.csv'))]
     """
     named = []
     for text in given:
         name, equals, file = text.partition("=")
         if not equals or "/" in name or Path(text).exists():
             name, file = Path(text).stem, text
-        named.append((name.strip(), Path(file)))
+        named.append((name.strip(), local_path(file, "table")))
     names = [name for name, _ in named]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise UserError(

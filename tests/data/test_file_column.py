@@ -8,9 +8,9 @@ import pytest
 import soundfile
 from conftest import read_csv, user_error, write_csv
 from preparing import change_csv, values_of
+from running import FAST, ROOT, evaluate, extract, run_script, succeeded, train
 
 from local.data import prepare
-from local.data.prepared_split import prepare_split
 from local.data.pseudonyms import Pseudonyms
 from local.data.recordings import BucketRecordings
 from local.storage import gcs as storage
@@ -134,16 +134,6 @@ def test_a_label_can_not_be_called_file(files):
     assert "can't name a label file" in message
 
 
-def test_extraction_needs_uid_and_file_only(files, tmp_path):
-    rows = read_csv(files / "splits" / "test.csv")
-    write_csv(
-        tmp_path / "any.csv", [{"uid": r["uid"], "file": r["file"]} for r in rows]
-    )
-    values = values_of(files, on_bad_recording="skip")
-    split = prepare_split(str(tmp_path / "any.csv"), values, required=("uid",))
-    assert split.manifest["ID"].tolist() == [row["uid"] for row in rows]
-
-
 # In a bucket
 
 
@@ -172,14 +162,19 @@ def test_ten_thousand_objects_are_listed_once(monkeypatch, tmp_path):
     listings = []
     monkeypatch.setattr(storage, "client", lambda *_: None)
     monkeypatch.setattr(
-        storage, "list_objects", lambda address: listings.append(address) or objects
+        storage,
+        "list_objects",
+        lambda at, most, **_: listings.append(at) or objects[:most],
     )
+    monkeypatch.setattr(storage, "stat", lambda *_: pytest.fail("asked for one"))
     folder = Address.parse(f"gs://{BUCKET}/all")
     recordings = BucketRecordings(folder, Cache(tmp_path), [*names, "site 0/no.wav"])
     assert list(recordings.unreadable([*names, "site 0/no.wav"])) == ["site 0/no.wav"]
     assert recordings.without_metadata(names) == []
     assert recordings.n_bytes == 100_000
     assert listings == [folder]
+    some = BucketRecordings(folder, Cache(tmp_path), names[::1000])
+    assert some.unreadable(names[::1000]) == {} and len(listings) == 2
 
 
 def test_one_that_leaves_the_bucket_meanwhile(gcs, files, tmp_path):
@@ -225,6 +220,78 @@ def test_withdrawal_forgets_the_file_and_no_other(tmp_path):
 def test_withdrawal_learns_files(files):
     person = Person({"s00"})
     table = pd.DataFrame(read_csv(files / "splits" / "train.csv"))
-    assert len(table) == 16
     assert withdraw.learn_corpus(person, str(files), Storage.of({})) == 2
-    assert person.recordings == {"./s00_0 take.wav", "./s00_1 take.wav"}
+    expected = {"./s00_0 take.wav", "./s00_1 take.wav"}
+    assert person.recordings == expected
+    # and from a CSV as it stands, of a fold for example
+    person = Person({"s00"})
+    assert person.learn(table.assign(audio="")) == 2 and person.recordings == expected
+
+
+# From end to end
+
+
+@pytest.fixture
+def trained(files, tmp_path):
+    """An experiment that was trained on files."""
+    succeeded(train(files, tmp_path / "experiment"))
+    return tmp_path / "experiment"
+
+
+def test_every_command_takes_files(trained, files, shared_experiment, tmp_path):
+    """With the same seed they give what folders give."""
+    probabilities = [
+        [float(row["probability"]) for row in read_csv(folder / "predictions.csv")]
+        for folder in (trained, shared_experiment)
+    ]
+    assert probabilities[0] == pytest.approx(probabilities[1], abs=1e-5)
+
+    # evaluate.py, with a reason for one file that is not there
+    rows = read_csv(files / "splits" / "val.csv")
+    (files / "audio" / rows[0]["file"]).unlink()
+    write_csv(tmp_path / "others.csv", rows)
+    split = f"--split_csv={tmp_path / 'others.csv'}"
+    place = f"--output_folder={tmp_path / 'evaluated'}"
+    succeeded(evaluate(trained, split, place, *FAST), status=3)
+    assert len(read_csv(tmp_path / "evaluated" / "predictions.csv")) == 15
+    (bad,) = read_csv(tmp_path / "evaluated" / "failed.csv")
+    assert bad["reason"].startswith("there is no file ")
+
+    # extract_embeddings.py, which needs uid and file only
+    table = [{"uid": row["uid"], "file": row["file"]} for row in rows]
+    write_csv(tmp_path / "any.csv", table)
+    options = (
+        f"--split_csv={tmp_path / 'any.csv'}",
+        f"--data_folder={files / 'audio'}",
+        "--embedding_type=pt",
+    )
+    succeeded(extract(trained, tmp_path / "any.parquet", *options), status=3)
+    vectors = pd.read_parquet(tmp_path / "any.parquet")
+    assert vectors["uid"].tolist() == [row["uid"] for row in rows]
+    assert vectors["embedding"].isna().tolist() == [True] + [False] * 5
+
+    # withdraw.py names the files themselves, and leaves no row
+    where = (f"--corpus_folder={files}", f"--experiment_folder={trained}")
+    told = succeeded(run_script("withdraw.py", "--subject=s12", *where)).stdout
+    assert f"{files / 'audio' / 'ward/f/s12_0 take.wav'}: the recording itself" in told
+    left = {row["subject"] for row in read_csv(trained / "predictions.csv")}
+    assert left == {"s11", "s13", "s14"}
+
+
+def test_a_run_that_was_stopped_goes_on(trained, files, tmp_path):
+    """What preparation has saved names files as it does folders."""
+    moved = tmp_path / "moved"
+    files.rename(moved)
+    options = ("--number_of_epochs=3",)
+    said = succeeded(train(moved, trained, *options))
+    assert (trained / "predictions.csv").exists() and said.returncode == 0
+
+
+def test_cross_validation_takes_files(files, tmp_path):
+    script = ("cross_validate.py", ROOT / "hparams/train_statistics.yaml")
+    folders = (f"--corpus_folder={files}", f"--output_folder={tmp_path / 'cv'}")
+    options = ("--n_folds=2", "--sample_rate=8000", "--device=cpu", *FAST)
+    succeeded(run_script(*script, *folders, *options))
+    assert (
+        len(read_csv(tmp_path / "cv" / "predictions.csv")) == 66
+    )  # of the training and validation splits

@@ -47,7 +47,19 @@ def test_few_new_people_are_out_of_range_and_all_that_is_odd(n_valid):
         assert (known.deviations(far) > 1).mean() > 0.95
     assert np.mean(shares) < 0.1
     assert values["source"] == ("validation" if n_valid == 60 else "out-of-fold")
-    assert values["n_subjects"] == (60 if n_valid == 60 else 80 + n_valid)
+    assert values["n_subjects"] == 80 + n_valid
+
+
+def test_a_network_that_knows_its_training_people_alarms_no_more_often():
+    """Their embeddings lie close together, those of all others do not."""
+    shares = []
+    for seed in range(8):
+        rng = np.random.default_rng(seed)
+        (train, subjects), valid = people(60, rng), people(30, rng, group="v")
+        train = Heard(train.measures, 0.3 * train.embeddings)
+        known = TrainingRange(fit_range(train, subjects, *valid))
+        shares.append((known.deviations(people(300, rng)[0]) > 1).mean())
+    assert np.mean(shares) < 0.1
 
 
 def test_few_people_have_a_wide_limit_and_too_few_none():

@@ -210,6 +210,26 @@ def test_severity_0_changes_nothing(speakers):
         np.testing.assert_allclose(samples, original, atol=1e-6)
 
 
+def test_breakdowns_are_where_they_are_said_to_be(speakers):
+    """Speech is as it was before, between and after the spans, and nowhere in them."""
+    for seed, (_, utterance) in enumerate(speakers):
+        rng = np.random.default_rng(seed)
+        broken, spans = manipulate.break_down(utterance, SEVERE, rng)
+        assert len(spans) > 1
+        at, before = 0, utterance.samples
+        for start_s, end_s in spans:
+            start, end = (round(time_s * SAMPLE_RATE) for time_s in (start_s, end_s))
+            same = broken[at:start]
+            np.testing.assert_array_equal(same, before[: len(same)])
+            # where the next piece of the input goes on
+            rest = broken[end : end + 200]
+            lags = np.lib.stride_tricks.sliding_window_view(before, len(rest))
+            n = int(np.flatnonzero((lags == rest).all(axis=1))[0])
+            assert 0.1 < (n - len(same)) / SAMPLE_RATE < 0.5
+            at, before = end, before[n:]
+        np.testing.assert_array_equal(broken[at:], before)
+
+
 def test_unaffected_speech_passes_every_manipulation(speakers, monkeypatch):
     called = []
     for name in ("press_voice", "distort", "insert_pauses", "break_down"):
@@ -230,7 +250,12 @@ def test_room_before_and_after_is_drawn_on_its_own(speakers):
 
     def ends_s(severity, seed):
         severities = {**dict.fromkeys(LABELS, severity), "rapid rate": 0.0}
-        samples, _ = perform(subject, severities, np.random.default_rng(seed))
+        samples, _, breakdowns = perform(
+            subject, severities, np.random.default_rng(seed)
+        )
+        spoken_s = len(samples) / SAMPLE_RATE - 0.65
+        assert all(0.65 <= s < e <= spoken_s for s, e in breakdowns)
+        assert bool(breakdowns) == (severity == SEVERE)
         heard = np.flatnonzero(samples)
         return heard[0] / SAMPLE_RATE, (len(samples) - 1 - heard[-1]) / SAMPLE_RATE
 
@@ -449,6 +474,8 @@ def test_layout_follows_the_contract(corpora):
     assert all(len(names) == 1 for names in splits.values())
     reference = json.loads((corpus / "ceiling.json").read_text("utf-8"))
     assert set(reference) == {"labels", "macro"}
+    with (corpus / "breakdowns.csv").open(encoding="utf-8") as file:
+        assert {row["uid"] for row in csv.DictReader(file)} <= {r["uid"] for r in rows}
     assert set(reference["labels"]) == set(LABELS)
     assert set(reference["macro"]) == {"ceiling", "baseline"}
 

@@ -4,12 +4,14 @@ Each case changes a sheet of ten people, or an option.
 """
 
 import datetime
+import os
 import unicodedata
 
 import numpy as np
 import openpyxl
 import pytest
 
+from recipes.table.prepare import main
 from tests.recipes.tables import prepare, rows_of, write_audio, write_csv_rows
 
 HEADER = ["Code", "Sex", "Strained", "VHI"]
@@ -141,6 +143,22 @@ def _(sheet):
     sheet["B4"] = "#REF!"
 
 
+@case(
+    "words for unknown",
+    "that may mean that nothing is known: '?' (ward.xlsx, sheet 'Sheet' row 4)",
+    """--missing_values='["?"]'""",
+    label="x: {Sex} = F",
+)
+def _(sheet):
+    sheet["B4"] = "?"
+
+
+@case("nothing that is rated", "no label of any recording is rated")
+def _(sheet):
+    for row in range(2, 12):
+        sheet.cell(row, 3).value = "NA"
+
+
 @case("one person only", "All recordings are of 1 subject", subject="{Sex}")
 def _(sheet):
     for row in range(2, 12):
@@ -184,6 +202,11 @@ with_option("a kept column that is taken", "'uid' has a meaning of its own", kee
 with_option("no such sheet", "has no sheet Data: there are 'Sheet'", sheet="Data")
 with_option("another kind", "--accept takes near_names", accept="all")
 with_option("no share", "--test_share must lie between 0 and 1", test_share=1)
+with_option("a seed below 0", "--seed must be 0 or more", seed=-1)
+with_option("no yaml", "is no yaml value", label_values="{a")
+with_option("a list for a dict", "wrong: label_values", label_values="[1]")
+with_option("a table in a bucket", "must be on disk", table="gs://ward/t.csv")
+with_option("a copy of nothing", "lacks a name", keep="")
 with_option("no such table", "No such file", table="/none/x.xlsx")
 with_option("no such folder", "there is no folder /none", audio_folder="/none")
 with_option("a score of two columns", "expected one column", score="v: {VHI} > 3")
@@ -276,6 +299,34 @@ def test_names_that_differ_may_be_left_out(ward, capsys):
     assert len(rows_of(ward / "corpus")) == 9
 
 
+@pytest.mark.parametrize(
+    ("setting", "expected"),
+    [
+        ({"missing_values": "['?']"}, "5 are 1, 4 are 0, 1 not rated"),
+        ({"label_values": "{Sex: {'?': 0}}"}, "5 are 1, 5 are 0, 0 not rated"),
+    ],
+)
+def test_words_for_unknown_that_are_explained(ward, setting, expected, capsys):
+    workbook = openpyxl.load_workbook(ward / "ward.xlsx")
+    workbook.active["B4"] = "?"
+    workbook.save(ward / "ward.xlsx")
+    options = options_of(ward, label="x: {Sex} = M", **setting)
+    status, said, _ = prepare(capsys, **options)
+    assert status == 0 and f"x: {expected}" in said
+
+
+def test_zeros_that_a_spreadsheet_has_taken(tmp_path, capsys):
+    write_csv_rows(tmp_path / "t.csv", [["Nr", "x"], *([i, i % 2] for i in range(12))])
+    write_audio(tmp_path / "wav", [f"P{i:03}.wav" for i in range(12)])
+    options = options_of(tmp_path, table=tmp_path / "t.csv", label="x: {x}")
+    options |= {"file": "P{Nr}.wav", "subject": "{Nr}"}
+    message = prepare(capsys, **options)[2]
+    assert "'P0.wav' is nearly P000.wav" in message and "{Code:03}" in message
+    options |= {"file": "P{Nr:03}.wav", "subject": "p{Nr:02}"}
+    assert prepare(capsys, **options)[0] == 0
+    assert rows_of(tmp_path / "corpus")["P007"]["subject"] == "p07"
+
+
 def test_rows_and_files_without_each_other_are_told(ward, capsys):
     (ward / "wav" / "P03_a.wav").unlink()
     (ward / "wav" / "notes.txt").write_text("no audio")
@@ -325,6 +376,31 @@ def test_tables_in_other_encodings_and_with_other_signs(tmp_path, capsys):
     assert "is not UTF-8 text" in prepare(capsys, **options)[2]
     (tmp_path / "t.csv").write_text("Nr;gespannt\n")
     assert "no rows below it" in prepare(capsys, **options)[2]
+
+
+def test_names_that_are_not_utf8(ward, capsys):
+    path = bytes(ward / "wav") + b"/\xff.wav"
+    os.close(os.open(path, os.O_CREAT | os.O_WRONLY))
+    message = prepare(capsys, **options_of(ward))[2]
+    assert "whose names are not UTF-8; rename them" in message
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("- a", "should hold options"),
+        ("a: [", "can't be read as a corpus.yaml"),
+        ("seed: x", "seed: expected a number, found 'x'"),
+        ("table: null", "table: expected text, found None"),
+        ("copy: maybe", "copy: expected true or false"),
+        ("keep: {a: b}", "keep: expected text"),
+        ("dry_run: true", "dry_run"),
+    ],
+)
+def test_a_corpus_yaml_that_is_none(tmp_path, text, expected, capsys):
+    (tmp_path / "corpus.yaml").write_text(text)
+    assert main([str(tmp_path / "corpus.yaml"), f"--corpus_folder={tmp_path}/x"]) == 2
+    assert expected in capsys.readouterr().err
 
 
 # Conditions

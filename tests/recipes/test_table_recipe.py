@@ -151,6 +151,30 @@ def test_one_code_in_two_tables_may_be_one_person(tmp_path, capsys):
     assert "task" not in next(iter(rows_of(tmp_path / "corpus").values()))
 
 
+def test_the_same_code_in_two_folders(tmp_path, capsys):
+    """Of one table; the folder is named by a column."""
+    rows = [
+        [site, f"S{i}", "FM"[site == "Bonn"], i % 2]
+        for site in ("Köln", "Bonn")
+        for i in range(3)
+    ]
+    write_csv_rows(tmp_path / "t.csv", [["Site", "Code", "gender", "x"], *rows])
+    write_audio(tmp_path / "wav", [f"{row[0]}/{row[1]}.wav" for row in rows])
+    options = {
+        "table": tmp_path / "t.csv",
+        "audio_folder": tmp_path / "wav",
+        "corpus_folder": tmp_path / "corpus",
+        "file": "{Site}/{Code}.wav",
+        "label": "x: {x}",
+    }
+    status, _, message = prepare(capsys, **options, subject="{Code}")
+    assert status == 2
+    assert "3 codes in several folders with several values of 'sex'" in message
+    assert "S0, S1, S2" in message
+    assert prepare(capsys, **options, subject="{Site}-{Code}")[0] == 0
+    assert rows_of(tmp_path / "corpus")["Köln-S1"]["subject"] == "Köln-S1"
+
+
 def test_rows_are_added_and_people_stay(ward, capsys):
     options = options_of(ward)
     assert prepare(capsys, **options)[0] == 0
@@ -183,6 +207,16 @@ def test_a_dry_run_writes_nothing(ward, capsys):
     status, said, _ = prepare(capsys, **options_of(ward), dry_run=True)
     assert status == 0 and "test: 6 recordings of 3 subjects" in said
     assert sorted(path.name for path in ward.iterdir()) == ["ward.csv", "wav"]
+
+
+def test_options_may_take_several_values(ward):
+    """As `--keep Sex Age`, and as `--keep=Sex --keep=Age` or `--keep=Sex,Age`."""
+    options = options_of(ward)
+    options["label"] = options["label"][0]
+    arguments = [f"--{key}={value}" for key, value in options.items()]
+    assert main([*arguments, "--keep", "Sex", "Age", "--score", "vhi: {VHI}"]) == 0
+    row = rows_of(ward / "corpus")["P01_a"]
+    assert (row["Sex"], row["Age"], row["vhi"]) == ("M", "41", "10")
 
 
 def test_copies_only_where_told(ward, capsys):

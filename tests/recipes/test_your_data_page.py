@@ -9,6 +9,8 @@ import pytest
 from preparing import values_of
 
 from local.data.prepare import prepare_training
+from recipes.audformat.prepare import main as audformat
+from recipes.bids.prepare import main as bids
 from recipes.table.prepare import main
 from tests.recipes.tables import (
     read_splits,
@@ -151,3 +153,41 @@ def test_redcap_tells_where_a_recordings_row_says_something_else(redcap, capsys)
     accepted = [*command_with("redcap.csv"), "--accept=own_row"]
     assert main(accepted) == 0
     assert {row["parkinson"] for row in rows_of("redcap_corpus").values()} == {"0"}
+
+
+def test_bids(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names = block_after("this is the manner of Bridge2AI-Voice")
+    people, diagnoses, recording, sidecar = map(Path, names)
+    diagnoses.parent.mkdir(parents=True)
+    codes = [f"{i:02}" for i in range(1, 7)]
+    rows = [f"sub-{code}\t{'FM'[i % 2]}" for i, code in enumerate(codes)]
+    people.write_text("\n".join(["participant_id\tsex", *rows]) + "\n")
+    rows = [f"{code}\t1\t{['no', 'yes'][i % 2]}" for i, code in enumerate(codes)]
+    header = "participant_id\tsession_id\tgold_standard_diagnosis"
+    diagnoses.write_text("\n".join([header, *rows]) + "\n")
+    write_audio("", [str(recording).replace("sub-01", f"sub-{code}") for code in codes])
+    sidecar.write_text("{}")
+    assert bids(command_with("my_study")) == 0
+    assert rows_of("bids_corpus")["sub-02_ses-1_task-vowel"] == {
+        **{"uid": "sub-02_ses-1_task-vowel", "subject": "02"},
+        "file": "sub-02/ses-1/audio/sub-02_ses-1_task-vowel.wav",
+        **{"task": "vowel", "session": "1", "pd": "1", "sex": "M"},
+    }
+
+
+def test_audformat(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    header, *rows = table_with("speaker")
+    for i, split in enumerate(("train", "dev", "test")):
+        renamed = [[cell.replace("03", f"{i + 3:02}") for cell in row] for row in rows]
+        write_csv_rows(Path(f"{split}.csv"), [header, *renamed])
+        write_audio("", [row[0] for row in renamed])
+    assert audformat(command_with("emotion")) == 0
+    splits = read_splits("audformat_corpus")
+    assert {name: len(rows) for name, rows in splits.items()} == {
+        **{"train": 2, "val": 2, "test": 2}
+    }
+    first = rows_of("audformat_corpus")["03a-0-0.1"]
+    assert (first["start_s"], first["end_s"], first["happy"]) == ("0", "0.1", "1")
+    assert (first["sex"], first["age"], first["subject"]) == ("male", "31", "03")
