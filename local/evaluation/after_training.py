@@ -104,4 +104,4 @@ def evaluate_test_split(
         if split.measurements is not None:
             path = output_folder / MEASUREMENTS / f"{name}.parquet"
             save_measurements(split.measurements, path)
-    return evaluate(scored)
+    return evaluate(scored, brain)

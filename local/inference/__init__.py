@@ -1,5 +1,5 @@
 """A trained model on any audio: Python, files, archives, exports.
 
-Modules: `backends`, `classifier`, `embeddings`, `engine`, `export`, `extraction`,
-`predict_files`, `stacked_heads`.
+Modules: `backends`, `classifier`, `embeddings`, `engine`, `explain`, `export`,
+`extraction`, `predict_files`, `stacked_heads`.
 """

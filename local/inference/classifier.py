@@ -20,6 +20,7 @@ from speechbrain.utils.run_opts import RunOptions
 
 from local.audio.loading import AudioFormat, decode, resample, to_mono
 from local.data.pooling import pool_windows, window_starts
+from local.data.short_windows import score_windows
 from local.inference.stacked_heads import StackedHeads
 from local.metrics.decisions import decisions
 from local.model.front_end import RecordingFeatures
@@ -167,6 +168,31 @@ class ClinicalClassifier(Pretrained):
         """
         windows = self._windows_of_file(path, channel, start_s, end_s)
         return self._decisions(self._pooled(windows, lambda outputs: outputs.logits))
+
+    def explain_file(
+        self,
+        path: str | Path,
+        channel: int | None = None,
+        start_s: float | None = None,
+        end_s: float | None = None,
+    ) -> dict:
+        """Where in one recording the model hears what it says.
+
+        path, channel, start_s, end_s: As for `classify_file`.
+
+        Returns: `times_s`, the middles of windows of 0.3 s, in s of the file; and
+            `labels`, of each `values`, the logits of these windows (None in pauses), or
+            scores, and `peak_s`, the time of the highest.
+        Raises BadRecording.
+        """
+        mono, rate = self._mono(path, channel, start_s, end_s)
+        self._check(mono, rate, path)
+        curves = score_windows(
+            resample(mono, rate, self._audio.sample_rate),
+            self._audio.sample_rate,
+            lambda windows: self.outputs(list(windows)).logits,
+        )
+        return curves.as_dict(self.labels, start_s or 0.0)
 
     def classify_batch(
         self, wavs: torch.Tensor, wav_lens: torch.Tensor | None = None
