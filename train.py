@@ -45,9 +45,9 @@ def _run(arguments, command):
     hparams, brain = fit.build(plan, arguments)
     create_experiment_directory(str(plan.folder))  # copies its caller, this script
     publication = fit.train(plan, arguments, hparams, brain)
-    tables = score_splits(brain, hparams, plan.preparation)
+    outputs = score_splits(brain, hparams, plan.preparation)
     if if_main_process():  # the others need not wait for what can take long
-        result = evaluate_test_split(brain, hparams, plan, tables, command)
+        result = evaluate_test_split(brain, hparams, plan, outputs, command)
         test_split, folder = plan.preparation.manifests["test"], plan.folder
         log = TestLog.of(test_split, folder, folder, command)
         metrics = report_results(result, folder, log)

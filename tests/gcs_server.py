@@ -249,7 +249,14 @@ class _Handler(BaseHTTPRequestHandler):
         listing = json.loads(content)
         size = min(int(query.get("maxResults", 1000)), self.server.page_size)
         after = base64.b64decode(query.get("pageToken", "")).decode()
-        items = [item for item in listing["items"] if item["name"] > after]
+        first, end = query.get("startOffset", ""), query.get("endOffset")
+        items = [
+            item
+            for item in listing["items"]
+            if item["name"] > after
+            and item["name"] >= first
+            and (end is None or item["name"] < end)
+        ]
         fields = re.search(r"items\(([^)]*)\)", query.get("fields", ""))
         if fields:
             kept = fields[1].split(",")

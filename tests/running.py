@@ -74,6 +74,41 @@ SMALL = (
     *FAST,
 )
 
+#: train.py, but the process is killed without warning at a chosen moment.
+KILLED_BATCH = """
+import os, signal, sys
+import train
+from local.utils import cli
+from local.training.brain import ClinicalBrain
+
+fit_batch = ClinicalBrain.fit_batch
+
+def deadly_fit_batch(self, batch):
+    if (self.epoch, self.step) == (2, 3):
+        os.kill(os.getpid(), signal.SIGKILL)
+    return fit_batch(self, batch)
+
+ClinicalBrain.fit_batch = deadly_fit_batch
+train.main(sys.argv[1:])
+"""
+KILLED_SAVE = """
+import os, signal, sys
+import train
+from local.training import checkpoints
+
+write_out = checkpoints._write_out
+saves = []
+
+def deadly_write_out(folder):
+    saves.append(folder)
+    if len(saves) == 2:
+        os.kill(os.getpid(), signal.SIGKILL)
+    write_out(folder)
+
+checkpoints._write_out = deadly_write_out
+train.main(sys.argv[1:])
+"""
+
 
 def run_script(
     *arguments: str | Path, folder: Path = ROOT, launcher: Sequence[str] | None = None
@@ -214,3 +249,13 @@ def weights(folder):
         if file.stem in ("embedding_model", "classifier")
         for name, tensor in torch.load(file, weights_only=True).items()
     }
+
+
+def assert_same_end(one, other):
+    first, second = weights(one), weights(other)
+    assert first.keys() == second.keys() and first
+    different = [key for key in first if not torch.equal(first[key], second[key])]
+    assert not different
+    assert (one / "predictions.csv").read_bytes() == (
+        other / "predictions.csv"
+    ).read_bytes()

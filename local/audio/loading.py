@@ -36,6 +36,10 @@ MIXES = ("mean", "sum")
 #: Hz; below it there is no speech.
 LOWEST_RATE = 1000
 
+#: A name that looks the same may be written in two ways: macOS takes "é" for two
+#: characters, most others for one.
+FORMS = [functools.partial(unicodedata.normalize, form) for form in ("NFC", "NFD")]
+
 METADATA = "metadata.json"
 MAX_METADATA_BYTES = 1_000_000
 #: Above this, torchaudio's resampling kernel takes over 32 MB and many seconds.
@@ -97,10 +101,7 @@ def recording_files(folder: str | Path) -> dict[str, Path]:
     """
     folder = Path(folder)
     with reasons_named(folder):
-        # A name that looks the same may be written in two ways: macOS takes "é" for
-        # two characters, most others for one.
-        forms = [unicodedata.normalize(form, folder.name) for form in ("NFC", "NFD")]
-        for name in (folder.name, *forms):
+        for name in (folder.name, *(form(folder.name) for form in FORMS)):
             if folder.with_name(name).is_dir():
                 return {
                     path.name: path
@@ -108,6 +109,19 @@ def recording_files(folder: str | Path) -> dict[str, Path]:
                     if is_recording_file(path.name)
                 }
     raise BadRecording(f"there is no folder {folder}", ABSENT)
+
+
+def file_alone(path: str | Path) -> dict[str, Path]:
+    """An audio file of any name as the files of a recording.
+
+    Raises BadRecording: if there is no such file, or it can't be looked at.
+    """
+    with reasons_named(Path(path)):
+        for form in (str, *FORMS):
+            own = Path(form(str(path)))
+            if own.exists() and not own.is_dir():
+                return {f"waveform{own.suffix}": own}
+    raise BadRecording(f"there is no file {path}", ABSENT)
 
 
 def read_metadata(files: dict[str, Path]) -> dict:

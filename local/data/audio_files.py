@@ -8,14 +8,7 @@ import pandas as pd
 
 from local.data.recordings import FolderRecordings
 from local.utils.errors import BadRecording, UserError
-from local.utils.files import is_hidden
-
-#: What is looked for in folders; a file that is named is tried whatever it is called.
-SUFFIXES = (
-    *(".3gp", ".aac", ".aif", ".aiff", ".amr", ".au", ".caf", ".flac", ".m4a", ".mka"),
-    *(".mkv", ".mov", ".mp3", ".mp4", ".oga", ".ogg", ".opus", ".w64", ".wav", ".webm"),
-    ".wma",
-)
+from local.utils.files import AUDIO_SUFFIXES, is_hidden
 
 HIDDEN = "hidden or deleted"
 
@@ -59,7 +52,7 @@ def find_audio(paths: list[Path]) -> tuple[dict[str, Path], Counter]:
     if problems:
         raise UserError(
             "Expected audio files, or folders with audio files in them (by suffix: "
-            f"{' '.join(SUFFIXES)}):",
+            f"{' '.join(AUDIO_SUFFIXES)}):",
             problems,
         )
     return recordings, skipped
@@ -93,7 +86,7 @@ def _files(path, skipped):
             continue
         if is_hidden(file.relative_to(path)):
             skipped[HIDDEN] += 1
-        elif file.suffix.lower() in SUFFIXES:
+        elif file.suffix.lower() in AUDIO_SUFFIXES:
             files.append(file)
         else:
             skipped[file.suffix.lower() or "without a suffix"] += 1

@@ -11,6 +11,7 @@ from speechbrain.dataio.dataset import DynamicItemDataset
 from speechbrain.utils.data_pipeline import DynamicItem
 
 from local.audio import loading
+from local.audio.description import DESCRIBED, describe
 from local.data.feature_cache import content_of, program_of
 from local.data.feature_table import FeatureTable
 from local.data.manifests import segment
@@ -81,6 +82,7 @@ def build_dataset(
     audio: loading.AudioFormat,
     crop: Callable | None,
     features=None,
+    described: bool = False,
 ) -> RecordingsDataset:
     """The dataset of one split.
 
@@ -90,10 +92,12 @@ def build_dataset(
     crop: Takes waveform [time] and uid, gives a waveform; None leaves recordings whole.
     features (front_end.RecordingFeatures, optional): What is to come in the place of
         waveforms; computed by a loader's workers, or taken from its cache.
+    described: Whether recordings are described, too (see `local.audio.description`).
 
     Returns: With `id`, `waveform` (float32, [time]) or `features` (float32, [frame,
-        channel]), and `target` (float32, [label], NaN where not rated; only if there
-        are labels).
+        channel]), `target` (float32, [label], NaN where not rated; only if there are
+        labels), and `described` (float32, NaN of what is no audio), where that is asked
+        for.
     """
     targets = manifest[labels].to_numpy(dtype="float32")
     data = {
@@ -110,11 +114,13 @@ def build_dataset(
         DynamicItem(("id", "recording"), read.metadata, ["metadata"]),
         DynamicItem(heard, read.waveform, ["waveform"]),
         DynamicItem(heard, read.features, ["features"]),
+        DynamicItem(heard, read.described, ["described"]),
         DynamicItem(("ratings",), torch.tensor, ["target"]),
     ]
     # an empty target can't be padded to a batch
     keys = ["id", "features" if features else "waveform"]
     keys += ["target"] if labels else []
+    keys += ["described"] if described else []
     return RecordingsDataset(recordings, data, items, output_keys=keys)
 
 
@@ -126,7 +132,7 @@ class _Reader:
 
     def __init__(self, recordings, audio, crop, features):
         self.recordings, self.audio, self.crop = recordings, audio, crop
-        self.compute = features
+        self.compute, self.last = features, None
 
     def metadata(self, uid, recording):
         """What the recording's metadata.json says, dict."""
@@ -144,23 +150,44 @@ class _Reader:
             waveform = self.recordings.read(recording, load)
         return self.crop(waveform, uid) if self.crop else waveform
 
-    def features(self, uid, recording, metadata, part):
+    def features(self, *heard):
         """The features of the recording, float32 [frame, channel]."""
-        heard = uid, recording, metadata, part
-        cache, identity = self.compute.cache, self.compute.identity
-        if cache is None or identity is None or self.crop:
-            return self.compute(self.waveform(*heard))
+        if self.compute.identity is None:
+            return self.compute(self._once(*heard))
+        raw = self._kept(
+            self.compute.identity, lambda: self.compute.raw(self._once(*heard)), *heard
+        )
+        return self.compute.normalized(raw)
+
+    def described(self, *heard):
+        """What the recording is like (see `DESCRIBED`), float32 [value]."""
+        if isinstance(self.recordings, FeatureTable):
+            return torch.full((len(DESCRIBED),), torch.nan)
+
+        def compute():
+            samples = self._once(*heard).numpy()
+            return torch.from_numpy(describe(samples, self.audio.sample_rate))
+
+        return self._kept("described", compute, *heard)
+
+    def _kept(self, what, compute, uid, recording, metadata, part):
+        """What the cache keeps of a recording, where there is one, or computes now."""
+        cache = self.compute.cache
+        if cache is None or self.compute.identity is None or self.crop:
+            return compute()
         content = functools.partial(content_of, recording_metadata=metadata)
         with _naming(uid):
             digest = self.recordings.read(recording, content)
         audio = dataclasses.replace(self.audio, min_duration=0.0)
         program = program_of(self.compute.front_end)
-        raw = cache.kept(
-            recording,
-            f"{digest} {part} {audio} {identity} {program}",
-            lambda: self.compute.raw(self.waveform(*heard)),
-        )
-        return self.compute.normalized(raw)
+        key = f"{digest} {part} {audio} {what} {program}"
+        return cache.kept(recording, key, compute)
+
+    def _once(self, uid, *heard):
+        """The waveform, which all that is asked of an item shares."""
+        if self.last is None or self.last[0] != uid:
+            self.last = uid, self.waveform(uid, *heard)
+        return self.last[1]
 
 
 @contextlib.contextmanager

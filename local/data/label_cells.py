@@ -1,7 +1,6 @@
 """Cells of label columns: what they say, and settings for those that say nothing."""
 
 import dataclasses
-import difflib
 import math
 from collections.abc import Iterable
 
@@ -12,6 +11,7 @@ from local.data.label_proposals import WrongCells, number_in
 from local.data.labels import NOT_RATED, LabelType
 from local.utils.errors import UserError
 from local.utils.problems import Place, Problem
+from local.utils.spelling import near
 
 #: Words for 1 and 0, in any case.
 WORDS = {
@@ -48,7 +48,7 @@ class CellCodes:
             "label_values": label_values,
             "missing_values": missing_values,
         }
-        missing = {_code(value) for value in missing_values}
+        missing = {code_of(value) for value in missing_values}
         if "null" in missing:  # what yaml makes of NULL, None and ~ without quotes
             missing |= {"none", "~"}
         numbers, problems = {}, []
@@ -96,7 +96,7 @@ class CellCodes:
         (1.0, nan)
         """
         cell = cell.strip()
-        code = _code(cell)
+        code = code_of(cell)
         own = self.values.get(column, {})
         if code in own:
             return own[code]
@@ -110,7 +110,7 @@ class CellCodes:
         return number
 
 
-def _code(value):
+def code_of(value):
     """A code in the one form that is compared: in small letters, numbers as such."""
     text = "null" if value is None else str(value).strip().casefold()
     try:
@@ -127,7 +127,7 @@ def _numbers(entry):
     for code, value in entry.items():
         if value is not None and not isinstance(value, int | float):
             raise ValueError(f"{code!r} must be a number, or null for 'not rated'")
-        numbers[_code(code)] = math.nan if value is None else float(value)
+        numbers[code_of(code)] = math.nan if value is None else float(value)
     return numbers
 
 
@@ -235,9 +235,8 @@ def _derive(table, label, sources, codes, name, problems):
 def _no_column(missing, table, name, derived=None):
     """What is said of a label without a column, or of a source of a derived label."""
     columns = table.attrs.get("columns", list(table.columns))
-    folded = {column.casefold(): column for column in columns}
-    near = difflib.get_close_matches(missing.casefold(), folded, n=1)
-    note = f", did you mean {folded[near[0]]!r}?" if near else ""
+    meant = near(missing, columns)
+    note = f", did you mean {meant!r}?" if meant else ""
     advice = f"there are the columns {', '.join(columns)}"
     noun, what = "source", f"of {derived!r} without a column"
     if derived is None:

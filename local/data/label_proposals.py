@@ -95,16 +95,16 @@ class WrongCells(Problem):
                 numbers.add(number_in(cell))
             elif not DECIMAL_COMMA.fullmatch(cell):
                 texts.append(cell)
-        outliers = _outliers(numbers, self.fine | numbers)
-        scale = (self.fine | numbers) - outliers
+        codes = codes_among(numbers, self.fine | numbers)
+        scale = (self.fine | numbers) - codes
         words, unknown = _words_and_unknown(texts, has_numbers=bool(scale))
         proposals = []
-        if codes := [*sorted(map(_plain, outliers)), *unknown]:
-            proposals.append(("if they mean 'not rated':", {"missing_values": codes}))
+        if missing := [*sorted(map(_plain, codes)), *unknown]:
+            proposals.append(("if they mean 'not rated':", {"missing_values": missing}))
         if words and len(words) <= MAX_WORDS:
             meant, said = _meanings(words)
             proposals.append((said, {"label_values": {self.column: meant}}))
-        if scale and numbers - outliers and self.may_be_scale:
+        if scale and numbers - codes and self.may_be_scale:
             entry, said = self._scale(scale)
             proposals.append((said, {"label_types": {self.column: entry}}))
         return proposals
@@ -118,14 +118,31 @@ class WrongCells(Problem):
             ends = [_plain(min(low, known[0])), _plain(max(high, known[1]))]
             given = self.given.get("label_types", {}).get(self.column, {})
             return {**given, "range": ends}, f"{said}:"
-        if all(map(float.is_integer, numbers)) and high - low <= MAX_STEPS:
-            ends = [_plain(min(low, 1)), _plain(high)]
+        ends = proposed_range(numbers)
+        if has_steps(numbers):
             entry = {"type": "ordinal", "range": ends, "positive_from": ends[0] + 1}
             return entry, f"{said}, and from where on it is present:"
-        step = 10 if high > MAX_STEPS else 1
-        ends = [min(0, math.floor(low)), math.ceil(high / step) * step]
         said += " (or with type: ordinal and positive_from, to learn 0 and 1 of it):"
         return {"type": "score", "range": ends}, said
+
+
+def has_steps(numbers):
+    """Whether numbers look like a scale of a few whole steps."""
+    whole = all(float(number).is_integer() for number in numbers)
+    return whole and max(numbers) - min(numbers) <= MAX_STEPS
+
+
+def proposed_range(numbers) -> list[float]:
+    """The ends of the scale that numbers may be of.
+
+    >>> proposed_range([1.0, 3.0]), proposed_range([12.5, 93.0])
+    ([1, 3], [0, 100])
+    """
+    low, high = min(numbers), max(numbers)
+    if has_steps(numbers):
+        return [_plain(min(low, 1)), _plain(high)]
+    step = 10 if high > MAX_STEPS else 1
+    return [min(0, math.floor(low)), math.ceil(high / step) * step]
 
 
 def _is_number(cell):
@@ -140,7 +157,7 @@ def _plain(number):
     return int(number) if float(number).is_integer() else number
 
 
-def _outliers(wrong, everything):
+def codes_among(wrong, everything):
     """Those of the wrong numbers that look like codes for "not rated", set."""
     maybe = {number for number in wrong if CODES.fullmatch(f"{number:g}")}
     others = everything - maybe

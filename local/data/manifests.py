@@ -15,29 +15,15 @@ import pandas as pd
 
 from local.audio import inspection
 from local.audio.loading import AudioFormat
-from local.data import splits
 from local.data.feature_table import FeatureTable
 from local.data.labels import score_labels
 from local.data.recordings import BucketRecordings, FolderRecordings
+from local.data.splits import MEASURED, RESERVED
 from local.utils import threads
 from local.utils.errors import BadRecording, UserError
 from local.utils.files import atomic_write
 from local.utils.number_format import counted
 from local.utils.progress import progress
-
-#: What is measured of a recording (fields of `inspection.RecordingReport`).
-MEASURED = (
-    "waveform",
-    "format",
-    "codec",
-    "sample_rate",
-    "channels",
-    "peak",
-    "level_dbfs",
-    "clipped_share",
-    "silent_share",
-    "warnings",
-)
 
 #: Those of them that are text.
 MEASURED_TEXT = ("waveform", "format", "codec", "warnings")
@@ -51,9 +37,6 @@ BETWEEN_WARNINGS = "; "
 #: Which part of a recording a row means.
 SEGMENT = ("start_s", "end_s", "channel")
 
-#: Columns of a manifest, and of a CSV, that have a meaning of their own.
-RESERVED = ("ID", "duration", "recording", "uid", *splits.OPTIONAL_COLUMNS, *MEASURED)
-
 
 def build_manifest(
     table: pd.DataFrame,
@@ -61,7 +44,7 @@ def build_manifest(
     recordings: FolderRecordings | BucketRecordings,
     audio: AudioFormat,
     notes: list[str],
-    title: str,
+    title: str | None,
 ) -> tuple[pd.DataFrame, list[dict]]:
     """Inspect the recordings of a split and list those that can be used.
 
@@ -70,7 +53,7 @@ def build_manifest(
     audio: How they will be read.
     notes: How many recordings have which warning is added to it; the manifest's column
         `warnings` says which.
-    title: What is shown beside the progress.
+    title: What is shown beside the progress; None: nothing is shown.
 
     Returns manifest: In the order of the table.
     Returns failed: `uid`, `reason`, `kind` (see `errors.BadRecording`) and, if known,
@@ -104,7 +87,7 @@ def _inspect_all(rows, recordings, audio, title):
     waiting, reports = iter(rows), []
     with (
         ThreadPoolExecutor(threads.n_usable()) as pool,
-        progress(len(rows), title, "rec") as step,
+        progress(len(rows), title, "rec", hidden=title is None) as step,
     ):
         # a part of them is at hand at a time, if they stream through a cache
         for part in recordings.parts([row["audio"] for row in rows]):

@@ -11,6 +11,7 @@ It is a DataFrame with one row per recording and label and these columns:
     session               str: the visit, "" where there is none
     split                 str: train, valid, test, …
     predicted             Int8: 0 or 1 at the threshold, empty where there is none
+    in_range, deviation   Int8 and float, where known: see `local.evaluation.in_range`
 """
 
 import math
@@ -44,14 +45,18 @@ COLUMNS = (
 #: A further column, of a cross-validation with several repeats.
 REPEAT = "repeat"
 
+#: Further columns, of whether recordings are like those of training.
+IN_RANGE, DEVIATION = RANGE_COLUMNS = "in_range", "deviation"
+READ = (*COLUMNS, *RANGE_COLUMNS)
+
 #: What a file from elsewhere must have, beside one of logit and probability.
 NEEDED_COLUMNS = ("uid", "subject", "label", "target")
 OUTPUT_COLUMNS = ("logit", "probability")
 
-NUMBER_COLUMNS = ("target", *OUTPUT_COLUMNS, "predicted")
+NUMBER_COLUMNS = ("target", *OUTPUT_COLUMNS, "predicted", *RANGE_COLUMNS)
 
 #: Those of them that may be words, as yes and no.
-FLAGS = ("target", "predicted")
+FLAGS = ("target", "predicted", IN_RANGE)
 
 #: Probabilities of 0 and 1 are this far from them in the logits that are made of them.
 SMALLEST_PROBABILITY = float(np.finfo(float).epsneg)
@@ -191,11 +196,19 @@ def write_predictions(table: pd.DataFrame, path: str | Path):
     path: The file to write.
     """
     with atomic_write(path) as stream:
-        # No float_format: pandas then writes the shortest text that means the
-        # same number.
-        written = table.assign(target=table["target"].map(_target_text))
-        columns = [*COLUMNS, *table.columns.intersection([REPEAT])]
-        written.to_csv(stream, columns=columns, index=False, lineterminator="\n")
+        write_rows(table, stream)
+
+
+def write_rows(table: pd.DataFrame, stream, header: bool = True):
+    """Writes a table, or the next rows of one, as `write_predictions` does.
+
+    stream: Open for writing text.
+    """
+    # No float_format: pandas then writes the shortest text that means the same number.
+    written = table.assign(target=table["target"].map(_target_text))
+    columns = [name for name in (*COLUMNS, REPEAT, *RANGE_COLUMNS) if name in table]
+    layout = {"columns": columns, "index": False, "lineterminator": "\n"}
+    written.to_csv(stream, header=header, **layout)
 
 
 def _target_text(target):
@@ -250,14 +263,12 @@ def read_predictions(path: str | Path, repeat: int = 1) -> pd.DataFrame:
             "target any number:",
             problems,
         )
-    table = pd.DataFrame(rows, columns=list(COLUMNS))
-    text = ("uid", "subject", "label", "session", "split")
-    numbers = ("target", "logit", "probability")
-    table = table.astype(
-        dict.fromkeys(text, "str")
-        | dict.fromkeys(numbers, float)
-        | {"predicted": "Int8"}
-    )
+    kinds = dict.fromkeys(("uid", "subject", "label", "session", "split"), "str")
+    kinds |= dict.fromkeys(("target", "logit", "probability", DEVIATION), float)
+    kinds |= dict.fromkeys(("predicted", IN_RANGE), "Int8")
+    further = [column for column in RANGE_COLUMNS if column in columns]
+    table = pd.DataFrame(rows, columns=[*COLUMNS, *further])
+    table = table.astype({name: kinds[name] for name in table})
     if not may_be_score:
         table["probability"] = expit(table["logit"])
     inside = table["probability"].clip(SMALLEST_PROBABILITY, 1 - SMALLEST_PROBABILITY)
@@ -311,7 +322,7 @@ def _read_rows(path, repeat):
         )
     problems = [
         f"column {column!r} is there twice"
-        for column in COLUMNS
+        for column in READ
         if header.count(column) > 1
     ]
     problems += [
@@ -321,12 +332,12 @@ def _read_rows(path, repeat):
     ]
     if problems:
         raise UserError(f"{path} is no table:", problems)
-    places = {column: header.index(column) for column in COLUMNS if column in header}
+    places = {column: header.index(column) for column in READ if column in header}
     empty = [""] * len(header)  # spreadsheets leave empty cells at the end away
     rows = [
         {
             column: (cells + empty)[places[column]] if column in places else ""
-            for column in COLUMNS
+            for column in READ
         }
         for _, cells in numbered
     ]
@@ -360,6 +371,8 @@ def _parse(row, may_be_score) -> list[tuple[str, str]]:
     accepted = {
         "target": flag,
         "predicted": flag,
+        IN_RANGE: flag,
+        DEVIATION: finite,
         "logit": finite,
         "probability": ("from 0 to 1", lambda x: 0 <= x <= 1),
     }

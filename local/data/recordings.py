@@ -1,15 +1,22 @@
-"""Recordings by name: the folders below `data_folder`, on disk or in a bucket.
+"""Recordings by name: folders or files below `data_folder`, on disk or in a bucket.
 
-Both kinds answer to the same methods; who reads a recording
+Both places answer to the same methods; who reads a recording
 need not know where it is.
 """
 
 import contextlib
 import logging
 from collections.abc import Callable, Iterable
-from pathlib import Path
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path, PurePath
 
-from local.audio.loading import METADATA, is_recording_file, recording_files
+from local.audio.loading import (
+    METADATA,
+    file_alone,
+    is_recording_file,
+    recording_files,
+)
+from local.data.recording_names import is_file, name_of_file, path_of
 from local.storage import gcs
 from local.storage.addresses import is_remote
 from local.storage.gcs.addresses import Address
@@ -18,6 +25,10 @@ from local.storage.inputs import Storage
 from local.utils.errors import ABSENT, FILE_ABSENT, GONE, BadRecording, UserError
 
 logger = logging.getLogger(__name__)
+
+#: Objects of a page of a listing; so many pages are always worth it; listings of single
+#: recordings at a time.
+N_LISTED, N_PAGES, N_LISTINGS = 1000, 16, 32
 
 #: How often a recording is fetched again that others crowd out of the cache.
 N_ATTEMPTS = 5
@@ -29,9 +40,25 @@ def _check_complete(files):
         raise BadRecording("there is no waveform.*", FILE_ABSENT)
 
 
-def _lacks_metadata(files):
-    """Whether these are files of a recording, but no metadata.json."""
-    return bool(files) and METADATA not in files
+def _lacks_metadata(name, files):
+    """Whether a folder with these files has no metadata.json; a file needs none."""
+    return bool(files) and METADATA not in files and not is_file(name)
+
+
+def _used(name, use, files):
+    """What `use` makes of files.
+
+    Reasons don't tell what a file is called that is a recording of its own: its name
+    may be a person's, and reasons of one kind are counted.
+    """
+    try:
+        return use(files)
+    except BadRecording as error:
+        if not is_file(name):
+            raise
+        (path,) = files.values()
+        reason = str(error).replace(path.name, "the file")
+        raise BadRecording(reason, error.kind) from error
 
 
 def open_recordings(
@@ -86,7 +113,7 @@ class FolderRecordings:
         reasons = {}
         for name in names:
             with _noted(reasons, name):
-                _check_complete(recording_files(self.folder / name))
+                _check_complete(self._of(name))
         return reasons
 
     def without_metadata(self, names):
@@ -94,7 +121,7 @@ class FolderRecordings:
         lacking = []
         for name in names:
             with contextlib.suppress(BadRecording):  # which inspection tells
-                lacking += [name] * _lacks_metadata(recording_files(self.folder / name))
+                lacking += [name] * _lacks_metadata(name, self._of(name))
         return lacking
 
     def forget(self, names):
@@ -103,12 +130,17 @@ class FolderRecordings:
     def read(self, name: str, use: Callable):
         """What `use` makes of a recording's files.
 
-        name: The recording's folder.
+        name: The recording's folder, or file (see `recording_names`).
         use: Takes a dict of str to Path, the files by name.
 
         Raises BadRecording: if there is no such folder, or as `use` raises it.
         """
-        return use(recording_files(self.folder / name))
+        return _used(name, use, self._of(name))
+
+    def _of(self, name):
+        """A recording's files by name."""
+        find = file_alone if is_file(name) else recording_files
+        return find(self.folder / name)
 
 
 class BucketRecordings:
@@ -137,25 +169,55 @@ class BucketRecordings:
         self._files = {name: {} for name in names}
         self._gone = {}  # names and reasons of those that can't be fetched
         gcs.client(project)
-        listing = gcs.list_objects(address)
-        if not listing:
+        listing = self._listing()
+        if not listing and not gcs.list_objects(address, most=1):
             raise UserError(
-                f"There is nothing below {address}: expected a folder for every "
-                "recording, with waveform.* in it. If they have moved, give "
-                "--data_folder=gs://bucket/folder."
+                f"There is nothing below {address}: expected the recordings: a "
+                "folder for each, with waveform.* in it, or files. If they have moved, "
+                "give --data_folder=gs://bucket/folder."
             )
         for remote in listing:
             # compared as text, never trusted as a path
-            folder, _, file = remote.name.rpartition("/")
-            name = folder.removeprefix(f"{address.name}/".lstrip("/"))
-            if name not in self._files or not is_recording_file(file):
-                continue
-            self._files[name][file] = remote
-            try:
-                gcs.check_name(remote.name)
-            except UserError as error:
-                self._gone[name] = str(error)
+            below = remote.name.removeprefix(f"{address.name}/".lstrip("/"))
+            folder, _, file = below.rpartition("/")
+            if is_recording_file(file) and not is_file(folder):
+                self._add(folder, file, remote)
+            self._add(name_of_file(below), f"waveform{PurePath(file).suffix}", remote)
         self.n_bytes = sum(self._size(name) for name in self._files)
+
+    def _listing(self):
+        """The objects of these recordings, and maybe others.
+
+        All from the first name to the last are listed or, where that would take long,
+        each recording for itself.
+        """
+        paths = sorted(map(path_of, self._files))
+        most = N_LISTED * max(N_PAGES, len(paths) // N_LISTINGS)
+        span = (paths[0], paths[-1]) if paths else None
+        listing = gcs.list_objects(self.address, between=span, most=most + 1)
+        if len(listing) <= most:
+            return listing
+        with ThreadPoolExecutor(N_LISTINGS) as pool:
+            own = pool.map(self._objects_of, self._files)
+            return [remote for listing in own for remote in listing]
+
+    def _objects_of(self, name):
+        """The objects of one recording."""
+        if not is_file(name):
+            return gcs.list_objects(self.address / name)
+        with contextlib.suppress(gcs.Missing):
+            return [gcs.stat(self.address / path_of(name))]
+        return []
+
+    def _add(self, name, file, remote):
+        """Take note of an object, if it is of a recording that is needed."""
+        if name not in self._files:
+            return
+        self._files[name][file] = remote
+        try:
+            gcs.check_name(remote.name)
+        except UserError as error:
+            self._gone[name] = str(error)
 
     @property
     def streams(self):
@@ -202,7 +264,7 @@ class BucketRecordings:
         names: Of subjects who have withdrawn their consent, for example.
         """
         for name in names:
-            self.cache.forget(self.address / name)
+            self.cache.forget(self.address / path_of(name), is_file(name))
 
     def fetch(self, names: Iterable[str], progress: bool = False):
         """Bring recordings into the cache, in parallel.
@@ -214,6 +276,7 @@ class BucketRecordings:
         Raises UserError, RemoteError: if access is denied, the cache is too small, or
             the bucket can't be reached.
         """
+        names = list(names)
         remotes = [
             remote
             for name in names
@@ -229,9 +292,12 @@ class BucketRecordings:
                 isinstance(failure, gcs.Missing) for failure in failures.values()
             ):
                 raise
-            for remote, failure in failures.items():
-                name = remote.address.name.rpartition("/")[0].rpartition("/")[2]
-                self._gone[name] = f"it left the bucket after it was listed: {failure}"
+            for name in names:
+                for remote in failures.keys() & set(self._files[name].values()):
+                    reason = (
+                        f"it left the bucket after it was listed: {failures[remote]}"
+                    )
+                    self._gone[name] = reason
 
     def parts(self, names: Iterable[str]):
         """Yield the names in parts that the cache holds at a time, fetched."""
@@ -257,7 +323,7 @@ class BucketRecordings:
 
     def without_metadata(self, names):
         """As `FolderRecordings.without_metadata`, by the listing."""
-        return [name for name in names if _lacks_metadata(self._files.get(name))]
+        return [name for name in names if _lacks_metadata(name, self._files.get(name))]
 
     def read(self, name, use):
         """As `FolderRecordings.read`, from the cache."""
@@ -266,7 +332,7 @@ class BucketRecordings:
             self.fetch([name])
             files = {file: self.cache.path(remote) for file, remote in remotes.items()}
             try:
-                return use(files)
+                return _used(name, use, files)
             except BadRecording:
                 # somebody else may have needed the room before it was read, or
                 # fetched it again since
@@ -283,7 +349,9 @@ class BucketRecordings:
             raise BadRecording(self._gone[name], GONE)
         remotes = self._files.get(name)
         if not remotes:
-            raise BadRecording(f"there is no folder {self.address}/{name}", ABSENT)
+            kind = "file" if is_file(name) else "folder"
+            place = f"{self.address}/{path_of(name)}"
+            raise BadRecording(f"there is no {kind} {place}", ABSENT)
         return remotes
 
     def _share(self):

@@ -1,5 +1,6 @@
 """Splits: reading their CSVs, keeping subjects apart, drawing validation subjects."""
 
+import dataclasses
 import re
 import unicodedata
 from pathlib import Path
@@ -7,6 +8,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from local.data.recording_names import name_of_file, path_of
+from local.storage.gcs.addresses import problem_of_name
 from local.utils.errors import UserError
 from local.utils.number_format import counted
 from local.utils.problems import Place, Problem
@@ -14,13 +17,35 @@ from local.utils.spelling import alike, composed, first_spellings
 from local.utils.text_io import read_rows
 
 #: Columns with a meaning of their own; empty where a CSV does not have them.
-OPTIONAL_COLUMNS = ("subject", "audio", "start_s", "end_s", "channel", "session")
+OPTIONAL_COLUMNS = (
+    *("subject", "audio", "file", "start_s", "end_s", "channel", "session"),
+)
+
+#: What is measured of a recording (fields of `inspection.RecordingReport`).
+MEASURED = (
+    "waveform",
+    "format",
+    "codec",
+    "sample_rate",
+    "channels",
+    "peak",
+    "level_dbfs",
+    "clipped_share",
+    "silent_share",
+    "warnings",
+)
+
+#: Columns of a manifest, and of a CSV, that have a meaning of their own.
+RESERVED = ("ID", "duration", "recording", "uid", *OPTIONAL_COLUMNS, *MEASURED)
 
 #: Unicode categories that a name may not have: control characters, line separators.
 UNSEEN = ("Cc", "Cs", "Zl", "Zp")
 
 #: Longest name of a folder, in bytes of UTF-8.
 MAX_NAME_BYTES = 255
+
+#: Names that need no closer look.
+PLAIN_NAME = re.compile(r"\w[\w .+=-]{0,200}", re.ASCII)
 
 #: Draws among which the best-balanced validation set is chosen.
 N_DRAWS = 1000
@@ -34,12 +59,13 @@ def read_split(
     required: Columns that must be there and filled.
 
     Returns table: One row per recording, called by its number in a spreadsheet; every
-        cell is text. Optional columns are added (`audio` as the uid, the others empty);
+        cell is text. Optional columns are added (`audio` as the uid, the others
+        empty). `file` has become the name in `audio`: see `recording_names`.
         `attrs["columns"]` are the file's own. None if the columns are wrong, so that
         nothing more can be said of the file.
     Returns problems: Missing or repeated columns, rows with more or fewer cells than
-        the header, empty or repeated uids, uids that are no folder's name, segments
-        that are not numbers.
+        the header, empty or repeated uids, uids that are no folder's name, files
+        that are not below the data folder, segments that are not numbers.
     Raises UserError: if the file is missing or is no CSV.
     """
     path = Path(path)
@@ -53,6 +79,20 @@ def read_split(
     if repeated:
         places = tuple(Place(column, name) for column in repeated)
         return None, [Problem("column", "given twice", places)]
+    table, problems = checked(table, name, required)
+    return table, [*_length_problems(header, rows, name), *problems]
+
+
+def checked(
+    table: pd.DataFrame, name: str, required: tuple[str, ...], cells: bool = True
+) -> tuple[pd.DataFrame | None, list[Problem]]:
+    """A table of text with its optional columns, and what is wrong with its cells.
+
+    name: Of its file.
+    cells: Whether to look at all cells, which takes long.
+
+    Returns: As `read_split`.
+    """
     table.attrs["columns"] = list(table.columns)
     absent = [column for column in required if column not in table.columns]
     if absent:
@@ -64,11 +104,35 @@ def read_split(
     for column in OPTIONAL_COLUMNS:
         if column not in table.columns:
             table[column] = table["uid"] if column == "audio" else ""
+    files = table.pop("file")
+    has_file = files != ""
+    both = has_file & (table["audio"] != "") & ("audio" in table.attrs["columns"])
     table["audio"] = table["audio"].where(table["audio"] != "", table["uid"])
-    return table, [
-        *_length_problems(header, rows, name),
-        *_cell_problems(table, required, name),
-        *_segments(table, name),
+    problems = []
+    if cells:
+        problems += _cell_problems(table, required, name)
+        problems += [*_file_problems(files, both, name), *_segments(table, name)]
+    table["audio"] = table["audio"].where(~has_file, files.map(name_of_file))
+    return table, problems
+
+
+def _file_problems(files, both, name):
+    """Problems of the column `file`, and of rows that name a folder as well."""
+    unfit = files[files != ""].map(lambda path: problem_of_name(path_of(path)))
+    wrong = unfit.reindex(files.index).notna()
+    what = "in column 'file' that are no path below data_folder"
+    advice = "write paths from there on, with / between folders and no .."
+    problems = [
+        dataclasses.replace(problem, advice=advice)
+        for problem in _of_cells(files, wrong, name, what)
+    ]
+    what = "in column 'file' of a row that names a folder in 'audio', too"
+    return [
+        *problems,
+        *(
+            dataclasses.replace(problem, advice="leave one of the two empty")
+            for problem in _of_cells(files, both, name, what)
+        ),
     ]
 
 
@@ -127,7 +191,7 @@ def _of_cells(cells, wrong, name, what, kind=""):
 
 def _is_folder_name(value):
     """Whether a uid names one folder, and can be shown in one line."""
-    return not (
+    return PLAIN_NAME.fullmatch(value) is not None or not (
         re.search(r"[/\\]", value)
         or value in (".", "..")
         or len(value.encode()) > MAX_NAME_BYTES
@@ -274,14 +338,39 @@ def draw_validation(
     size = min(val_size, max(1, len(names) // 4))
     if size < 1:
         raise UserError(f"val_size must be 0 or more, found {val_size}.")
+    return draw_subjects(subjects, targets, size, seed)
+
+
+def draw_subjects(
+    subjects: pd.Series,
+    targets: pd.DataFrame,
+    size: int,
+    seed: int,
+    part: set[str] = frozenset(),
+    among: set[str] | None = None,
+) -> list[str]:
+    """Draw subjects so that labels are most alike among them and among the others.
+
+    subjects, targets: As for `draw_validation`.
+    size: How many are drawn.
+    part: Who belongs to them already.
+    among: Of whom they are drawn; None: of all.
+
+    Returns: Those who were drawn, sorted.
+    """
+    names = sorted(subjects.unique())
+    known = [i for i, name in enumerate(names) if name in part]
+    free = [i for i, name in enumerate(names) if among is None or name in among]
     by_subject = targets.groupby(subjects.to_numpy())
     sums = by_subject.sum().loc[names].to_numpy()
     rated = by_subject.count().loc[names].to_numpy()
     generator = np.random.default_rng(seed)
-    draws = np.stack(
-        [generator.choice(len(names), size, replace=False) for _ in range(N_DRAWS)]
-    )
-    chosen = draws[np.argmin([_imbalance(draw, sums, rated) for draw in draws])]
+    draws = [
+        np.array(free)[generator.choice(len(free), size, replace=False)]
+        for _ in range(N_DRAWS)
+    ]
+    together = [np.concatenate([known, draw]).astype(int) for draw in draws]
+    chosen = draws[np.argmin([_imbalance(draw, sums, rated) for draw in together])]
     return sorted(names[i] for i in chosen)
 
 

@@ -254,9 +254,9 @@ def logistic_baseline(
 ) -> tuple[np.ndarray, str | None]:
     """Gives each recording the probability of a logistic regression on features.
 
-    As a linear head of `local.model.kernel_heads`: features are standardised by median
-    and interquartile range of the training recordings, gaps get the median, and folds
-    over the training subjects choose the strength of the L2 penalty.
+    As a linear head of `local.model.kernel_heads`: features become normal scores of the
+    training recordings, gaps get the median, and folds over the training subjects
+    choose the strength of the L2 penalty.
 
     train_features: [n_train, n_features], NaN where something could not be measured;
         rows of NaN are left out.
@@ -274,7 +274,7 @@ def logistic_baseline(
         return predicted, f"in training: {reason}"
     standardised = RobustStandardisation()
     standardised.fit(train_features[rated])
-    if not standardised.scale.any():
+    if not standardised.varies.any():
         return predicted, "the features are the same for all training recordings"
     inputs, scored = (
         standardised(torch.as_tensor(rows, dtype=torch.float32)).numpy()

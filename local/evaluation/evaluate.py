@@ -8,6 +8,7 @@ import pandas as pd
 
 from local.data.split import Split
 from local.evaluation import external, parts
+from local.evaluation.in_range import selective
 from local.evaluation.measurements import measure_split, sample_subjects
 from local.evaluation.provenance import provenance
 from local.evaluation.result import EvaluationResult
@@ -97,6 +98,7 @@ def _metrics(scored):
     if scored.weights:
         for name, entry in heaviest(scored.weights).items():
             metrics["labels"][name] |= entry
+    metrics["selective"] = selective(scored.table)
     if scored.internal is not None:
         _add_external(scored, metrics)
     for name, (part, otherwise) in parts.OF_METRICS.items():

@@ -10,6 +10,7 @@ from local.data.split import Split
 from local.evaluation import scored_csv
 from local.evaluation.external import internal_results
 from local.evaluation.flags import seen_notes
+from local.evaluation.in_range import read_range, with_deviations
 from local.evaluation.measurements import seen_splits
 from local.evaluation.operating_points import apply_operating_points
 from local.evaluation.parts import baseline_features
@@ -119,19 +120,22 @@ def score(
     points = points_for(
         experiment.folder, split.seen, split.subjects, _given(options, hparams)
     )
-    table = score_split(
+    table, heard = score_split(
         experiment.brain, hparams, split.manifest, split.recordings, split.name
     )
     points, notes = for_windows(
         points, experiment.hparams["windows"], hparams["windows"], split.manifest
     )
+    table, odd = with_deviations(
+        apply_operating_points(table, points), heard, read_range(experiment.folder)
+    )
     known = vars(split) | {
         "manifest": scored_rows(split.manifest, table),
-        "notes": [*split.notes, *notes],
+        "notes": [*split.notes, *notes, *odd],
     }
     return ScoredSplit(
         **known,
-        table=apply_operating_points(table, points),
+        table=table,
         label_groups=hparams["label_groups"],
         # the labels' own scales: an imported model's outputs have none
         types=labels.parse_label_types(hparams["label_types"], names, hparams["loss"]),

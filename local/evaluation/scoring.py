@@ -6,6 +6,7 @@ import pandas as pd
 from local.data import dataset as dataio
 from local.data import labels, predictions_table
 from local.data.recordings import BucketRecordings, FolderRecordings
+from local.model.training_range import Heard
 from local.training.brain import ClinicalBrain
 
 
@@ -15,7 +16,7 @@ def score_split(
     manifest: pd.DataFrame,
     recordings: FolderRecordings | BucketRecordings,
     split: str,
-) -> pd.DataFrame:
+) -> tuple[pd.DataFrame, pd.Series]:
     """Score the recordings of a manifest with the best checkpoint.
 
     hparams: `audio`, `eval_crop`, `windows`, `score_batches`, `label_groups`,
@@ -23,8 +24,9 @@ def score_split(
     recordings: Where those of the manifest are read.
     split: Name of the split, for the `split` column.
 
-    Returns: A table of predictions (see `local.data.predictions_table`), of the
+    Returns table: A table of predictions (see `local.data.predictions_table`), of the
         recordings that were scored: with `--debug` the first few.
+    Returns heard: By uid its `training_range.Heard`, [1].
     """
     names = labels.flatten(hparams["label_groups"])
     windows = hparams["windows"].cut(manifest)
@@ -35,13 +37,17 @@ def score_split(
         hparams["audio"],
         hparams["eval_crop"],
         brain.recording_features,
+        described=True,
     )
     batches = hparams["score_batches"]
     loader_kwargs = batches.longest_first(windows.manifest, brain.device_type)
     scores = brain.score(dataset, loader_kwargs)
-    logits = windows.pool(scores.uids, scores.logits)
+    logits, embeddings, described = (
+        windows.pool(scores.uids, values)
+        for values in (scores.logits, scores.embeddings, scores.described)
+    )
     scored = manifest.set_index("ID").loc[list(logits)].rename_axis("uid").reset_index()
-    return predictions_table.predictions_table(
+    table = predictions_table.predictions_table(
         scored[["uid", "subject", "session"]],
         names,
         scored[names].to_numpy(dtype="float32"),
@@ -50,6 +56,12 @@ def score_split(
         split,
         hparams["label_ranges"],
     )
+    durations = dict(zip(scored["uid"], scored["duration"], strict=True))
+    heard = {
+        uid: Heard.of(durations[uid], described[uid], embedding)
+        for uid, embedding in embeddings.items()
+    }
+    return table, pd.Series(heard)
 
 
 def out_of_fold_table(

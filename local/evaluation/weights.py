@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 
+from local.model.acoustic_statistics import MODULATION_BANDS
 from local.model.kernel_heads import KernelHeads
 from local.training.scoring import ScoringBrain
 
@@ -66,6 +67,15 @@ SINGLE = {
     "duration_s": "length of the recording",
     "pause_share": "share of pauses",
     "n_pauses": "number of pauses",
+    "alpha_ratio_db": "energy below 1 kHz over energy above (alpha ratio)",
+    "hammarberg_db": "strongest tone below 2 kHz over those above (Hammarberg index)",
+    "low_balance_db": "energy below 500 Hz over 500 to 1000 Hz",
+    "slope_db": "slope of the spectrum",
+    **{
+        f"{track}_{band}_db": f"{word} changes {low:g} to {high:g} times a second"
+        for track, word in (("f0", "pitch"), ("level", "level"))
+        for band, (low, high) in MODULATION_BANDS.items()
+    },
 }
 
 

@@ -14,17 +14,20 @@ import contextlib
 import sys
 from pathlib import Path
 
+import numpy as np
 import torch
 from speechbrain.inference.interfaces import Pretrained
 from speechbrain.utils.run_opts import RunOptions
 
+from local.audio.description import describe
 from local.audio.loading import AudioFormat, decode, resample, to_mono
-from local.data.pooling import pool_windows, window_starts
+from local.data.pooling import cut_windows, pool_windows
 from local.data.short_windows import score_windows
 from local.inference.stacked_heads import StackedHeads
 from local.metrics.decisions import decisions
 from local.model.front_end import RecordingFeatures
 from local.model.heads import POOLING_MODES, Outputs, score_features
+from local.model.training_range import ABSTAIN, judged, known_range
 from local.utils.errors import BadRecording
 
 #: Embeddings: ECAPA-TDNN's output, after the shared dense layer, first layer of heads.
@@ -37,42 +40,31 @@ class ClinicalClassifier(Pretrained):
     A recording's results don't depend on what it is batched with. Recordings that are
     longer than the experiment's `max_duration` are cut into windows, as in evaluation.
 
-    *args, **kwargs: As for `speechbrain.inference.interfaces.Pretrained`; use
-        `from_hparams`.
+    *args, **kwargs: As of SpeechBrain's `Pretrained`; use `from_hparams`.
     labels: list of str
     flagged (dict of str to list of str, or None): Labels that can be told without the
         speech, by the confound audit of the training, with the reasons; None: there was
         no audit.
+    out_of_range (str): `abstain`: no decision about recordings that are not like those
+        of the training; `decide`: there is one all the same.
     """
 
     MODULES_NEEDED = (
-        "compute_features",
-        "mean_var_norm",
-        "embedding_model",
-        "classifier",
+        *("compute_features", "mean_var_norm", "embedding_model", "classifier"),
     )
     HPARAMS_NEEDED = (
-        "label_groups",
-        "label_ranges",
-        "positive_weights",
-        "operating_points",
-        "flagged",
-        "sample_rate",
-        "audio_backend",
-        "mono",
-        "min_duration",
-        "max_duration",
-        "window_overlap",
-        "window_pooling",
-        "eval_crop",
-        "shared_dense",
-        "pooling_mode",
+        *("label_groups", "label_ranges", "positive_weights", "operating_points"),
+        *("flagged", "training_range", "sample_rate", "audio_backend", "mono"),
+        *("min_duration", "max_duration", "window_overlap", "window_pooling"),
+        *("eval_crop", "shared_dense", "pooling_mode"),
     )
 
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
         self.labels = [label for group in self.hparams.label_groups for label in group]
         self.flagged = self.hparams.flagged
+        self.out_of_range = ABSTAIN
+        self._range = known_range(self.hparams.training_range)
         self._audio = AudioFormat.of(vars(self.hparams))
         self._features = RecordingFeatures(self.mods)
         heads = self.mods["classifier"]
@@ -135,11 +127,13 @@ class ClinicalClassifier(Pretrained):
         experiment.check_hears()
         # what no exported model has, nor needs
         from local.evaluation.flags import known_flags, read_audit
+        from local.evaluation.in_range import read_range
         from local.evaluation.operating_points import read_operating_points
 
         settings = {
             "operating_points": read_operating_points(experiment.folder),
             "flagged": known_flags(read_audit(experiment.folder)),
+            "training_range": read_range(experiment.folder),
         }
         modules = dict(experiment.brain.modules.items())
         return cls(modules=modules, hparams=experiment.hparams | settings, **kwargs)
@@ -163,11 +157,12 @@ class ClinicalClassifier(Pretrained):
             class weight used in training, and calibrated if the experiment is;
             `threshold` on it, and `predicted`, 0 or 1, both None where there is no
             threshold. Of a label that is a score there is `score` (which is `logit`),
-            and the others are None.
+            and these are None. `in_range`: whether the recording is like those of the
+            training, None where these are not known; `out_of_range`: why not, list of
+            str; `predicted` is None then, unless `model.out_of_range` is `decide`.
         Raises BadRecording: if the file can't be used; the message is the reason.
         """
-        windows = self._windows_of_file(path, channel, start_s, end_s)
-        return self._decisions(self._pooled(windows, lambda outputs: outputs.logits))
+        return self._decisions(*self._windows_of_file(path, channel, start_s, end_s))
 
     def explain_file(
         self,
@@ -206,8 +201,8 @@ class ClinicalClassifier(Pretrained):
         Raises BadRecording.
         """
         return [
-            self._decisions(self._pooled(windows, lambda outputs: outputs.logits))
-            for windows in self._windows_of_batch(wavs, wav_lens)
+            self._decisions(windows, duration_s)
+            for windows, duration_s in self._windows_of_batch(wavs, wav_lens)
         ]
 
     def encode_file(
@@ -228,7 +223,7 @@ class ClinicalClassifier(Pretrained):
         Raises BadRecording.
         """
         choose = self._embedding(kind, pooling_mode)
-        windows = self._windows_of_file(path, channel, start_s, end_s)
+        windows, _ = self._windows_of_file(path, channel, start_s, end_s)
         return torch.from_numpy(self._pooled(windows, choose)).view(1, 1, -1)
 
     def encode_batch(
@@ -255,7 +250,7 @@ class ClinicalClassifier(Pretrained):
         choose = self._embedding(kind, pooling_mode)
         embeddings = [
             torch.from_numpy(self._pooled(windows, choose))
-            for windows in self._windows_of_batch(wavs, wav_lens)
+            for windows, _ in self._windows_of_batch(wavs, wav_lens)
         ]
         return torch.stack(embeddings).unsqueeze(1)
 
@@ -282,19 +277,24 @@ class ClinicalClassifier(Pretrained):
 
         Returns: On the CPU, with `hidden`.
         """
-        crop = self.hparams.eval_crop
-        features = [
-            self._features(crop(waveform, "") if crop else waveform)
-            for waveform in waveforms
-        ]
+        features = [self._features(self._cropped(waveform)) for waveform in waveforms]
         n_frames = torch.tensor([len(one) for one in features], device=self.device)
         padded = torch.nn.utils.rnn.pad_sequence(features, batch_first=True)
         with self.inference_ctx:
             return score_features(self._modules, padded.to(self.device), n_frames)
 
-    def _pooled(self, windows, choose):
+    def _cropped(self, waveform):
+        """What the model hears of a window: [time] → [time]"""
+        crop = self.hparams.eval_crop
+        return crop(waveform, "") if crop else waveform
+
+    def _pooled(self, windows, choose, described=False):
         """What is said of a recording, float32 [size], from its windows [time]."""
         said = [choose(self.outputs([window])).numpy()[0] for window in windows]
+        if described:  # as well, behind it
+            own = [self._cropped(window).numpy() for window in windows]
+            own = [describe(samples, self._audio.sample_rate) for samples in own]
+            said = list(map(np.append, said, own))
         return pool_windows(said, self.hparams.window_pooling)
 
     def _embedding(self, kind, pooling_mode):
@@ -314,25 +314,33 @@ class ClinicalClassifier(Pretrained):
             return lambda outputs: getattr(outputs.hidden, mode)(dim=1)
         return lambda outputs: getattr(outputs, kind)
 
-    def _decisions(self, logits):
-        """As `classify_file` gives it: logits [label] → dict."""
+    def _decisions(self, windows, duration_s):
+        """As `classify_file` gives it, of the windows [time] of a recording."""
         hparams = self.hparams
-        return decisions(
+        heard = self._pooled(
+            windows, lambda outputs: torch.hstack([outputs.logits, outputs.pt]), True
+        )
+        logits, heard = np.split(heard, [len(self.labels)])
+        ranged = judged(self._range, duration_s, heard)
+        if ranged["out_of_range"] and self.out_of_range == ABSTAIN:
+            ranged["predicted"] = None
+        said = decisions(
             logits,
             self.labels,
             hparams.positive_weights,
             hparams.label_ranges,
             hparams.operating_points,
         )
+        return {label: entry | ranged for label, entry in said.items()}
 
     # From files and batches to windows
 
     def _windows_of_file(self, path, channel, start_s, end_s):
-        """The windows of a file, mono at the model's rate: list of [time]."""
+        """The windows of a file, at the model's rate, list of [time]; its duration."""
         mono, rate = self._mono(path, channel, start_s, end_s)
         self._check(mono, rate, path)
-        windows = self._cut(mono, rate, start_s or 0.0)
-        return [resample(window, rate, self._audio.sample_rate) for window in windows]
+        cut, to = self._cut(mono, rate, start_s or 0.0), self._audio.sample_rate
+        return [resample(window, rate, to) for window in cut], len(mono) / rate
 
     def _mono(self, path, channel, start_s, end_s):
         """A file's channels in one, [time], and its rate in Hz."""
@@ -340,7 +348,7 @@ class ClinicalClassifier(Pretrained):
         return to_mono(samples, channel, self._audio.mono), rate
 
     def _windows_of_batch(self, wavs, wav_lens):
-        """The windows of every waveform of a batch: list of (list of [time])."""
+        """The windows of every waveform, list of [time], and its duration."""
         wavs = torch.atleast_2d(torch.as_tensor(wavs)).float().cpu()
         if wavs.dim() != 2:
             raise ValueError(f"expected [batch, time], found {list(wavs.shape)}")
@@ -357,24 +365,12 @@ class ClinicalClassifier(Pretrained):
         rate = self._audio.sample_rate
         for i, (wav, n) in enumerate(zip(wavs, lengths.tolist(), strict=True)):
             self._check(wav[:n], rate, f"waveform {i}")
-            yield self._cut(wav[:n], rate)
+            yield self._cut(wav[:n], rate), n / rate
 
     def _cut(self, mono, rate, begin_s=0.0):
         """The windows of a waveform [time] that begins at `begin_s` of its file."""
-        length_s = self.hparams.max_duration
-        starts = window_starts(len(mono) / rate, length_s, self.hparams.window_overlap)
-        if len(starts) == 1:
-            return [mono]
-        begin = round(begin_s * rate)
-        bounds = [
-            (
-                round((begin_s + start) * rate) - begin,
-                round((begin_s + start + length_s) * rate) - begin,
-            )
-            for start in starts
-        ]
-        bounds[-1] = bounds[-1][0], len(mono)
-        return [mono[first:last] for first, last in bounds]
+        how = self.hparams.max_duration, self.hparams.window_overlap
+        return cut_windows(mono, rate, *how, begin_s)
 
     def _check(self, mono, rate, name):
         """Refuse what preparation refuses: too short, no numbers, silent; [time]."""

@@ -9,7 +9,7 @@ import speechbrain
 import torch
 
 from local.model.heads import POOLING_MODES, Outputs
-from local.model.kernel_heads import KernelHeads, RobustStandardisation
+from local.model.kernel_heads import KernelHeads
 from local.storage.experiment_files import HPARAMS
 from local.training.experiment import Experiment
 from local.utils.errors import UserError
@@ -61,7 +61,7 @@ class EmbeddingKind:
         if self.type == "st":
             return modules["shared_dense"].dense.out_features
         model = modules["embedding_model"]
-        if isinstance(model, RobustStandardisation):
+        if hasattr(model, "embedding_size"):
             return model.embedding_size
         return model.fc.conv.out_channels
 
@@ -83,24 +83,22 @@ def check_available(kind: EmbeddingKind, modules: Mapping):
         )
 
 
-def describe(
-    kind: EmbeddingKind, experiment: Experiment, backend: str, windowed: dict
-) -> dict:
-    """What the schema's metadata says of an embeddings file.
-
-    backend: What computed them.
-    windowed: `rows`, from 0, of recordings that were cut into windows, and how they
-        were.
-    """
-    text = (experiment.folder / HPARAMS).read_bytes()
+def describe(kind: EmbeddingKind, experiment: Experiment) -> dict:
+    """What the schema's metadata says of an embeddings file."""
     return {
         "embedding_type": kind.type,
         "pooling_mode": kind.pooling_mode,
+        **described_model(experiment),
+    }
+
+
+def described_model(experiment: Experiment) -> dict:
+    """What files say of the model that has made them."""
+    text = (experiment.folder / HPARAMS).read_bytes()
+    return {
         "checkpoint": experiment.checkpoint,
         "hyperparams_sha256": hashlib.sha256(text).hexdigest(),
         "sample_rate": experiment.hparams["sample_rate"],
-        "backend": backend,
-        "windowed": windowed,
         "versions": {
             "speechbrain": speechbrain.__version__,
             "torch": torch.__version__,

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import speechbrain as sb
 import torch
+from speechbrain.dataio.batch import PaddedBatch
 
 from local.data import dataset as dataio
 from local.data.recordings import BucketRecordings, FolderRecordings
@@ -37,30 +38,32 @@ class Engine:
         if is_exact:  # and not in TF32, to about 1e-3
             torch.backends.cuda.matmul.allow_tf32 = False
             torch.backends.cudnn.allow_tf32 = False
+        model = brain.plain_modules["embedding_model"]
+        can_export = not hasattr(model, "load_source")  # it reads pieces: no graph
         if backend == "auto" and is_exact and is_worth_it(device, duration_s):
-            backend = "onnx"  # which computes in fp32
+            backend = "onnx" if can_export else "eager"  # which computes in fp32
         if backend == "onnx":
             noise = torch.randn(16000, generator=torch.Generator().manual_seed(0))
             n_channels = self.features(noise).shape[1]
-            model = brain.plain_modules["embedding_model"]
             n_threads = 1 if brain.n_streams > 1 else torch.get_num_threads()
             onnx = onnx_backend(model, n_channels, device, n_threads)
             if onnx:
                 self.backend, brain.stand_ins["embedding_model"] = "onnx", onnx
 
-    def run(self, dataset, loader_kwargs: dict) -> Iterator[tuple[list[str], Outputs]]:
+    def run(
+        self, dataset, loader_kwargs: dict
+    ) -> Iterator[tuple[PaddedBatch, Outputs]]:
         """Run the model over a dataset.
 
         dataset (DynamicItemDataset): With `id` and `features`.
         loader_kwargs: As `ScoreBatches.longest_first` gives them.
 
-        Yields: Ids and outputs of batches, in their order.
+        Yields: Batches in their order, and their outputs.
         """
         loader = self.brain.make_dataloader(
             dataset, sb.Stage.TEST, ckpt_prefix=None, **loader_kwargs
         )
-        for batch, outputs in self.brain.run(loader):
-            yield batch.id, outputs
+        yield from self.brain.run(loader)
 
     def values(
         self,
@@ -69,12 +72,15 @@ class Engine:
         hparams: dict,
         choose: Callable,
         step: Callable | None = None,
+        described: bool = False,
     ) -> tuple[list[str], np.ndarray]:
         """Some of the outputs for the recordings of a manifest, or windows of them.
 
         hparams: `audio`, `eval_crop`, `score_batches`.
         choose: Takes outputs, gives the values that are wanted, [batch, size].
-        step: Takes how many more are done.
+        step: Takes the `ID`s that are done.
+        described: Whether what recordings are like (see `local.audio.description`)
+            comes behind these values.
 
         Returns: Their `ID`s, the longest first, and float32 [row, size].
         Raises RunError: naming those whose values are no finite numbers.
@@ -86,16 +92,20 @@ class Engine:
             hparams["audio"],
             hparams["eval_crop"],
             self.features,
+            described,
         )
         batches = hparams["score_batches"]
         loader_kwargs = batches.longest_first(manifest, self.brain.device_type)
         names, values = [], []
-        for ids, outputs in self.run(dataset, loader_kwargs):
-            names += ids
-            values.append(choose(outputs).numpy())
-            refuse_not_finite(ids, values[-1])
+        for batch, outputs in self.run(dataset, loader_kwargs):
+            names += batch.id
+            chosen = choose(outputs).numpy()
+            refuse_not_finite(batch.id, chosen)
+            if described:
+                chosen = np.hstack([chosen, batch.described.data.cpu().numpy()])
+            values.append(chosen)
             if step:
-                step(len(ids))
+                step(batch.id)
         return names, np.concatenate(values)
 
 

@@ -23,6 +23,17 @@ from local.utils.progress import progress
 MAX_CHARACTERS = 80
 
 
+def with_folder(argv: list[str]) -> list[str]:
+    """A command line whose --explain names a folder.
+
+    What follows a bare one is a file to be heard.
+
+    >>> with_folder(["--explain", "a.wav"])
+    ['--explain=explained', 'a.wav']
+    """
+    return ["--explain=explained" if text == "--explain" else text for text in argv]
+
+
 def explain_folder(address: str) -> Path:
     """The folder that is to be made, which is new, or empty.
 
@@ -80,13 +91,13 @@ def _explain(model, recording, path):
         for label, entry in said.items()
     }
     name = printable(str(Path(*Path(file).parts[-2:])))
+    if recording["out_of_range"]:
+        name += " (out of range)"
     sketch = draw_explained(name, model.load_audio(file), rate, explained, captions)
     save(sketch.figure, path.with_name(f"{path.name}.png"))
     labels = {label: said[label] | explained["labels"][label] for label in said}
-    content = {"file": file, "duration_s": recording["duration_s"]}
-    write_json(
-        path.with_name(f"{path.name}.json"), content | explained | {"labels": labels}
-    )
+    content = recording | explained | {"labels": labels}
+    write_json(path.with_name(f"{path.name}.json"), content)
 
 
 def _caption(entry):

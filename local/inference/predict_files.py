@@ -5,6 +5,7 @@ import sys
 from argparse import Namespace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import torch
 
@@ -19,11 +20,13 @@ from local.data.manifests import (
 )
 from local.data.recordings import FolderRecordings
 from local.evaluation.flags import MARK, flag_notes, flagged, read_audit, why_not_notes
+from local.evaluation.in_range import UNKNOWN, read_range
 from local.evaluation.operating_points import read_operating_points
 from local.evaluation.usable_points import for_windows
 from local.inference.engine import Engine
 from local.inference.explain import explain_files, explain_folder
 from local.metrics.decisions import decisions
+from local.model.training_range import DECIDE, judged, known_range
 from local.report.terminal import pipe_table
 from local.storage.addresses import is_remote, local_path, output_path
 from local.storage.experiment_files import HPARAMS
@@ -37,6 +40,15 @@ from local.utils.errors import UserError
 from local.utils.files import atomic_write, write_json
 from local.utils.number_format import number, printable
 
+#: Options that are keys of the yamls.
+KEYS = (
+    *("num_workers", "max_duration", "window_overlap", "window_pooling"),
+    *("on_bad_recording", "backend"),
+)
+
+#: Stands beside files that are not like the recordings of the training.
+OUT_OF_RANGE = "?"
+
 
 def check_options(options: Namespace) -> Path | None:
     """Refuse what can't be, as far as it is told without the model.
@@ -46,11 +58,15 @@ def check_options(options: Namespace) -> Path | None:
     Returns: The path of the output file, if there is to be one.
     Raises UserError.
     """
+    if not options.paths:
+        raise UserError(
+            "Expected audio files or folders, or --split_csv=FILE with the recordings "
+            "of a corpus; found neither."
+        )
     remote = [path for path in options.paths if is_remote(path)]
     if remote:
         raise UserError(
-            "predict.py reads local files; evaluate.py and extract_embeddings.py read "
-            "from buckets. Found:",
+            "predict.py reads local files, or --split_csv from a bucket. Found:",
             remote,
         )
     if (options.device or "").startswith("cuda") and not torch.cuda.is_available():
@@ -75,15 +91,15 @@ def _writable(output_file):
     return path
 
 
-def predict_files(options: Namespace, output_file: Path | None) -> int:
+def predict(options: Namespace) -> int:
     """Find audio files, predict, print, write.
 
     options: Of predict.py.
-    output_file: As `check_options` gives it.
 
     Returns: How many files can't be used.
     Raises UserError: for files or an experiment that are not there or can't be used.
     """
+    output_file = check_options(options)
     files, skipped = find_audio(
         [local_path(path, "FILE_OR_FOLDER") for path in options.paths]
     )
@@ -99,7 +115,14 @@ def predict_files(options: Namespace, output_file: Path | None) -> int:
     if options.on_bad_recording == "stop" or manifest.empty:
         stop_on_failed(failed, are_all=manifest.empty)
     engine = Engine(experiment.brain, options.backend, manifest["duration"].sum())
-    predicted = predict_manifest(engine, experiment, manifest, recordings, hparams)
+    predicted = predict_manifest(
+        engine,
+        experiment,
+        manifest,
+        recordings,
+        hparams,
+        decides=options.out_of_range == DECIDE,
+    )
     predicted["failed"] = [
         {"file": row["uid"], "reason": row["reason"]} for row in failed
     ]
@@ -143,6 +166,7 @@ def predict_manifest(
     manifest: pd.DataFrame,
     recordings: FolderRecordings,
     hparams: dict,
+    decides: bool = False,
 ) -> dict:
     """Predict all labels of the recordings of a manifest.
 
@@ -150,18 +174,27 @@ def predict_manifest(
     manifest: As `manifests.build_manifest` gives it.
     recordings: Or anything like it.
     hparams: Of the experiment, for this run.
+    decides: Whether there are decisions about recordings that are out of range.
 
     Returns: {"experiment_folder", "checkpoint", "flagged": {label: [reason]},
-        "recordings": [{"file", "duration_s", "n_windows", "labels": {label: {"logit",
-        "probability", "threshold", "predicted"}}}], "notes": [str]}. Of a score there
-        is "score" only; "threshold" and "predicted" are None where training found no
-        threshold, or it was chosen on other windows, as a note then says.
+        "recordings": [{"file", "duration_s", "n_windows", "in_range", "out_of_range":
+        [reason], "labels": {label: {"logit", "probability", "threshold",
+        "predicted"}}}], "notes": [str]}. Of a score there is "score" only; "threshold"
+        and "predicted" are None where training found no threshold, or it was chosen on
+        other windows, as a note then says. "in_range" is None, and a note says so,
+        where nothing is known of the training recordings.
     """
     windows = hparams["windows"].cut(manifest)
-    computed = engine.values(
-        windows.manifest, recordings, hparams, lambda outputs: outputs.logits
+    known = known_range(read_range(experiment.folder))
+    pooled = windows.pool(
+        *engine.values(
+            windows.manifest,
+            recordings,
+            hparams,
+            lambda outputs: torch.hstack([outputs.logits, outputs.pt]),
+            described=True,
+        )
     )
-    logits = windows.pool(*computed)
     points, notes = for_windows(
         read_operating_points(experiment.folder),
         *(settings["windows"] for settings in (experiment.hparams, hparams)),
@@ -176,37 +209,41 @@ def predict_manifest(
                 "file": row["ID"],
                 "duration_s": round(row["duration"], 3),
                 "n_windows": windows.counts.get(row["ID"], 1),
-                "labels": _said(logits[row["ID"]], hparams, points),
+                **_said(
+                    pooled[row["ID"]], row["duration"], hparams, points, known, decides
+                ),
             }
             for row in manifest.to_dict("records")
         ],
-        "notes": notes,
+        "notes": [*notes, UNKNOWN] if known is None else notes,
     }
 
 
-def _said(logits, hparams, points):
-    """One recording's entries by label: logits [label] → dict."""
+def _said(values, duration_s, hparams, points, known, decides):
+    """What is said of a recording: logits, embedding and description in one → dict."""
+    names = flatten(hparams["label_groups"])
+    logits, heard = np.split(values, [len(names)])
+    ranged = judged(known, duration_s, heard)
     said = decisions(
-        logits,
-        flatten(hparams["label_groups"]),
-        hparams["positive_weights"],
-        hparams["label_ranges"],
-        points,
+        logits, names, hparams["positive_weights"], hparams["label_ranges"], points
     )
+    if ranged["out_of_range"] and not decides:
+        said = {label: entry | {"predicted": None} for label, entry in said.items()}
     keys = ("logit", "probability", "threshold", "predicted")
-    return {
+    labels = {
         label: {"score": entry["score"]}
         if entry["score"] is not None
         else {key: entry[key] for key in keys}
         for label, entry in said.items()
     }
+    return {**ranged, "labels": labels}
 
 
 def format_predictions(predicted: dict, audit: dict) -> str:
     """A table to read: a row per file, a column per label.
 
-    A star stands where a probability reaches its label's threshold, a mark at labels
-    that the experiment's audit flags.
+    A star stands where a probability reaches its label's threshold, marks at labels
+    that the experiment's audit flags and at files that are out of range.
 
     predicted: As `predict_manifest` gives it.
     audit: The experiment's.
@@ -230,7 +267,8 @@ def format_predictions(predicted: dict, audit: dict) -> str:
     ]
     for recording in predicted["recordings"]:
         cells = (_cell(recording["labels"][label]) for label in labels)
-        rows.append([printable(recording["file"]), *cells])
+        mark = f" {OUT_OF_RANGE}" if recording.get("out_of_range") else ""
+        rows.append([printable(recording["file"]) + mark, *cells])
     notes = ["", "* the label's threshold or above"]
     entries = predicted["recordings"][0]["labels"]
     without = [
@@ -238,8 +276,21 @@ def format_predictions(predicted: dict, audit: dict) -> str:
     ]
     if without:
         notes.append(f"Without a threshold: {', '.join(without)}")
-    notes += flag_notes(flags) + why_not_notes(audit)
+    notes += [*_range_notes(predicted), *flag_notes(flags), *why_not_notes(audit)]
     return "\n".join([pipe_table(rows), *notes])
+
+
+def _range_notes(predicted):
+    """Which files are out of range, and why."""
+    outside = [r for r in predicted["recordings"] if r.get("out_of_range")]
+    if outside:
+        yield (
+            f"{OUT_OF_RANGE} not like the recordings of the training: no decision, "
+            f"unless --out_of_range={DECIDE}"
+        )
+    for recording in outside:
+        reasons = "; ".join(recording["out_of_range"])
+        yield f"{OUT_OF_RANGE} {printable(recording['file'])}: in_range: no ({reasons})"
 
 
 def _cell(entry):
@@ -254,14 +305,17 @@ def predictions_csv(predicted: dict) -> pd.DataFrame:
 
     predicted: As `predict_manifest` gives it.
 
-    Returns: `file`, `label`, `logit`, `probability`, `threshold`, `predicted`, `score`.
+    Returns: `file`, `label`, `logit`, `probability`, `threshold`, `predicted`, `score`,
+        `in_range`, `out_of_range` (the reasons).
     """
     columns = ("logit", "probability", "threshold", "predicted", "score")
     return pd.DataFrame(
         [
             {"file": recording["file"], "label": label}
             | {column: entry.get(column) for column in columns}
+            | {"in_range": recording["in_range"]}
+            | {"out_of_range": "; ".join(recording["out_of_range"])}
             for recording in predicted["recordings"]
             for label, entry in recording["labels"].items()
         ]
-    ).astype({"predicted": "Int8"})
+    ).astype({"predicted": "Int8", "in_range": "Int8"})

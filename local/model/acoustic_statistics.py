@@ -1,6 +1,7 @@
 """Acoustic statistics of a recording that need no model of the voice."""
 
 import functools
+import itertools
 
 import torch
 import torchaudio
@@ -21,12 +22,35 @@ F0_RANGE = (60.0, 400.0)
 F0_PERIODS = 3
 VOICED_CORRELATION, VOICED_AMPLITUDE, OCTAVE_COST = 0.45, 0.03, 0.01
 
+#: Bands in Hz in which F0 and level go up and down: slow, syllables, tremor, the
+#: flutter of amyotrophic lateral sclerosis (Aronson et al. 1992, Ann Otol Rhinol
+#: Laryngol 101:511-518), roughness.
+MODULATION_BANDS = {
+    "slow": (0.5, 2.0),
+    "syllabic": (2.0, 4.0),
+    "tremor": (4.0, 8.0),
+    "flutter": (8.0, 15.0),
+    "rough": (15.0, 50.0),
+}
+
+#: Spectra of a modulation have this many points at the least: 0.1 Hz apart.
+MODULATION_FFT = 1024
+
+#: Semitones from the median F0 at which the octave is taken for wrong.
+HALF_OCTAVE = 6.0
+
+#: Least power of a modulation, in dB² or semitones².
+MIN_MODULATION = 1e-6
+
+#: Bands of the long-term spectrum, 0 to 4 kHz, through whose levels the slope goes.
+SLOPE_BAND_HZ, N_SLOPE_BANDS = 500.0, 8
+
 #: Frames whose F0 is computed at a time, so that memory stays small.
 FRAMES_AT_A_TIME = 1000
 
 
 def acoustic_statistics(waveform: torch.Tensor, sample_rate: int) -> dict[str, float]:
-    """Describes a recording by 52 plain numbers.
+    """Describes a recording by 66 plain numbers.
 
     Over frames of 32 ms, every 10 ms: mean and standard deviation of 20 mel-frequency
     cepstral coefficients, of the level (dB of full scale), the spectral centroid (Hz)
@@ -34,7 +58,8 @@ def acoustic_statistics(waveform: torch.Tensor, sample_rate: int) -> dict[str, f
     (Hz), standard deviation (semitones) and the share of frames that are voiced;
     without a voiced frame the middle of the range searched (155 Hz) and a deviation of
     0. Of the whole: duration (s), share of pauses, and how many there are of 0.3 s or
-    more.
+    more. How much F0 and level go up and down in each of `MODULATION_BANDS` (dB; see
+    `modulation`), and four numbers of the long-term spectrum's tilt (see `_tilt`).
 
     waveform: [time], Mono, float32.
     sample_rate: Hz.
@@ -43,8 +68,8 @@ def acoustic_statistics(waveform: torch.Tensor, sample_rate: int) -> dict[str, f
 
     >>> tone = torch.sin(2 * torch.pi * 200 * torch.arange(16000) / 16000)
     >>> values = acoustic_statistics(tone, 16000)
-    >>> len(values), values["acoustic_f0_median_hz"], values["acoustic_n_pauses"]
-    (52, 200.0, 0.0)
+    >>> len(values), round(values["acoustic_f0_median_hz"]), values["acoustic_n_pauses"]
+    (66, 200, 0.0)
     """
     duration_s = len(waveform) / sample_rate
     # as long as a frame, at the least
@@ -61,16 +86,20 @@ def acoustic_statistics(waveform: torch.Tensor, sample_rate: int) -> dict[str, f
         "centroid_hz": frequencies @ power / power.sum(dim=0),
         "flatness_db": _decibels(power).mean(dim=0) - _decibels(power.mean(dim=0)),
     }
+    f0 = f0_track(waveform, sample_rate)
     result = {
         **{f"{name}_mean": track.mean().item() for name, track in tracks.items()},
         **{
             f"{name}_sd": track.std(correction=0).item()
             for name, track in tracks.items()
         },
-        **_f0_statistics(f0_track(waveform, sample_rate)),
+        **_f0_statistics(f0),
         "duration_s": duration_s,
         "pause_share": _pause_share(level),
         "n_pauses": float(count_pauses(level)),
+        **_modulations("f0", _semitones(f0)),
+        **_modulations("level", level),
+        **_tilt(power.mean(dim=1), frequencies),
     }
     return {f"acoustic_{name}": value for name, value in result.items()}
 
@@ -89,6 +118,74 @@ def _transforms(sample_rate):
 
 def _decibels(power):
     return 10 * torch.log10(power)
+
+
+def _tilt(power, frequencies):
+    """How the long-term spectrum [frequency] falls, in dB and dB per 500 Hz.
+
+    Alpha ratio and Hammarberg index (Eyben et al. 2016, IEEE Trans Affect Comput
+    7:190-202), the first 500 Hz above the next, and the slope to 4 kHz.
+    """
+
+    def within(low, high):
+        return power[(frequencies >= low) & (frequencies < high)]
+
+    def level(low, high):
+        return _decibels(within(low, high).sum().clamp(min=MIN_POWER)).item()
+
+    peaks = [
+        _decibels(torch.cat([part, power.new_full((1,), MIN_POWER)]).max()).item()
+        for part in (within(0, 2000), within(2000, 5000))
+    ]
+    edges = [SLOPE_BAND_HZ * i for i in range(N_SLOPE_BANDS + 1)]
+    levels = torch.tensor([level(*band) for band in itertools.pairwise(edges)])
+    return {
+        "alpha_ratio_db": level(50, 1000) - level(1000, 5000),
+        "hammarberg_db": peaks[0] - peaks[1],
+        "low_balance_db": level(50, 500) - level(500, 1000),
+        "slope_db": _trend(levels)[0].item(),
+    }
+
+
+def _trend(values):
+    """Slope per step and the straight line of values [n]."""
+    steps = torch.arange(len(values)) - (len(values) - 1) / 2
+    slope = (steps @ values) / steps.square().sum().clamp(min=1)
+    return slope, values.mean() + slope * steps
+
+
+def _modulations(name, track):
+    """Of a track [frame] in each band, by the names of the statistics."""
+    return {
+        f"{name}_{band}_db": value
+        for band, value in zip(MODULATION_BANDS, modulation(track), strict=True)
+    }
+
+
+def modulation(track: torch.Tensor) -> list[float]:
+    """How much a track goes up and down in each of `MODULATION_BANDS`.
+
+    track: [frame], every 10 ms; its straight line is taken off.
+
+    Returns: 10 log10 of its variance in the band, -60 at the least.
+
+    >>> tremor = 2**0.5 * torch.sin(2 * torch.pi * 6 * torch.arange(500) / 100)
+    >>> [round(value) for value in modulation(tremor)][2]
+    0
+    """
+    window = torch.hann_window(len(track), periodic=False)
+    n = max(MODULATION_FFT, len(track))
+    spectrum = torch.fft.rfft((track - _trend(track)[1]) * window, n).abs().square()
+    variance = 2 * spectrum / (n * window.square().sum().clamp(min=1))
+    frequencies = torch.fft.rfftfreq(n, HOP_S)
+    return [
+        _decibels(
+            variance[(frequencies >= low) & (frequencies < high)]
+            .sum()
+            .clamp(min=MIN_MODULATION)
+        ).item()
+        for low, high in MODULATION_BANDS.values()
+    ]
 
 
 def count_pauses(level: torch.Tensor) -> int:
@@ -145,11 +242,17 @@ def f0_track(waveform: torch.Tensor, sample_rate: int) -> torch.Tensor:
     result = []
     for some in frames.split(FRAMES_AT_A_TIME):
         centred = some - some.mean(dim=1, keepdim=True)
-        correlation = (_autocorrelation(centred * window) / of_window)[:, lags]
-        _, best = (correlation - cost).max(dim=1)
-        voiced = correlation.gather(1, best[:, None])[:, 0] > VOICED_CORRELATION
+        correlation = _autocorrelation(centred * window) / of_window
+        _, best = (correlation[:, lags] - cost).max(dim=1)
+        before, at, after = correlation.gather(
+            1, lags[best][:, None] + torch.tensor([-1, 0, 1])
+        ).T
+        # where a parabola through the highest and its neighbours has its top
+        bend = (before - 2 * at + after).clamp(max=-MIN_POWER)
+        period = lags[best] + (0.5 * (before - after) / bend).clamp(-0.5, 0.5)
+        voiced = at > VOICED_CORRELATION
         voiced &= centred.abs().amax(dim=1) > VOICED_AMPLITUDE * waveform.abs().max()
-        result.append(torch.where(voiced, sample_rate / lags[best], 0.0))
+        result.append(torch.where(voiced, sample_rate / period, 0.0))
     return torch.cat(result)
 
 
@@ -159,6 +262,14 @@ def _autocorrelation(frames):
     spectrum = torch.fft.rfft(frames, 2 * size)  # twice: no end meets the beginning
     products = torch.fft.irfft(spectrum.abs() ** 2)[..., :size]
     return products / products[..., :1].clamp(min=MIN_POWER)
+
+
+def _semitones(f0):
+    """From the median, [frame] → [frame]; 0 where not voiced, or at a wrong octave."""
+    if not (f0 > 0).any():
+        return torch.zeros_like(f0)
+    distance = 12 * (f0.clamp(min=1.0) / f0[f0 > 0].median()).log2()
+    return torch.where(distance.abs() < HALF_OCTAVE, distance, 0.0)
 
 
 def _f0_statistics(f0):

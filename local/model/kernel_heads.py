@@ -11,11 +11,9 @@ import torch
 LINEAR, RBF = "linear", "rbf"
 KERNELS = (LINEAR, RBF)
 
-#: Standardised values beyond this are cut: one odd recording decides nothing.
-FARTHEST = 5.0
-
-#: The interquartile range of a normal distribution, in standard deviations.
-NORMAL_IQR = 1.349
+#: Of the training recordings, of each feature: the first and the last get the scores
+#: that 0.5 % of a normal distribution are beyond, so one odd recording decides nothing.
+N_QUANTILES = 101
 
 
 def described(kernel: str | None) -> dict[str, dict[str, str]]:
@@ -40,10 +38,10 @@ def described(kernel: str | None) -> dict[str, dict[str, str]]:
         },
         "preprocessing": {
             "Length in training": "whole recordings",
-            "Features": "acoustic statistics: cepstrum, level, spectrum, F0, jitter, "
-            "shimmer, harmonicity, glottal-to-noise excitation, length and pauses",
-            "Normalisation": "by the median and the interquartile range of the "
-            "training recordings",
+            "Features": "acoustic statistics: cepstrum, level, spectrum, F0, tremor, "
+            "jitter, shimmer, harmonicity, glottal-to-noise excitation, length, pauses",
+            "Normalisation": "normal scores: by the place among the training "
+            "recordings",
         },
         "optimisation": {
             "Strength of the penalty": "of each label, by folds over the training "
@@ -71,26 +69,33 @@ class FittedModule(torch.nn.Module):
 
 
 class RobustStandardisation(FittedModule):
-    """Features in units of how they vary over the training recordings.
+    """Features by their place among those of the training recordings.
 
-    Their median is 0, and their interquartile range is that of a normal distribution.
-    What is more than 5 away is cut to 5, what is no number is 0.
+    What the training recordings have is given the shape of a normal distribution
+    (normal scores: van der Waerden 1952): medians are 0, the middle two thirds lie from
+    -1 to 1. What is beyond the farthest one has its score, what is no number is 0.
 
     >>> norm = RobustStandardisation()
-    >>> norm.fit(np.array([[0.0], [1.0], [2.0], [3.0], [4.0]]))
-    >>> norm(torch.tensor([[[2.0], [100.0], [float("nan")]]]))[0, :, 0].tolist()
-    [0.0, 5.0, 0.0]
+    >>> norm.fit(np.array([[0.0], [1.0], [2.0], [30.0], [4000.0]]))
+    >>> norm(torch.tensor([[[2.0], [1e9], [float("nan")]]]))[0, :, 0].tolist()
+    [0.0, 2.57926607131958, 0.0]
     """
 
     def __init__(self):
         super().__init__()
-        self.register_buffer("center", torch.zeros(0))
-        self.register_buffer("scale", torch.zeros(0))
+        self.register_buffer("quantiles", torch.zeros(0, N_QUANTILES))
+        scores = torch.special.ndtri((torch.arange(N_QUANTILES) + 0.5) / N_QUANTILES)
+        self.register_buffer("scores", scores, persistent=False)
 
     @property
     def embedding_size(self) -> int:
         """How many numbers an embedding has."""
-        return len(self.center)
+        return len(self.quantiles)
+
+    @property
+    def varies(self) -> torch.Tensor:
+        """Which features are not the same in all training recordings, [feature]."""
+        return self.quantiles[:, 0] < self.quantiles[:, -1]
 
     def fit(self, features: np.ndarray):
         """Learn what is usual.
@@ -100,23 +105,28 @@ class RobustStandardisation(FittedModule):
         """
         features = features.reshape(len(features), -1)
         known = ~np.isnan(features).all(axis=0)
-        quartiles = np.zeros((3, features.shape[1]))
-        quartiles[:, known] = np.nanquantile(
-            features[:, known], [0.25, 0.5, 0.75], axis=0
-        )
-        low, center, high = quartiles
-        farthest = np.zeros_like(center)
-        distance = np.abs(features[:, known] - center[known])
-        farthest[known] = np.nanmax(distance, axis=0)
-        # where half of the recordings have the same value, by the farthest one
-        scale = np.where(high > low, (high - low) / NORMAL_IQR, farthest / FARTHEST)
-        self._keep(center=center, scale=scale)
+        quantiles = np.zeros((features.shape[1], N_QUANTILES))
+        levels = np.linspace(0, 1, N_QUANTILES)
+        quantiles[known] = np.nanquantile(features[:, known], levels, axis=0).T
+        self._keep(quantiles=quantiles)
 
     def forward(self, features, lengths=None):
         """[…, feature] → […, feature]"""
-        distance = (features - self.center) / self.scale
-        distance = torch.where(self.scale > 0, distance, 0.0).nan_to_num(0.0)
-        return distance.clamp(-FARTHEST, FARTHEST)
+        values = features.float().reshape(-1, features.shape[-1]).T.contiguous()
+        # of values that are there several times the middle of their places
+        places = (self._scores(values, right=right) for right in (False, True))
+        counts = self.varies[:, None] & ~values.isnan()
+        return torch.where(counts, sum(places) / 2, 0.0).T.reshape(features.shape)
+
+    def _scores(self, values, right):
+        """Between the scores of the two next quantiles: [feature, n] → [feature, n]"""
+        above = torch.searchsorted(self.quantiles, values, right=right)
+        above = above.clamp(1, N_QUANTILES - 1)
+        low, high = (self.quantiles.gather(1, i) for i in (above - 1, above))
+        beyond = values >= high if right else values > high
+        share = torch.where(high > low, (values - low) / (high - low), beyond.float())
+        step = self.scores[above] - self.scores[above - 1]
+        return self.scores[above - 1] + share.clamp(0.0, 1.0) * step
 
 
 class KernelHeads(FittedModule):

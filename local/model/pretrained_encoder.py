@@ -2,7 +2,8 @@
 
 They are SpeechBrain's, of `speechbrain.integrations.huggingface`, as they are for one
 recording at a time: of several they would share the loudest frame (Whisper), and the
-padding would be seen.
+padding would be seen. Here they are computed for themselves, or with others of the same
+length. An exported model has a copy of this.
 """
 
 import functools
@@ -36,15 +37,23 @@ class _Strict:
         if any(list(Path(source).glob(pattern)) for pattern in WEIGHTS):
             self.model = _loaded(source, self.config)
         else:
-            self.model = self.auto_class.from_config(self.config)
+            self.model = self.auto_class.from_config(self.config, dtype=torch.float32)
 
 
 class _Waveforms:
     """Hidden states of an encoder that reads waveforms."""
 
-    def states(self, waveform):
-        """[time] → [layer, frame, size]"""
-        return self.extract_features(waveform[None])[:, 0]
+    def states(self, pieces):
+        """Of pieces, [time] each: [layer, frame, size] each; of one length at once."""
+        places = {}
+        for i, piece in enumerate(pieces):
+            places.setdefault(len(piece), []).append(i)
+        states = [None] * len(pieces)
+        for same in places.values():
+            together = self.extract_features(torch.stack([pieces[i] for i in same]))
+            for i, own in zip(same, together.unbind(1), strict=True):
+                states[i] = own
+        return states
 
     def set_window(self, window_s):
         """Pieces may have any length."""
@@ -87,13 +96,18 @@ class _Whisper(_Strict, Whisper):
         encoder.embed_positions = torch.nn.Embedding.from_pretrained(positions)
         encoder.config.max_source_positions = n_frames
 
-    def states(self, waveform):
-        """[time] → [layer, frame, size], of the frames that begin in the recording."""
-        n_frames = -(-len(waveform) // self.frame_samples)
+    def states(self, pieces):
+        """As of waveforms; of the frames that begin in a piece, at once."""
         window = self.model.encoder.config.max_source_positions * self.frame_samples
-        padded = self.pad_or_trim(waveform, window)
-        mel = self.log_mel_spectrogram(padded[None])
-        return self.forward_encoder(mel)[:, 0, :n_frames]
+        mels = [
+            self.log_mel_spectrogram(self.pad_or_trim(piece, window)[None])
+            for piece in pieces
+        ]
+        together = self.forward_encoder(torch.cat(mels))
+        return [
+            own[:, : -(-len(piece) // self.frame_samples)]
+            for piece, own in zip(pieces, together.unbind(1), strict=True)
+        ]
 
 
 #: By what config.json calls an architecture.
@@ -142,7 +156,7 @@ class PretrainedEncoder(torch.nn.Module):
 
         Returns: [layer + 1, frame, size]
         """
-        return self.encoder.states(piece)
+        return self.encoder.states([piece])[0]
 
     def pieces(self, waveform: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """Parts of a recording of about the same length, none above the window."""
@@ -156,10 +170,20 @@ class PretrainedEncoder(torch.nn.Module):
     def set_extra_state(self, state):
         """Build the encoder of a checkpoint; its weights are loaded after this."""
         files = json.loads(bytes(state.tolist()))
+        if files == self.files:  # an optimiser may hold its weights already
+            return
         with tempfile.TemporaryDirectory() as folder:
             for name in (CONFIG, PREPROCESSOR):
                 Path(folder, name).write_text(files[name], "utf-8")
             self._build(Path(folder), files)
+
+    @property
+    def summary(self) -> dict:
+        """Its architecture, and how many weights are "trained" and "frozen"."""
+        counts = {"trained": 0, "frozen": 0}
+        for weight in self.encoder.parameters():
+            counts["trained" if weight.requires_grad else "frozen"] += weight.numel()
+        return {"architecture": json.loads(self.files[CONFIG])["model_type"], **counts}
 
     @functools.cached_property
     def identity(self) -> str:
@@ -181,9 +205,14 @@ class PretrainedEncoder(torch.nn.Module):
             built = kind(
                 source=str(folder), save_path=str(folder), output_all_hiddens=True
             )
-        built.set_window(self.window_s)
-        self.encoder = built.requires_grad_(False).eval().to(self.place.device)
+            built.set_window(self.window_s)
+            self._choose_trained(built)
+        self.encoder = built.eval().to(self.place.device)
         self.files = files
+
+    def _choose_trained(self, built):
+        """Let no training change it."""
+        built.requires_grad_(False)
 
 
 class LayerMeans(PretrainedEncoder):

@@ -32,11 +32,11 @@ MIN_S = 0.1
 
 
 def recording_statistics(waveform: torch.Tensor, sample_rate: int) -> dict[str, float]:
-    """Describes a recording by 137 plain numbers.
+    """Describes a recording by 151 plain numbers.
 
-    The 52 of `local.model.acoustic_statistics` (cepstrum, level, spectrum, F0, length,
-    pauses), and five of each track of SpeechBrain's `VocalFeatures` (jitter, shimmer,
-    harmonicity, glottal-to-noise excitation, shape of the spectrum).
+    The 66 of `local.model.acoustic_statistics` (cepstrum, level, spectrum, F0, length,
+    pauses, tremor, tilt), and five of each track of SpeechBrain's `VocalFeatures`
+    (jitter, shimmer, harmonicity, glottal-to-noise excitation, shape of the spectrum).
 
     waveform: [time], Mono, float32.
     sample_rate: Hz.
@@ -46,7 +46,7 @@ def recording_statistics(waveform: torch.Tensor, sample_rate: int) -> dict[str, 
 
     >>> values = recording_statistics(torch.randn(16000), 16000)
     >>> len(values), "acoustic_jitter_db_mean" in values
-    (137, True)
+    (151, True)
     """
     own = acoustic_statistics(waveform, sample_rate)
     missing = max(0, round(MIN_S * sample_rate) - len(waveform))
@@ -94,7 +94,7 @@ class RecordingStatistics(torch.nn.Module):
     sample_rate: Hz.
 
     >>> RecordingStatistics(16000)(torch.randn(2, 16000)).shape
-    torch.Size([2, 1, 137])
+    torch.Size([2, 1, 151])
     """
 
     def __init__(self, sample_rate: int):

@@ -4,8 +4,11 @@ Every function takes the plain values of a training yaml and returns {name: text
 text is None where the settings say nothing of it.
 """
 
+from pathlib import Path
+
 from local.data.labels import LabelType
 from local.model import encoder_source, kernel_heads
+from local.model.encoder_source import is_tuned
 from local.utils.number_format import counted, listed
 
 #: Transforms of the yaml: key of the share, what is done, key of the range, its unit.
@@ -47,12 +50,18 @@ CALIBRATIONS = {
 
 def _own(settings, part):
     """What a model that is no network says of itself; nothing of a network."""
-    if "kernel" not in settings:  # of heads that are fitted in one go
+    tuned = is_tuned(settings.get("ssl_trainable"), settings.get("lora_rank"))
+    if tuned or "kernel" not in settings:  # of heads that are fitted in one go
         return {}
     own = kernel_heads.described(settings["kernel"])[part]
-    if "ssl_source" in settings:
-        own |= encoder_source.described(settings).get(part, {})
-    return own
+    return own | _encoder(settings, part)
+
+
+def _encoder(settings, part):
+    """What is to be said of a pretrained speech encoder."""
+    if not settings.get("ssl_source"):
+        return {}
+    return encoder_source.described(settings).get(part, {})
 
 
 def predictors(settings):
@@ -102,8 +111,25 @@ def architecture(settings):
         "Classifier heads": _of(
             settings, heads, "clf_bottleneck", "activation", "final_dropout"
         ),
-        "Weights at the start": "random; no pretrained weights are loaded",
-    }
+        "Weights at the start": f"the encoder's: {start}; all others: random"
+        if (start := starts_from(settings))
+        else "random; no pretrained weights are loaded",
+    } | _encoder(settings, "architecture")
+
+
+def starts_from(settings):
+    """What the encoder was before the training; None: random.
+
+    >>> settings = {"pretrained": "/home/ann/ecapa", "pretrained_digest": "0" * 64}
+    >>> starts_from(settings)
+    'those of ecapa (SHA-256 000000000000…)'
+    """
+    if settings.get("ssl_source"):
+        return encoder_source.origin(settings)
+    if not settings.get("pretrained"):
+        return None
+    name, digest = Path(settings["pretrained"]).name, settings.get("pretrained_digest")
+    return f"those of {name} (SHA-256 {str(digest)[:12]}…)"
 
 
 def preprocessing(settings):
@@ -128,7 +154,7 @@ def preprocessing(settings):
         "Length in evaluation": _length_in_evaluation(settings),
         "Features": _features(settings),
         "Normalisation": _normalisation(settings),
-    } | _own(settings, "preprocessing")
+    } | (_own(settings, "preprocessing") or _encoder(settings, "preprocessing"))
 
 
 def _length_in_evaluation(settings):
@@ -205,6 +231,8 @@ def optimisation(settings: dict, has_validation: bool):
     peak = _of(settings, "{} at the peak of a one-cycle schedule", "max_lr")
     rate = _of(settings, "{}", "lr")
     one_cycle = settings.get("scheduler") == "onecycle"
+    if encoder := _of(settings, "; {} for the encoder", "encoder_lr"):
+        peak, rate = f"{peak}{encoder}", f"{rate}{encoder}"
     chosen = SELECTION.get(settings.get("best_checkpoint"))
     last = "the last epoch, as there is no validation split"
     stop = _of(

@@ -3,6 +3,7 @@
 import json
 import shlex
 
+from local.report import described
 from local.report.results import score_labels
 from local.report.tables import Cell, Table, word
 from local.utils.number_format import counted, measured, number
@@ -79,6 +80,8 @@ def settings(evidence):
         versions.add(package, word(version or "not installed"))
     checkpoint = evidence.metrics["checkpoint"]
     made = f"Checkpoint: {checkpoint}" if checkpoint else None
+    start = described.starts_from(evidence.settings)
+    start = start and f"Weights of the encoder before the training: {start}"
     if not evidence.settings:
         unknown = "The training is not known: these predictions are from elsewhere."
         return [command(evidence), unknown, versions]
@@ -87,7 +90,7 @@ def settings(evidence):
         if not isinstance(value, str):
             value = json.dumps(value, default=str, ensure_ascii=False)
         values.add(key, Cell(value, kind="word"))
-    return [command(evidence), made, versions, values]
+    return [command(evidence), made, start, versions, values]
 
 
 def intervals(evidence):

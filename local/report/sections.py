@@ -45,6 +45,7 @@ SECTIONS = (
         ),
         ("baselines", "learning_curve"),
     ),
+    Section("weights", "What the model goes by", (validation.weights,)),
     Section(
         "calibration",
         "Can the probabilities be believed?",
@@ -61,6 +62,7 @@ SECTIONS = (
             results.decision_curve,
         ),
     ),
+    Section("range", "Recordings unlike those of the training", (validation.in_range,)),
     Section(
         "counting",
         "Recordings, visits and subjects",

@@ -1,9 +1,11 @@
 """What a report says of results beside others of the same kind, as tables.
 
 Of the folds of a cross-validation, of an experiment's own test split beside another
-one, of recordings, visits and people that count, and of fewer people to learn from.
+one, of recordings, visits and people that count, of fewer people to learn from, and
+without recordings that are unlike those of the training.
 """
 
+from local.evaluation.in_range import COVERAGES
 from local.metrics.split_metrics import PERSON_MEASURES
 from local.report.results import (
     RANKING,
@@ -12,7 +14,7 @@ from local.report.results import (
     score_columns,
     score_labels,
 )
-from local.report.tables import Cell, Table
+from local.report.tables import Cell, Table, percent, signed
 from local.utils.number_format import DASH, counted, number
 
 #: What weighs the same in each part of metrics.json, in the order of a table.
@@ -33,6 +35,8 @@ RULES = {
     "any": "any recording",
     "majority": "most recordings",
 }
+ENDS = ("all", "in_range")
+NOT_DECIDED = "not all of them were decided about, or there are none"
 BESIDE = {
     "auroc": "AUROC",
     "calibration_slope": "slope",
@@ -127,6 +131,21 @@ def external(evidence):
     return table
 
 
+def weights(evidence):
+    """The statistics that weigh most in linear heads, each label's own."""
+    labels = evidence.metrics["labels"]
+    if not any("weights" in entry for entry in labels.values()):
+        return None
+    table = Table("What weighs most in each label", ["statistic", "weight"])
+    for label, entry in labels.items():
+        table.heading(label)
+        for each in entry["weights"]:
+            table.add(each["words"], Cell(signed(each | {"value": each["weight"]})))
+        if not entry["weights"]:
+            table.add("none", table.number(None, entry["weights_reason"]))
+    return table
+
+
 def learning_curve(evidence):
     """What the acoustic baseline would reach with parts of the people."""
     steps = evidence.metrics.get("learning_curve")
@@ -217,3 +236,31 @@ def spread_over_folds(metrics):
         return None
     ends = min(known), max(known)
     return f"{DASH}".join(map(number, ends))
+
+
+def in_range(evidence):
+    """What leaving out recordings that are unlike those of the training does."""
+    selective = evidence.metrics.get("selective", {})
+    if not selective.get("n"):
+        return None
+    n, n_out = selective["n"], selective["n_out_of_range"]
+    said = (
+        f"{n_out:,} of {counted(n, 'recording')} ({percent(round(n_out / n, 3))}) "
+        "are out of the range of the training recordings."
+    )
+    shares = ("accuracy", "sensitivity", "specificity", "mae")
+    columns = ["recordings", "of them in range", "of all", "of those in range"]
+    table = Table("With and without recordings out of range", ["", *columns])
+    curve = Table(
+        "Wrong decisions (of a score: mean error), if only so many recordings, those "
+        "nearest to training, are decided about",
+        ["label", *(percent(share) for share in COVERAGES)],
+    )
+    for label, entry in selective["labels"].items():
+        table.heading(label)
+        for name in (share for share in shares if share in entry):
+            both = (table.number(entry[name][k], NOT_DECIDED) for k in ENDS)
+            table.add(name, entry["n"], entry["n_in_range"], *both)
+        risks = (each["risk"] for each in entry["risk_coverage"])
+        curve.add(label, *(curve.number(risk, NOT_DECIDED) for risk in risks))
+    return [said, table, curve]

@@ -1,5 +1,5 @@
 """Local paths and gs:// addresses, read and written by the same calls.
 
 Modules: `addresses`, `experiment_files`, `first_look`, `gcs`, `hub`, `inputs`,
-`publishing`.
+`part_files`, `publishing`.
 """

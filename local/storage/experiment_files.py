@@ -22,6 +22,7 @@ FEATURES = Path(SAVE) / "features"
 PREPARATION = MANIFESTS / "preparation.json"
 RUN_OPTIONS = Path(SAVE) / "run_options.json"
 OPERATING_POINTS = Path(SAVE) / "operating_points.json"
+TRAINING_RANGE = Path(SAVE) / "training_range.json"
 COSTS = Path(SAVE) / "costs.json"
 UPLOAD = f"{SAVE}/upload.json"
 CHECKPOINT_FILES = f"{SAVE}/CKPT*/*"
@@ -78,6 +79,7 @@ FILES = {
     CHECKPOINT_FILES: File("training", CHECKPOINT, reopen=True),
     COSTS.as_posix(): File("training", RESULT),
     OPERATING_POINTS.as_posix(): File("evaluation", RESULT, reopen=True),
+    TRAINING_RANGE.as_posix(): File("evaluation", RESULT, reopen=True),
     f"{MEASUREMENTS.as_posix()}/*": File(
         "evaluation", RESULT, reopen=True, people=ROWS
     ),

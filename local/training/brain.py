@@ -88,7 +88,8 @@ class ClinicalBrain(ScoringBrain):
         """The optimiser and its schedule, both in the checkpoint."""
         super().init_optimizers()
         if self.hparams.encoder_lr is not None:
-            encoder = self.modules["embedding_model"]
+            model = self.plain_modules["embedding_model"]
+            encoder = getattr(model, "encoder", model)  # a part of it is pretrained
             set_encoder_lr(self.optimizer, encoder, self.hparams.encoder_lr)
         steps = -(-self.n_train_batches // self.grad_accumulation_factor)
         self.lr_scheduler = self.hparams.lr_scheduler(self.optimizer, steps)

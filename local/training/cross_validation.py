@@ -16,6 +16,7 @@ from speechbrain.utils.run_opts import RunOptions
 from local.data import corpus
 from local.data.folds import folds_by_column, make_folds, one_class_folds
 from local.data.manifests import group_columns
+from local.data.recording_names import as_written
 from local.storage.addresses import output_path
 from local.storage.experiment_files import (
     COMPARISON,
@@ -344,4 +345,4 @@ def write_plan(plan: CrossValidation):
                 remove_unfinished(folder)  # of a killed run
             for name, rows in (("train.csv", ~held_out), ("test.csv", held_out)):
                 with atomic_write(run.split_folder / name) as stream:
-                    plan.table[rows].to_csv(stream, index=False)
+                    as_written(plan.table[rows]).to_csv(stream, index=False)

@@ -79,7 +79,7 @@ def described(text: str) -> dict[str, Part]:
 
 def _part(node, top):
     kind, _, name = str(node.tag).partition(":")
-    if kind != "!new" or not isinstance(node.value, list | str):
+    if kind not in ("!new", "!apply") or not isinstance(node.value, list | str):
         raise ValueError(f"line {node.start_mark.line + 1}: expected !new: and a class")
     name = re.sub(r"^clinical_speech\.", "local.", name)  # as export.py calls it
     name = SAME_CLASS.get(name, name)

@@ -12,6 +12,8 @@ the yaml's values:
     from scratch       all others
 """
 
+from local.model.encoder_source import is_tuned
+
 PREVALENCE = "prevalence"
 STATISTICS, FEATURES = "statistics", "features"
 FROZEN, TUNED = "frozen encoder", "tuned encoder"
@@ -19,9 +21,6 @@ SCRATCH = "from scratch"
 
 #: The simplest first.
 FAMILIES = (PREVALENCE, STATISTICS, FEATURES, FROZEN, TUNED, SCRATCH)
-
-#: Values of `ssl_trainable` that leave the encoder as it is.
-NONE_TRAINED = (None, False, 0, "none")
 
 
 def family_of(values: dict) -> str:
@@ -41,8 +40,8 @@ def family_of(values: dict) -> str:
     if values.get("features"):
         return FEATURES
     if values.get("ssl_source"):
-        trained = values.get("ssl_trainable") not in NONE_TRAINED
-        return TUNED if trained or values.get("lora_rank") else FROZEN
+        tuned = is_tuned(values.get("ssl_trainable"), values.get("lora_rank"))
+        return TUNED if tuned else FROZEN
     if values.get("pretrained"):
         return TUNED
     return STATISTICS if values.get("opt_class", ...) is None else SCRATCH

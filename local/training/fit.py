@@ -52,6 +52,10 @@ def build(plan: TrainingPlan, arguments: Arguments) -> tuple[dict, ClinicalBrain
         encoder = hparams["modules"]["embedding_model"]
         encoder.load_state_dict(plan.source.state_dict())  # strict
     brain = build_brain(hparams, arguments.run_opts)
+    for module in hparams["modules"].values():
+        if hasattr(module, "summary"):
+            for known in (plan.overrides, plan.values):
+                known["ssl_encoder"] = module.summary
     if hparams["soft_targets"] and isinstance(brain, OnePassBrain):
         raise UserError(
             f"soft_targets: True is for heads that are trained by gradients; those of "
@@ -167,7 +171,16 @@ def _training_data(brain, hparams, preparation):
             world_size=torch.distributed.get_world_size() if distributed else 1,
         )
     recordings, audio = preparation.recordings, hparams["audio"]
-    data = dataset.build_dataset(manifest, labels, recordings, audio, crop, features)
+    data = dataset.build_dataset(
+        manifest,
+        labels,
+        recordings,
+        audio,
+        crop,
+        features,
+        # kept beside the features, which need the same waveform
+        described=features is not None,
+    )
     return data, kwargs
 
 

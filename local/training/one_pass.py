@@ -24,6 +24,7 @@ class OnePassBrain(ClinicalBrain):
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
         self.optimizer, self.subjects = None, {}
+        self.hparams.epoch_counter.limit = 1  # all is learned at once
 
     def init_optimizers(self):
         """There are no gradients."""

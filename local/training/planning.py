@@ -40,8 +40,9 @@ from local.utils.yaml_files import plain_values, resolved_yaml, saved_values
 #: Keys that a resumed run may change: none shapes the model, or what the data are.
 FREE_ON_RESUME = keys_where(resume=True)
 
-#: Keys that preparation fills; its own record tells whether the data changed.
-FILLED = keys_where(filled="data")
+#: Keys that preparation and the model fill; the former's own record tells whether the
+#: data changed.
+FILLED = (*keys_where(filled="data"), *keys_where(filled="built"))
 
 #: Keys that name folders augmentation reads from, and the share that it does for.
 NOISE_FOLDERS = {row.folder: name for name, row in KEYS.items() if row.folder}
@@ -125,8 +126,8 @@ def plan_training(arguments: Arguments, use_statistics: bool = True) -> Training
         source.check_unseen(preparation.manifests)
     if values["pretrained"]:
         notes.append(
-            f"the encoder starts from {values['pretrained']} (SHA-256 of its weights: "
-            f"{values['pretrained_digest'][:12]}…)"
+            f"the encoder starts from {Path(values['pretrained']).name} (SHA-256 of "
+            f"its weights: {values['pretrained_digest'][:12]}…)"
         )
     if statistics:
         statistics.check_made_with(feature_statistics.made_with(values, preparation))

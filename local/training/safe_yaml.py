@@ -71,6 +71,9 @@ CALLED = frozenset(
     {
         "local.model.heads.head_input_size",
         "local.model.legacy_front_end.n_features",
+        "local.model.tuned_encoder.classifier",
+        "local.model.tuned_encoder.embedding_model",
+        "local.model.tuned_encoder.front_end",
         "speechbrain.utils.seed.seed_everything",
     }
 )

@@ -30,21 +30,35 @@ class Scores:
 
     logits: [recording, label]
     targets: [recording, label], NaN where not rated.
+    embeddings: `pt`, [recording, size].
+    described: What each is like (see `local.audio.description`), where that was read.
     """
 
     uids: list[str]
     logits: np.ndarray
     targets: np.ndarray
+    embeddings: np.ndarray | None = None
+    described: np.ndarray | None = None
 
     @classmethod
     def of(cls, scored: Iterable[tuple[PaddedBatch, heads.Outputs]]) -> "Scores":
         """Those of batches, as `ScoringBrain.run` yields them."""
-        uids, logits, targets = [], [], []
+        uids, rows = [], []
         for batch, outputs in scored:
             uids += batch.id
-            logits.append(outputs.logits)
-            targets.append(batch.target.data.cpu())
-        return cls(uids, torch.cat(logits).numpy(), torch.cat(targets).numpy())
+            own = [outputs.logits, batch.target.data, outputs.pt]
+            if hasattr(batch, "described"):
+                own.append(batch.described.data)
+            rows.append([values.cpu() for values in own])
+        return cls(
+            uids, *(torch.cat(values).numpy() for values in zip(*rows, strict=True))
+        )
+
+    def rows(self, chosen: list[int]) -> "Scores":
+        """Those of some recordings, in this order."""
+        arrays = (self.logits, self.targets, self.embeddings, self.described)
+        own = (None if values is None else values[chosen] for values in arrays)
+        return Scores([self.uids[i] for i in chosen], *own)
 
 
 class ScoringBrain(sb.Brain):
@@ -124,9 +138,7 @@ class ScoringBrain(sb.Brain):
         scores = Scores.of(self.run(loader, enable=enable))
         places = {uid: place for place, uid in enumerate(scores.uids)}
         order = [places[uid] for uid in dataset.data_ids if uid in places]
-        return Scores(
-            [scores.uids[i] for i in order], scores.logits[order], scores.targets[order]
-        )
+        return scores.rows(order)
 
     def score_waveforms(self, waveforms: torch.Tensor) -> torch.Tensor:
         """Score waveforms of one length, with the weights as they are.

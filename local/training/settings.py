@@ -15,6 +15,7 @@ from local.utils.errors import UserError
 from local.utils.keys import (
     CHOICE,
     KEYS,
+    LAYERS,
     LIST,
     MAPPING,
     NUMBER,
@@ -157,9 +158,10 @@ def _expected(key, default):
     Keys of the table have their kind, whatever a yaml of a user's own says; those that
     a yaml adds have their default's.
     """
-    if key in KEYS and KEYS[key].kind in NAMES:
-        return NAMES[KEYS[key].kind]
-    return None if default is None else _kind(default)
+    kind = KEYS[key].kind if key in KEYS else None
+    if kind in NAMES:
+        return NAMES[kind]
+    return None if default is None or kind == LAYERS else _kind(default)
 
 
 def _fits(value, expected, default):

@@ -106,6 +106,8 @@ def _assigned(pairs, hparams_file):
     objects = {*object_keys(hparams_file), *OBJECT_OR_NULL}
     run_arguments, overrides, problems = [], {}, []
     for key, value in pairs:
+        if key in yaml_keys and value is None and key in KEYS:
+            value = KEYS[key].bare
         if key in yaml_keys and value is None:
             problems.append(f"--{key} needs a value: --{key}=VALUE")
         elif key in yaml_keys and key in objects:
@@ -221,9 +223,9 @@ def add_options(parser, *names: str):
     types = {WHOLE: int, NUMBER: float}
     for name in names:
         row = KEYS[name]
-        parser.add_argument(
-            f"--{name}", type=types.get(row.kind), choices=row.choices or None
-        )
+        kind = {"type": types.get(row.kind), "choices": row.choices or None}
+        bare = {"nargs": "?", "const": row.bare} if row.bare else {}
+        parser.add_argument(f"--{name}", **kind, **bare)
 
 
 def add_trust_option(parser):

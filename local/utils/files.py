@@ -22,6 +22,13 @@ UNFINISHED = re.compile(r"\.[0-9a-f]{16}\.tmp")
 #: A folder of deleted files whose name does not begin with a dot.
 TRASH = "$RECYCLE.BIN"
 
+#: What is looked for in folders; a file that is named is tried whatever it is called.
+AUDIO_SUFFIXES = (
+    *(".3gp", ".aac", ".aif", ".aiff", ".amr", ".au", ".caf", ".flac", ".m4a", ".mka"),
+    *(".mkv", ".mov", ".mp3", ".mp4", ".oga", ".ogg", ".opus", ".w64", ".wav", ".webm"),
+    ".wma",
+)
+
 #: How names of folders end that are being filled.
 UNFINISHED_FOLDER = ".unfinished"
 

@@ -14,6 +14,7 @@ WHOLE = "a whole number"
 NUMBER = "a number"
 SHARE = "a number from 0 to 1"
 OTHER_NUMBER = "a number, checked where it is used"
+LAYERS = "none, all or a whole number, checked where it is used"
 SWITCH = "True or False"
 CHOICE = "one of a few names"
 RANGE = "[low, high] or one number"
@@ -37,8 +38,9 @@ class Key:
     later: Whether a later command replaces an experiment's value: "chosen" unless it
         is null there, "always" where it says something of the machine.
     filled: Whether train.py fills it: "data" from what preparation finds, "place" from
-        the output folder.
+        the output folder, "built" from the model, in yamls that have it.
     needed: Whether an experiment without it is none.
+    bare: What `--key` without a value means.
     """
 
     kind: str
@@ -53,6 +55,7 @@ class Key:
     later: str | None = None
     filled: str | None = None
     needed: bool = False
+    bare: str | None = None
 
 
 def _choice(*names, **marks):
@@ -95,6 +98,7 @@ KEYS = {
     "positive_weights": Key(LIST, filled="data"),
     "label_ranges": Key(LIST, filled="data"),
     "pretrained_digest": Key(TEXT, filled="data"),
+    "ssl_encoder": Key(MAPPING, filled="built"),
     # ---- Audio
     "sample_rate": Key(WHOLE, 0, 768_000, prepares=True, needed=True),
     "audio_backend": _choice("soundfile", "librosa", prepares=True),
@@ -144,6 +148,9 @@ KEYS = {
     "ssl_source": Key(TEXT),
     "ssl_window": Key(NUMBER, 0.1),
     "ssl_layer": Key(WHOLE, 0, null=True),
+    "ssl_pooling": _choice("mean", "attentive"),
+    "ssl_trainable": Key(LAYERS),
+    "lora_rank": Key(WHOLE, 0),
     # ---- Model
     "pretrained": Key(TEXT),
     "encoder_lr": Key(NUMBER, 0, null=True),
@@ -215,6 +222,12 @@ KEYS = {
     "embedding_type": _choice("pt", "ft", "st"),
     "output_file": Key(TEXT),
     "backend": _choice("auto", "eager", "onnx"),
+    "shard": Key(TEXT),
+    "shard_count": Key(WHOLE, 1, null=True),
+    "merge": _choice("file", "dataset", "later", null=True, bare="file"),
+    "ray": Key(TEXT),
+    "ray_cpus": Key(NUMBER, 0.01),
+    "ray_gpus": Key(NUMBER, 0),
 }
 
 #: Keys of a training yaml that are no plain ones: each an object, or null.

@@ -1,5 +1,6 @@
 """Names that people and programs spell in several ways: who is who, by one rule."""
 
+import difflib
 import re
 import unicodedata
 from collections.abc import Iterable
@@ -50,3 +51,14 @@ def first_spellings(names: Iterable[str]) -> dict[str, str]:
     """
     first = {}
     return {name: first.setdefault(alike(name), name) for name in dict.fromkeys(names)}
+
+
+def near(name: str, others: Iterable[str]) -> str | None:
+    """The name that may have been meant, in whatever case; None if there is none.
+
+    >>> near("slow rte", ["Slow rate", "strained"])
+    'Slow rate'
+    """
+    folded = {other.casefold(): other for other in others}
+    close = difflib.get_close_matches(name.casefold(), folded, n=1)
+    return folded[close[0]] if close else None

@@ -78,8 +78,13 @@ def read_cells(path: Path, column: str) -> list[list[str]]:
     return [cells for _, cells in read_rows(path, column)]
 
 
-def read_rows(path, column) -> list[tuple[int, list[str]]]:
+def read_rows(
+    path: Path, column: str, delimiter: str | None = None
+) -> list[tuple[int, list[str]]]:
     """As `read_cells`, each row with its number as a spreadsheet counts.
+
+    delimiter: What stands between the cells, unless the file's first line tells; None:
+        what `column` tells.
 
     >>> file = getfixture("tmp_path") / "train.csv"
     >>> _ = file.write_text('sep=;\\nuid;note\\n\\nr1;1,5\\n')
@@ -89,7 +94,7 @@ def read_rows(path, column) -> list[tuple[int, list[str]]]:
     text = read_text(path)
     told = TOLD.match(text)
     text = text[told.end() :] if told else text
-    delimiter = told[1] if told else _delimiter(text, column)
+    delimiter = told[1] if told else delimiter or _delimiter(text, column)
     rows, number = [], 0
     try:
         for number, cells in _rows(text, delimiter):

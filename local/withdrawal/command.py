@@ -6,6 +6,7 @@ from pathlib import Path
 
 from local.data import corpus
 from local.data.pseudonyms import read_pseudonyms
+from local.data.recording_names import path_of
 from local.storage.addresses import absolute, is_remote, local_path
 from local.utils import cli
 from local.utils.errors import UserError
@@ -196,4 +197,4 @@ def _print_to_do(units, person, trained, options):
     for folder in withdrawal.data_folders(units, options.corpus_folder):
         for name in sorted(person.recordings):
             if is_remote(folder) or (Path(folder) / name).exists():
-                print(f"  {folder}/{name}: the recording itself")
+                print(f"  {folder}/{path_of(name)}: the recording itself")

@@ -5,6 +5,7 @@ import dataclasses
 import pandas as pd
 
 from local.data.pseudonyms import Pseudonyms, are_pseudonyms
+from local.data.recording_names import name_of_file
 from local.data.split import Split
 from local.utils.spelling import alike
 
@@ -57,7 +58,9 @@ class Person:
             self.subjects |= {name for name in rows["subject"] if name}
             self.uids |= set(rows[column])
             for folder in {"recording", "audio"} & set(rows):
-                self.recordings |= set(rows[folder])
+                self.recordings |= set(rows[folder]) - {""}
+            if "file" in rows:  # of a CSV as it was written
+                self.recordings |= {name_of_file(path) for path in rows["file"] if path}
         return len(rows)
 
     def left_in(self, split: Split) -> Split:

@@ -19,7 +19,7 @@ from local.data import corpus, feature_cache
 from local.data.feature_cache import FeatureCache
 from local.data.manifests import failed_beside
 from local.data.pseudonyms import are_pseudonyms
-from local.inference.extraction import MERGED
+from local.data.recording_names import is_file, path_of
 from local.storage.addresses import is_remote, joined
 from local.storage.experiment_files import HPARAMS, PREPARATION, ROWS, files_where
 from local.storage.gcs import Address, Cache
@@ -257,7 +257,6 @@ def clean_embeddings(file: Path, person: Person, dry_run: bool) -> dict[str, int
     """
     if not dry_run:  # what a kill has left
         files.remove_unfinished(_parts_of(file))
-        (_parts_of(file) / MERGED).unlink(missing_ok=True)
     removed = {
         str(part): clean_parquet(part, person, dry_run)
         for part in parquets_of([], [file])
@@ -284,14 +283,14 @@ def clean_audio_cache(
     """
     cache = Cache(folder)
     places = [
-        Address.parse(data_folder) / name
+        (Address.parse(data_folder) / path_of(name), is_file(name))
         for data_folder in data_folders
         for name in person.recordings
     ]
-    kept = [place for place in places if cache.keeps(place)]
+    kept = [place for place in places if cache.keeps(*place)]
     if not dry_run:
         for place in kept:
-            cache.forget(place)
+            cache.forget(*place)
         cache.sweep()
         shutil.rmtree(folder / "snapshots", ignore_errors=True)
     return len(kept)

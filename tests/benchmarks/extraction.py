@@ -26,24 +26,21 @@ import tempfile
 from functools import partial
 from pathlib import Path
 
-import pandas as pd
 import soundfile
 import torch
 from speechbrain.inference.classifiers import EncoderClassifier
 from turns import make_recordings, print_ratio, take_turns
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from archives import Untrained, archive, merged
+
 from local.audio import loading
-from local.data.manifests import build_manifest
-from local.data.recordings import FolderRecordings
-from local.inference import embeddings
 from local.inference.engine import Engine
-from local.inference.extraction import Parts, extract_parts
 from local.training.brain import ClinicalBrain
 from local.utils.yaml_files import load_hparams
 
 ROOT = Path(__file__).parents[2]
 MODEL_RATE = 16000
-PT = embeddings.EmbeddingKind("pt")
 BACKENDS = ("eager", "onnx")
 
 
@@ -105,19 +102,16 @@ class Ours:
             run_opts={"device": "cpu"},
         )
         self.engine = Engine(brain, backend)
+        place = folder / "audio"
+        self.experiment = Untrained(folder, brain, self.hparams, place)
 
     def __call__(self, number):
         """Extract all."""
         del number
-        table = pd.DataFrame({"uid": self.uids, "audio": self.uids})
-        table = table.assign(start_s="", end_s="", channel="")
-        recordings = FolderRecordings(self.folder / "audio")
-        hparams, audio = self.hparams, self.hparams["audio"]
-        manifest, _ = build_manifest(table, None, recordings, audio, [], "looking")
-        windows = hparams["windows"].cut(manifest)
-        parts = Parts(self.folder / "e.parquet", self.uids, 192, {}, "")
-        extract_parts(parts, self.engine, PT, windows, recordings, hparams)
-        parts.merge()
+        maker, plan = archive(self.experiment, self.uids, self.folder / "e.parquet")
+        maker.engine = self.engine
+        maker.make_all(plan, (0, 1))
+        merged(maker, plan)
 
 
 class Original(torch.utils.data.Dataset):

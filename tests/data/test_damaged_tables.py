@@ -43,6 +43,17 @@ def with_row(**cells):
     )
 
 
+def with_row_of_file(file, audio=""):
+    """A function that names a file, and maybe a folder, in the second row."""
+
+    def change(rows):
+        rows = [{**row, "file": "", "audio": ""} for row in rows]
+        rows[1].update(file=file, audio=audio)
+        return rows
+
+    return lambda corpus: change_csv(corpus, "train", change)
+
+
 def with_uid(uid):
     """A function that gives the first recording of the test split another name."""
 
@@ -88,6 +99,14 @@ def is_not_rated(found):
     assert (
         found.manifests["train"]["low"].isna().tolist() == [False, True] + [False] * 14
     )
+
+
+def is_missing(found):
+    """The file of the second row of train.csv."""
+    (bad,) = found.failed
+    assert bad["uid"] == "s00_1"
+    assert bad["reason"].startswith("there is no file ")
+    assert bad["reason"].endswith("/audio/ward/none.wav")
 
 
 def is_doubted(found):
@@ -201,6 +220,24 @@ def _(corpus):
     change_csv(
         corpus, "train", lambda rows: [{**row, "start_s": "1_0"} for row in rows]
     )
+
+
+for name, cell in {
+    "that leads out of data_folder": "../s00_1.wav",
+    "with an absolute path": "/audio/s00_1.wav",
+    "with backslashes": r"ward\s00_1.wav",
+    "with a line feed": "a\nb.wav",
+}.items():
+    told = f"in column 'file' that are no path below data_folder: {cell!r} (train.csv"
+    table(f"file {name}", told)(with_row_of_file(cell))
+table("file and audio in one row", "leave one of the two empty")(
+    with_row_of_file("s00_1.wav", "s00_1")
+)
+
+
+@table("file that is not there", is_missing)
+def _(corpus):
+    with_row_of_file("ward/none.wav")(corpus)
 
 
 @table("excluded subject in another spelling", without_s00)

@@ -375,35 +375,6 @@ def test_a_split_is_prepared_for_evaluation(damaged):
     assert "- s11_0: " in message
 
 
-def test_extraction_reads_a_csv_with_uids_only(corpus):
-    write_csv(corpus / "uids.csv", [{"uid": "s11_0"}, {"uid": "s00_0"}])
-    split = prepared_split.prepare_split(
-        corpus / "uids.csv", values_of(corpus), required=("uid",)
-    )
-    assert split.manifest["ID"].tolist() == ["s11_0", "s00_0"]
-    assert split.failed == []
-
-
-def test_extraction_reads_several_csvs_in_their_order(corpus):
-    parts = {"b": ["s11_0", "s00_0"], "a": ["s03_1"], "c": ["s00_0", "s11_0"]}
-    for name, uids in parts.items():
-        write_csv(corpus / f"{name}.csv", [{"uid": uid, name: "1"} for uid in uids])
-    files = {name: str(corpus / f"{name}.csv") for name in parts}
-    values = values_of(corpus)
-    split = prepared_split.prepare_split([files["b"], files["a"]], values, ("uid",))
-    assert split.manifest["ID"].tolist() == ["s11_0", "s00_0", "s03_1"]
-    assert split.rows["a"].tolist() == ["", "", "1"]
-    message = user_error(
-        prepared_split.prepare_split, list(files.values()), values, ("uid",)
-    )
-    assert f"2 uids both in {files['b']} and in {files['c']}: 's00_0', " in message
-    assert message.count("both in") == 1
-    message = user_error(
-        prepared_split.prepare_split, [files["a"], "/nowhere.csv"], values, ("uid",)
-    )
-    assert "- /nowhere.csv" in message
-
-
 # Class weights
 
 

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import norm
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import (
     average_precision_score,
@@ -65,11 +66,12 @@ def directly(train, features, seed):
     rated = ~np.isnan(targets)
     known, targets, subjects = known[rated], targets[rated], subjects[rated]
 
-    low, middle, high = np.quantile(known, [0.25, 0.5, 0.75], axis=0)
+    quantiles = np.quantile(known, np.linspace(0, 1, 101), axis=0)
+    scores = norm.ppf((np.arange(101) + 0.5) / 101)
 
     def standardised(rows):
-        # the interquartile range of a normal distribution is 1.349
-        return ((rows - middle) / (high - low) * 1.349).clip(-5, 5)
+        columns = zip(rows.T, quantiles.T, strict=True)
+        return np.stack([np.interp(*column, scores) for column in columns], axis=1)
 
     inputs, losses = standardised(known), {}
     for c in (1e-3, 1e-2, 1e-1, 1.0):

@@ -144,7 +144,7 @@ def test_each_row_is_what_the_audit_finds_of_its_recording(split, frame):
             else:
                 assert found[name] == pytest.approx(value, rel=1e-5)
         described = recording_statistics.recording_statistics(waveform, RATE)
-        assert len(described) == 137
+        assert len(described) == 151
         for name, value in described.items():
             assert found[name] == pytest.approx(value, rel=1e-3, abs=1e-3, nan_ok=True)
 

@@ -125,7 +125,7 @@ def test_streams_change_nothing_and_keep_the_order(brain, n_threads):
         assert torch.get_num_threads() == n_threads
     finally:
         torch.set_num_threads(before)
-    assert [ids for ids, _ in found] == [[data.data_ids[i]] for i in order]
+    assert [batch.id for batch, _ in found] == [[data.data_ids[i]] for i in order]
     for i, (_, outputs) in zip(order, found, strict=True):
         features = data[i]["features"][None]
         expected = brain.modules["embedding_model"](features).squeeze(1).detach()

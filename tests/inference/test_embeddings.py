@@ -76,10 +76,12 @@ def test_embeddings_are_those_of_the_layers(tmp_path):
     engine = Engine(brain)
     kinds = [("pt",), ("st",), ("ft", "mean"), ("ft", "sum")]
     found = {name: {} for name in kinds}
-    for ids, outputs in engine.run(dataset(), {"batch_sampler": [[i] for i in ORDER]}):
+    for batch, outputs in engine.run(
+        dataset(), {"batch_sampler": [[i] for i in ORDER]}
+    ):
         for name, vectors in found.items():
             values = EmbeddingKind(*name).of(outputs)
-            vectors.update(zip(ids, values, strict=True))
+            vectors.update(zip(batch.id, values, strict=True))
     sizes = {name: EmbeddingKind(*name).size_in(brain.modules) for name in kinds}
     assert list(sizes.values()) == [6, 7, 5, 5]
     shared, heads = brain.modules["shared_dense"], brain.modules["classifier"].heads

@@ -22,6 +22,7 @@ import export as script
 from local.inference.classifier import ClinicalClassifier
 from local.inference.export import check, folder, package
 from local.inference.export.onnx_features import NoOnnx
+from local.model.training_range import fit_embedding
 from local.training.brain import ClinicalBrain
 from local.training.experiment import open_experiment
 from local.utils.errors import RunError, UserError
@@ -131,12 +132,24 @@ def assert_same(found, expected):
     """Decisions by label, the numbers in them but for rounding."""
     assert list(found) == list(expected)
     for label, said in expected.items():
+        assert found[label].pop("out_of_range") == said.pop("out_of_range")
         numbers = {key: of for key, of in said.items() if of is not None}
         assert {key for key, of in found[label].items() if of is not None} == set(
             numbers
         )
         for key, number in numbers.items():
             assert found[label][key] == pytest.approx(number, rel=1e-5, abs=1e-5)
+
+
+def training_range(size):
+    """Of recordings without anything above 2 kHz."""
+    embeddings = np.random.default_rng(0).normal(size=(60, size))
+    return {
+        "limit": 1.0,
+        "measures": {"bandwidth_khz": [1.0, 1.5, 2.0]},
+        "distance": [1.0, 1e9],
+        "embedding": fit_embedding(embeddings),
+    }
 
 
 @pytest.fixture(scope="module")
@@ -155,6 +168,8 @@ def exported(tmp_path_factory):
     )
     output = place / "new" / "out"
     (experiment / "audit.json").write_text(json.dumps(AUDIT))
+    range_file = experiment / "save" / "training_range.json"
+    range_file.write_text(json.dumps(training_range(12)))
     options = (f"--experiment_folder={experiment}", f"--output_folder={output}")
     result = succeeded(run_script("export.py", *options))
     assert "model.onnx differs by at most" in result.stdout
@@ -264,6 +279,8 @@ def test_the_recipe_loads_it_too(exported):
         found = theirs.encode_batch(waveform, kind=kind)
         assert difference(found, ours.encode_batch(waveform, kind=kind)) < 1e-5
     found, expected = (of.classify_batch(waveform)[0] for of in (theirs, ours))
+    assert found["yes"]["out_of_range"] == ["bandwidth 5.5 kHz, training 1 to 2"]
+    assert found["yes"]["in_range"] is False and found["yes"]["predicted"] is None
     assert_same(found, expected)
     flags = {GROUPS[1][0]: ["Hum: it tells the label."]}
     assert theirs.flagged == ours.flagged == flags

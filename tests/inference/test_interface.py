@@ -70,8 +70,21 @@ def test_classify_file_is_evaluate(experiment, model):
             assert said["probability"] == pytest.approx(row.probability, abs=1e-6)
             assert said["score"] is None
             expected = None if np.isnan(row.predicted) else row.predicted
-            assert said["predicted"] == expected
+            # evaluation decides about all recordings
+            assert said["in_range"] == (row.in_range == 1)
+            assert said["predicted"] == (expected if said["in_range"] else None)
+            assert bool(said["out_of_range"]) != said["in_range"]
     assert found["noisy"]["threshold"] is None and found["low"]["threshold"] == 0.4
+
+
+def test_out_of_range_there_is_no_decision_unless_asked_for(experiment):
+    model = ClinicalClassifier.from_hparams(experiment[1], run_opts={"device": "cpu"})
+    noise = 0.5 * torch.randn(20 * RATE)  # far longer and louder than the corpus
+    (found,) = model.classify_batch(noise)
+    assert found["low"]["in_range"] is False and found["low"]["out_of_range"]
+    assert found["low"]["predicted"] is None and found["low"]["threshold"] == 0.4
+    model.out_of_range = "decide"
+    assert model.classify_batch(noise)[0]["low"]["predicted"] in (0, 1)
 
 
 def test_encode_file_is_extract_embeddings(experiment, model, tmp_path):

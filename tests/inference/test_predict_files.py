@@ -57,6 +57,7 @@ def test_probabilities_are_those_of_the_evaluation(experiment, corpus, tmp_path)
         map(str, files.values())
     )
     labels = {of["file"]: of["labels"] for of in found["recordings"]}
+    in_range = {of["file"]: of["in_range"] for of in found["recordings"]}
     points = json.loads((experiment / "save" / "operating_points.json").read_text())
     for row in read_csv(experiment / "predictions.csv"):
         entry = labels[str(files[row["uid"]])][row["label"]]
@@ -67,9 +68,11 @@ def test_probabilities_are_those_of_the_evaluation(experiment, corpus, tmp_path)
         assert (
             entry["threshold"] == points["labels"][row["label"]]["threshold"]["value"]
         )
-        assert entry["predicted"] == (
-            int(row["predicted"]) if row["predicted"] else None
-        )
+        file = str(files[row["uid"]])
+        assert in_range[file] == (row["in_range"] == "1")
+        # evaluation decides about all recordings
+        decided = row["predicted"] and in_range[file]
+        assert entry["predicted"] == (int(row["predicted"]) if decided else None)
     written = pd.read_csv(output_file)
     assert len(written) == 3 * len(files)
     assert list(written)[:4] == ["file", "label", "logit", "probability"]
@@ -92,6 +95,56 @@ def test_labels_that_the_audit_flags_are_told(experiment, corpus, tmp_path):
     assert "Not audited" not in table
     found = json.loads(succeeded(predict(copy, file, "--json")).stdout)
     assert found["flagged"] == {"loud": reasons}
+
+
+def test_what_is_unlike_the_training_gets_no_decision(experiment, corpus, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(experiment, copy)
+    points_file = copy / "save" / "operating_points.json"
+    points = json.loads(points_file.read_text())["labels"]
+    for point in points.values():
+        point["threshold"] |= {"value": 0.5, "source": "validation"}
+    points_file.write_text(json.dumps({"labels": points}))
+    range_file = copy / "save" / "training_range.json"
+    known = json.loads(range_file.read_text())
+    # as far as they reach, all others are in range
+    known["limit"] = 1e9
+    file = corpus / "audio/s11_0/waveform.wav"
+
+    def said(*options):
+        range_file.write_text(json.dumps(known))
+        (recording,) = json.loads(succeeded(predict(copy, file, *options)).stdout)[
+            "recordings"
+        ]
+        decided = {entry["predicted"] is not None for entry in labels_of(recording)}
+        return recording["in_range"], recording["out_of_range"], decided
+
+    def labels_of(recording):
+        return recording["labels"].values()
+
+    assert said("--json") == (True, [], {True})
+    known |= {"limit": 1.0, "distance": [0.0, 1e9]}
+    known["measures"] = {"bandwidth_khz": [7.0, 7.5, 8.0]}
+    reason = "bandwidth 4 kHz, training 7 to 8"
+    assert said("--json") == (False, [reason], {False})
+    assert said("--json", "--out_of_range=decide") == (False, [reason], {True})
+    output_file = tmp_path / "predicted.csv"
+    table = succeeded(predict(copy, file, f"--output_file={output_file}")).stdout
+    assert f"waveform.wav: in_range: no ({reason})" in table
+    assert (
+        "waveform.wav ?" in table.splitlines()[2] and "*" not in table.splitlines()[2]
+    )
+    rows = read_csv(output_file)
+    assert {row["in_range"] for row in rows} == {"0"}
+    assert {(row["predicted"], row["out_of_range"]) for row in rows} == {("", reason)}
+    range_file.write_text("{}")
+    assert "training_range.json can't be read" in failed(predict(copy, file))
+    range_file.unlink()  # of before
+    result = succeeded(predict(copy, file, "--json"))
+    (recording,) = json.loads(result.stdout)["recordings"]
+    assert recording["in_range"] is None and recording["out_of_range"] == []
+    assert {entry["predicted"] is None for entry in labels_of(recording)} == {False}
+    assert result.stderr.count("in_range is not known") == 1
 
 
 def test_bad_files_are_listed_and_the_others_predicted(experiment, corpus, tmp_path):
@@ -183,7 +236,7 @@ def test_decisions_of_other_windows_are_withheld(experiment, corpus, tmp_path):
         "window_pooling is max here, mean when the threshold was chosen"
     )
     for options in ((), windows):
-        result = predict(copy, audio, "--json", *options)
+        result = predict(copy, audio, "--json", "--out_of_range=decide", *options)
         said = json.loads(succeeded(result).stdout)
         (recording,) = said["recordings"]
         decisions = {entry["predicted"] for entry in recording["labels"].values()}

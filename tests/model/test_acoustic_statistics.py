@@ -109,9 +109,47 @@ def test_pauses_are_counted_between_sounds():
 )
 def test_nothing_is_missing_whatever_the_recording(samples):
     found = statistics(samples)
-    assert list(found) == list(statistics(sine(200))) and len(found) == 52
+    assert list(found) == list(statistics(sine(200))) and len(found) == 66
     assert np.isfinite(list(found.values())).all()
     assert found["pause_share"] == 0  # nothing is less loud than the rest
     if samples.max() == 0:
         assert found["f0_median_hz"] == pytest.approx((60 * 400) ** 0.5)
         assert found["f0_sd_semitones"] == found["voiced_share"] == 0
+
+
+def test_a_trembling_voice_trembles_in_its_band():
+    """F0 of 200 Hz, 1 semitone up and down 6 times a second: a variance of 0.5."""
+    time_s = torch.arange(4 * RATE, dtype=torch.float64) / RATE
+    f0 = 200 * 2 ** (torch.sin(2 * torch.pi * 6 * time_s) / 12)
+    found = statistics(torch.sin(2 * torch.pi * f0.cumsum(0) / RATE))
+    assert found["f0_tremor_db"] == pytest.approx(10 * np.log10(0.5), abs=0.5)
+    others = ("slow", "syllabic", "flutter", "rough")
+    assert max(found[f"f0_{band}_db"] for band in others) < -15
+    # 50 % of amplitude, 10 times a second, is flutter of the level
+    louder = 1 + 0.5 * torch.sin(2 * torch.pi * 10 * time_s)
+    found = statistics(louder * torch.sin(2 * torch.pi * 200 * time_s))
+    assert found["level_flutter_db"] > 5 > -10 > found["level_tremor_db"]
+    assert found["f0_flutter_db"] < -20
+
+
+def test_modulation_is_the_variance_in_a_band():
+    track = torch.as_tensor(np.random.default_rng(0).standard_normal(4000)) * 3
+    found = 10 ** (np.array(acoustic_statistics.modulation(track.float())) / 10)
+    widths = np.array([1.5, 2, 4, 7, 35])
+    assert found[2:] == pytest.approx(9 * widths[2:] / 50, rel=0.25)
+    line = torch.linspace(-50, 50, 500)
+    assert max(acoustic_statistics.modulation(line)) < -50
+
+
+def test_octave_errors_are_no_tremor():
+    f0 = torch.full((300,), 150.0)
+    f0[::7], f0[::11] = 75.0, 0.0
+    assert acoustic_statistics._semitones(f0).abs().max() == 0
+
+
+@pytest.mark.parametrize("rate", [8000, 16000, 44100])
+def test_tilt_of_two_tones(rate):
+    found = statistics(sine(300, rate=rate) + 0.1 * sine(2500, rate=rate), rate)
+    assert found["alpha_ratio_db"] == pytest.approx(20, abs=0.5)
+    assert found["hammarberg_db"] == pytest.approx(20, abs=1)
+    assert found["low_balance_db"] > 20 and found["slope_db"] < -3

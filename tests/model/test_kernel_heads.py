@@ -1,6 +1,7 @@
 """model.kernel_heads: heads that are fitted in one go, and what they read."""
 
 import io
+from statistics import NormalDist
 
 import numpy as np
 import pytest
@@ -8,10 +9,11 @@ import torch
 from sklearn.gaussian_process.kernels import RBF
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.metrics import roc_auc_score
+from sklearn.preprocessing import QuantileTransformer
 
 from local.data.folds import draw_folds
 from local.model.kernel_fitting import OF_SIMILARITIES
-from local.model.kernel_heads import FARTHEST, KernelHeads, RobustStandardisation
+from local.model.kernel_heads import KernelHeads, RobustStandardisation
 
 NAN = np.nan
 N, N_FEATURES = 60, 4
@@ -148,15 +150,46 @@ def test_fitted_modules_are_saved_and_loaded(data):
 
 
 def test_standardisation_by_hand():
-    """Quartiles of 0 to 4: 1, 2, 3; an IQR of 2 is 2 / 1.349 deviations."""
-    features = np.array([[0.0, 7, 0, NAN], [1, 7, 0, NAN], [2, 7, 0, NAN]])
-    features = np.concatenate([features, [[3.0, 7, 0, NAN], [4, 7, 9, NAN]]])
+    """Of 101 numbers each is a quantile; 0 to 4 are every 25th."""
+    features = np.full((101, 4), NAN)
+    features[:, 0] = np.random.default_rng(0).permutation(np.arange(101.0) ** 3)
+    features[:, 1] = 7
+    features[:, 2] = [0] * 51 + [1] * 50
     norm = RobustStandardisation()
-    norm.fit(features)
-    rows = [[4.0, 8.0, 9.0, 1.0], [NAN, 7.0, 0.0, NAN], [1e9, -1e9, 1e9, 1e9]]
-    found = outputs(norm, rows)
+    norm.fit(features[:, None])
+    rows = [[84.0**3, 8, 0, 1], [NAN, 7, 1, NAN], [1e9, -1e9, 1e9, 1e9]]
+    rows += [[-1e9, NAN, NAN, NAN], [50.0**3, 7, -1, 0]]
+    by_hand = outputs(norm, rows)
+    score = NormalDist().inv_cdf
+    highest = score(100.5 / 101)
     # what never varied says nothing, what is no number is as usual
-    assert found[0].tolist() == pytest.approx([2 * 1.349 / 2, 0, FARTHEST, 0])
-    assert found[1].tolist() == [0, 0, 0, 0]
-    assert found[2].tolist() == [FARTHEST, 0, FARTHEST, 0]
+    assert (by_hand[:, [1, 3]] == 0).all()
+    assert by_hand[:, 0] == pytest.approx(
+        [score(84.5 / 101), 0, highest, -highest, 0], abs=1e-5
+    )
+    # of many alike the middle of their scores: of the lowest 51, and the highest 50
+    low, high = (score(0.5 / 101) + 0) / 2, (score(51.5 / 101) + highest) / 2
+    assert by_hand[:2, 2] == pytest.approx([low, high], abs=1e-5)
+    assert by_hand[2:, 2] == pytest.approx([highest, 0, -highest], abs=1e-5)
     assert norm.embedding_size == 4
+
+
+def test_standardisation_is_that_of_scikit_learn():
+    generator = np.random.default_rng(3)
+    train = np.exp(2 * generator.standard_normal((80, 3)))
+    others = np.exp(2 * generator.standard_normal((40, 3)))
+    norm = RobustStandardisation()
+    norm.fit(train)
+    reference = QuantileTransformer(n_quantiles=80, output_distribution="normal")
+    expected = reference.fit(train).transform(others).clip(-2.579, 2.579)
+    inside = np.abs(expected) < 1.5  # farther out the steps between quantiles are wide
+    np.testing.assert_allclose(
+        outputs(norm, others)[inside], expected[inside], atol=0.1
+    )
+
+
+@pytest.mark.parametrize("shape", [(5, 1, 3), (5, 3), (3,)])
+def test_standardisation_keeps_shapes(shape):
+    norm = RobustStandardisation()
+    norm.fit(np.random.default_rng(0).standard_normal((20, 3)))
+    assert norm(torch.ones(shape)).shape == shape

@@ -45,7 +45,10 @@ READERS = {
         *("evaluate.py", "local/evaluation/experiment_split.py"),
         "local/evaluation/external_predictions.py",
     ),
-    "extract_embeddings.yaml": ("local/inference/extraction.py",),
+    "extract_embeddings.yaml": tuple(
+        f"local/inference/{name}.py"
+        for name in ("archive", "extraction", "maker", "on_ray", "shares")
+    ),
 }
 
 #: Keys that opening an experiment reads from these.
@@ -63,9 +66,9 @@ READ_BY_SPEECHBRAIN = {
 OPTIONAL = {
     *("features", "ssl_trainable", "lora_rank", "pretrained"),
     *("dataset_mean", "dataset_std", "fbank", "n_fft", "n_mfcc"),
-    *("ssl_source", "ssl_window", "ssl_layer"),
+    *("ssl_source", "ssl_window", "ssl_layer", "ssl_pooling", "ssl_encoder"),
     *("split_csv", "predictions_csv"),
-    *("operating_points", "flagged", "label_encoder"),
+    *("operating_points", "flagged", "training_range", "label_encoder"),
     "compute_features",
 }
 
@@ -103,7 +106,7 @@ def keys_read(names, files=SOURCES):
                 and name_of(node.func.value) in names
             ):
                 found |= text_in(node.args[0])
-    return found - {"get"}
+    return found - {"get", "update"}
 
 
 def name_of(node):
@@ -237,6 +240,7 @@ TYPES = {
     keys.TEXTS: str | list,
     keys.WHOLE: int,
     keys.NUMBER: int | float,
+    keys.LAYERS: int | str,
     keys.SHARE: int | float,
     keys.OTHER_NUMBER: int | float,
     keys.SWITCH: bool,
@@ -284,7 +288,9 @@ INTENDED = {
         *("bucket_batches", "train_batches"),  # clips of one length
     },
 }
-INTENDED["train_ssl.yaml"] = INTENDED["train_statistics.yaml"]
+INTENDED["train_ssl.yaml"] = {
+    *("compute_features", "embedding_model", "classifier", "modules", "encoder_lr"),
+}
 INTENDED["train_features.yaml"] = INTENDED["train_statistics.yaml"] | {
     *("audit", "acoustic_baseline", "evaluation"),
 }
@@ -316,7 +322,7 @@ def test_a_variant_says_only_what_differs(path):
     removed = {key for key, tag in own.items() if tag == "!remove"}
     assert removed == first.keys() - other.keys()
     # an object may be another of the same arguments
-    objects = {key for key, tag in own.items() if tag.startswith("!new:")}
+    objects = {key for key, tag in own.items() if tag.startswith(("!new:", "!apply:"))}
     same = {key for key in own.keys() & first.keys() if first[key] == other.get(key)}
     assert same - objects <= OTHER_MEANING
 

@@ -9,6 +9,7 @@ import re
 import shutil
 import struct
 import subprocess
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -23,7 +24,7 @@ from local.metrics.comparison import verdict
 from local.metrics.rater_agreement import agreement, raters_on_roc
 from local.metrics.split_metrics import SMALL_SAMPLE, evaluate_predictions
 from local.metrics.subgroups import corrected, subgroup_report
-from local.report import figures
+from local.report import figures, validation
 from local.report.html import render_html
 from local.report.sections import SECTIONS
 from local.report.tables import Table
@@ -782,3 +783,20 @@ def test_browser_would_tell(tmp_path):
     assert answer["requests"] == ["http://localhost:9/x.png"]
     assert any("no" in line for line in console)
     assert requests == {"http://localhost:9"}
+
+
+def test_weights_of_statistics_are_told_in_words():
+    entry = {"words": "jitter (mean)", "weight": 0.25, "low": 0.1, "high": 0.4}
+    none = {"weights": [], "weights_reason": "the head compares recordings"}
+    labels = {"slow": {"weights": [entry]}, "fast": none}
+    table = validation.weights(SimpleNamespace(metrics={"labels": labels}))
+    told = [(row.name, *(cell.text for cell in row.cells)) for row in table.rows]
+    assert told == [
+        ("slow",),
+        ("jitter (mean)", "+0.25 (+0.10 to +0.40)"),
+        ("fast",),
+        ("none", "–"),
+    ]
+    assert "the head compares recordings" in table.notes
+    nothing = SimpleNamespace(metrics={"labels": {"slow": {"auroc": None}}})
+    assert validation.weights(nothing) is None

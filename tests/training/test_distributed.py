@@ -6,6 +6,7 @@ import pytest
 from conftest import read_csv
 from running import SMALL, Started, run_script, succeeded
 
+pytest_plugins = ["gcs_server"]
 pytestmark = pytest.mark.unmeasured
 
 TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2")
@@ -16,13 +17,19 @@ def under_torchrun(*arguments):
     succeeded(run_script(*arguments, launcher=TORCHRUN))
 
 
-def as_under_torchrun(*arguments):
-    """The same with what torchrun tells its processes, and without its start."""
+def as_under_torchrun(*arguments, own=((), ())):
+    """The same with what torchrun tells its processes, and without its start.
+
+    own: Options of each of them.
+    """
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": "2"}
-    ranks = [Started(*arguments, RANK=n, LOCAL_RANK=n, **place) for n in "01"]
+    ranks = [
+        Started(*arguments, *more, RANK=n, LOCAL_RANK=n, **place)
+        for n, more in zip("01", own, strict=True)
+    ]
     for rank in ranks:
         succeeded(rank.wait())
 
@@ -58,3 +65,21 @@ def test_two_processes_train_and_extract_as_one(run_two, shared_corpus, tmp_path
     run_two(*extraction, f"--output_file={shared}")
     assert shared.read_bytes() == alone.read_bytes()
     assert not shared.with_name("shared.parquet.parts").exists()
+
+
+def test_two_machines_train_from_a_bucket_with_a_cache_each(
+    gcs, shared_corpus, shared_experiment, tmp_path
+):
+    """Neither cache holds all recordings, and the weights are those of local files."""
+    gcs.put("hospital", shared_corpus, "corpus")
+    caches = [tmp_path / "a" / "cache", tmp_path / "b" / "cache"]
+    as_under_torchrun(
+        *("train.py", "hparams/train.yaml", "--corpus_folder=gs://hospital/corpus"),
+        *(f"--output_folder={tmp_path / 'out'}", *SMALL, "--audio_cache_gb=0.0001"),
+        own=[(f"--audio_cache={cache}",) for cache in caches],
+    )
+    sizes = [
+        sum(f.stat().st_size for f in (cache / "objects").rglob("*") if f.is_file())
+        for cache in caches
+    ]
+    assert all(0 < size <= 100_000 for size in sizes), sizes

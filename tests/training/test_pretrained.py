@@ -117,7 +117,7 @@ def test_a_folder_that_encoder_classifier_reads(speaker_model, tmp_path, shared_
     saved = plain_values(out / "hyperparams.yaml")
     assert saved["pretrained_digest"] == digest
     assert saved["pretrained"] == str(speaker_model)
-    assert f"starts from {speaker_model}" in (out / "log.txt").read_text()
+    assert f"starts from {speaker_model.name} (" in (out / "log.txt").read_text()
     succeeded(train(shared_corpus, tmp_path / "b", *options))
     assert not same(encoder(tmp_path / "b"), source)
 

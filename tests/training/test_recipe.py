@@ -140,6 +140,7 @@ def test_metrics_and_audit_have_what_the_contract_names(experiment):
         # three validation subjects are too few to choose on, and that is said
         assert of["threshold"]["value"] is None
         assert "10 subjects" in of["threshold"]["reason"]
+    assert set(found["selective"]["labels"]) == set(NAMES)
     assert set(found["subgroups"]) == set(NAMES)
     assert set(found["baselines"]) == {"prevalence", "acoustic statistics"}
     assert found["per_subject"]["n_cases"] == 4

@@ -4,44 +4,20 @@ import shutil
 
 import pytest
 import torch
-from running import SMALL, failed, run_script, succeeded, train, weights
+from running import (
+    KILLED_BATCH,
+    KILLED_SAVE,
+    SMALL,
+    assert_same_end,
+    failed,
+    run_script,
+    succeeded,
+    train,
+    weights,
+)
 
 pytestmark = pytest.mark.unmeasured
 
-#: train.py, but the process is killed without warning at a chosen moment.
-KILLED_BATCH = """
-import os, signal, sys
-import train
-from local.utils import cli
-from local.training.brain import ClinicalBrain
-
-fit_batch = ClinicalBrain.fit_batch
-
-def deadly_fit_batch(self, batch):
-    if (self.epoch, self.step) == (2, 3):
-        os.kill(os.getpid(), signal.SIGKILL)
-    return fit_batch(self, batch)
-
-ClinicalBrain.fit_batch = deadly_fit_batch
-train.main(sys.argv[1:])
-"""
-KILLED_SAVE = """
-import os, signal, sys
-import train
-from local.training import checkpoints
-
-write_out = checkpoints._write_out
-saves = []
-
-def deadly_write_out(folder):
-    saves.append(folder)
-    if len(saves) == 2:
-        os.kill(os.getpid(), signal.SIGKILL)
-    write_out(folder)
-
-checkpoints._write_out = deadly_write_out
-train.main(sys.argv[1:])
-"""
 OPTIONS = (
     "--number_of_epochs=3",
     "--speed=0.5",
@@ -56,16 +32,6 @@ OPTIONS = (
     "--scheduler=onecycle",
     "--num_workers=2",
 )
-
-
-def assert_same_end(one, other):
-    first, second = weights(one), weights(other)
-    assert first.keys() == second.keys() and first
-    different = [key for key in first if not torch.equal(first[key], second[key])]
-    assert not different
-    assert (one / "predictions.csv").read_bytes() == (
-        other / "predictions.csv"
-    ).read_bytes()
 
 
 @pytest.fixture(scope="module")

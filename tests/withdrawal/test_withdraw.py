@@ -502,7 +502,6 @@ def test_what_killed_runs_left_is_finished_or_removed(tmp_path):
     parts.mkdir()
     for folder in (tmp_path / "exp/evaluation/val", parts):
         (folder / ".0123456789abcdef.tmp").write_text("bob")
-    (parts / "merged").write_text("bob")
     unit = ResultFolder(tmp_path / "exp")
     assert {place.name for place in unit.places()} == {"val", "old"}
     unit.clear()

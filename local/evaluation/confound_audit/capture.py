@@ -5,17 +5,9 @@ from collections.abc import Mapping
 
 import numpy as np
 import torch
-from scipy.signal import welch
 
+from local.audio.description import NOISE_PERCENTILE, bandwidth_hz, frame_levels
 from local.evaluation.confound_audit import silence
-
-#: The noise floor is this percentile of the levels of frames.
-NOISE_PERCENTILE = 5
-
-#: The bandwidth ends where the spectrum stays this far below its peak: far below the
-#: weakest speech sounds, so that it ends with the microphone or the codec.
-BANDWIDTH_DB = 70.0
-WINDOW_S = 0.032
 
 
 def extract(
@@ -66,34 +58,10 @@ def noise_floor_dbfs(samples: np.ndarray, sample_rate: int) -> float | None:
     -60.0
     >>> noise_floor_dbfs(voice, 8000)
     """
-    levels = silence.frame_levels(samples, sample_rate)
+    levels = frame_levels(samples, sample_rate)
     floor = float(np.percentile(levels, NOISE_PERCENTILE))
     voice = silence.voice_level_dbfs(samples, sample_rate)
     return floor if floor <= voice - silence.PAUSE_DB else None
-
-
-def bandwidth_hz(samples: np.ndarray, sample_rate: int) -> float:
-    """The highest frequency of which a recording has anything.
-
-    That is, whose long-term power density is less than 70 dB below the highest one. A
-    roll-off of so many percent of the energy would measure the speech: its power falls
-    with frequency, and sooner in a soft or pressed voice.
-
-    samples: [time]
-    sample_rate: Hz.
-
-    Returns: Hz, in steps of 31 Hz.
-
-    >>> tone = np.sin(2 * np.pi * 1000 * np.arange(8000) / 8000)
-    >>> 1000 <= bandwidth_hz(tone, 8000) < 1200
-    True
-    """
-    length = min(round(WINDOW_S * sample_rate), len(samples))
-    frequencies, density = welch(
-        samples, sample_rate, window="blackman", nperseg=length
-    )
-    heard = density > density.max() * 10 ** (-BANDWIDTH_DB / 10)
-    return float(frequencies[heard].max(initial=0.0))
 
 
 def audio_hash(samples: np.ndarray) -> str:

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 import torchaudio
 
+from local.audio.description import VOICE_PERCENTILE, decibels, frame_levels
 from local.audio.loading import resample
 
 #: How much silence each recording gives, and how far from speech it has to be, in s.
@@ -15,19 +16,11 @@ SILENCE_S, GUARD_S = 1.0, 0.2
 #: Shorter stretches are left alone; those used are joined by a cross-fade, in s.
 MIN_STRETCH_S, FADE_S = 0.1, 0.01
 
-#: Levels are of frames of this length, in s, and nothing below this is told apart, in
-#: dB of full scale: 16 bits reach down to -98.
-FRAME_S, FLOOR_DBFS = 0.025, -100.0
-
 #: Silence is so far below the voice of the same recording, in dB. In sustained vowels
 #: the detector takes the voice itself for silence: of 153 such "silences" of VOICED
 #: 150 are less than 6 dB below the voice, and the other 3 more than 20. Higher values
 #: would leave out the pauses of noisy recordings, in which noise matters most.
 PAUSE_DB = 15.0
-
-#: The voice is as loud as the loudest frames but so many percent: whatever the share
-#: of pauses, and whether or not the detector knows the voice.
-VOICE_PERCENTILE = 95
 
 #: Digital silence: no sample above this for so long, in s. Half of what the last of
 #: 16 bits is worth would be 1.5e-5.
@@ -95,25 +88,6 @@ def pause_share(speech: list[tuple[float, float]]) -> float | None:
     return 1 - spoken_s / (speech[-1][1] - speech[0][0])
 
 
-def frame_levels(samples: np.ndarray, sample_rate: int) -> np.ndarray:
-    """The levels of the frames of 25 ms, [n_frames] in dB of full scale.
-
-    samples: [time]; shorter ones are one frame.
-    sample_rate: Hz.
-
-    >>> frame_levels(np.full(400, 0.1), 8000).round(6).tolist()
-    [-20.0, -20.0]
-    """
-    length = min(max(1, round(FRAME_S * sample_rate)), len(samples))
-    whole = len(samples) // length * length
-    squares = np.square(samples[:whole], dtype=np.float64).reshape(-1, length)
-    return _decibels(squares.mean(axis=1))
-
-
-def _decibels(power):
-    return 10 * np.log10(np.maximum(power, 10 ** (FLOOR_DBFS / 10)))
-
-
 def voice_level_dbfs(samples: np.ndarray, sample_rate: int) -> float:
     """How loud the voice of a recording is, by its loud frames; dB of full scale.
 
@@ -152,7 +126,7 @@ def find_silence(
         (b, e)
         for b, e in _runs(usable)
         if e - b >= shortest
-        and _decibels(waveform[b:e].double().square().mean().item()) <= loudest
+        and decibels(waveform[b:e].double().square().mean().item()) <= loudest
     ]
     stretches.sort(key=lambda stretch: stretch[0] - stretch[1])  # longest first
     return _join([waveform[b:e] for b, e in stretches], sample_rate)

@@ -47,17 +47,10 @@ def export(experiment: Experiment, output_folder: Path):
     experiment: On the CPU.
     output_folder: Not there, or empty.
 
-    Raises UserError: for a pretrained encoder of train_ssl.yaml, or features from a
-        file in the place of audio.
+    Raises UserError: for features from a file in the place of audio.
     Raises RunError: if what was written does not give what the experiment gives.
     """
     experiment.check_hears()
-    if hasattr(experiment.brain.plain_modules["compute_features"], "load_source"):
-        raise UserError(
-            f"{experiment.address} holds a pretrained encoder (train_ssl.yaml), which "
-            "can't be exported. predict.py, evaluate.py and ClinicalClassifier take "
-            "its folder as it is, and need the encoder's source no more."
-        )
     model = ClinicalClassifier.of_experiment(experiment, run_opts={"device": "cpu"})
     nodes = ModelNodes(experiment.folder / "hyperparams.yaml")
     with _no_new_parents(output_folder), folder_beside(output_folder) as partial:
@@ -108,13 +101,15 @@ def write_folder(
     name = printable(Path(experiment.address).name)  # it stands in a comment's line
     origin = f"{name}, {experiment.checkpoint}"
     decided = {"operating_points": points, "flagged": model.flagged}
+    decided["training_range"] = model.hparams.training_range
     text = yaml_text(nodes, hparams | decided, heads_text, loadables, origin)
     _write(folder / "hyperparams.yaml", text)
     write_package(folder)
     groups = "\n".join(",".join(group) for group in hparams["label_groups"])
     _write(folder / "labels.txt", groups + "\n")
     # without "+cpu", which package indexes don't have
-    versions = [f"{name}=={metadata.version(name).split('+')[0]}" for name in PACKAGES]
+    packages = [*PACKAGES, *(["transformers"] if "ssl_source" in hparams else [])]
+    versions = [f"{name}=={metadata.version(name).split('+')[0]}" for name in packages]
     _write(folder / "requirements.txt", "\n".join(versions) + "\n")
     labels = describe_labels(hparams, points, model.flagged)
     write_json(folder / "labels.json", {"labels": labels})
@@ -181,6 +176,11 @@ def write_and_check_onnx(
     """
     hparams = experiment.hparams
     try:
+        if "ssl_source" in hparams:
+            raise NoOnnx(
+                "the pretrained encoder reads each recording in pieces of its own "
+                "length, which is no graph of a batch; custom.py computes it"
+            )
         onnx_model = OnnxModel(
             experiment.brain.modules, hparams["eval_crop"], hparams["shared_dense"]
         )

@@ -19,12 +19,13 @@ OWN, EXPORTED = "local", "clinical_speech"
 MODULES = (
     *("utils.errors", "utils.file_size", "utils.from_keys"),
     *("utils.number_format", "utils.problems"),
-    *("audio.containers", "audio.decoding", "audio.ffmpeg"),
+    *("audio.containers", "audio.decoding", "audio.description", "audio.ffmpeg"),
     *("audio.lengths", "audio.loading", "audio.mpeg", "audio.pieces", "audio.probing"),
     *("data.pooling", "data.short_windows"),
     *("model.ecapa", "model.front_end", "model.heads"),
     *("model.legacy_front_end", "metrics.decisions", "inference.classifier"),
-    *("inference.stacked_heads", "model.kernel_heads"),
+    *("inference.stacked_heads", "model.kernel_heads", "model.encoder_source"),
+    *("model.pretrained_encoder", "model.training_range", "model.tuned_encoder"),
     *("model.acoustic_statistics", "model.recording_statistics"),
 )
 

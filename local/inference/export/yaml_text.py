@@ -23,6 +23,9 @@ STOCK_FOR = {
     "local.model.ecapa.ECAPA_TDNN": "speechbrain.lobes.models.ECAPA_TDNN.ECAPA_TDNN"
 }
 
+#: What names where a pretrained encoder lay, which is in the files of weights.
+SOURCE = "ssl_source"
+
 #: Tags that name something to import.
 IMPORTING = ("!new:", "!name:", "!apply:")
 
@@ -64,6 +67,8 @@ operating_points:    # thresholds and calibration, fitted on validation
 # the reasons; null: there was no audit.
 flagged:
     {flagged}
+# What the training recordings were like, in summary; null: that is not known.
+training_range: {training_range}
 shared_dense: {shared_dense}
 pooling_mode: {pooling_mode}   # of ft embeddings, over the heads
 # For EncoderClassifier.classify_batch, which names the largest logit: where several
@@ -135,6 +140,9 @@ class ModelNodes:
                     "local/model/front_end.py, name it so in the yaml, and train again."
                 )
         if isinstance(node, ruamel.yaml.MappingNode):
+            for key, value in node.value:  # where it lay is nobody's concern
+                if key.value == SOURCE:
+                    value.tag, value.value = "tag:yaml.org,2002:null", "null"
             children = [value for _, value in node.value]
         else:
             children = node.value if isinstance(node.value, list) else []
@@ -151,7 +159,8 @@ def yaml_text(
 ) -> str:
     """Text of the exported hyperparams.yaml.
 
-    hparams: Of the experiment, with its `operating_points` and what is `flagged`.
+    hparams: Of the experiment, with `operating_points`, `flagged` and
+        `training_range`.
     classifier: Its entry, as `stack_text` gives it, or `KERNEL_HEADS`.
     loadables: Keys of what has a file of weights.
     origin: Where it comes from.
@@ -159,7 +168,7 @@ def yaml_text(
     plain = (
         *("sample_rate", "audio_backend", "mono", "min_duration", "max_duration"),
         *("window_overlap", "window_pooling", "label_ranges"),
-        *("positive_weights", "shared_dense", "pooling_mode"),
+        *("positive_weights", "training_range", "shared_dense", "pooling_mode"),
     )
     named = ("label_groups", "operating_points", "flagged")
     return TEMPLATE.format(

@@ -39,15 +39,19 @@ def check_name(name: str) -> str:
     Traceback (most recent call last):
     local.utils.errors.UserError: 'audio/../../.ssh/config' is no name for an ...
     """
-    problem = _problem_of_name(name)
+    problem = problem_of_name(name)
     if problem:
         shown = name if len(name) <= 200 else name[:200] + "…"
         raise UserError(f"{shown!r} is no name for an object: it {problem}.")
     return name
 
 
-def _problem_of_name(name):
-    """What is wrong with a name, or None."""
+def problem_of_name(name: str) -> str | None:
+    """What is wrong with a name as a path below a folder; None if nothing is.
+
+    >>> problem_of_name("a/b.wav"), problem_of_name("../b.wav")
+    (None, 'has a part . or .. that leads to another folder')
+    """
     parts = name.split("/")
     if any(unicodedata.category(letter) in ("Cc", "Cs", "Zl", "Zp") for letter in name):
         return "has a control character or a line separator in it"

@@ -118,16 +118,30 @@ class Cache:
         digest = hashlib.sha256(folder.name.encode()).hexdigest()[:32]
         return self.folder / "objects" / folder.bucket / digest
 
-    def forget(self, folder: Address):
-        """Delete every copy, of any generation, of the objects of a folder.
+    def forget(self, place: Address, is_file: bool = False):
+        """Delete every copy, of any generation, of an object or of those of a folder.
 
-        folder: Of the objects right in it, not of folders below.
+        place: The object, or the folder of the objects right in it, not below.
         """
-        shutil.rmtree(self._copies(folder), ignore_errors=True)
+        for copy in self._kept(place, is_file):
+            if is_file:
+                copy.unlink(missing_ok=True)
+                _remove_empty(copy.parent)
+            else:
+                shutil.rmtree(copy, ignore_errors=True)
 
-    def keeps(self, folder):
-        """Whether there is a copy of anything right in a folder, an Address."""
-        return self._copies(folder).exists()
+    def keeps(self, place: Address, is_file: bool = False) -> bool:
+        """Whether there is a copy of an object, or of anything right in a folder."""
+        return bool(self._kept(place, is_file))
+
+    def _kept(self, place, is_file):
+        """Copies of an object, or the folder of those of a folder."""
+        if not is_file:
+            folder = self._copies(place)
+            return [folder] if folder.exists() else []
+        parent, _, name = place.name.rpartition("/")
+        generations = self._copies(Address(place.bucket, parent)).glob("*")
+        return [folder / name for folder in generations if (folder / name).exists()]
 
     def sweep(self):
         """Delete what killed downloads left."""

@@ -10,11 +10,16 @@ FIELDS = "items(name,generation,size,crc32c,updated,contentEncoding),nextPageTok
 
 
 def list_objects(
-    address: Address, patience: Patience | None = None
+    address: Address,
+    patience: Patience | None = None,
+    between: tuple[str, str] | None = None,
+    most: int | None = None,
 ) -> list[RemoteObject]:
     """Everything below a folder of a bucket, by one request per 1000 objects.
 
     address: A folder or a bucket: ``gs://b/audio`` does not list ``gs://b/audio2/x``.
+    between: Names below it: only what is in the first, in the last, or between them.
+    most: Objects that are listed.
 
     Returns: In the order of their names; empty if nothing is there. Objects that only
         stand for a folder (made by the web console) are left out.
@@ -22,10 +27,16 @@ def list_objects(
     Raises RemoteError: if the bucket can't be reached.
     """
     patience = patience or Patience.from_environment()
+    prefix, span = f"{address.name}/" if address.name else "", {}
+    if between:  # "0" comes next after "/"
+        first, last = between
+        span = {"start_offset": prefix + first, "end_offset": f"{prefix}{last}0"}
     with explained(address, LIST):
         blobs = shared_client().list_blobs(
             address.bucket,
-            prefix=f"{address.name}/" if address.name else None,
+            prefix=prefix or None,
+            max_results=most,
+            **span,
             fields=FIELDS,
             timeout=patience.timeout_s,
             retry=retry(patience),

@@ -1,0 +1,236 @@
+"""A trained model over an archive: whose parts are whose, and what becomes of them."""
+
+import contextlib
+import json
+import logging
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import torch
+from speechbrain.utils.distributed import ddp_barrier, run_on_main
+
+from local.data.manifests import write_failed
+from local.data.rows import Rows
+from local.inference.maker import Maker, Wanted
+from local.inference.parts import (
+    N_WINDOWS,
+    REASON,
+    Damaged,
+    Plan,
+    as_text,
+    failures,
+    refuse_incomplete,
+)
+from local.inference.shares import share_of_work
+from local.storage.addresses import is_remote, several
+from local.storage.gcs import Missing
+from local.storage.part_files import is_there, publish
+from local.training.experiment import Experiment
+from local.utils.files import read_json
+from local.utils.number_format import counted
+from local.utils.run_lock import claimed_by_main
+
+logger = logging.getLogger(__name__)
+
+#: Beside the parts of several processes, once they are put together.
+COMPLETE = "_complete.json"
+
+#: What `merge` may be: parts become a file; they stay, as a data set; not now.
+FILE, DATASET, LATER = "file", "dataset", "later"
+
+#: Parts that are read ahead, where they are put together.
+N_AHEAD = 16
+
+
+def work_off(
+    experiment: Experiment, wanted: Wanted, options: dict, on_cluster: Callable
+) -> tuple[int, bool]:
+    """Make the parts that are this process's, and put all together if these are there.
+
+    options: Of extract_embeddings.yaml, or what predict.py has in their place.
+    on_cluster: Makes missing parts on a Ray cluster, where `ray` names one; takes the
+        maker, the plan, and the share.
+
+    Returns n_failed: How many recordings can't be used.
+    Returns is_merged: Whether the file is there.
+    Raises UserError: for wrong tables, and parts that are missing or damaged where
+        they should only be put together.
+    """
+    maker = Maker(experiment, wanted, options)
+    own_data = maker.hparams["data_folder"] == experiment.hparams["data_folder"]
+    tables = several(options["split_csv"], "split_csv")
+    rows = Rows(tables, maker.hparams, own_data, wanted.columns, wanted.check)
+    plan = Plan(rows, maker.state)
+    maker.excluded, maker.seconds = rows.excluded.recordings, plan.seconds
+    for note in rows.notes:
+        run_on_main(logger.info, [note])
+    shard = share_of_work(options)
+    is_alone = shard is None and options["merge"] is None
+    if not is_alone and (n_failed := _complete(maker, plan)) is not None:
+        print(f"{options['output_file']} is complete already")
+        return n_failed, False
+    with _claimed(maker.place) if is_alone else contextlib.nullcontext():
+        if options["merge"] in (None, LATER):
+            _compute(maker, plan, shard or (0, 1), on_cluster)
+        result = run_on_main(finish, [maker, plan, shard, is_alone])
+    if is_alone:
+        run_on_main(maker.files.remove, [[]])
+    return result
+
+
+def _claimed(place):
+    """Nobody else makes the same parts, where this can be told."""
+    return (
+        contextlib.nullcontext() if is_remote(place) else claimed_by_main(Path(place))
+    )
+
+
+def _compute(maker, plan, shard, on_cluster):
+    """Make the missing parts of a share; processes of torchrun divide it again."""
+    index, count = shard
+    rank = 0
+    if torch.distributed.is_initialized():
+        rank, n = torch.distributed.get_rank(), torch.distributed.get_world_size()
+        index, count = index * n + rank, count * n
+        maker.engine  # noqa: B018 (all of them must try a backend at the same time)
+    if maker.options["on_bad_recording"] == "stop":
+        maker.refuse_bad(plan, (index, count))
+    if maker.options["ray"]:
+        on_cluster(maker, plan, (index, count))
+    else:
+        maker.make_all(plan, (index, count), hidden=rank > 0)
+    ddp_barrier()
+
+
+def finish(
+    maker: Maker, plan: Plan, shard: tuple[int, int] | None, is_alone: bool
+) -> tuple[int, bool]:
+    """Put parts together, if they are there and it is asked for.
+
+    shard: Which share this process has made.
+    is_alone: Whether nobody else makes parts of the same whole.
+
+    Returns: As `work_off`.
+    """
+    merge, output = maker.options["merge"], maker.options["output_file"]
+    if merge == LATER:
+        print(f"Parts are in {maker.place}; --merge puts them together")
+        return maker.n_failed, False
+    there = maker.files.names()
+    expected = plan.names
+    missing = [name for name in expected if name not in there]
+    if missing and merge is None and shard:
+        n_made = len(expected) - len(missing)
+        print(
+            f"{n_made} of {len(expected)} parts are made; who makes the last one puts "
+            "them together, or --merge does"
+        )
+        return maker.n_failed, False
+    parts = {name for name in there if name.startswith("part-")}
+    strange = sorted(parts - set(expected))
+    try:
+        failed, about = _check(maker, plan, missing, strange)
+        if merge != DATASET:
+            _merge(maker, plan, about)
+    except (FileNotFoundError, Missing):
+        # somebody else has put them together meanwhile, or has taken one away
+        if (n_failed := _complete(maker, plan)) is None:
+            raise
+        return n_failed, False
+    _write_failed(maker, failed)
+    if not is_alone:
+        _mark_complete(maker, plan, len(failed))
+    if strange:
+        logger.warning(
+            "%s of something else: %s", counted(len(strange), "part"), strange
+        )
+    if merge == DATASET:
+        print(
+            f"{plan.n_rows} rows in {counted(len(expected), 'part')} in {maker.place}"
+        )
+    else:
+        maker.files.remove(parts if is_alone else expected)
+        maker.files.clean()
+        print(f"{plan.n_rows - len(failed)} of {plan.n_rows} rows in {output}")
+    if failed:
+        print(f"{len(failed)} rows have none: see {output}.failed.csv")
+    return len(failed), merge != DATASET
+
+
+def _check(maker, plan, missing, strange):
+    """Refuse parts that are not all there and whole; what they say of the whole."""
+    failed, backends, windowed, n, damaged = [], set(), [], 0, {}
+    for part, read in _each(maker, plan, [N_WINDOWS, REASON], set(missing)):
+        try:
+            table = read()
+        except Damaged as reason:
+            damaged[part.name] = str(reason)
+            continue
+        failed += [
+            {"uid": uid, "reason": reason} for uid, reason in failures(table).items()
+        ]
+        backends.add((table.schema.metadata or {}).get(b"backend", b"").decode())
+        counts = dict(
+            zip(table["uid"].to_pylist(), table[N_WINDOWS].to_pylist(), strict=True)
+        )
+        windowed += [n + i for i, k in enumerate(counts.values()) if k and k > 1]
+        n += len(counts)
+    refuse_incomplete(missing, damaged, strange, maker.place)
+    about = maker.about | {"backend": ", ".join(sorted(backends - {""}))}
+    about["windowed"] = about["windowed"] | {"rows": windowed}
+    return failed, about
+
+
+def _merge(maker, plan, about):
+    """Write the file of all parts."""
+    tables = (read() for _, read in _each(maker, plan, None, set()))
+    with maker.files.scratch() as path:
+        maker.wanted.write(path, tables, as_text(about))
+        publish(path, maker.options["output_file"])
+
+
+def _each(maker, plan, columns, but):
+    """Yields parts in order and what reads them; some are read ahead."""
+    pool, waiting = ThreadPoolExecutor(N_AHEAD if is_remote(maker.place) else 1), []
+    try:
+        for part in plan.parts():
+            if part.name in but:
+                continue
+            waiting.append((part, pool.submit(maker.read, part, columns).result))
+            if len(waiting) > N_AHEAD:
+                yield waiting.pop(0)
+        yield from waiting
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _write_failed(maker, failed):
+    with maker.files.scratch() as path:
+        write_failed(failed, path)
+        publish(path, f"{maker.options['output_file']}.failed.csv")
+
+
+def _mark_complete(maker, plan, n_failed):
+    """Let who comes late know that nothing is to be done."""
+    with maker.files.scratch() as path:
+        merged = maker.options["merge"] or FILE
+        record = {"parts": plan.fingerprint, "n_failed": n_failed, "as": merged}
+        path.write_text(json.dumps(record))
+        publish(path, f"{maker.place}/{COMPLETE}")
+
+
+def _complete(maker, plan):
+    """How many recordings failed in the finished whole, None if there is none."""
+    options = maker.options
+    if COMPLETE not in maker.files.names():
+        return None
+    with maker.files.opened(COMPLETE) as path:
+        record = read_json(path)
+    is_wanted = options["merge"] in (None, LATER, record["as"])
+    if not is_wanted or record["parts"] != plan.fingerprint:
+        return None
+    is_whole = record["as"] == DATASET or is_there(
+        options["output_file"], options["gcs_project"]
+    )
+    return record["n_failed"] if is_whole else None

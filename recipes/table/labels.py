@@ -1,0 +1,233 @@
+"""Labels of recordings: conditions, scores and raters, and what they say in the end."""
+
+import dataclasses
+
+import numpy as np
+import pandas as pd
+
+from local.data.label_cells import CellCodes
+from local.data.splits import RESERVED
+from local.utils.errors import UserError
+from local.utils.problems import Problem
+from recipes.table.conditions import Condition, named
+from recipes.table.scores import add_scale, cells_of, mean_of, read_scale
+from recipes.table.source import Source
+
+#: So many values of a column are shown with what they mean.
+MAX_VALUES = 8
+
+
+@dataclasses.dataclass(frozen=True)
+class LabelOptions:
+    """What `--label`, `--score`, `--rater`, `--heads` and codes say.
+
+    labels: Name → conditions; of several the first that is known counts.
+    scores: Name → column.
+    raters: Name → a condition for each rater; a plain one may be a scale.
+    heads: Names of each head.
+    """
+
+    labels: dict[str, list[Condition]]
+    scores: dict[str, str]
+    raters: dict[str, list[Condition]]
+    heads: list[list[str]]
+    codes: CellCodes
+
+    @classmethod
+    def parse(
+        cls,
+        label: list[str],
+        score: list[str],
+        rater: list[str],
+        heads: str | None = None,
+        codes: CellCodes | None = None,
+    ) -> "LabelOptions":
+        """Read what was given, as `lay_out.add_options` describes it.
+
+        Raises UserError: for what has another form, or names that can't be used.
+        """
+        labels, scores, raters, problems = {}, {}, {}, []
+        for text in label:
+            name, rest = named(text, "--label")
+            option = f"--label='{name}: …'"
+            labels.setdefault(name, []).append(Condition.parse(rest, option))
+        for text in score:
+            name, rest = named(text, "--score")
+            condition = Condition.parse(rest, f"--score='{name}: …'")
+            if not condition.is_plain:
+                problems.append(f"--score={text!r}: expected one column, as {{VHI}}")
+            if name in scores:
+                problems.append(f"--score names {name!r} twice")
+            scores[name] = condition.columns[0]
+        for text in rater:
+            name, rest = named(text, "--rater")
+            parts = rest.replace(",{", ", {").split(", {")
+            parts = [parts[0], *("{" + part for part in parts[1:])]
+            option = f"--rater='{name}: …'"
+            if name in raters:
+                problems.append(f"--rater names {name!r} twice")
+            raters[name] = [Condition.parse(part, option) for part in parts]
+        names = [*labels, *(n for n in raters if n not in labels), *scores]
+        problems += [
+            f"{name!r} is a score and a label at the same time"
+            for name in scores
+            if name in labels or name in raters
+        ]
+        problems += [
+            f"{name!r} can't be a label's name: it has a meaning of its own, or a comma"
+            " or @ in it"
+            for name in names
+            if name in RESERVED or set(name) & set(",;@\n")
+        ]
+        if not names:
+            problems.append("there is none: give --label, --score or --rater")
+        if problems:
+            raise UserError("The labels can't be used:", problems)
+        groups = _heads(heads, names)
+        return cls(labels, scores, raters, groups, codes or CellCodes())
+
+    @property
+    def columns(self) -> dict[str, list[str]]:
+        """Option → columns that it asks for."""
+        asked = {}
+        for option, given in (("label", self.labels), ("rater", self.raters)):
+            for name, conditions in given.items():
+                for one in conditions:
+                    asked.setdefault(f"--{option}='{name}: …'", []).extend(one.columns)
+        for name, column in self.scores.items():
+            asked[f"--score='{name}: …'"] = [column]
+        return asked
+
+
+def _heads(text, names):
+    """The labels of each head; all in one if nothing is given."""
+    if not text:
+        return [names]
+    heads = [[n.strip() for n in head.split(",")] for head in text.split(";")]
+    given = [name for head in heads for name in head]
+    if sorted(given) != sorted(names):
+        raise UserError(
+            f"--heads={text!r} should name each label once, heads separated by ; and "
+            f"labels by commas: the labels are {', '.join(names)}."
+        )
+    return heads
+
+
+@dataclasses.dataclass
+class Labels:
+    """What the recordings' labels are.
+
+    columns: Text, as it is written: a column per label or rater.
+    targets: [n_recordings, n_labels] of float from 0 to 1, NaN where not rated, by
+        which splits are balanced.
+    types: Entries of `label_types` that training needs.
+    said, problems: As those of a `Source`.
+    """
+
+    columns: dict[str, pd.Series]
+    targets: pd.DataFrame
+    types: dict[str, dict]
+    said: list[str]
+    problems: list[str | Problem]
+
+
+def read_labels(source: Source, given: LabelOptions) -> Labels:
+    """What conditions, scores and raters say of each recording."""
+    index = source.own.index
+    labels = Labels({}, pd.DataFrame(index=index), {}, [], [])
+    for name, conditions in given.labels.items():
+        _read_label(labels, source, name, conditions, given)
+    for name, conditions in given.raters.items():
+        _read_raters(labels, source, name, conditions, given.codes)
+    for name, column in given.scores.items():
+        values, problems = read_scale(source, [column], given.codes)
+        labels.problems += problems
+        add_scale(labels, name, values, {name: 0}, index)
+    order = [name for head in given.heads for name in head if name in labels.targets]
+    labels.targets = labels.targets[order]
+    return labels
+
+
+def _read_label(labels, source, name, conditions, given):
+    """A label of 0 and 1."""
+    of_conditions = np.stack(
+        [one.holds(source, given.codes, labels.problems) for one in conditions]
+    )
+    values = of_conditions[0]
+    for other in of_conditions[1:]:
+        values = np.where(np.isnan(values), other, values)
+    differ = (of_conditions == 1).any(axis=0) & (of_conditions == 0).any(axis=0)
+    if differ.any():
+        where = pd.Series(differ, index=source.own.index)
+        places = source.places("file", where)
+        what = f"of which the conditions of {name!r} say 0 and 1"
+        labels.problems.append(Problem("recording", what, places))
+    labels.targets[name] = values
+    labels.columns[name] = cells_of(values, source.own.index)
+    labels.said.append(_counts(name, values))
+    columns = dict.fromkeys(c for one in conditions for c in one.columns)
+    if len(columns) == 1:
+        labels.said += _meanings(source.cells(next(iter(columns))), values)
+
+
+def _meanings(cells, values):
+    """Which values of a column are 1, 0 and not rated, in lines."""
+    lines = []
+    for value, said in ((1, "1"), (0, "0"), (None, "not rated")):
+        where = np.isnan(values) if value is None else values == value
+        counts = cells[where].value_counts()
+        shown = [f"{cell!r} {n:,}" for cell, n in counts.head(MAX_VALUES).items()]
+        more = ["…"] * (len(counts) > MAX_VALUES)
+        if shown:
+            lines.append(f"    {said}: {', '.join([*shown, *more])}")
+    return lines
+
+
+def _counts(name, values):
+    """How many recordings have which value of a label, in a line."""
+    n_unrated = int(np.isnan(values).sum())
+    return (
+        f"{name}: {int((values == 1).sum()):,} are 1, {int((values == 0).sum()):,} are "
+        f"0, {n_unrated:,} not rated"
+    )
+
+
+def _read_raters(labels, source, name, conditions, codes):
+    """A label of several raters: 0 and 1, or a scale."""
+    index = source.own.index
+    columns = [one.columns[0] for one in conditions]
+    raters = _rater_names(conditions)
+    wrong = []
+    values = np.stack([one.holds(source, codes, wrong) for one in conditions], axis=1)
+    if wrong and all(one.is_plain for one in conditions):
+        values, not_numbers = read_scale(source, columns, codes)
+        if not not_numbers:
+            add_scale(labels, name, values, _numbered(name, raters), index)
+            return
+        wrong = not_numbers if _has_numbers(values) else wrong
+    labels.problems += wrong
+    for i, rater in enumerate(raters):
+        labels.columns[f"{name}@{rater}"] = cells_of(values[:, i], index)
+    with np.errstate(invalid="ignore"):
+        share = mean_of(values)
+        majority = np.where(share == 0.5, np.nan, np.round(share))
+    if name in labels.targets:  # a column of its own, for what no rater rated
+        majority = np.where(np.isnan(share), labels.targets[name], majority)
+    labels.targets[name] = majority
+    labels.said.append(f"{_counts(name, majority)} by {len(raters)} raters")
+
+
+def _numbered(name, raters):
+    return {f"{name}@{rater}": i for i, rater in enumerate(raters)}
+
+
+def _rater_names(conditions):
+    """What raters are called: their columns, else numbers."""
+    names = [one.columns[0].replace("@", " ").replace(",", " ") for one in conditions]
+    if len(set(names)) == len(names) and all(len(c.columns) == 1 for c in conditions):
+        return names
+    return [str(i) for i in range(1, len(conditions) + 1)]
+
+
+def _has_numbers(values):
+    return np.isfinite(values).any()

@@ -1,0 +1,261 @@
+"""From a source to a corpus: what was understood, labels, splits, files.
+
+A reader's prepare.py is:
+
+    def main(arguments=None):
+        parser = options.new_parser(__doc__)
+        parser.add_argument("--bids_folder")
+        return lay_out.run(parser, arguments, read, paths=("bids_folder",))
+
+    def read(values, given): ...     # → Source, AudioFolder
+"""
+
+import argparse
+import dataclasses
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from local.data.splits import read_split
+from local.storage.addresses import is_remote, local_path
+from local.utils.errors import UserError
+from local.utils.number_format import counted
+from local.utils.problems import Place, Problem
+from recipes.corpus import exit_status
+from recipes.table import layout, options, people
+from recipes.table.audio_folder import AudioFolder
+from recipes.table.conditions import named
+from recipes.table.labels import LabelOptions, Labels, read_labels
+from recipes.table.patterns import TABLE, Pattern
+from recipes.table.scores import types_option
+from recipes.table.source import OWN, Source, with_uids
+
+#: Columns that can't be kept under their name.
+TAKEN = ("ID", "uid", "subject", "audio", "file", "recording")
+
+
+@dataclasses.dataclass(frozen=True)
+class Given:
+    """What the options say that all readers take.
+
+    kept: Column of the corpus → pattern.
+    subjects: Patterns of subjects as text, for advice; empty where a reader has none.
+    """
+
+    labels: LabelOptions
+    kept: dict[str, Pattern]
+    accepted: set[str]
+    subjects: list[str]
+
+    @classmethod
+    def of(cls, values: dict) -> "Given":
+        """As options say.
+
+        Raises UserError: for what can't be used.
+        """
+        labels = LabelOptions.parse(
+            values.get("label", []),
+            values.get("score", []),
+            values.get("rater", []),
+            values.get("heads"),
+            options.codes(values),
+        )
+        kept = kept_columns(values.get("keep", []), labels)
+        subjects = values.get("subject", [])
+        return cls(labels, kept, options.accepted(values), subjects)
+
+
+def kept_columns(given: Sequence[str], labels: LabelOptions) -> dict[str, Pattern]:
+    """Columns to keep, each `COLUMN`, `COLUMN,COLUMN` or `NAME: {COLUMN}`.
+
+    Raises UserError: for names that have a meaning of their own, or stand twice.
+    """
+    kept, problems = {}, []
+    for text in given:
+        pairs = [named(text, "--keep")] if "{" in text else []
+        pairs += [
+            (name.strip(), f"{{{name.strip()}}}")
+            for name in (text.split(",") if not pairs else ())
+        ]
+        for name, pattern in pairs:
+            names = {name for head in labels.heads for name in head}
+            if not name:
+                problems.append(f"{text!r} lacks a name")
+            elif name in kept or name in names:
+                problems.append(f"{name!r} is there twice")
+            elif name in TAKEN or "@" in name:
+                problems.append(
+                    f"{name!r} has a meaning of its own: give another, as "
+                    f"'NAME: {{{name}}}'"
+                )
+            else:
+                kept[name] = Pattern.parse(pattern, "--keep")
+    if problems:
+        raise UserError("--keep can't be used:", problems)
+    return kept
+
+
+def run(
+    parser: argparse.ArgumentParser,
+    arguments: Sequence[str] | None,
+    read: Callable[[dict, Given], tuple[Source, AudioFolder]],
+    paths: Sequence[str],
+) -> int:
+    """Run a reader's command line; the exit status.
+
+    read: Takes the options and what they say; gives the source, and the folder that
+        its files are in.
+    paths: Options that hold paths.
+    """
+
+    def make():
+        values = options.read_options(parser, arguments, paths)
+        given = Given.of(values)
+        source, folder = read(values, given)
+        lay_out(source, folder, values, given, parser.prog)
+
+    return exit_status(make)
+
+
+def lay_out(
+    source: Source, folder: AudioFolder, values: dict, given: Given, script: str
+):
+    """Say what was understood, and write the corpus unless something is wrong.
+
+    script: Which makes it again.
+
+    Raises UserError: with everything that is wrong; nothing is written then.
+    """
+    corpus_folder = local_path(values["corpus_folder"], "corpus_folder")
+    command = options.command_of(values)
+    again = _is_same_command(corpus_folder, command)
+    if source.own.empty or "file" not in source.own:
+        _stop(source, corpus_folder)
+    if "uid" not in source.own:
+        source = dataclasses.replace(source, own=with_uids(source.own))
+    _check_uids(source)
+    people.check_people(source, given.subjects, given.accepted)
+    people.check_audio(source, folder, given.accepted)
+    labels = read_labels(source, given.labels)
+    source.said += labels.said
+    source.problems += labels.problems
+    if not labels.problems and labels.targets.isna().all(axis=None):
+        source.problems.append("no label of any recording is rated")
+    splits = None
+    if not source.problems:
+        splits = _splits(source, labels, values, corpus_folder if again else None)
+        source.said += people.describe_splits(
+            source, splits, labels.targets, labels.types
+        )
+    _stop(source, corpus_folder)
+    tables = _tables(source, labels, splits, given)
+    _check(tables)
+    if values.get("dry_run"):
+        print("Dry run: nothing was written.")
+        return
+    audio = {"address": folder.address, "names": None}
+    if values.get("copy"):
+        if is_remote(folder.address):
+            raise UserError("--copy takes a local audio_folder: leave it out.")
+        audio["names"] = sorted(set(source.own["file"]))
+    write = layout.write_again if again else layout.write_new
+    write(corpus_folder, tables, given.labels.heads, command, audio, script)
+    _print_next(corpus_folder, folder, labels)
+
+
+def _is_same_command(corpus_folder, command):
+    """Whether a corpus is there that was made by the same command."""
+    file = corpus_folder / layout.COMMAND
+    if not file.exists():
+        return False
+    before = layout.read_command(file)
+    keys = [key for key in {**before, **command} if before.get(key) != command.get(key)]
+    if keys:
+        raise UserError(
+            f"{corpus_folder} was made with other options ({', '.join(keys)}): give "
+            f"another --corpus_folder, or the options that {file} holds."
+        )
+    return True
+
+
+def _stop(source, corpus_folder):
+    """Say what was understood; stop where something is wrong."""
+    for line in source.said:
+        print(line)
+    source.said.clear()
+    if source.problems:
+        raise UserError(
+            f"{corpus_folder} was not written; what is wrong, or would be a guess:",
+            source.problems,
+        )
+
+
+def _check_uids(source):
+    """Two recordings of one name are a problem."""
+    twice = source.own["uid"].duplicated(keep=False)
+    if twice.any() and not source.problems:  # of which it may come
+        places = tuple(map(Place, source.own["file"][twice]))
+        what = "of two recordings of one name: rename one, or give segments' times"
+        source.problems.append(Problem("file", what, places))
+
+
+def _splits(source, labels, values, made):
+    """The split of each recording.
+
+    made: The corpus folder, if people stay as they are there.
+    """
+    known = layout.known_splits(made) if made else {}
+    if not values.get("splits"):
+        return people.draw_splits(
+            source, labels.targets, values["test_share"], values["seed"], known
+        )
+    splits = people.splits_by_column(source, values["splits"])
+    moved = source.own["subject"].map(known)
+    moved = source.own["subject"][moved.notna() & (moved != splits)].unique()
+    if len(moved):
+        places = tuple(map(Place, moved))
+        what = "in another split than before"
+        source.problems.append(Problem("subject", what, places))
+    return splits
+
+
+def _tables(source: Source, labels: Labels, splits, given) -> dict[str, pd.DataFrame]:
+    """The rows of each split, as its CSV has them."""
+    own = source.own
+    rows = source.rows
+    if "table" in own:
+        rows = rows.assign(**{TABLE: own["table"]})
+    columns = {name: own[name] for name in OWN if name in own}
+    columns |= labels.columns
+    for name, pattern in given.kept.items():
+        if name not in columns:
+            columns[name] = pattern.fill(rows).fillna("")
+    table = pd.DataFrame(columns)
+    names = [name for name in ("train", "val", "test") if (splits == name).any()]
+    return {name: table[splits == name] for name in names}
+
+
+def _check(tables):
+    """Read the CSVs as training will, before anything is written."""
+    problems = []
+    with tempfile.TemporaryDirectory() as folder:
+        for name, table in tables.items():
+            file = Path(folder, f"{name}.csv")
+            table.to_csv(file, index=False)
+            _, wrong = read_split(file)
+            problems += wrong
+    if problems:
+        raise UserError("These recordings can't be used:", problems)
+
+
+def _print_next(corpus_folder, folder, labels):
+    """The command that looks at the corpus."""
+    command = f"python train.py hparams/train.yaml --corpus_folder={corpus_folder}"
+    if is_remote(folder.address):
+        command += f" --data_folder={folder.address}"
+    if labels.types:
+        command += f" {types_option(labels.types)}"
+    n = counted(len(labels.targets.columns), "label")
+    print(f"{n}; next: {command} --check_only=True")

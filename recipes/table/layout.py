@@ -1,0 +1,111 @@
+"""The corpus folder: splits, labels.txt, the audio by a link, and how it was made."""
+
+import shutil
+from pathlib import Path
+
+import pandas as pd
+import ruamel.yaml
+
+from local.data.splits import read_split
+from local.storage.addresses import is_remote
+from local.utils.errors import UserError
+from local.utils.files import atomic_write
+from local.utils.number_format import counted
+from recipes.corpus import new_corpus
+
+#: How a corpus was made, beside its splits.
+COMMAND = "corpus.yaml"
+
+HEAD = """\
+# How this corpus was made. When rows or recordings have been added,
+#     python {script} {file}
+# makes it again; people stay in their splits.
+"""
+
+
+def known_splits(folder: Path) -> dict[str, str]:
+    """Subject → split of a corpus that is there."""
+    known = {}
+    for file in sorted((folder / "splits").glob("*.csv")):
+        table, _ = read_split(file)
+        if file.stem in ("train", "test", "val") and table is not None:
+            known |= dict.fromkeys(table["subject"], file.stem)
+    return known
+
+
+def read_command(file: Path) -> dict:
+    """The options that a corpus.yaml holds.
+
+    Raises UserError: if it is none.
+    """
+    try:
+        values = ruamel.yaml.YAML(typ="safe", pure=True).load(
+            Path(file).read_text(encoding="utf-8")
+        )
+    except (OSError, ValueError, ruamel.yaml.YAMLError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(f"{file} can't be read as a corpus.yaml: {reason}.") from error
+    if not isinstance(values, dict):
+        raise UserError(f"{file} should hold options, as `label: ['x: {{X}}']`.")
+    return values
+
+
+def write_new(
+    folder: Path, tables: dict, heads: list, command: dict, audio: dict, script: str
+):
+    """Write a corpus that is not there yet, whole or not at all.
+
+    tables: Split → its rows.
+    heads: Labels of each head.
+    command: Options, as corpus.yaml keeps them.
+    audio: `address` of the folder; `names` of the files to copy, None for a link.
+    """
+    with new_corpus(folder) as partial:
+        _write(partial, tables, heads, command, script, folder / COMMAND)
+        if audio["names"] is not None:
+            for name in audio["names"]:
+                copy = partial / "audio" / name
+                copy.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(Path(audio["address"], name), copy)
+        elif not is_remote(audio["address"]):
+            (partial / "audio").symlink_to(audio["address"], target_is_directory=True)
+
+
+def write_again(
+    folder: Path, tables: dict, heads: list, command: dict, audio: dict, script: str
+):
+    """Write the tables of a corpus again, which stays as it is otherwise.
+
+    Each file is replaced as a whole; nobody changes their split, so that a stop in
+    between leaves a corpus that holds together. Arguments are those of `write_new`.
+    """
+    before = {
+        split: len(pd.read_csv(file, dtype=str))
+        for split in ("train", "test", "val")
+        if (file := folder / "splits" / f"{split}.csv").exists()
+    }
+    for name in audio["names"] or ():
+        copy = folder / "audio" / name
+        if not copy.exists():
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(Path(audio["address"], name), copy)
+    _write(folder, tables, heads, command, script, folder / COMMAND)
+    for split, rows in tables.items():
+        n = len(rows) - before.get(split, 0)
+        change = "as before" if not n else f"{'+' if n > 0 else '−'}{abs(n):,}"
+        print(f"{split}.csv: {counted(len(rows), 'recording')} ({change})")
+    print(f"Wrote {folder} again")
+
+
+def _write(folder, tables, heads, command, script, kept):
+    """Splits, labels.txt and the command; each file whole."""
+    for split, rows in tables.items():
+        with atomic_write(folder / "splits" / f"{split}.csv") as file:
+            rows.to_csv(file, index=False)
+    with atomic_write(folder / "labels.txt") as file:
+        file.writelines(",".join(head) + "\n" for head in heads)
+    yaml = ruamel.yaml.YAML()
+    yaml.allow_unicode, yaml.width = True, 1000
+    with atomic_write(folder / COMMAND) as file:
+        file.write(HEAD.format(script=script, file=kept))
+        yaml.dump(command, file)

@@ -1,0 +1,198 @@
+"""Who is who among recordings, and in which split everybody is."""
+
+import re
+
+import pandas as pd
+
+from local.data.contradictions import contradictions
+from local.data.splits import draw_subjects
+from local.utils.errors import UserError
+from local.utils.number_format import counted
+from local.utils.problems import Place, Problem
+from local.utils.spelling import alike
+from recipes.table.audio_folder import AudioFolder
+from recipes.table.source import Source
+
+#: Kinds of problems that `--accept` goes on with.
+SAME_AUDIO, TWO_PEOPLE = "same_audio", "two_people"
+
+#: What columns of sex and age are called.
+TRAITS = {
+    "sex": re.compile(r"\W*(sex|gender|geschlecht|sexe|sesso|sexo)\W*", re.IGNORECASE),
+    "age": re.compile(r"\W*(age|alter|età|edad)\b.*|age_.*", re.IGNORECASE),
+}
+
+#: What the splits of a column may be called.
+SPLITS = {
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("test", "testing"), "test"),
+    **dict.fromkeys(("val", "valid", "validation", "dev", "development"), "val"),
+}
+
+
+def check_people(source: Source, subjects: list[str], accepted: set[str]):
+    """Find one code that may be two people, in two tables or folders.
+
+    subjects: Patterns of subjects, as text, for the advice.
+    accepted: Kinds of problems that are none.
+    """
+    rows = source.own[["subject"]].copy()
+    if "session" in source.own:
+        rows["session"] = source.own["session"]
+    for trait, name in TRAITS.items():
+        columns = [column for column in source.rows if name.fullmatch(column)]
+        rows[trait] = ""
+        for column in columns:
+            rows[trait] = rows[trait].where(rows[trait] != "", source.rows[column])
+    rows = rows.drop_duplicates()
+    rows = rows[rows["subject"].duplicated(keep=False)]  # others contradict nobody
+    folders = source.own["file"].str.rpartition("/")[0]
+    table = source.own["table"] if "table" in source.own else source.own["place"]
+    advice = {
+        "tables": (table, f"--subject='{{table}}-{subjects[0] if subjects else ''}'"),
+        "folders": (folders, "a --subject with the column that the folder is named by"),
+    }
+    for kind, (origin, how) in advice.items():
+        n_origins = origin.groupby(source.own["subject"]).nunique()
+        both = set(n_origins.index[n_origins > 1]) - {""}
+        if not both:
+            continue
+        wrong = contradictions([rows[rows["subject"].isin(both)]], [])
+        told = [
+            f"{counted(len(one.subjects), 'code')} in several {kind} with {one.what}, "
+            f"so maybe of two people: {_shown(one.subjects)}; to tell them apart give "
+            f"{how}; if each is one person: --accept={TWO_PEOPLE}"
+            for one in wrong
+        ]
+        _tell(source, told, TWO_PEOPLE in accepted)
+        if not wrong:
+            source.said.append(
+                f"{counted(len(both), 'code')} in several {kind}, taken for one person "
+                f"each: {_shown(sorted(both))}"
+            )
+        else:
+            return
+    told = contradictions([rows], [])
+    source.said += [f"{one.counted} {_shown(one.subjects)}" for one in told]
+
+
+def _shown(names, most=5):
+    return ", ".join(names[:most]) + (", …" if len(names) > most else "")
+
+
+def _tell(source, problems, is_accepted):
+    (source.said if is_accepted else source.problems).extend(problems)
+
+
+def check_audio(source: Source, folder: AudioFolder, accepted: set[str]):
+    """Find recordings that are there under two names.
+
+    Of one person they are told; of two, whose it is would be a guess.
+    """
+    subjects = source.own.groupby("file")["subject"].first()
+    same, other = [], []
+    for files in folder.same_audio(subjects.index):
+        people = sorted(set(subjects[files].map(alike)))
+        shown = " = ".join(f"{file} ({subjects[file]})" for file in files)
+        (other if len(people) > 1 else same).append(Place(shown))
+    if same:
+        what = "under several names, of one person"
+        source.said.append(str(Problem("recording", what, tuple(same))))
+    if other:
+        advice = f"remove the wrong one, or keep all: --accept={SAME_AUDIO}"
+        problem = Problem("recording", "of two people", tuple(other), advice)
+        _tell(source, [problem], False) if SAME_AUDIO not in accepted else _tell(
+            source, [str(problem)], True
+        )
+
+
+def splits_by_column(source: Source, column: str) -> pd.Series:
+    """The split of each recording as a column says.
+
+    Raises UserError: for other words than those of `SPLITS`, people in two splits, or a
+        split that is not there.
+    """
+    cells = source.cells(column)
+    splits = cells.str.casefold().str.strip().map(SPLITS)
+    problems = []
+    if splits.isna().any():
+        what = f"in column {column!r} with no split: train, test and val (dev) are some"
+        places = source.places(column, splits.isna())
+        problems.append(Problem("cell", what, places))
+    spelt = source.own["subject"].map(alike)
+    n_splits = splits.groupby(spelt).nunique()
+    both = source.own["subject"][spelt.isin(n_splits.index[n_splits > 1])].unique()
+    if len(both):
+        places = tuple(map(Place, both))
+        problems.append(Problem("subject", "in several splits", places))
+    for name in ("train", "test"):
+        if name not in set(splits):
+            problems.append(f"no recording is of the split {name}")
+    if problems:
+        raise UserError(f"--splits={column!r} can't be used:", problems)
+    return splits
+
+
+def draw_splits(
+    source: Source,
+    targets: pd.DataFrame,
+    test_share: float,
+    seed: int,
+    known: dict[str, str] | None = None,
+) -> pd.Series:
+    """Draw test subjects, balanced over labels; the split of each recording.
+
+    test_share: Share of the subjects, of at least one; 0: nobody.
+    known: Subject → split, of people who stay where they are.
+    """
+    first = {}
+    subjects = source.own["subject"].map(
+        lambda name: first.setdefault(alike(name), name)
+    )
+    stay = {alike(name): split for name, split in (known or {}).items()}
+    of_people = {name: stay.get(alike(name)) for name in subjects.unique()}
+    new = {name for name, split in of_people.items() if split is None}
+    test = {name for name, split in of_people.items() if split == "test"}
+    n_people = len(of_people)
+    if n_people < 2:
+        raise UserError(
+            f"All recordings are of {counted(n_people, 'subject')}: training and test "
+            "need people of their own. See --subject."
+        )
+    size = min(max(test_share > 0, round(test_share * n_people)), n_people - 1)
+    size -= len(test)
+    size = min(max(size, 0), len(new))
+    if size:
+        drawn = draw_subjects(subjects, targets, size, seed, test, new)
+        test |= set(drawn)
+    return subjects.map(
+        lambda name: "test" if name in test else of_people[name] or "train"
+    )
+
+
+def describe_splits(
+    source: Source, splits: pd.Series, targets: pd.DataFrame, types: dict
+) -> list[str]:
+    """People, recordings and labels of each split, in lines."""
+    lines = []
+    for name in ("train", "val", "test"):
+        here = splits == name
+        if not here.any():
+            continue
+        n = counted(source.own["subject"][here].nunique(), "subject")
+        shares = [
+            f"{label} {_share(targets.loc[here, label], label in types)}"
+            for label in targets
+        ]
+        lines.append(
+            f"{name}: {counted(int(here.sum()), 'recording')} of {n}; "
+            f"{', '.join(shares)}"
+        )
+    return lines
+
+
+def _share(values, is_score):
+    n = int(values.notna().sum())
+    if is_score:
+        return f"{n:,} rated"
+    return f"{int((values == 1).sum()):,} of {n:,}"

@@ -1,0 +1,167 @@
+"""recipes/audformat/prepare.py on CSVs as audformat and nkululeko write them."""
+
+import pytest
+from preparing import values_of
+
+from local.data.prepare import prepare_training
+from recipes.audformat.prepare import main
+from tests.recipes.tables import read_splits, rows_of, write_audio, write_csv_rows
+
+HEADER = ("file", "speaker", "gender", "age", "emotion", "arousal")
+SPEAKERS = {"train": "abcd", "dev": "ef", "test": "gh"}
+LABEL = "--label=happy: {emotion} = happiness"
+
+
+def rows_of_split(split, below="wav/"):
+    return [
+        (
+            *(f"{below}{s}{i}.wav", s, ["male", "female"][i % 2], 30),
+            *(["happiness", "anger"][i % 2], 0.25 * i),
+        )
+        for s in SPEAKERS[split]
+        for i in (0, 2, 1)
+    ]
+
+
+@pytest.fixture
+def corpus(tmp_path):
+    """nkululeko's train, dev and test, with paths from their folder on."""
+    names = [f"wav/{s}{i}.wav" for s in "abcdefgh" for i in (0, 1, 2)]
+    write_audio(tmp_path / "db", names)
+    for split in SPEAKERS:
+        rows = [(f, s, "male", a, e, r) for f, s, _, a, e, r in rows_of_split(split)]
+        write_csv_rows(tmp_path / "db" / f"db_{split}.csv", [HEADER, *rows])
+    return tmp_path / "db"
+
+
+def run(capsys, corpus, *options, names=("train", "dev", "test")):
+    capsys.readouterr()
+    csvs = [f"--csv={corpus}/db_{name}.csv" for name in names]
+    status = main([*csvs, f"--corpus_folder={corpus.parent / 'corpus'}", *options])
+    told = capsys.readouterr()
+    return status, told.out, told.err
+
+
+def test_splits_as_they_are(corpus, capsys):
+    status, _, message = run(capsys, corpus, LABEL, "--score=arousal: {arousal}")
+    assert status == 0, message
+    made = corpus.parent / "corpus"
+    splits = read_splits(made)
+    assert {
+        name: {row["subject"] for row in rows} for name, rows in splits.items()
+    } == {
+        "train": {"a", "b", "c", "d"},
+        "val": {"e", "f"},
+        "test": {"g", "h"},
+    }
+    row = rows_of(made)["a2"]
+    assert row == {
+        **{"uid": "a2", "subject": "a", "file": "a2.wav", "happy": "1"},
+        **{"arousal": "0.5", "sex": "male", "age": "30"},
+    }
+    assert (made / "audio").resolve() == (corpus / "wav").resolve()
+    types = {"arousal": {"type": "score", "range": [0, 1]}}
+    assert prepare_training(values_of(made, label_types=types)).failed == []
+    assert main([str(made / "corpus.yaml")]) == 0
+
+
+def test_segments(tmp_path, capsys):
+    """As audformat writes them, and in seconds; paths that are whole."""
+    write_audio(tmp_path / "wav", [f"{s}.wav" for s in "abcd"], seconds=0.5)
+    times = [
+        ("0 days", "0 days 00:00:00.2"),
+        ("0 days 00:00:00.2", "NaT"),
+        ("0 days", "NaT"),
+    ]
+    rows = [
+        (f"{tmp_path}/wav/{s}.wav", *(times[i] if s != "d" else (0, "")), s, i % 2)
+        for s in "abc"
+        for i in (0, 1)
+    ]
+    rows += [(f"{tmp_path}/wav/d.wav", "0 days", "NaT", "d", 1)]
+    rows += [(f"{tmp_path}/wav/d.wav", 0.1, 0.4, "d", 0)]
+    write_csv_rows(
+        tmp_path / "all.csv", [("file", "start", "end", "speaker", "x"), *rows]
+    )
+    made = tmp_path / "corpus"
+    options = [f"--csv={tmp_path / 'all.csv'}", "--label=x: {x}"]
+    assert main([*options, f"--corpus_folder={made}"]) == 0, capsys.readouterr().err
+    rows = rows_of(made)
+    assert {uid: (row["start_s"], row["end_s"]) for uid, row in rows.items()} == {
+        **{f"{s}-0-0.2": ("0", "0.2") for s in "abc"},
+        **{f"{s}-0.2": ("0.2", "") for s in "abc"},
+        **{"d": ("", ""), "d-0.1-0.4": ("0.1", "0.4")},
+    }
+    assert set(read_splits(made)) == {"train", "test"}  # drawn
+    assert prepare_training(values_of(made, val_size=1)).failed == []
+
+
+def test_a_name_says_the_split(corpus, capsys):
+    (corpus / "db_test.csv").rename(corpus / "db_held-out.csv")
+    status, _, message = run(capsys, corpus, LABEL, names=("train", "held-out"))
+    assert status == 0 and len(read_splits(corpus.parent / "corpus")) == 2, message
+    (corpus / "db_dev.csv").rename(corpus / "other.csv")
+    csvs = [f"--csv={corpus}/db_train.csv", f"--csv=test={corpus}/db_held-out.csv"]
+    csvs += [f"--csv={corpus}/other.csv", LABEL]
+    assert main([*csvs, f"--corpus_folder={corpus.parent / 'c'}"]) == 2
+    assert "Of which split is other.csv?" in capsys.readouterr().err
+    csvs[2] = f"--csv=dev={corpus}/other.csv"
+    assert main([*csvs, f"--corpus_folder={corpus.parent / 'c'}"]) == 0
+    assert {len(rows) for rows in read_splits(corpus.parent / "c").values()} == {12, 6}
+
+
+def change(name, *pairs):
+    """Text of a CSV is another."""
+
+    def changed(corpus):
+        path = corpus / f"db_{name}.csv"
+        text = path.read_text()
+        for old, new in pairs:
+            assert old in text
+            text = text.replace(old, new)
+        path.write_text(text)
+
+    return changed
+
+
+@pytest.mark.parametrize(
+    ("spoil", "options", "told"),
+    [
+        (change("test", (",g,", ",a,")), (LABEL,), "subject in several splits: 'a'"),
+        (change("test", ("file,", "path,")), (LABEL,), "has no column 'file'"),
+        (
+            change("test", ("wav/g0.wav", "wav/G0.wav")),
+            (LABEL,),
+            "'G0.wav' is nearly g0.wav (db_test.csv row 2)",
+        ),
+        (change("dev", ("wav/e0.wav", "")), (LABEL,), "empty cell in column 'file'"),
+        (
+            change("train", ("gender,", "end,"), ("male", "soon")),
+            (LABEL,),
+            "in column 'end' with no time, as '0 days 00:00:01.5' or 1.5: 'soon'",
+        ),
+        (None, ("--label=x: {emotoin} = y",), "did you mean 'emotion'"),
+        (None, (LABEL, "--subject={person}"), "no column 'person'"),
+        (None, (LABEL, "--audio_folder=/nowhere"), "no file matches"),
+        (None, (), "there is none: give --label"),
+    ],
+)
+def test_bad_input(corpus, capsys, spoil, options, told):
+    if spoil:
+        spoil(corpus)
+    status, _, message = run(capsys, corpus, *options)
+    assert status == 2 and told in message, message
+    assert not (corpus.parent / "corpus").exists()
+
+
+def test_without_speakers_somebody_must_say_who_it_is(corpus, capsys):
+    for split in SPEAKERS:
+        change(split, ("speaker,", "person,"))(corpus)
+    status, _, message = run(capsys, corpus, LABEL)
+    assert status == 2 and "no column 'speaker'" in message
+    assert run(capsys, corpus, LABEL, "--subject={person}")[0] == 0
+
+
+def test_no_csv(tmp_path, capsys):
+    assert main([f"--corpus_folder={tmp_path / 'c'}", LABEL]) == 2
+    assert "Give --csv=FILE" in capsys.readouterr().err

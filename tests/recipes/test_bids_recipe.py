@@ -1,0 +1,202 @@
+"""recipes/bids/prepare.py on folders as b2aiprep writes them, made by the test."""
+
+import json
+from pathlib import Path
+
+import pytest
+from preparing import values_of
+
+from local.data.prepare import prepare_training
+from recipes.bids.prepare import main
+from tests.recipes.tables import read_splits, rows_of, write_audio
+
+N_PEOPLE = 8
+
+
+def write_tsv(path, rows):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("\n".join("\t".join(map(str, row)) for row in rows) + "\n")
+
+
+@pytest.fixture
+def bids(tmp_path):
+    """Eight people; the first has two visits with other answers at the second."""
+    folder = tmp_path / "bids"
+    people = [f"p{i}" for i in range(N_PEOPLE)]
+    visits = [(person, "s1") for person in people] + [("p0", "s2")]
+    names = [
+        f"sub-{person}/ses-{visit}/audio/sub-{person}_ses-{visit}_task-{task}.wav"
+        for person, visit in visits
+        for task in ("Rainbow-Passage", "Prolonged-vowel-(v2)")
+    ]
+    write_audio(folder, names)
+    for name in names:
+        items = [("recording_name", "valueString", "x"), ("snr", "valueDecimal", 21.5)]
+        sidecar = {
+            "item": [{"linkId": key, "answer": [{kind: v}]} for key, kind, v in items]
+        }
+        path = folder / name.replace(".wav", "_recording-metadata.json")
+        path.write_text(json.dumps(sidecar))
+    write_tsv(
+        folder / "participants.tsv",
+        [
+            ("record_id", "sex"),
+            *((person, "FM"[i % 2]) for i, person in enumerate(people)),
+        ],
+    )
+    write_tsv(
+        folder / "phenotype/diagnosis/parkinsons.tsv",
+        [("participant_id", "session_id", "gold_standard_diagnosis", "duration")]
+        + [
+            (f"sub-{p}", f"ses-{v}", ["no", "yes"][i % 2], i)
+            for i, (p, v) in enumerate(visits)
+        ],
+    )
+    write_tsv(
+        folder / "phenotype/questionnaire/gad7.tsv",
+        [("participant_id", "session_id", "total", "duration")]
+        + [(p, v, 15 if v == "s2" else i, 60) for i, (p, v) in enumerate(visits[:-1])]
+        + [("p0", "s2", 15, 61)],
+    )
+    write_tsv(folder / "phenotype/empty.tsv", [("participant_id", "nothing")])
+    return folder
+
+
+def run(capsys, folder, *options):
+    """Its status, what it said and its message; the corpus is beside the folder."""
+    capsys.readouterr()
+    corpus = folder.parent / "corpus"
+    status = main([f"--bids_folder={folder}", f"--corpus_folder={corpus}", *options])
+    told = capsys.readouterr()
+    return status, told.out, told.err
+
+
+LABEL = "--label=pd: {gold_standard_diagnosis} = yes"
+
+
+def test_what_it_makes(bids, capsys):
+    options = (LABEL, "--label=anxious: {total} >= 10", "--keep=sex,snr")
+    status, said, message = run(capsys, bids, *options)
+    assert status == 0, message
+    assert "left out" in said and "empty.tsv has a header and no rows" in said
+    corpus = bids.parent / "corpus"
+    rows = rows_of(corpus)
+    assert len(rows) == 18
+    stem = "sub-p1_ses-s1_task-Rainbow-Passage"
+    assert rows[stem] == {
+        "uid": stem,
+        "subject": "p1",
+        "file": f"sub-p1/ses-s1/audio/{stem}.wav",
+        **{"task": "Rainbow-Passage", "session": "s1"},
+        **{"pd": "1", "anxious": "0", "sex": "M", "snr": "21.5"},
+    }
+    assert (
+        rows["sub-p0_ses-s2_task-Prolonged-vowel-(v2)"]["task"]
+        == "Prolonged-vowel-(v2)"
+    )
+    # each visit has its own answers
+    visits = [rows[f"sub-p0_ses-{v}_task-Rainbow-Passage"] for v in ("s1", "s2")]
+    assert [row["anxious"] for row in visits] == ["0", "1"]
+    types = {"val_size": 2}
+    assert prepare_training(values_of(corpus, **types)).failed == []
+    before = {path: path.read_bytes() for path in (corpus / "splits").iterdir()}
+    assert main([str(corpus / "corpus.yaml")]) == 0  # and once more as it was
+    assert {path: path.read_bytes() for path in before} == before
+
+
+def test_what_is_known_of_a_visit_is_not_known_of_another(bids, capsys):
+    path = bids / "phenotype/questionnaire/gad7.tsv"
+    path.write_text("\n".join(path.read_text().splitlines()[:-1]) + "\n")
+    assert run(capsys, bids, "--label=anxious: {total} >= 10", LABEL)[0] == 0
+    rows = rows_of(bids.parent / "corpus")
+    assert rows["sub-p0_ses-s1_task-Rainbow-Passage"]["anxious"] == "0"
+    assert rows["sub-p0_ses-s2_task-Rainbow-Passage"]["anxious"] == ""
+
+
+def test_columns_of_one_name(bids, capsys):
+    status, _, message = run(capsys, bids, LABEL, "--score=d: {duration}")
+    assert status == 2
+    assert "with several values of 'duration' in rows without a file" in message
+    status, _, message = run(capsys, bids, LABEL, "--score=d: {gad7.duration}")
+    assert status == 0, message
+    rows = rows_of(bids.parent / "corpus").values()
+    assert {row["d"] for row in rows} == {"60", "61"}
+
+
+def test_without_visits_and_tables(tmp_path, capsys):
+    """BIDS needs neither; the sidecar may say everything."""
+    names = [
+        f"sub-{i:02}/voice/sub-{i:02}_task-a_run-{r}.flac"
+        for i in range(4)
+        for r in (1, 2)
+    ]
+    write_audio(tmp_path / "bids", names)
+    for name in names:
+        path = tmp_path / "bids" / name.replace(".flac", ".json")
+        path.write_text(json.dumps({"strained": int("sub-01" in name), "sub": "?"}))
+    status, _, message = run(capsys, tmp_path / "bids", "--label=strained: {strained}")
+    assert status == 0, message
+    rows = rows_of(tmp_path / "corpus")
+    assert rows["sub-01_task-a_run-2"] == {
+        "uid": "sub-01_task-a_run-2",
+        "subject": "01",
+        "file": "sub-01/voice/sub-01_task-a_run-2.flac",
+        "task": "a",
+        "strained": "1",
+    }
+    splits = read_splits(tmp_path / "corpus")
+    assert {len(split) for split in splits.values()} == {2, 6}
+
+
+def spoil_name(bids):
+    path = next(bids.rglob("sub-p3*Rainbow-Passage.wav"))
+    path.rename(path.with_name(path.name.replace("sub-p3", "sub-p4")))
+
+
+def spoil_sidecar(bids):
+    next(bids.rglob("*.json")).write_text("[1")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "options", "told"),
+    [
+        (spoil_name, (LABEL,), "names another person or visit than its folders"),
+        (spoil_sidecar, ("--label=x: {snr} > 3",), "can't be read as a sidecar"),
+        (None, ("--label=x: {Totl}",), "no column 'Totl'"),
+        (None, (), "there is none: give --label"),
+        (
+            lambda bids: [path.unlink() for path in bids.rglob("*.wav")],
+            (LABEL,),
+            "holds no recording: expected files such as sub-01/",
+        ),
+        (
+            lambda bids: (bids / "participants.tsv").write_text(
+                "participant_id\tsex\nP-1\tF\n"
+            ),
+            (LABEL, "--keep=sex"),
+            "participants.tsv: no row fills",
+        ),
+    ],
+)
+def test_bad_input(bids, capsys, spoil, options, told):
+    if spoil:
+        spoil(bids)
+    status, _, message = run(capsys, bids, *options)
+    assert status == 2 and told in message
+    assert not (bids.parent / "corpus").exists()
+
+
+def test_no_folder(tmp_path, capsys):
+    assert main([f"--corpus_folder={tmp_path / 'c'}", LABEL]) == 2
+    assert "Give --bids_folder=DIR" in capsys.readouterr().err
+    assert run(capsys, Path(tmp_path / "none"), LABEL)[0] == 2
+
+
+def test_bridge2ai_voice(bids, capsys):
+    recipe = Path(__file__).parents[2] / "recipes/Bridge2AI-Voice"
+    corpus = f"--corpus_folder={bids.parent / 'corpus'}"
+    assert main([str(recipe / "corpus.yaml"), f"--source={bids}", corpus]) == 0
+    labels = (bids.parent / "corpus" / "labels.txt").read_text()
+    assert labels == (recipe / "labels.txt").read_text()
+    rows = rows_of(bids.parent / "corpus").values()
+    assert {row["parkinsons"] for row in rows} == {"0", "1"}

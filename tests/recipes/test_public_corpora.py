@@ -1,0 +1,334 @@
+"""Public corpora: each laid out from files of its names and columns, made here."""
+
+import importlib
+import json
+from pathlib import Path
+
+import openpyxl
+import pytest
+from preparing import values_of
+
+from local.data.prepare import prepare_training
+from recipes.table.prepare import main as table_main
+from tests.recipes.tables import (
+    read_splits,
+    rows_of,
+    write_audio,
+    write_csv_rows,
+    write_xlsx,
+)
+
+RECIPES = Path(__file__).parents[2] / "recipes"
+
+
+def main_of(name):
+    """The command line of a recipe; that of the table recipe if it has no own."""
+    if not (RECIPES / name / "prepare.py").exists():
+        return lambda arguments: table_main(
+            [str(RECIPES / name / "corpus.yaml"), *arguments]
+            if not any(one.endswith(".yaml") for one in arguments)
+            else arguments
+        )
+    return importlib.import_module(f"recipes.{name}.prepare").main
+
+
+def lay_out(name, source, *options):
+    """Lays a corpus out from tmp/source to tmp/corpus; the exit status."""
+    corpus = f"--corpus_folder={source.parent / 'corpus'}"
+    return main_of(name)([f"--source={source}", corpus, *options])
+
+
+def check(name, source, n_recordings, types=None):
+    """Its rows by uid; training takes it, and labels.txt is the recipe's."""
+    corpus = source.parent / "corpus"
+    rows = rows_of(corpus)
+    assert len(rows) == n_recordings
+    assert (corpus / "labels.txt").read_text() == (
+        RECIPES / name / "labels.txt"
+    ).read_text()
+    assert (corpus / "audio").is_symlink()
+    values = values_of(corpus, label_types=types, val_size=1)
+    assert prepare_training(values).failed == []
+    arguments = [f"--source={source}", str(corpus / "corpus.yaml")]
+    again = main_of(name)(arguments)
+    assert again == 0 and rows_of(corpus) == rows
+    return rows
+
+
+def test_mdvr_kcl(tmp_path):
+    source = tmp_path / "source"
+    names = [f"ID{i:02}_hc_0_0_0.wav" for i in range(3)] + ["ID22hc_0_0_0.wav"]
+    names = [
+        f"26-29_09_2017_KCL/{task}/HC/{n}"
+        for task in ("ReadText", "SpontaneousDialogue")
+        for n in names
+    ]
+    names += [
+        f"26-29_09_2017_KCL/ReadText/PD/ID{i}_pd_{i % 5}_1_2.wav" for i in range(32, 36)
+    ]
+    write_audio(source, names)
+    assert lay_out("MDVR-KCL", source) == 0
+    rows = check("MDVR-KCL", source, 12)
+    row = rows["26-29_09_2017_KCL-ReadText-PD-ID33_pd_3_1_2"]
+    assert row["subject"] == "ID33" and row["parkinson"] == "1"
+    assert (row["task"], row["hoehn_yahr"], row["updrs_ii_5"]) == ("ReadText", "3", "1")
+    odd = rows["26-29_09_2017_KCL-SpontaneousDialogue-HC-ID22hc_0_0_0"]
+    assert (odd["subject"], odd["parkinson"]) == ("ID22", "0")
+
+
+def test_torgo(tmp_path):
+    source = tmp_path / "source"
+    speakers = ("F/F01", "F/F03", "M/M01", "FC/FC01", "MC/MC01", "MC/MC02")
+    write_audio(
+        source,
+        [
+            f"{s}/Session1/wav_{mic}/000{i}.wav"
+            for s in speakers
+            for mic in ("headMic", "arrayMic")
+            for i in (1, 2)
+        ],
+    )
+    prompts = source / "F/F01/Session1/prompts"
+    prompts.mkdir()
+    (prompts / "0001.txt").write_text("stick\n")
+    assert lay_out("TORGO", source, "--keep=prompt,device,sex") == 0
+    rows = rows_of(tmp_path / "corpus")
+    assert rows["F-F01-Session1-wav_headMic-0001"]["prompt"] == "stick"
+    (tmp_path / "corpus").rename(tmp_path / "other")
+    assert lay_out("TORGO", source) == 0
+    rows = check("TORGO", source, 24)
+    row = rows["MC-MC02-Session1-wav_arrayMic-0002"]
+    assert {**row, "file": ""} == {
+        **{"uid": "MC-MC02-Session1-wav_arrayMic-0002", "subject": "MC02", "file": ""},
+        **{"dysarthria": "0", "session": "Session1", "device": "arrayMic"},
+        **{"sex": "M", "item": "0002"},
+    }
+    assert rows["F-F03-Session1-wav_headMic-0001"]["dysarthria"] == "1"
+
+
+SEP = ["Show", "EpId", "ClipId", "Start", "Stop", "Unsure", "PoorAudioQuality"]
+SEP += ["Prolongation", "Block", "SoundRep", "WordRep", "DifficultToUnderstand"]
+SEP += ["Interjection", "NoStutteredWords", "NaturalPause", "Music", "NoSpeech"]
+
+
+def write_sep(source, is_cut, splits=()):
+    """Two shows of three episodes of two clips each, half a second long."""
+    rows = []
+    for i, (show, episode, clip) in enumerate(
+        (show, episode, clip)
+        for show in ("HeStutters", "MyStutteringLife")
+        for episode in range(3)
+        for clip in range(2)
+    ):
+        counts = [0, 0, i % 4, (i + 1) % 4, 1, 2, 0, 3, 0, 0, 0, 0]
+        rows.append([show, episode, clip, 8000 * clip, 8000 * clip + 8000, *counts])
+        rows[-1] += [splits[episode]] if splits else []
+    name = "SEP-28k-Extended_clips.csv" if splits else "SEP-28k_labels.csv"
+    source.mkdir()
+    write_csv_rows(source / name, [SEP + ["SEP28k-E"] * bool(splits), *rows])
+    if is_cut:
+        names = [f"clips/{s}/{e}/{s}_{e}_{c}.wav" for s, e, c, *_ in rows]
+    else:
+        names = [f"wavs/{s}/{e}.wav" for s, e, *_ in rows]
+    write_audio(source, sorted(set(names)), seconds=1.0)
+
+
+def test_sep_28k(tmp_path):
+    source = tmp_path / "source"
+    write_sep(source, is_cut=True)
+    assert lay_out("SEP-28k", source) == 0
+    rows = check("SEP-28k", source, 12)
+    row = rows["clips-HeStutters-1-HeStutters_1_0"]  # the third: counts 2 and 3
+    assert row["subject"] == "HeStutters-1" and row["show"] == "HeStutters"
+    assert [row[f"prolongation@{i}"] for i in (1, 2, 3)] == ["1", "1", "0"]
+    assert [row[f"block@{i}"] for i in (1, 2, 3)] == ["1", "1", "1"]
+    assert [row[f"sound repetition@{i}"] for i in (1, 2, 3)] == ["1", "0", "0"]
+    assert row["start_s"] == row["end_s"] == ""
+
+
+def test_sep_28k_uncut_with_the_splits_of_sep_28k_e(tmp_path):
+    source = tmp_path / "source"
+    write_sep(source, is_cut=False, splits=("train", "dev", "test"))
+    assert lay_out("SEP-28k", source, "--splits=SEP28k-E") == 0
+    rows = check("SEP-28k", source, 12)
+    row = rows["wavs-HeStutters-1-0.5-1"]
+    assert (row["file"], row["start_s"], row["end_s"]) == (
+        "wavs/HeStutters/1.wav",
+        "0.5",
+        "1",
+    )
+    splits = read_splits(tmp_path / "corpus")
+    assert {name: len(rows) for name, rows in splits.items()} == {
+        "train": 4,
+        "val": 4,
+        "test": 4,
+    }
+
+
+def write_sap(source, extra=None):
+    """Four speakers to train and two of Dev, two recordings each, one of them rated."""
+    for i in range(6):
+        part, speaker = ("Train", "Dev")[i > 3], f"s{i}"
+        folder = source / part / "SpeechAccessibility_2024" / speaker
+        names = [f"{speaker}_{n}.wav" for n in (1, 2)]
+        write_audio(folder, names)
+        levels = {
+            "Slow rate": i,
+            "Rapid rate": 1,
+            "Strained": i % 3 + 1,
+            "Irregular articulatory breakdowns": 1,
+            "Imprecise consonants": 1,
+            "Distorted vowels": 7,
+        }
+        files = [
+            {
+                "Filename": name,
+                "Prompt": {
+                    "Prompt Text": "go",
+                    "Category Description": "Novel Sentences",
+                },
+                "Ratings": [],
+            }
+            for name in names
+        ]
+        files[0]["Ratings"] = [
+            {"Dimension Description": key, "Level": str(level)}
+            for key, level in levels.items()
+        ]
+        content = {"Contributor ID": speaker, "Etiology": "ALS", "Files": files}
+        (folder / f"{speaker}.json").write_text(json.dumps(content))
+    (source / "release.json").write_text(json.dumps(extra or ["of another kind"]))
+
+
+def test_sap(tmp_path, capsys):
+    source = tmp_path / "source"
+    write_sap(source)
+    assert lay_out("SAP", source) == 0
+    rows = check("SAP", source, 12)
+    stem = "SpeechAccessibility_2024-s2-s2"
+    row = rows[f"Train-{stem}_1"]
+    assert {**row, "uid": "", "file": ""} == {
+        **{"uid": "", "subject": "s2", "file": "", "slow rate": "1"},
+        **{"irregular artic breakdowns": "0", "rapid rate": "0", "distortions": "1"},
+        **{"strained": "1", "etiology": "ALS", "task": "Novel Sentences"},
+    }
+    assert rows[f"Train-{stem}_2"]["strained"] == ""
+    splits = read_splits(tmp_path / "corpus")
+    assert {row["subject"] for row in splits["test"]} == {"s4", "s5"}
+    path = next((source / "Dev").rglob("*.json"))
+    path.write_text(path.read_text().replace('"Level"', '"Score"'))
+    assert lay_out("SAP", source, f"--corpus_folder={tmp_path / 'new'}") == 2
+    assert "is no JSON of a speaker as it is known" in capsys.readouterr().err
+
+
+def write_pvqd(source):
+    """Five people; one of them is spelt otherwise in each of the places."""
+    codes = ["BL01", "BL02", "LA9004", "PT001", "pt002"]
+    write_audio(source / "Audio Files", [f"{code}_ENSS.wav" for code in codes])
+    sheets = source / "Ratings Spreadsheets"
+    people = [
+        [f"{code.upper()} ", "MF"[i % 2], 40 + i, "Healthy"]
+        for i, code in enumerate(codes)
+    ]
+    write_xlsx(
+        sheets / "Demographics.xlsx",
+        [["Participant ID ", "Gender", "Age", "Diagnosis "], *people],
+    )
+    header = ["File", "Characteristics", "Mean", "SD", "Min", "Max"]
+    header += [f"Rater {r} Time {t}" for r in (1, 2, 3) for t in (1, 2)]
+    path = sheets / "Ratings_both_scales.xlsx"
+    workbook = openpyxl.Workbook()
+    for scale, dimensions, top in (
+        ("CAPE-V", "Severity Roughness Breathiness Pitch Loudness", 100),
+        ("GRBAS", "Grade Roughness Breathiness Asthenia Strain", 3),
+    ):
+        sheet = workbook.create_sheet(scale)
+        sheet.append(header)
+        for i, code in enumerate(codes):
+            for name in dimensions.split():
+                # the last is far up; the second rater was there once only
+                numbers = [0, top if i == 4 else 1, i / 10, None, 1, 2]
+                sheet.append(
+                    [f" {code}", f"{scale} {name}", None, None, None, None, *numbers]
+                )
+    del workbook["Sheet"]
+    workbook.save(path)
+    return codes
+
+
+def test_pvqd(tmp_path, capsys):
+    source = tmp_path / "source"
+    write_pvqd(source)
+    assert lay_out("PVQD", source) == 0
+    said = capsys.readouterr().out
+    lines = (RECIPES / "PVQD" / "labels.txt").read_text().split()
+    types = {
+        label: {"type": "score", "range": [0, top]}
+        for line, top in zip(lines, (50, 3), strict=True)
+        for label in line.split(",")
+    }
+    rows = check("PVQD", source, 5, types)
+    row = rows["Audio Files-pt002_ENSS"]
+    assert (row["sex"], row["age"], row["diagnosis"]) == ("M", "44", "Healthy")
+    raters = [row[f"severity@CAPE-V severity R{i}"] for i in (1, 2, 3, 4)]
+    assert raters == ["50", "0.4", "1.5", ""]
+    assert row["grade@GRBAS grade R1"] == "1.5"
+    assert "severity: 5 rated by 4 raters, from 0 to 50" in said
+
+
+def test_hupa(tmp_path):
+    source = tmp_path / "HUPA_db"
+    header = ["File name", "Original file name", "Sampling frequency"]
+    header += ["Sampling frequency2", "Type", "EGG", "Age", "Sex", *"GRASB", "Total"]
+    header += ["Patient code", "Pathology", "F0", "Comments"]
+    workbook = openpyxl.Workbook()
+    workbook.active.title = "Intro"
+    workbook.active.append(["HUPA corpus"])
+    for kind, code, grade in (("healthy", 0, 0), ("pathological", 113, 2)):
+        sheet = workbook.create_sheet(kind.capitalize())
+        sheet.append(header)
+        for i in range(1, 5):
+            name, old = f"{i:03}_{code}_F_{20 + i}_{kind}.wav", f"a{i}{kind[0]}.wav"
+            grbas = [grade, 0, None, 1, grade, grade + 1]
+            row = [name, old, 50000, 25000, kind, "no", 20 + i, "F", *grbas]
+            sheet.append([*row, code, kind, 200, None])
+            write_audio(source, [f"{kind}/50 kHz/{name}", f"{kind}/25 kHz/{old}"])
+    workbook.save(source / "HUPA_db.xlsx")
+    assert lay_out("HUPA", source) == 0
+    rows = check("HUPA", source, 8)
+    row = rows["pathological-50 kHz-002_113_F_22_pathological"]
+    assert {**row, "uid": "", "file": ""} == {
+        **{"uid": "", "file": "", "subject": "002_113_F_22_pathological.wav"},
+        **{"pathological": "1", "grade": "1", "roughness": "0", "breathiness": "1"},
+        **{"asthenia": "", "strain": "1", "sex": "F", "age": "22"},
+        **{"diagnosis": "pathological", **dict(zip("GRBAS", "202 1", strict=True))},
+        "A": "",
+    }
+
+
+@pytest.mark.parametrize("name", ["MDVR-KCL", "TORGO", "SEP-28k", "SAP", "PVQD"])
+def test_another_folder(name, tmp_path, capsys):
+    source = tmp_path / "source"
+    write_audio(source, ["a.wav", "b/c.wav"])
+    assert lay_out(name, source) == 2
+    message = capsys.readouterr().err
+    assert str(source) in message and "Traceback" not in message
+    assert not (tmp_path / "corpus").exists()
+
+
+def test_every_public_corpus_says_what_it_is():
+    """Access, licence, citation, command and what was measured; its labels."""
+    for name in (
+        "VOICED",
+        "PVQD",
+        "HUPA",
+        "SEP-28k",
+        "SAP",
+        "MDVR-KCL",
+        "TORGO",
+        "Bridge2AI-Voice",
+    ):
+        text = (RECIPES / name / "README.md").read_text()
+        for part in ("## Data", "Licence", "## Command", "prepare.py", "easured"):
+            assert part in text, f"{name}: {part}"
+        assert (RECIPES / name / "labels.txt").read_text().strip()
