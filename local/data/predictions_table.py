@@ -11,11 +11,7 @@ It is a DataFrame with one row per recording and label and these columns:
     session               str: the visit, "" where there is none
     split                 str: train, valid, test, …
     predicted             Int8: 0 or 1 at the threshold, empty where there is none
-
-and, where that is known (see `local.evaluation.in_range`),
-
-    in_range              Int8: whether the recording is like those of training
-    deviation             float: how far it is from them; in range up to 1
+    in_range, deviation   Int8 and float, where known: see `local.evaluation.in_range`
 """
 
 import math
@@ -267,15 +263,12 @@ def read_predictions(path: str | Path, repeat: int = 1) -> pd.DataFrame:
             "target any number:",
             problems,
         )
+    kinds = dict.fromkeys(("uid", "subject", "label", "session", "split"), "str")
+    kinds |= dict.fromkeys(("target", "logit", "probability", DEVIATION), float)
+    kinds |= dict.fromkeys(("predicted", IN_RANGE), "Int8")
     further = [column for column in RANGE_COLUMNS if column in columns]
     table = pd.DataFrame(rows, columns=[*COLUMNS, *further])
-    text = ("uid", "subject", "label", "session", "split")
-    numbers = ("target", "logit", "probability")
-    table = table.astype(
-        dict.fromkeys(text, "str")
-        | dict.fromkeys((*numbers, *{DEVIATION} & {*further}), float)
-        | dict.fromkeys(("predicted", *{IN_RANGE} & {*further}), "Int8")
-    )
+    table = table.astype({name: kinds[name] for name in table})
     if not may_be_score:
         table["probability"] = expit(table["logit"])
     inside = table["probability"].clip(SMALLEST_PROBABILITY, 1 - SMALLEST_PROBABILITY)

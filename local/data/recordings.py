@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 
 #: Objects of a page of a listing; so many pages are always worth it; listings of single
 #: recordings at a time.
-N_LISTED, N_PAGES, N_LISTINGS = 1000, 8, 32
+N_LISTED, N_PAGES, N_LISTINGS = 1000, 16, 32
 
 #: How often a recording is fetched again that others crowd out of the cache.
 N_ATTEMPTS = 5

@@ -34,7 +34,7 @@ class Embeddings:
     Raises UserError: if the model has no such layer.
     """
 
-    columns = COLUMNS
+    columns, described = COLUMNS, False
 
     def __init__(self, experiment: Experiment, options: dict):
         pooling_mode = options["pooling_mode"] or experiment.hparams["pooling_mode"]
@@ -48,8 +48,11 @@ class Embeddings:
         del table, name
         return []
 
-    def table(self, rows: pd.DataFrame, values: dict[str, np.ndarray]) -> pa.Table:
+    def table(
+        self, rows: pd.DataFrame, values: dict[str, np.ndarray], durations: dict
+    ) -> pa.Table:
         """`uid` and `embedding`."""
+        del durations
         return embeddings_table(rows["uid"].tolist(), values, self.size)
 
     def write(self, path: Path, tables: Iterable[pa.Table], metadata: dict):

@@ -48,10 +48,13 @@ class Wanted(Protocol):
     """What is wanted of each recording.
 
     columns: Of the tables; None: all.
+    described: Whether what recordings are like comes behind these values (see
+        `engine.Engine.values`).
     about: What there is to be known of the result, JSON.
     """
 
     columns: tuple[str, ...] | None
+    described: bool
     about: dict
 
     def check(self, table: pd.DataFrame, name: str) -> list:
@@ -60,7 +63,12 @@ class Wanted(Protocol):
     def of(self, outputs: Outputs) -> torch.Tensor:
         """What is kept of a batch, [batch, size]."""
 
-    def table(self, rows: pd.DataFrame, values: dict[str, np.ndarray]) -> pa.Table:
+    def table(
+        self,
+        rows: pd.DataFrame,
+        values: dict[str, np.ndarray],
+        durations: dict[str, float],
+    ) -> pa.Table:
         """The result of a part: with `uid`, one row or several for each."""
 
     def write(self, path: Path, tables: Iterable[pa.Table], metadata: dict):
@@ -168,12 +176,18 @@ class Maker:
 
         if len(manifest):
             computed = self.engine.values(
-                windows.manifest, recordings, self.hparams, self.wanted.of, count
+                windows.manifest,
+                recordings,
+                self.hparams,
+                self.wanted.of,
+                count,
+                self.wanted.described,
             )
             values = windows.pool(*computed)
         n_windows = {uid: windows.counts.get(uid, 1) for uid in values}
         reasons = {entry["uid"]: entry["reason"] for entry in self._hidden(failed)}
-        table = self.wanted.table(part.rows, values)
+        durations = dict(zip(manifest["ID"], manifest["duration"], strict=True))
+        table = self.wanted.table(part.rows, values, durations)
         uids = table["uid"].to_pylist()
         for name, known, kind in (
             (N_WINDOWS, n_windows, pa.int32()),

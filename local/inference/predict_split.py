@@ -7,11 +7,20 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import torch
 
+from local.audio.description import DESCRIBED
 from local.data.label_cells import CellCodes
 from local.data.labels import flatten, parse_label_types
-from local.data.predictions_table import predictions_table, write_rows
+from local.data.predictions_table import (
+    DEVIATION,
+    IN_RANGE,
+    RANGE_COLUMNS,
+    predictions_table,
+    write_rows,
+)
 from local.data.raters import targets_with_raters
+from local.evaluation.in_range import read_range, with_deviations
 from local.evaluation.operating_points import (
     apply_operating_points,
     read_operating_points,
@@ -24,6 +33,7 @@ from local.inference.on_ray import on_cluster
 from local.inference.parts import REASON
 from local.inference.shares import share_of_work
 from local.model.heads import Outputs
+from local.model.training_range import Heard
 from local.storage.addresses import last_name, several
 from local.training.experiment import (
     FREE_LATER,
@@ -47,6 +57,7 @@ SCHEMA = pa.schema(
         *((name, pa.float64()) for name in ("target", "logit", "probability")),
         *((name, pa.string()) for name in ("session", "split")),
         ("predicted", pa.int8()),
+        *((IN_RANGE, pa.int8()), (DEVIATION, pa.float64())),
     ]
 )
 
@@ -57,7 +68,7 @@ class Predictions:
     A recording that can't be used has one row, without a label.
     """
 
-    columns = None
+    columns, described = None, True
 
     def __init__(self, experiment: Experiment, options: dict):
         experiment.check_hears()
@@ -71,6 +82,7 @@ class Predictions:
         here, before = self.hparams["windows"], experiment.hparams["windows"]
         points = read_operating_points(experiment.folder)
         self.points, self.notes = for_windows(points, before, here, endless)
+        self.range = read_range(experiment.folder)
         self.about = described_model(experiment) | {
             "operating_points": {
                 name: [point["threshold"].get("value"), point["calibration"]]
@@ -83,31 +95,40 @@ class Predictions:
         return self._targets(table, name)[1]
 
     def of(self, outputs: Outputs):
-        """Logits."""
-        return outputs.logits
+        """Logits and, behind them, what says whether a recording is in range."""
+        return torch.hstack([outputs.logits, outputs.pt])
 
-    def table(self, rows: pd.DataFrame, values: dict[str, np.ndarray]) -> pa.Table:
+    def table(
+        self,
+        rows: pd.DataFrame,
+        values: dict[str, np.ndarray],
+        durations: dict[str, float],
+    ) -> pa.Table:
         """Rows as predictions.csv has them."""
         targets, _ = self._targets(rows, "")
         usable = rows["uid"].isin(values).to_numpy()
-        tables = [pd.DataFrame({name: [] for name in SCHEMA.names})]
+        tables = []
         if usable.any():
             names, weights = self.labels, self.hparams["positive_weights"]
             table = predictions_table(
                 rows[usable],
                 names,
                 targets[names].to_numpy(dtype="float32")[usable],
-                np.stack([values[uid] for uid in rows["uid"][usable]]),
+                np.stack([values[uid][: len(names)] for uid in rows["uid"][usable]]),
                 np.log(weights or np.ones(len(names))),
                 self.split,
                 self.hparams["label_ranges"],
             )
-            tables = [apply_operating_points(table, self.points)]
-        nothing = {name: None for name in SCHEMA.names if name not in rows}
-        tables.append(
-            rows[~usable].assign(**nothing | {"split": self.split})[SCHEMA.names]
-        )
+            table = apply_operating_points(table, self.points)
+            heard = {
+                uid: Heard.of(durations[uid], *_behind(value, len(names)))
+                for uid, value in values.items()
+            }
+            tables = [with_deviations(table, pd.Series(heard), self.range)[0]]
+        names = ["uid", "subject", "session"]
+        tables.append(rows.loc[~usable, names].assign(split=self.split))
         table = pd.concat([one for one in tables if len(one)], ignore_index=True)
+        table = table.reindex(columns=SCHEMA.names)
         places = {uid: place for place, uid in enumerate(rows["uid"])}
         table = table.sort_values("uid", key=lambda c: c.map(places), kind="stable")
         return pa.Table.from_pandas(table, SCHEMA, preserve_index=False)
@@ -118,8 +139,11 @@ class Predictions:
         with path.open("w", encoding="utf-8", newline="") as file:
             for number, table in enumerate(tables):
                 usable = table.filter(table[REASON].is_null())
-                predicted = usable.select(SCHEMA.names).to_pandas()
-                write_rows(predicted.astype({"predicted": "Int8"}), file, not number)
+                known = usable.select(SCHEMA.names).to_pandas()
+                known = known.astype({"predicted": "Int8", IN_RANGE: "Int8"})
+                if self.range is None:
+                    known = known.drop(columns=[*RANGE_COLUMNS])
+                write_rows(known, file, not number)
 
     def _targets(self, table, name):
         """Targets of the rows, NaN where a table says nothing; and problems."""
@@ -132,6 +156,12 @@ class Predictions:
         table = table.assign(**dict.fromkeys(absent, ""))
         codes = CellCodes.of(self.hparams)
         return targets_with_raters(table, self.types, derived, codes, name)
+
+
+def _behind(value, n_labels):
+    """Description and embedding, of the values of one recording."""
+    embedding, described = np.split(value[n_labels:], [-len(DESCRIBED)])
+    return described, embedding
 
 
 def opened(options: dict, run_opts: dict) -> tuple[Experiment, Predictions]:
@@ -148,8 +178,8 @@ def predict(options: Namespace) -> int:
     Returns: How many recordings can't be used.
     Raises UserError: for wrong tables or choices.
     """
-    if options.paths or options.json:
-        raise UserError("--split_csv goes with neither files, folders nor --json.")
+    if options.paths or options.json or options.explain is not None:
+        raise UserError("--split_csv goes with no files, folders, --json or --explain.")
     values = dict.fromkeys((*FREE_LATER, *OF_THIS_MACHINE)) | vars(options)
     values["split_csv"] = parse_paths(options.split_csv)
     check_output(values, ".csv")

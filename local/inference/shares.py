@@ -75,7 +75,7 @@ def _number(text):
 def _checked(index, count, told):
     if not 0 <= index < count:
         raise UserError(
-            f"{told}: expected a share such as --shard=1/4, from 1/4 to 4/4. Tasks of "
-            "an array must follow each other; of single ones give --shard yourself."
+            f"{told}: expected a share such as --shard=1/4, from 1/4 to 4/4. (Tasks of "
+            "an array whose numbers don't follow each other need --shard.)"
         )
     return index, count

@@ -11,7 +11,6 @@ from preparing import change_csv, values_of
 from running import FAST, ROOT, evaluate, extract, run_script, succeeded, train
 
 from local.data import prepare
-from local.data.prepared_split import prepare_split
 from local.data.pseudonyms import Pseudonyms
 from local.data.recordings import BucketRecordings
 from local.storage import gcs as storage
@@ -135,16 +134,6 @@ def test_a_label_can_not_be_called_file(files):
     assert "can't name a label file" in message
 
 
-def test_extraction_needs_uid_and_file_only(files, tmp_path):
-    rows = read_csv(files / "splits" / "test.csv")
-    write_csv(
-        tmp_path / "any.csv", [{"uid": r["uid"], "file": r["file"]} for r in rows]
-    )
-    values = values_of(files, on_bad_recording="skip")
-    split = prepare_split(str(tmp_path / "any.csv"), values, required=("uid",))
-    assert split.manifest["ID"].tolist() == [row["uid"] for row in rows]
-
-
 # In a bucket
 
 
@@ -171,16 +160,22 @@ def test_ten_thousand_objects_are_listed_once(monkeypatch, tmp_path):
     names = [f"site {i % 9}/r{i}.wav" for i in range(10_000)]
     objects = [RemoteObject(BUCKET, f"all/{name}", 1, 10, "AAAAAA==") for name in names]
     listings = []
+
+    def list_objects(address, most, **_):
+        listings.append(address)
+        return objects[:most]
+
     monkeypatch.setattr(storage, "client", lambda *_: None)
-    monkeypatch.setattr(
-        storage, "list_objects", lambda address: listings.append(address) or objects
-    )
+    monkeypatch.setattr(storage, "list_objects", list_objects)
+    monkeypatch.setattr(storage, "stat", lambda *_: pytest.fail("asked for one"))
     folder = Address.parse(f"gs://{BUCKET}/all")
     recordings = BucketRecordings(folder, Cache(tmp_path), [*names, "site 0/no.wav"])
     assert list(recordings.unreadable([*names, "site 0/no.wav"])) == ["site 0/no.wav"]
     assert recordings.without_metadata(names) == []
     assert recordings.n_bytes == 100_000
     assert listings == [folder]
+    some = BucketRecordings(folder, Cache(tmp_path), names[::1000])
+    assert some.unreadable(names[::1000]) == {} and len(listings) == 2
 
 
 def test_one_that_leaves_the_bucket_meanwhile(gcs, files, tmp_path):
@@ -275,6 +270,12 @@ def test_every_command_takes_files(trained, files, shared_experiment, tmp_path):
     vectors = pd.read_parquet(tmp_path / "any.parquet")
     assert vectors["uid"].tolist() == [row["uid"] for row in rows]
     assert vectors["embedding"].isna().tolist() == [True] + [False] * 5
+
+    # predict.py, of rows of a CSV
+    script = ("predict.py", f"--experiment_folder={trained}", *options[:2])
+    file = tmp_path / "predicted.csv"
+    succeeded(run_script(*script, f"--output_file={file}", "--device=cpu"), status=3)
+    assert {row["uid"] for row in read_csv(file)} == {r["uid"] for r in rows[1:]}
 
     # withdraw.py names the files themselves, and leaves no row
     where = (f"--corpus_folder={files}", f"--experiment_folder={trained}")

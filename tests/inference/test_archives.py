@@ -9,7 +9,10 @@ import pytest
 from conftest import read_csv, write_csv
 from running import Started, extract, failed, run_script, succeeded
 
+from local.data import recordings
+from local.data.recordings import BucketRecordings
 from local.inference.shares import share_of_work
+from local.storage.gcs import Address, Cache
 from local.utils.errors import UserError
 
 pytest_plugins = ["gcs_server"]
@@ -117,15 +120,14 @@ def test_predictions_of_a_csv_are_those_of_training(
     )
     for share in "12":
         succeeded(run_script(*options, f"--shard={share}/2"))
-    own = pd.read_csv(shared_experiment / "predictions.csv")
-    found = pd.read_csv(file)
-    assert found.equals(own[list(found)])
+    own = shared_experiment / "predictions.csv"
+    assert file.read_text() == own.read_text()
     evaluation = run_script(
         *("evaluate.py", "hparams/evaluate.yaml", f"--predictions_csv={file}"),
         *(f"--output_folder={tmp_path / 'out'}", "--report=False", "--audit=False"),
     )
     succeeded(evaluation)
-    assert "goes with neither" in failed(run_script(*options, "--json"))
+    assert "goes with no files" in failed(run_script(*options, "--json"))
     assert "must end in .csv" in failed(run_script(*options, "--output_file=a.txt"))
 
 
@@ -193,6 +195,27 @@ def test_shares_in_a_bucket(gcs, shared_experiment, shared_corpus, rows, tmp_pat
         *("out/e.parquet", "out/e.parquet.failed.csv"),
         "out/e.parquet.parts/_complete.json",
     ]
+
+
+def test_recordings_far_apart_are_listed_one_by_one(gcs, tmp_path, monkeypatch):
+    for name in (*(f"{letter}/waveform.wav" for letter in "abcdefgh"), "ward/z.wav"):
+        gcs.put_bytes("clinic", f"audio/{name}", b"x")
+    names, cache = ["b", "g", "ward/z.wav", "no"], Cache(tmp_path / "cache")
+
+    def files():
+        gcs.proxy.requests.clear()
+        found = BucketRecordings(Address("clinic", "audio"), cache, names)
+        reasons = found.unreadable(names)
+        assert list(reasons) == ["no"] and "there is no folder" in reasons["no"]
+        return {name: list(found._of(name)) for name in names[:3]}
+
+    near = files()
+    assert near == {name: ["waveform.wav"] for name in names[:3]}
+    assert gcs.proxy.requests == {"list": 1}
+    monkeypatch.setattr(recordings, "N_LISTED", 1)
+    monkeypatch.setattr(recordings, "N_PAGES", 2)
+    assert files() == near
+    assert gcs.proxy.requests == {"list": 1 + 3, "stat": 1}
 
 
 # A cluster

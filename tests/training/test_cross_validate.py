@@ -20,7 +20,7 @@ from running import ROOT, SMALL, Started, failed, run_script
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 import cross_validate
-from local.data.predictions_table import COLUMNS
+from local.data.predictions_table import COLUMNS, RANGE_COLUMNS
 from local.training import fold_processes
 from local.training.fold_processes import run_fold
 from local.training.settings import READ
@@ -78,7 +78,7 @@ threshold = 0.25 if folder.name == "fold_1" else 0.75
 with (folder / "predictions.csv").open("w") as file:
     out = csv.writer(file)
     columns = "uid,subject,label,target,logit,probability,split,predicted"
-    out.writerow(columns.split(","))
+    out.writerow([*columns.split(","), "in_range", "deviation"])
     for row in rows:
         for label in ("low", "loud", "noisy"):
             share = zlib.crc32((row["uid"] + label).encode()) % 997 / 997
@@ -86,7 +86,7 @@ with (folder / "predictions.csv").open("w") as file:
                 share = (2 * share + float(row[label] or 0)) / 3
             told = (row["uid"], row["subject"], label, row[label], share, share, "test")
             decided = "" if label == "noisy" else int(share >= threshold)
-            out.writerow((*told, decided))
+            out.writerow((*told, decided, int(row["uid"][-1] == "0"), 1.25))
 chosen = {"rule": "youden", "source": "validation", "n_positive_subjects": 10}
 values = {"low": threshold, "loud": threshold, "noisy": None}
 labels = {
@@ -390,7 +390,7 @@ def test_predictions_of_all_folds(run, shared_corpus, tmp_path):
     assert run(shared_corpus, "--n_folds=2", "--n_repeats=2") == 0
     out = tmp_path / "out"
     table = pd.read_csv(out / "predictions.csv")
-    assert list(table) == [*COLUMNS, "repeat"]
+    assert list(table) == [*COLUMNS, "repeat", *RANGE_COLUMNS]
     uids = sorted(uid for uid in pooled(shared_corpus) for _ in LABELS)
     for repeat, own in table.groupby("repeat"):
         assert sorted(own["uid"]) == uids
@@ -399,9 +399,13 @@ def test_predictions_of_all_folds(run, shared_corpus, tmp_path):
             expected = pd.read_csv(folder / "predictions.csv")
             scored = own[own["split"] == f"fold {fold}"]
             assert scored["uid"].tolist() == expected["uid"].tolist()
-            assert scored["logit"].tolist() == expected["logit"].tolist()
+            for column in ("logit", "deviation"):
+                assert scored[column].tolist() == expected[column].tolist()
     assert len(table) == 2 * len(uids)
     assert results(out)["n_repeats"] == 2
+    assert (table["in_range"] == table["uid"].str.endswith("0")).all()
+    selective = results(out)["selective"]
+    assert (selective["n"], selective["coverage"]) == (len(uids) / 3, 0.5)
 
 
 def test_repeats_are_averaged(run, shared_corpus, tmp_path):

@@ -1,11 +1,16 @@
 """Two processes on a CPU, where gloo has to be chosen by itself."""
 
+import os
 import socket
+import subprocess
+import sys
+from collections import Counter
 
 import pytest
 from conftest import read_csv
-from running import SMALL, Started, run_script, succeeded
+from running import ROOT, SMALL, TIMEOUT_S, Started, run_script, succeeded
 
+pytest_plugins = ["gcs_server"]
 pytestmark = pytest.mark.unmeasured
 
 TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2")
@@ -58,3 +63,41 @@ def test_two_processes_train_and_extract_as_one(run_two, shared_corpus, tmp_path
     run_two(*extraction, f"--output_file={shared}")
     assert shared.read_bytes() == alone.read_bytes()
     assert not shared.with_name("shared.parquet.parts").exists()
+
+
+#: Runs a command for which a folder is another one than for everybody else.
+ON_ANOTHER_DISK = ("unshare", "-rm", "sh", "-c", 'mount -t tmpfs x "$0" && exec "$@"')
+
+
+def test_two_machines_train_from_a_bucket_with_a_cache_each(
+    gcs, shared_corpus, tmp_path
+):
+    """Neither cache holds all recordings; what both need is fetched by both."""
+    if subprocess.run([*ON_ANOTHER_DISK, tmp_path, "true"], check=False).returncode:
+        pytest.skip("a process can't have a disk of its own here")
+    gcs.put("hospital", shared_corpus, "corpus")
+    cache = tmp_path / "cache"
+    cache.mkdir()
+    command = (
+        *(sys.executable, "train.py", "hparams/train.yaml", *SMALL),
+        *("--corpus_folder=gs://hospital/corpus", f"--audio_cache={cache}"),
+        *(f"--output_folder={tmp_path / 'out'}", "--audio_cache_gb=0.0001"),
+    )
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": "2"}
+    machines = [
+        subprocess.Popen(
+            [*disk, *command],
+            cwd=ROOT,
+            env={**os.environ, **place, "RANK": rank, "LOCAL_RANK": "0"},
+        )
+        for rank, disk in (("0", ()), ("1", (*ON_ANOTHER_DISK, cache)))
+    ]
+    assert [machine.wait(TIMEOUT_S) for machine in machines] == [0, 0]
+    files = [path for path in (cache / "objects").rglob("*") if path.is_file()]
+    assert 0 < sum(path.stat().st_size for path in files) <= 100_000
+    paths = [path.split("?")[0] for path in gcs.proxy.paths if "alt=media" in path]
+    assert any(n > 1 for path, n in Counter(paths).items() if "waveform" in path)
+    assert len(read_csv(tmp_path / "out" / "predictions.csv")) == 8 * 3

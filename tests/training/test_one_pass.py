@@ -105,7 +105,8 @@ def test_features_are_computed_once_for_all_experiments(
 ):
     kept = {file.name: file for file in (experiment / "save/features").glob("*.npz")}
     manifests = (experiment / "save/manifests").glob("*.csv")
-    assert len(kept) == sum(len(read_csv(file)) for file in manifests)
+    n_recordings = sum(len(read_csv(file)) for file in manifests)
+    assert len(kept) == 2 * n_recordings  # statistics, and what each is like
     shared = shutil.copytree(experiment / "save/features", tmp_path / "shared")
     cache = f"--feature_cache={shared}"
     succeeded(train_statistics(shared_corpus, tmp_path / "second", cache))
