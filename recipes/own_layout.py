@@ -41,11 +41,12 @@ def run(
         the corpus are none that this project reads. They are copied into the corpus.
     """
     recipe = Path(script).resolve().parent
-    parser = options.new_parser(description)
+    parser = options.new_parser(description, "the corpus as it was published")
     parser.prog = f"recipes/{recipe.name}/prepare.py"
-    parser.add_argument("--audio_folder", metavar="DIR", help="below --source")
-    parser.add_argument("--file", action="append", metavar="PATTERN")
-    parser.add_argument("--subject", action="append", metavar="PATTERN")
+    add, several = parser.add_argument, {"action": "extend", "nargs": "+"}
+    add("--audio_folder", metavar="DIR", help="default: --source")
+    add("--file", **several, metavar="PATTERN", help="default: as corpus.yaml says")
+    add("--subject", **several, metavar="PATTERN", help="the same")
     parser.set_defaults(corpus_yaml=str(recipe / "corpus.yaml"))
 
     def make():

@@ -44,10 +44,10 @@ def main(arguments=None):
     """Runs the command line; returns the exit status."""
     parser = options.new_parser(__doc__)
     parser.prog = "recipes/audformat/prepare.py"
-    add = parser.add_argument
-    add("--csv", action="append", metavar="[SPLIT=]FILE", help="with a column file")
+    add, several = parser.add_argument, {"action": "extend", "nargs": "+"}
+    add("--csv", **several, metavar="[SPLIT=]FILE", help="with a column file")
     add("--audio_folder", metavar="DIR", help="where paths begin; default: each CSV's")
-    add("--subject", action="append", metavar="PATTERN", help="default: {speaker}")
+    add("--subject", **several, metavar="PATTERN", help="default: {speaker}")
     return lay_out.run(parser, arguments, read, paths=("csv", "audio_folder"))
 
 

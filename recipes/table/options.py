@@ -26,10 +26,13 @@ DEFAULTS = {"test_share": 0.3, "seed": 1986}
 PASSING = ("corpus_yaml", "corpus_folder", "source", "dry_run")
 
 
-def new_parser(description: str) -> argparse.ArgumentParser:
+def new_parser(
+    description: str, source: str = "where relative paths of CORPUS_YAML begin"
+) -> argparse.ArgumentParser:
     """A parser with the options of labels, splits and the corpus.
 
     description: A reader's; its own options are added by the reader.
+    source: What `--source` is.
     """
     parser = argparse.ArgumentParser(
         description=description.strip().split("\n")[0],
@@ -39,7 +42,7 @@ def new_parser(description: str) -> argparse.ArgumentParser:
     add = parser.add_argument
     add("corpus_yaml", nargs="?", help="options in a file, as a corpus keeps them")
     add("--corpus_folder", metavar="OUT", help="the corpus to make: a new folder")
-    add("--source", metavar="DIR", help="where relative paths of CORPUS_YAML begin")
+    add("--source", metavar="DIR", help=source)
     for name, metavar, what in (
         (
             "label",
