@@ -80,7 +80,9 @@ def uri_of(path):
     >>> uri_of("README.md"), uri_of("docs/labels.md"), uri_of("recipes/demo/README.md")
     ('index.md', 'labels.md', 'recipes/demo/README.md')
     """
-    return "index.md" if path == "README.md" else path.removeprefix("docs/")
+    if path == "README.md":
+        return "index.md"
+    return path.removeprefix("docs/").replace(".ipynb", ".md")
 
 
 def keys_page():

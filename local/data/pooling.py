@@ -1,6 +1,7 @@
 """Windows of one recording: where they begin, and what they say together."""
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -44,3 +45,30 @@ def window_starts(duration_s: float, length_s: float, overlap_s: float) -> list[
     # less a rounding error, which should not cost a window
     n = 1 + max(1, math.ceil(spare_s / (length_s - overlap_s) - 1e-6))
     return [spare_s * i / (n - 1) for i in range(n)]
+
+
+def cut_windows(
+    waveform: Sequence, rate: int, length_s: float, overlap_s: float, begin_s: float = 0
+) -> list[Sequence]:
+    """The windows of a waveform, which are parts of it.
+
+    waveform: [time], at `rate` in Hz.
+    length_s, overlap_s: As for `window_starts`.
+    begin_s: When it begins in its file, from which samples are counted.
+
+    >>> cut_windows(range(9), 1, 4.0, 1.0)
+    [range(0, 4), range(2, 6), range(5, 9)]
+    """
+    starts = window_starts(len(waveform) / rate, length_s, overlap_s)
+    if len(starts) == 1:
+        return [waveform]
+    begin = round(begin_s * rate)
+    bounds = [
+        (
+            round((begin_s + start) * rate) - begin,
+            round((begin_s + start + length_s) * rate) - begin,
+        )
+        for start in starts
+    ]
+    bounds[-1] = bounds[-1][0], len(waveform)
+    return [waveform[first:last] for first, last in bounds]

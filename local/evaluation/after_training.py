@@ -113,7 +113,7 @@ def evaluate_test_split(
         if split.measurements is not None:
             path = output_folder / MEASUREMENTS / f"{name}.parquet"
             save_measurements(split.measurements, path)
-    return evaluate(scored)
+    return evaluate(scored, brain)
 
 
 def _ranged(outputs, points, manifests, hparams):

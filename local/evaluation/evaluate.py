@@ -22,14 +22,18 @@ from local.training.evaluation_settings import EvaluationSettings
 logger = logging.getLogger(__name__)
 
 
-def evaluate(scored: ScoredSplit) -> EvaluationResult:
+def evaluate(
+    scored: ScoredSplit, brain: ClinicalBrain | None = None
+) -> EvaluationResult:
     """Evaluate a split.
+
+    brain: The one model that scored all of it, to show where it hears its errors.
 
     Returns: Under pseudonyms, if there are any.
     """
     metrics = _metrics(scored)
     errors = scored.failures.attempt(
-        "errors", lambda: parts.most_wrong(scored), lambda reason: []
+        "errors", lambda: parts.most_wrong(scored, brain), lambda reason: []
     )
     splits = dict(scored.seen)
     if scored.manifest is not None:
@@ -131,7 +135,7 @@ def measure_and_evaluate(
     scored = measured(scored, brain)
     for note in scored.notes:
         logger.info(note)
-    return evaluate(scored)
+    return evaluate(scored, brain)
 
 
 def measured(scored: ScoredSplit, brain: ClinicalBrain | None = None) -> ScoredSplit:

@@ -23,7 +23,7 @@ from local.evaluation.beside_model import (
 from local.evaluation.feature_files import read_features
 from local.evaluation.learning_curve import learning_curve
 from local.evaluation.measurements import audit_evaluation, distinct, find_leakage
-from local.evaluation.worst_errors import read_excerpts, worst_errors
+from local.evaluation.worst_errors import read_excerpts, with_curves, worst_errors
 from local.metrics import rater_agreement
 from local.metrics.subgroups import corrected, permutations_for, subgroup_report
 from local.utils.errors import UserError
@@ -210,7 +210,7 @@ def no_raters(_scored, reason):
     return {"reason": reason}
 
 
-def most_wrong(scored):
+def most_wrong(scored, brain):
     """Excerpts of the recordings that the model is most wrong about."""
     if scored.recordings is None or isinstance(scored.recordings, FeatureTable):
         return []
@@ -219,7 +219,11 @@ def most_wrong(scored):
     rows = worst_errors(
         table.assign(target=table["target"].mask(unreadable)), scored.types
     )
-    return read_excerpts(rows, scored.manifest, scored.recordings, scored.audio)
+    excerpts = read_excerpts(rows, scored.manifest, scored.recordings, scored.audio)
+    if brain is None:
+        return excerpts
+    names = labels.flatten(scored.label_groups)
+    return [with_curves(excerpt, brain, names) for excerpt in excerpts]
 
 
 #: What metrics.json has of each, and what where it fails.

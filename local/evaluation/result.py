@@ -20,6 +20,8 @@ class Excerpt:
     prediction: The probability, of a score the predicted score.
     waveform: [time]
     sample_rate: Hz.
+    curves: Where the model hears its label, as `short_windows.Curves.as_dict` gives it;
+        None where no model is at hand.
     """
 
     row: int
@@ -29,6 +31,7 @@ class Excerpt:
     prediction: float
     waveform: np.ndarray
     sample_rate: int
+    curves: dict | None = None
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,13 +1,17 @@
 """Pieces of recordings for a report: the worst errors, and silences."""
 
+import dataclasses
+
 import numpy as np
 import pandas as pd
+import torch
 
 from local.audio.loading import AudioFormat
 from local.data import dataset as dataio
 from local.data.labels import LabelType
 from local.data.predictions_table import scores_in
 from local.data.recordings import BucketRecordings, FolderRecordings
+from local.data.short_windows import score_windows
 from local.evaluation.result import Excerpt
 from local.training.brain import ClinicalBrain
 
@@ -82,6 +86,17 @@ def _excerpt(row, waveform, sample_rate):
     """A piece [time] of the recording in a row, as `itertuples` gives it."""
     about = row.row, row.uid, row.label, row.target, row.prediction
     return Excerpt(*about, waveform, sample_rate)
+
+
+def with_curves(excerpt: Excerpt, brain: ClinicalBrain, labels: list[str]) -> Excerpt:
+    """The same with what a model hears where.
+
+    brain: The model that made the prediction.
+    labels: Of its outputs.
+    """
+    waveform = torch.from_numpy(excerpt.waveform)
+    curves = score_windows(waveform, excerpt.sample_rate, brain.score_waveforms)
+    return dataclasses.replace(excerpt, curves=curves.as_dict(labels))
 
 
 class Silences:

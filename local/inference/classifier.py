@@ -21,7 +21,8 @@ from speechbrain.utils.run_opts import RunOptions
 
 from local.audio.description import describe
 from local.audio.loading import AudioFormat, decode, resample, to_mono
-from local.data.pooling import pool_windows, window_starts
+from local.data.pooling import cut_windows, pool_windows
+from local.data.short_windows import score_windows
 from local.inference.stacked_heads import StackedHeads
 from local.metrics.decisions import decisions
 from local.model.front_end import RecordingFeatures
@@ -49,28 +50,13 @@ class ClinicalClassifier(Pretrained):
     """
 
     MODULES_NEEDED = (
-        "compute_features",
-        "mean_var_norm",
-        "embedding_model",
-        "classifier",
+        *("compute_features", "mean_var_norm", "embedding_model", "classifier"),
     )
     HPARAMS_NEEDED = (
-        "label_groups",
-        "label_ranges",
-        "positive_weights",
-        "operating_points",
-        "flagged",
-        "training_range",
-        "sample_rate",
-        "audio_backend",
-        "mono",
-        "min_duration",
-        "max_duration",
-        "window_overlap",
-        "window_pooling",
-        "eval_crop",
-        "shared_dense",
-        "pooling_mode",
+        *("label_groups", "label_ranges", "positive_weights", "operating_points"),
+        *("flagged", "training_range", "sample_rate", "audio_backend", "mono"),
+        *("min_duration", "max_duration", "window_overlap", "window_pooling"),
+        *("eval_crop", "shared_dense", "pooling_mode"),
     )
 
     def __init__(self, *args, **kwargs):
@@ -177,6 +163,31 @@ class ClinicalClassifier(Pretrained):
         Raises BadRecording: if the file can't be used; the message is the reason.
         """
         return self._decisions(*self._windows_of_file(path, channel, start_s, end_s))
+
+    def explain_file(
+        self,
+        path: str | Path,
+        channel: int | None = None,
+        start_s: float | None = None,
+        end_s: float | None = None,
+    ) -> dict:
+        """Where in one recording the model hears what it says.
+
+        path, channel, start_s, end_s: As for `classify_file`.
+
+        Returns: `times_s`, the middles of windows of 0.3 s, in s of the file; and
+            `labels`, of each `values`, the logits of these windows (None in pauses), or
+            scores, and `peak_s`, the time of the highest.
+        Raises BadRecording.
+        """
+        mono, rate = self._mono(path, channel, start_s, end_s)
+        self._check(mono, rate, path)
+        curves = score_windows(
+            resample(mono, rate, self._audio.sample_rate),
+            self._audio.sample_rate,
+            lambda windows: self.outputs(list(windows)).logits,
+        )
+        return curves.as_dict(self.labels, start_s or 0.0)
 
     def classify_batch(
         self, wavs: torch.Tensor, wav_lens: torch.Tensor | None = None
@@ -358,20 +369,8 @@ class ClinicalClassifier(Pretrained):
 
     def _cut(self, mono, rate, begin_s=0.0):
         """The windows of a waveform [time] that begins at `begin_s` of its file."""
-        length_s = self.hparams.max_duration
-        starts = window_starts(len(mono) / rate, length_s, self.hparams.window_overlap)
-        if len(starts) == 1:
-            return [mono]
-        begin = round(begin_s * rate)
-        bounds = [
-            (
-                round((begin_s + start) * rate) - begin,
-                round((begin_s + start + length_s) * rate) - begin,
-            )
-            for start in starts
-        ]
-        bounds[-1] = bounds[-1][0], len(mono)
-        return [mono[first:last] for first, last in bounds]
+        how = self.hparams.max_duration, self.hparams.window_overlap
+        return cut_windows(mono, rate, *how, begin_s)
 
     def _check(self, mono, rate, name):
         """Refuse what preparation refuses: too short, no numbers, silent; [time]."""

@@ -24,6 +24,7 @@ from local.evaluation.in_range import UNKNOWN, read_range
 from local.evaluation.operating_points import read_operating_points
 from local.evaluation.usable_points import for_windows
 from local.inference.engine import Engine
+from local.inference.explain import explain_files, explain_folder
 from local.metrics.decisions import decisions
 from local.model.training_range import DECIDE, judged, known_range
 from local.report.terminal import pipe_table
@@ -70,6 +71,8 @@ def check_options(options: Namespace) -> Path | None:
         )
     if (options.device or "").startswith("cuda") and not torch.cuda.is_available():
         raise UserError("--device=cuda: there is no GPU that PyTorch can use here.")
+    if options.explain is not None:
+        explain_folder(options.explain)
     return options.output_file and _writable(options.output_file)
 
 
@@ -128,6 +131,9 @@ def predict(options: Namespace) -> int:
     print(as_json if options.json else table)
     for line in [*predicted["notes"], *_remarks(skipped, manifest, failed)]:
         print(printable(line), file=sys.stderr)
+    if options.explain is not None:
+        folder = explain_folder(options.explain)
+        explain_files(experiment, predicted, folder, options.device)
     if output_file:
         _write(predicted, failed, output_file)
     return len(failed)

@@ -178,8 +178,8 @@ def predict(options: Namespace) -> int:
     Returns: How many recordings can't be used.
     Raises UserError: for wrong tables or choices.
     """
-    if options.paths or options.json:
-        raise UserError("--split_csv goes with neither files, folders nor --json.")
+    if options.paths or options.json or options.explain is not None:
+        raise UserError("--split_csv goes with no files, folders, --json or --explain.")
     values = dict.fromkeys((*FREE_LATER, *OF_THIS_MACHINE)) | vars(options)
     values["split_csv"] = parse_paths(options.split_csv)
     check_output(values, ".csv")

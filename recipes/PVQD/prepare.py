@@ -35,26 +35,35 @@ def main(arguments=None):
 def read(source: Path) -> list[Table]:
     """A row for each audio file: whose it is, and the mean of each rater's times."""
     sheets = source / "Ratings Spreadsheets"
-    ratings = {}
+    ratings, people, needed = {}, {}, ["File", "Characteristics"]
     for table in read_tables([str(sheets / "Ratings_both_scales.xlsx")], SHEETS):
         scale = next(name for name in SHEETS if f"sheet {name!r}" in table.place)
-        for row in table.rows.to_dict("records"):
-            one = ratings.setdefault(code_of(row["File"]), {})
+        for row in rows_with(table, needed):
             dimension = row["Characteristics"].split()[-1].lower()
-            one.update(mean_ratings(f"{scale} {dimension}", row))
-    (people,) = read_tables([str(sheets / "Demographics.xlsx")], needed=["Gender"])
-    people = {
-        code_of(row["Participant ID"]): row for row in people.rows.to_dict("records")
-    }
-    rows = [
-        row
-        | people.get(code_of(row["code"]), {})
-        | ratings.get(code_of(row["code"]), {})
-        for row in own_layout.read_names(
-            source, r"Audio Files/(?P<code>\D+\d+)[^/]*\.wav"
-        )
-    ]
+            said = mean_ratings(f"{scale} {dimension}", row)
+            ratings.setdefault(code_of(row["File"]), {}).update(said)
+    for table in read_tables([str(sheets / "Demographics.xlsx")]):
+        for row in rows_with(table, ["Participant ID"]):
+            people[code_of(row["Participant ID"])] = row
+    rows = own_layout.read_names(source, r"Audio Files/(?P<code>\D+\d+)[^/]*\.wav")
+    for row in rows:
+        code = code_of(row["code"])
+        row.update(people.get(code, {}) | ratings.get(code, {}))
     return [own_layout.new_table(f"{source}/Audio Files/*.wav", rows)]
+
+
+def rows_with(table: Table, columns: list[str]) -> list[dict]:
+    """Rows of a sheet that say something in these columns.
+
+    Raises UserError: if there is no such column.
+    """
+    absent = [column for column in columns if column not in table.rows]
+    if absent:
+        raise UserError(
+            f"{table.place} has no column {' and '.join(absent)}: there are "
+            f"{', '.join(table.rows)}."
+        )
+    return table.rows[(table.rows[columns] != "").all(axis=1)].to_dict("records")
 
 
 def code_of(cell: str) -> str:

@@ -24,7 +24,7 @@ from recipes.table.tables import Table  # noqa: E402
 #: A header: record, signals, rate, samples; file, format, gain and baseline.
 HEADER = re.compile(
     r"\S+ 1 (?P<rate>\d+) (?P<n_samples>\d+)\s+"
-    r"(?P<name>\w+\.dat) 32 (?P<gain>[\d.]+)\((?P<baseline>-?\d+)\)/NU "
+    r"(?P<name>\w+\.dat) 32 (?P<gain>[1-9]\d*(?:\.\d+)?)\((?P<baseline>-?\d+)\)/NU "
 )
 
 

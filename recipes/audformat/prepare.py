@@ -115,6 +115,11 @@ def place_files(tables: list[Table], audio_folder: str | None) -> AudioFolder:
     else:
         root = posixpath.commonpath(list(files.map(posixpath.dirname)))
     root = root.rstrip("/")
+    if not root:
+        raise UserError(
+            "The files have no folder in common but /, which would become the corpus's "
+            "audio folder: give --audio_folder, and remove rows with files elsewhere."
+        )
     wrong = ~files.str.startswith(f"{root}/")
     if wrong.any():
         places = tuple(map(Place, files[wrong]))
@@ -126,12 +131,17 @@ def place_files(tables: list[Table], audio_folder: str | None) -> AudioFolder:
         return AudioFolder.listed(root)
     # only folders that are named, as the one above may hold everything
     below = {posixpath.dirname(file) for file in files}
-    names = (
+    names = [
         f"{folder}/{name}".removeprefix(f"{root}/")
         for folder in below
         if Path(folder).is_dir()
         for name in os.listdir(folder)  # noqa: PTH208 - only names are wanted
-    )
+    ]
+    if not names:
+        raise UserError(
+            f"The CSVs name files such as {files.iloc[0]}, and there is no such folder "
+            "or nothing in it: give --audio_folder, where their paths begin."
+        )
     return AudioFolder(root, dict.fromkeys(sorted(names)))
 
 
@@ -164,7 +174,7 @@ def seconds_of(text: str) -> str | None:
     if text in NO_TIME:
         return ""
     try:
-        is_number = re.fullmatch(r"[\d.]+(e-?\d+)?", text)
+        is_number = re.fullmatch(r"[-+]?[\d.]+(e[-+]?\d+)?", text)
         value = float(text) if is_number else pd.Timedelta(text).total_seconds()
     except ValueError:
         return None

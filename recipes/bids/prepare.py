@@ -18,7 +18,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from local.storage.addresses import local_path  # noqa: E402
+from local.storage.addresses import is_remote  # noqa: E402
 from local.utils.errors import UserError  # noqa: E402
 from local.utils.problems import Place, Problem  # noqa: E402
 from recipes.own_layout import new_table  # noqa: E402
@@ -57,7 +57,11 @@ def read(values: dict, given: lay_out.Given) -> tuple[Source, AudioFolder]:
     """The recordings of a BIDS folder, and what its tables say of them."""
     if not values.get("bids_folder"):
         raise UserError("Give --bids_folder=DIR, the folder of sub-*/.")
-    path = local_path(values["bids_folder"], "bids_folder")
+    if is_remote(values["bids_folder"]):
+        raise UserError(
+            "--bids_folder takes a folder on disk: copy the bucket's first."
+        )
+    path = Path(values["bids_folder"])
     folder = AudioFolder.listed(str(path), "bids_folder")
     rows = recordings(folder)
     people, left_out = read_people(path)
@@ -66,6 +70,7 @@ def read(values: dict, given: lay_out.Given) -> tuple[Source, AudioFolder]:
     asked |= {values["splits"]} if values.get("splits") else set()
     if not asked <= {*rows[0]}.union(*(one.rows.columns for one in people)):
         rows = [read_sidecar(path, row["file"]) | row for row in rows]
+    left_out += several_tables(people, asked)
     people = [with_names(table, asked) for table in people]
     tables = [new_table(f"{path}/sub-*", rows, left_out), *people]
     if asked <= set().union(*(table.rows.columns for table in tables)):
@@ -133,6 +138,17 @@ def read_people(path: Path) -> tuple[list[Table], list[str]]:
             rows["session_id"] = rows["session_id"].str.removeprefix("ses-")
         tables.append(table)
     return tables, left_out
+
+
+def several_tables(tables: list[Table], asked: set[str]) -> list[str]:
+    """Which columns that are asked for are in several tables, in lines."""
+    lines = []
+    for name in sorted(asked - {"participant_id", "session_id"}):
+        stems = [t.name.rpartition(".")[2] for t in tables if name in t.rows]
+        if len(stems) > 1:
+            shown = " or ".join(f"{{{stem}.{name}}}" for stem in stems)
+            lines.append(f"{name!r} is a column of {len(stems)} tables: take {shown}")
+    return lines
 
 
 def with_names(table: Table, asked: set[str]) -> Table:

@@ -160,12 +160,13 @@ def test_ten_thousand_objects_are_listed_once(monkeypatch, tmp_path):
     names = [f"site {i % 9}/r{i}.wav" for i in range(10_000)]
     objects = [RemoteObject(BUCKET, f"all/{name}", 1, 10, "AAAAAA==") for name in names]
     listings = []
+
+    def list_objects(address, most, **_):
+        listings.append(address)
+        return objects[:most]
+
     monkeypatch.setattr(storage, "client", lambda *_: None)
-    monkeypatch.setattr(
-        storage,
-        "list_objects",
-        lambda at, most, **_: listings.append(at) or objects[:most],
-    )
+    monkeypatch.setattr(storage, "list_objects", list_objects)
     monkeypatch.setattr(storage, "stat", lambda *_: pytest.fail("asked for one"))
     folder = Address.parse(f"gs://{BUCKET}/all")
     recordings = BucketRecordings(folder, Cache(tmp_path), [*names, "site 0/no.wav"])
@@ -269,6 +270,12 @@ def test_every_command_takes_files(trained, files, shared_experiment, tmp_path):
     vectors = pd.read_parquet(tmp_path / "any.parquet")
     assert vectors["uid"].tolist() == [row["uid"] for row in rows]
     assert vectors["embedding"].isna().tolist() == [True] + [False] * 5
+
+    # predict.py, of rows of a CSV
+    script = ("predict.py", f"--experiment_folder={trained}", *options[:2])
+    file = tmp_path / "predicted.csv"
+    succeeded(run_script(*script, f"--output_file={file}", "--device=cpu"), status=3)
+    assert {row["uid"] for row in read_csv(file)} == {r["uid"] for r in rows[1:]}
 
     # withdraw.py names the files themselves, and leaves no row
     where = (f"--corpus_folder={files}", f"--experiment_folder={trained}")

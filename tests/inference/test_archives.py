@@ -129,7 +129,7 @@ def test_predictions_of_a_csv_are_those_of_training(
         *(f"--output_folder={tmp_path / 'out'}", "--report=False", "--audit=False"),
     )
     succeeded(evaluation)
-    assert "goes with neither" in failed(run_script(*options, "--json"))
+    assert "goes with no files" in failed(run_script(*options, "--json"))
     assert "must end in .csv" in failed(run_script(*options, "--output_file=a.txt"))
 
 

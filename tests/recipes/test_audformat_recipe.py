@@ -142,7 +142,17 @@ def change(name, *pairs):
         ),
         (None, ("--label=x: {emotoin} = y",), "did you mean 'emotion'"),
         (None, (LABEL, "--subject={person}"), "no column 'person'"),
-        (None, (LABEL, "--audio_folder=/nowhere"), "no file matches"),
+        (None, (LABEL, "--audio_folder=/nowhere"), "such as /nowhere/wav/a0.wav, and"),
+        (
+            change("train", ("wav/a0.wav", "../" * 30 + "etc/passwd")),
+            (LABEL,),
+            "no folder in common but /",
+        ),
+        (
+            change("train", ("gender,", "start,"), ("male", "-1")),
+            (LABEL,),
+            "in column 'start_s' with no number from 0 on: '-1'",
+        ),
         (None, (), "there is none: give --label"),
     ],
 )

@@ -114,8 +114,9 @@ def test_what_is_known_of_a_visit_is_not_known_of_another(bids, capsys):
 
 
 def test_columns_of_one_name(bids, capsys):
-    status, _, message = run(capsys, bids, LABEL, "--score=d: {duration}")
+    status, said, message = run(capsys, bids, LABEL, "--score=d: {duration}")
     assert status == 2
+    assert "2 tables: take {parkinsons.duration} or {gad7.duration}" in said
     assert "with several values of 'duration' in rows without a file" in message
     status, _, message = run(capsys, bids, LABEL, "--score=d: {gad7.duration}")
     assert status == 0, message

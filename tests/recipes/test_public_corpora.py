@@ -274,6 +274,10 @@ def test_pvqd(tmp_path, capsys):
     assert raters == ["50", "0.4", "1.5", ""]
     assert row["grade@GRBAS grade R1"] == "1.5"
     assert "severity: 5 rated by 4 raters, from 0 to 50" in said
+    path = source / "Ratings Spreadsheets/Demographics.xlsx"
+    write_xlsx(path, [["Participant", "Gender"], ["BL01", "M"]])
+    assert lay_out("PVQD", source, f"--corpus_folder={tmp_path / 'new'}") == 2
+    assert "has no column Participant ID: there are Part" in capsys.readouterr().err
 
 
 def test_hupa(tmp_path):

@@ -18,10 +18,14 @@ from local.report.figures.calibration import draw_calibration
 from local.report.figures.curves import draw_pr, draw_roc
 from local.report.figures.decision_curve import draw_decision_curve
 from local.report.figures.decisions import draw_score_distributions
-from local.report.figures.drawing import n_lines, panel_grid, save, shown
+from local.report.figures.drawing import WIDTH, n_lines, panel_grid, save, shown
 from local.report.figures.forest import draw_forest
 from local.report.figures.scores import draw_scores
-from local.report.figures.spectrograms import draw_errors, draw_silences
+from local.report.figures.spectrograms import (
+    draw_errors,
+    draw_explained,
+    draw_silences,
+)
 from local.report.figures.training import draw_training_curves
 from local.training.evaluation_settings import EvaluationSettings
 from local.training.train_log import JsonTrainLogger
@@ -577,6 +581,57 @@ def test_errors(pair):
         assert image.origin == "lower"
     assert "slow, row 12, rated 1, probability 0.03; one class, row 14" in sketch.alt
     assert "uid" not in sketch.alt + first.get_title()
+
+
+def curves(labels, peak=2):
+    """As explain_file gives them: a pause, and a peak at 0.15 s + 0.1 s · `peak`."""
+    times_s = [0.15 + 0.1 * i for i in range(5)]
+    values = [None, -1.0, -1.0, -1.0, -1.0]
+    values[peak] = 2.0
+    entry = {"values": values, "peak_s": times_s[peak]}
+    return {"times_s": times_s, "labels": dict.fromkeys(labels, entry)}
+
+
+def curve_of(panel):
+    """Times and values of a curve, the bounds of what is shaded, and what is told."""
+    (shade,) = panel.patches
+    bounds = shade.get_x(), shade.get_x() + shade.get_width()
+    return *panel.lines[0].get_data(), bounds, panel.texts[0].get_text()
+
+
+def test_error_with_a_curve_of_its_label(pair):
+    heard = dataclasses.replace(excerpt(), curves=curves(["slow", "one class"]))
+    sketch = draw_errors(dataclasses.replace(pair, errors=[heard, excerpt(14)]))
+    first, second = sketch.figure.axes
+    (below,) = first.child_axes
+    assert not second.child_axes
+    times_s, values, bounds, told = curve_of(below)
+    assert list(times_s) == heard.curves["times_s"]
+    np.testing.assert_array_equal(values, [NAN, -1, 2, -1, -1])
+    assert bounds == pytest.approx((0.2, 0.5)) and told == "0.35 s"
+    assert below.get_xlim() == first.get_xlim() == pytest.approx((0, 1))
+    assert (first.get_xlabel(), below.get_xlabel()) == ("", "s")
+    assert (
+        "slow, row 12, rated 1, probability 0.03, heard most at 0.35 s;" in sketch.alt
+    )
+
+
+@pytest.mark.parametrize(("seconds", "wide"), [(1, 1), (20, 2), (200, 3)])
+def test_one_recording_explained(seconds, wide):
+    wave = np.sin(np.arange(seconds * 4000) * 0.9).astype(np.float32)
+    captions = {"slow": "probability 0.90", ODD: "predicted 3.00"}
+    sketch = draw_explained("$a$.wav", wave, 4000, curves(captions), captions)
+    assert sketch.figure.get_size_inches()[0] == pytest.approx(wide * WIDTH)
+    picture, *below = sketch.figure.axes
+    assert picture.get_title() == r"\$a\$.wav"
+    assert picture.images[0].get_extent() == [0, seconds, 0, 2]
+    assert picture.images[0].get_array().shape[1] <= 8000
+    assert below[0].get_title(loc="left") == "slow: probability 0.90"
+    assert below[1].get_title(loc="left").startswith(r"\$x")
+    for panel in below:
+        assert panel.get_xlim() == (0, seconds)
+        assert curve_of(panel)[2:] == (pytest.approx((0.2, 0.5)), "0.35 s")
+    assert f"slow 0.35 s, {ODD} 0.35 s" in sketch.alt
 
 
 def test_uids_only_where_they_may_be_shown(pair):
