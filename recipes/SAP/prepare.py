@@ -21,6 +21,9 @@ from recipes.table.tables import Table  # noqa: E402
 #: What a rating calls the dimension, and what was heard on it.
 DIMENSION, LEVEL = "Dimension Description", "Level"
 
+#: Top folder → split.
+PARTS = {"train": "train", "dev": "test"}
+
 
 def main(arguments=None):
     """Runs the command line; returns the exit status."""
@@ -38,9 +41,10 @@ def read(source: Path) -> list[Table]:
                     read_file(path, source, content, of) for of in content["Files"]
                 ]
         except (ValueError, LookupError, TypeError, AttributeError) as error:
+            reason = f", as it has no {error}" if isinstance(error, KeyError) else ""
             raise UserError(
-                f"{path} is no JSON of a speaker as it is known ({error!r}): expected "
-                f"Etiology and Files, each with Filename, Prompt and Ratings of "
+                f"{path} is no JSON of a speaker as it is known{reason}: expected "
+                "Etiology and Files, each with Filename, Prompt and Ratings of "
                 f"{DIMENSION} and {LEVEL}."
             ) from error
     return [own_layout.new_table(f"{source}/**/*.json with Files", rows)]
@@ -61,7 +65,7 @@ def read_file(path: Path, source: Path, content: dict, file: dict) -> dict:
         "file": (folder / file["Filename"]).as_posix(),
         "speaker": str(content.get("Contributor ID", path.stem)),
         "etiology": content["Etiology"],
-        "part": {"train": "train", "dev": "test"}.get(folder.parts[0].lower(), ""),
+        "part": PARTS.get("".join(folder.parts[:1]).lower(), ""),
         "category": file["Prompt"].get("Category Description", ""),
     }
 

@@ -218,7 +218,8 @@ def test_sap(tmp_path, capsys):
     path = next((source / "Dev").rglob("*.json"))
     path.write_text(path.read_text().replace('"Level"', '"Score"'))
     assert lay_out("SAP", source, f"--corpus_folder={tmp_path / 'new'}") == 2
-    assert "is no JSON of a speaker as it is known" in capsys.readouterr().err
+    message = capsys.readouterr().err
+    assert "is no JSON of a speaker as it is known, as it has no 'Level'" in message
 
 
 def write_pvqd(source):
