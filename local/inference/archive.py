@@ -225,12 +225,16 @@ def _complete(maker, plan):
     options = maker.options
     if COMPLETE not in maker.files.names():
         return None
-    with maker.files.opened(COMPLETE) as path:
-        record = read_json(path)
-    is_wanted = options["merge"] in (None, LATER, record["as"])
-    if not is_wanted or record["parts"] != plan.fingerprint:
+    try:
+        with maker.files.opened(COMPLETE) as path:
+            record = read_json(path)
+        n_failed, merged, parts = (record[key] for key in ("n_failed", "as", "parts"))
+    except (ValueError, LookupError, TypeError):  # not ours: all is made anew
         return None
-    is_whole = record["as"] == DATASET or is_there(
+    is_wanted = options["merge"] in (None, LATER, merged)
+    if not is_wanted or parts != plan.fingerprint:
+        return None
+    is_whole = merged == DATASET or is_there(
         options["output_file"], options["gcs_project"]
     )
-    return record["n_failed"] if is_whole else None
+    return n_failed if is_whole else None

@@ -91,7 +91,9 @@ def test_shares_make_the_file_of_one_process(shared_experiment, rows, tmp_path):
     # late
     assert "is complete already" in share("--shard=7/7", status=3)
     assert "is complete already" in share("--merge", status=3)
-    (tmp_path / "shared.parquet.parts" / "_complete.json").unlink()
+    (tmp_path / "shared.parquet.parts" / "_complete.json").write_text("{")
+    message = failed(extract(shared_experiment, shared, *rows, "--merge"))
+    assert "6 parts in" in message
 
 
 def test_parts_stay_as_a_data_set(shared_experiment, rows, tmp_path):
