@@ -85,6 +85,8 @@ def _explain(model, recording, path):
     """Writes ``<path>.png`` and ``<path>.json`` of one recording."""
     file, said = recording["file"], recording["labels"]
     explained = model.explain_file(file)
+    labels = {label: said[label] | explained["labels"][label] for label in said}
+    explained |= {"labels": labels}
     rate, flagged = model.hparams.sample_rate, model.flagged or ()
     captions = {
         label: _caption(entry) + (f" {MARK}" if label in flagged else "")
@@ -95,9 +97,7 @@ def _explain(model, recording, path):
         name += " (out of range)"
     sketch = draw_explained(name, model.load_audio(file), rate, explained, captions)
     save(sketch.figure, path.with_name(f"{path.name}.png"))
-    labels = {label: said[label] | explained["labels"][label] for label in said}
-    content = recording | explained | {"labels": labels}
-    write_json(path.with_name(f"{path.name}.json"), content)
+    write_json(path.with_name(f"{path.name}.json"), recording | explained)
 
 
 def _caption(entry):

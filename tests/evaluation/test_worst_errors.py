@@ -3,11 +3,13 @@
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from local.audio.loading import AudioFormat
 from local.data.labels import LabelType
 from local.data.recordings import FolderRecordings
 from local.evaluation import worst_errors
+from local.evaluation.result import Excerpt
 from tests.conftest import RATE, synthesise, write_recording
 
 
@@ -58,3 +60,23 @@ def test_excerpts_are_the_beginnings_of_the_recordings(tmp_path, monkeypatch):
     expected = synthesise(1, 0, 0, seed=1, duration_s=0.3)[: RATE // 4]
     assert found[0].waveform == pytest.approx(expected, abs=1e-4)
     assert (found[0].target, found[0].prediction) == (1, 0.1)
+    assert found[0].curves is None
+
+
+def test_curves_are_of_the_model_and_the_piece_that_is_shown():
+    class Brain:
+        """Hears of x how loud it is, of y the opposite."""
+
+        def score_waveforms(self, waveforms):
+            loud = waveforms.std(dim=1)
+            return torch.stack([loud, -loud], dim=1)
+
+    samples = synthesise(1, 0, 0, seed=0, duration_s=1.0)
+    samples[: RATE // 2] *= 0.5
+    excerpt = Excerpt(2, "a", "x", 1.0, 0.1, samples, RATE)
+    curves = worst_errors.with_curves(excerpt, Brain(), ["x", "y"]).curves
+    assert curves["times_s"] == pytest.approx(np.arange(8) / 10 + 0.15)
+    loud = samples[4000:6400].std(ddof=1)
+    assert curves["labels"]["x"]["values"][5] == pytest.approx(loud, abs=1e-4)
+    assert curves["labels"]["x"]["peak_s"] > 0.6
+    assert curves["labels"]["y"]["peak_s"] < 0.4

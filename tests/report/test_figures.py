@@ -18,7 +18,14 @@ from local.report.figures.calibration import draw_calibration
 from local.report.figures.curves import draw_pr, draw_roc
 from local.report.figures.decision_curve import draw_decision_curve
 from local.report.figures.decisions import draw_score_distributions
-from local.report.figures.drawing import WIDTH, n_lines, panel_grid, save, shown
+from local.report.figures.drawing import (
+    COLOURS,
+    WIDTH,
+    n_lines,
+    panel_grid,
+    save,
+    shown,
+)
 from local.report.figures.forest import draw_forest
 from local.report.figures.scores import draw_scores
 from local.report.figures.spectrograms import (
@@ -610,7 +617,7 @@ def test_error_with_a_curve_of_its_label(pair):
     np.testing.assert_array_equal(values, [NAN, -1, 2, -1, -1])
     assert bounds == pytest.approx((0.2, 0.5)) and told == "0.35 s"
     assert below.get_xlim() == first.get_xlim() == pytest.approx((0, 1))
-    assert (first.get_xlabel(), below.get_xlabel()) == ("", "s")
+    assert (first.get_xlabel(), second.get_xlabel()) == ("", "s")
     assert (
         "slow, row 12, rated 1, probability 0.03, heard most at 0.35 s;" in sketch.alt
     )
@@ -620,7 +627,9 @@ def test_error_with_a_curve_of_its_label(pair):
 def test_one_recording_explained(seconds, wide):
     wave = np.sin(np.arange(seconds * 4000) * 0.9).astype(np.float32)
     captions = {"slow": "probability 0.90", ODD: "predicted 3.00"}
-    sketch = draw_explained("$a$.wav", wave, 4000, curves(captions), captions)
+    explained = curves(captions)
+    explained["labels"][ODD] = explained["labels"][ODD] | {"predicted": 0}
+    sketch = draw_explained("$a$.wav", wave, 4000, explained, captions)
     assert sketch.figure.get_size_inches()[0] == pytest.approx(wide * WIDTH)
     picture, *below = sketch.figure.axes
     assert picture.get_title() == r"\$a\$.wav"
@@ -628,6 +637,8 @@ def test_one_recording_explained(seconds, wide):
     assert picture.images[0].get_array().shape[1] <= 8000
     assert below[0].get_title(loc="left") == "slow: probability 0.90"
     assert below[1].get_title(loc="left").startswith(r"\$x")
+    colours = [panel.lines[0].get_color() for panel in below]
+    assert colours == [COLOURS[0], "0.6"]
     for panel in below:
         assert panel.get_xlim() == (0, seconds)
         assert curve_of(panel)[2:] == (pytest.approx((0.2, 0.5)), "0.35 s")

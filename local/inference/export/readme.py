@@ -22,6 +22,7 @@ Labels, in the order of the logits: {labels}.
         source="FOLDER", pymodule_file="custom.py", classname="ClinicalClassifier"
     )
     model.classify_file("recording.wav")    # per label: logit, probability, …
+    model.explain_file("recording.wav")     # where: a curve over time per label
     model.encode_file("recording.wav", kind="pt")    # or st, ft: [1, 1, size]
     model.classify_batch(wavs, wav_lens)    # [batch, time] at {sample_rate} Hz
     model.encode_batch(wavs, wav_lens, kind="ft", pooling_mode="sum")

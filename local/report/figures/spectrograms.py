@@ -85,7 +85,8 @@ def draw_errors(evidence: EvaluationResult) -> Sketch | None:
         [excerpt.label, *_caption(evidence, excerpt)] for excerpt in evidence.errors
     ]
     peaks = [_peak(excerpt) for excerpt in evidence.errors]
-    figure, panels = panel_grid(len(captions), height=2.4)
+    height = 2.7 if any(excerpt.curves for excerpt in evidence.errors) else 2.4
+    figure, panels = panel_grid(len(captions), height)
     for panel, excerpt, lines in zip(panels, evidence.errors, captions, strict=True):
         _picture(panel, excerpt.waveform, excerpt.sample_rate)
         panel.set(xlabel="s", ylabel="kHz")
@@ -94,8 +95,7 @@ def draw_errors(evidence: EvaluationResult) -> Sketch | None:
             below = panel.inset_axes((0, -0.5, 1, 0.4), sharex=panel)
             _curve(below, excerpt.curves, excerpt.label)
             panel.tick_params(labelbottom=False)
-            panel.set_xlabel("")
-            below.set_xlabel("s")
+            panel.set_xlabel("")  # the peak tells the unit
     said = "; ".join(
         ", ".join(lines) + peak for lines, peak in zip(captions, peaks, strict=True)
     )
@@ -110,7 +110,8 @@ def draw_explained(
 
     name: Of the recording.
     waveform: [time], at `rate` in Hz.
-    explained: As `ClinicalClassifier.explain_file` gives it.
+    explained: As `ClinicalClassifier.explain_file` gives it; what is `predicted` not to
+        be there is grey.
     captions: Of each label what is said of the whole recording.
     """
     labels = explained["labels"]
@@ -137,10 +138,11 @@ def _curve(panel, explained, label):
     """Draws a label's values over time; the highest window is shaded and told."""
     entry = explained["labels"][label]
     values, peak_s = np.array(entry["values"], dtype=float), entry["peak_s"]
-    panel.plot(explained["times_s"], values, color=COLOURS[0], marker=".", markersize=3)
+    line, peak = ("0.6", "0.6") if entry.get("predicted") == 0 else COLOURS[:2]
+    panel.plot(explained["times_s"], values, color=line, marker=".", markersize=3)
     reach_s = WINDOW_S / 2
-    panel.axvspan(peak_s - reach_s, peak_s + reach_s, color=COLOURS[1], alpha=0.25)
-    panel.axvline(peak_s, color=COLOURS[1], linestyle="--", linewidth=1)
+    panel.axvspan(peak_s - reach_s, peak_s + reach_s, color=peak, alpha=0.25)
+    panel.axvline(peak_s, color=peak, linestyle="--", linewidth=1)
     panel.annotate(
         f"{peak_s:.2f} s",
         (peak_s + reach_s, 0.05),
