@@ -57,7 +57,7 @@ class Curves:
         >>> curves.as_dict(["slow"], begin_s=2.0)["labels"]
         {'slow': {'values': [None, 1.5], 'peak_s': 2.35}}
         """
-        columns = self.values.T.astype(float).round(4).tolist()
+        columns = np.transpose(self.values).astype(float).round(4).tolist()
         return {
             "times_s": (self.times_s + begin_s).round(4).tolist(),
             "labels": {

@@ -492,4 +492,5 @@ def test_copied_modules_import_nothing_else_of_the_recipe():
     # and none is copied for nothing; yamls name front ends, custom.py the classifier
     named = {"model.front_end", "model.legacy_front_end", "inference.classifier"}
     named |= {"model.kernel_heads", "model.recording_statistics"}
+    named |= {"model.tuned_encoder"}
     assert wanted | named == set(package.MODULES)

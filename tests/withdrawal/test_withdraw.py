@@ -134,8 +134,7 @@ def test_a_tested_person_leaves_nothing_and_results_are_without_them(own):
 
     assert files_naming(experiment, names) == set()
     assert features.keeps(names) == 0
-    # its features, and what it is like
-    assert len([*features.folder.glob("*.npz")]) == n_kept - 2
+    assert len([*features.folder.glob("*.npz")]) == n_kept - 1
     assert f"{features.folder}: features of 1 recording" in result.stdout
     assert "No checkpoint in these folders learned from them." in result.stdout
     assert "added" in result.stdout and "spelt" not in result.stdout
