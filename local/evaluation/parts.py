@@ -211,8 +211,9 @@ def no_raters(_scored, reason):
 
 
 def most_wrong(scored, brain):
-    """Excerpts of the recordings that the model is most wrong about."""
-    if scored.recordings is None or isinstance(scored.recordings, FeatureTable):
+    """Excerpts of the recordings that the model is most wrong about, for a report."""
+    has_audio = scored.recordings and not isinstance(scored.recordings, FeatureTable)
+    if not (scored.evaluation.report and has_audio):
         return []
     table = scored.table
     unreadable = table["uid"].isin({recording["uid"] for recording in scored.failed})
@@ -220,7 +221,8 @@ def most_wrong(scored, brain):
         table.assign(target=table["target"].mask(unreadable)), scored.types
     )
     excerpts = read_excerpts(rows, scored.manifest, scored.recordings, scored.audio)
-    if brain is None:
+    # statistics of so many windows would take longer than all else
+    if brain is None or brain.recording_features.identity is not None:
         return excerpts
     names = labels.flatten(scored.label_groups)
     return [with_curves(excerpt, brain, names) for excerpt in excerpts]
