@@ -16,7 +16,7 @@ from mkdocs.structure.files import File
 ROOT = Path(__file__).parents[2]
 
 #: A link of Markdown: its text and its target.
-LINK = re.compile(r"(?<!!)\[((?:[^\[\]]|\n)+)\]\(([^)\s]+)\)")
+LINK = re.compile(r"(?<!!)\[([^\[\]]+)\]\(([^)\s]+)\)")
 
 #: A yaml's heading, and a key with the beginning of its comment.
 HEADING = re.compile(r"# ---- (.+?) -*$")
