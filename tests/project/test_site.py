@@ -20,7 +20,9 @@ ROOT = Path(__file__).parents[2]
 def site(tmp_path_factory):
     folder = tmp_path_factory.mktemp("site")
     build = [sys.executable, "-m", "mkdocs", "build", "-d", folder]
-    result = subprocess.run(build, cwd=ROOT, capture_output=True, text=True)
+    result = subprocess.run(
+        build, cwd=ROOT, capture_output=True, text=True, timeout=300
+    )
     assert result.returncode == 0, result.stderr
     return folder
 
@@ -68,7 +70,9 @@ def test_a_link_that_leads_nowhere_is_an_error(tmp_path):
     with (tmp_path / "docs" / "labels.md").open("a") as page:
         page.write("\n[this](labels.md#nowhere) and [that](nothing.md)\n")
     build = [sys.executable, "-m", "mkdocs", "build", "-d", tmp_path / "out"]
-    result = subprocess.run(build, cwd=tmp_path, capture_output=True, text=True)
+    result = subprocess.run(
+        build, cwd=tmp_path, capture_output=True, text=True, timeout=300
+    )
     assert result.returncode != 0
     assert "nowhere" in result.stderr and "nothing.md" in result.stderr
 
