@@ -4,7 +4,7 @@ from pathlib import Path
 
 from local.data.split import Split
 from local.storage.experiment_files import AUDIT
-from local.utils.errors import UserError
+from local.utils.errors import told_if_damaged
 from local.utils.files import read_json
 from local.utils.number_format import counted
 
@@ -34,14 +34,10 @@ def read_audit(folder: Path) -> dict:
     path = Path(folder) / AUDIT
     if not path.is_file():
         return NOTHING
-    try:
+    expected = "what train.py and evaluate.py write. The same command writes it anew."
+    with told_if_damaged(path, expected):
         audit = read_json(path)
         audit_notes(audit)
-    except (ValueError, LookupError, TypeError, AttributeError, OSError) as error:
-        raise UserError(
-            f"{path} can't be read ({type(error).__name__}: {error}): expected what "
-            "train.py and evaluate.py write. The same command writes it anew."
-        ) from error
     return audit
 
 

@@ -27,7 +27,7 @@ from local.model.training_range import (
     fit_embedding,
 )
 from local.storage.experiment_files import TRAINING_RANGE
-from local.utils.errors import UserError
+from local.utils.errors import told_if_damaged
 from local.utils.files import read_json, write_json
 
 #: The share of people who are new that stays in range, and what of the training
@@ -186,15 +186,13 @@ def read_range(folder: Path) -> dict | None:
     path = Path(folder) / TRAINING_RANGE
     if not path.is_file():
         return None
-    try:
+    expected = (
+        "what train.py wrote of its training recordings. Running train.py again with "
+        "the same settings writes it anew."
+    )
+    with told_if_damaged(path, expected):
         values = read_json(path)
         TrainingRange(values)
-    except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
-        raise UserError(
-            f"{path} can't be read ({type(error).__name__}: {error}): expected what "
-            "train.py wrote of its training recordings. Running train.py again with "
-            "the same settings writes it anew."
-        ) from error
     return values
 
 

@@ -30,7 +30,7 @@ from local.metrics.thresholds import (
     threshold_with_fallback,
 )
 from local.storage.experiment_files import OPERATING_POINTS
-from local.utils.errors import UserError
+from local.utils.errors import told_if_damaged
 from local.utils.files import read_json, write_json
 
 #: Logits that differ by a constant do so within this.
@@ -242,16 +242,14 @@ def read_operating_points(folder: Path) -> dict[str, dict]:
     path = Path(folder) / OPERATING_POINTS
     if not path.is_file():
         return {}
-    try:
+    expected = (
+        "the thresholds that train.py wrote. Running train.py again with the same "
+        "settings writes them anew."
+    )
+    with told_if_damaged(path, expected):
         points = read_json(path)["labels"]
         for name, point in points.items():
             _check_point(name, point)
-    except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
-        raise UserError(
-            f"{path} can't be read ({type(error).__name__}: {error}): expected the "
-            "thresholds that train.py wrote. Running train.py again with the same "
-            "settings writes them anew."
-        ) from error
     return points
 
 

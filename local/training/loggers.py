@@ -41,11 +41,14 @@ class Loggers(TrainLogger):
     lack of a network, is left out with a warning: no training stops for it.
 
     file: The logger of the text file.
-    names: Of `NAMES`.
+    names: Of `NAMES`; None: no other.
     folder: Where each gets a folder of its own, made at the first epoch.
     """
 
-    def __init__(self, file: TrainLogger, names: Sequence[str], folder: str | Path):
+    def __init__(
+        self, file: TrainLogger, names: Sequence[str] | None, folder: str | Path
+    ):
+        names = names or ()
         check_loggers(names)
         self.file, self.folder = file, Path(folder)
         self.others = dict.fromkeys(names)

@@ -9,7 +9,7 @@ from speechbrain.utils.distributed import main_process_only
 from speechbrain.utils.train_logger import FileTrainLogger
 
 from local.storage.experiment_files import TRAIN_LOG_JSON
-from local.utils.errors import UserError
+from local.utils.errors import told_if_damaged
 from local.utils.files import atomic_write
 
 
@@ -76,7 +76,11 @@ def read_train_log(path: Path) -> pd.DataFrame:
         run again after a resumption has the numbers of the last time.
     Raises UserError: if the file can't be read or holds something else.
     """
-    try:
+    expected = (
+        "the JSON lines that train.py writes, one per epoch. Move it away to have the "
+        "report without the curves of the training."
+    )
+    with told_if_damaged(path, expected):
         lines = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
         rows = [
             {
@@ -92,11 +96,5 @@ def read_train_log(path: Path) -> pd.DataFrame:
             ("train_loss", "valid_loss", "macro_auroc"), float
         )
         table = pd.DataFrame(rows, columns=list(types)).astype(types)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(
-            f"{path} can't be read ({type(error).__name__}: {error}): expected the "
-            "JSON lines that train.py writes, one per epoch. Move it away to have the "
-            "report without the curves of the training."
-        ) from error
     table = table.drop_duplicates("epoch", keep="last").sort_values("epoch")
     return table.reset_index(drop=True)

@@ -4,9 +4,11 @@ The scripts turn these into the exit status that `local.utils.cli` documents: a 
 sees one message, never a traceback.
 """
 
+import contextlib
 import tempfile
 import traceback
 from collections.abc import Sequence
+from pathlib import Path
 
 from local.utils.problems import Problem, lines
 
@@ -62,6 +64,28 @@ class BadRecording(Exception):
     def __init__(self, reason: str, kind: str = OTHER):
         super().__init__(reason)
         self.kind = kind
+
+
+@contextlib.contextmanager
+def told_if_damaged(path: Path, expected: str):
+    """Tell a user of a file of ours that can't be read, or holds something else.
+
+    expected: What it should hold, and what makes it anew.
+
+    Raises UserError: for what reading it, or looking into it, raises.
+
+    >>> with told_if_damaged("audit.json", "what train.py writes."):
+    ...     {}["labels"]
+    Traceback (most recent call last):
+    local.utils.errors.UserError: audit.json can't be read (KeyError: 'labels'): ...
+    """
+    try:
+        yield
+    except (ValueError, LookupError, TypeError, AttributeError, OSError) as error:
+        raise UserError(
+            f"{path} can't be read ({type(error).__name__}: {error}): "
+            f"expected {expected}"
+        ) from error
 
 
 def told_by_worker(error) -> str:

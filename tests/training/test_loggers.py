@@ -80,6 +80,12 @@ def test_one_that_fails_stops_no_training(tmp_path, monkeypatch, caplog):
     assert len((tmp_path / "train_log.jsonl").read_text().splitlines()) == 2
 
 
+def test_null_means_none_beside_the_file(tmp_path):
+    logged(tmp_path, None, [1])
+    assert (tmp_path / "train_log.jsonl").is_file()
+    assert not (tmp_path / "loggers").exists()
+
+
 def test_what_is_no_logger_or_not_installed_is_refused(monkeypatch):
     with pytest.raises(UserError, match="found comet"):
         loggers.check_loggers(["tensorboard", "comet"])
