@@ -70,10 +70,17 @@ def claimed(folder: Path):
 
 @contextlib.contextmanager
 def claimed_by_main(folder: Path):
-    """`claimed`, where the main process of several holds the claim for all."""
-    from speechbrain.utils.distributed import if_main_process  # which takes long
+    """`claimed`, where the main process of several holds the claim for all.
+
+    None of them goes on before it has: what it then removes may be theirs.
+    """
+    from speechbrain.utils.distributed import (  # which takes long
+        ddp_barrier,
+        if_main_process,
+    )
 
     with claimed(folder) if if_main_process() else contextlib.nullcontext():
+        ddp_barrier()
         yield
 
 

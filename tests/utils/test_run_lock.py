@@ -35,6 +35,24 @@ with claimed(pathlib.Path(sys.argv[1])):
 """
 
 
+#: Two processes of a launch, of which the main one is late.
+LAUNCH = """
+import pathlib, sys, time
+import torch
+from local.utils.run_lock import claimed_by_main
+folder, rank = pathlib.Path(sys.argv[1]), int(sys.argv[2])
+store = torch.distributed.FileStore(sys.argv[3], 2)
+torch.distributed.init_process_group("gloo", store=store, rank=rank, world_size=2)
+if rank == 0:
+    time.sleep(1)
+with claimed_by_main(folder):
+    if rank == 1:
+        (folder / ".0123456789abcdef.tmp").touch()
+    torch.distributed.barrier()
+    assert (folder / ".0123456789abcdef.tmp").exists()
+"""
+
+
 def holder(folder, script=HOLDER):
     process = subprocess.Popen(
         [sys.executable, "-c", script, str(folder)],
@@ -63,6 +81,19 @@ def test_the_main_process_claims_for_all_of_a_launch(tmp_path, monkeypatch):
         with claimed_by_main(tmp_path):
             pass
         assert (tmp_path / CLAIM).exists()
+
+
+def test_a_late_main_process_removes_nothing_of_the_others(tmp_path):
+    (tmp_path / "out").mkdir()
+    arguments = [(tmp_path / "out", rank, tmp_path / "store") for rank in range(2)]
+    commands = [(sys.executable, "-c", LAUNCH, *map(str, own)) for own in arguments]
+    launched = [
+        subprocess.Popen(
+            own, cwd=ROOT, env=os.environ | {"RANK": own[-2], "LOCAL_RANK": own[-2]}
+        )
+        for own in commands
+    ]
+    assert [process.wait(60) for process in launched] == [0, 0]
 
 
 @pytest.mark.parametrize("script", [HOLDER, FORKER], ids=["alone", "with workers"])
