@@ -109,10 +109,10 @@ def test_parts_stay_as_a_data_set(shared_experiment, rows, tmp_path):
     run = succeeded(extract(shared_experiment, parts, *rows, "--merge=dataset"), 3)
     assert "24 rows in 6 parts" in run.stdout and not parts.exists()
     folder = tmp_path / "set.parquet.parts"
-    files = sorted(map(str, folder.glob("*.parquet")))
-    table = pyarrow.dataset.dataset(files).to_table(columns=["uid", "embedding"])
+    table = pyarrow.dataset.dataset(folder).to_table(columns=["uid", "embedding"])
     assert table.to_pydict() == pq.read_table(alone).to_pydict()
-    frame = pd.concat(map(pd.read_parquet, files))
+    frame = pd.read_parquet(f"{folder}/")
+    assert frame["uid"].tolist() == table["uid"].to_pylist()
     assert frame["reason"].notna().tolist() == [False] * 23 + [True]
 
 
