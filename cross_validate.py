@@ -16,24 +16,26 @@ from local.storage.first_look import look
 look(__name__)  # before what loads PyTorch
 
 import logging
-import sys
-from pathlib import Path
 
+import train  # what it loads is loaded once
 from local.evaluation.out_of_fold import evaluate_folds
 from local.evaluation.yamls import compare_yamls
 from local.report.comparison import report_comparison
 from local.report.writing import report_results
 from local.training import several
 from local.training.fold_processes import run_folds
-from local.utils import cli
+from local.utils import cli, repeated_script
 
 logger = logging.getLogger(__name__)
 
-TRAIN = (sys.executable, str(Path(__file__).with_name("train.py")))
 
-
-def main(argv, train=TRAIN):
+def main(argv, script=train.__file__):
     """Draw the folds, train and evaluate those of each yaml, compare, recommend."""
+    with repeated_script.runner(script) as run:
+        return _cross_validate(argv, run)
+
+
+def _cross_validate(argv, run):
     plans = several.plan_all(argv)
     for note in plans.notes:
         logger.info(note)
@@ -41,7 +43,7 @@ def main(argv, train=TRAIN):
     name = next(iter(plans.by_yaml))
     with plans.claimed() as claim:
         for plan in plans.by_yaml.values():
-            status = run_folds(plan, train, claim)
+            status = run_folds(plan, run, claim)
             if status not in (cli.OK, cli.INCOMPLETE):
                 return status
             if not (plans.are_several and plan.is_evaluated):
@@ -50,7 +52,7 @@ def main(argv, train=TRAIN):
         if plans.are_several:
             comparison = compare_yamls(plans.folder, plans.families, command)
             name = report_comparison(comparison, plans.folder)
-        if plans.fits and (status := several.fit(plans, name, train, claim)):
+        if plans.fits and (status := several.fit(plans, name, run, claim)):
             return status
     return cli.INCOMPLETE if incomplete else cli.OK
 
