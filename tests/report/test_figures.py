@@ -618,6 +618,7 @@ def test_error_with_a_curve_of_its_label(pair):
     assert bounds == pytest.approx((0.2, 0.5)) and told == "0.35 s"
     assert below.get_xlim() == first.get_xlim() == pytest.approx((0, 1))
     assert (first.get_xlabel(), second.get_xlabel()) == ("", "s")
+    assert below.get_ylabel() == "logit"
     assert (
         "slow, row 12, rated 1, probability 0.03, heard most at 0.35 s;" in sketch.alt
     )
@@ -626,9 +627,12 @@ def test_error_with_a_curve_of_its_label(pair):
 @pytest.mark.parametrize(("seconds", "wide"), [(1, 1), (20, 2), (200, 3)])
 def test_one_recording_explained(seconds, wide):
     wave = np.sin(np.arange(seconds * 4000) * 0.9).astype(np.float32)
-    captions = {"slow": "probability 0.90", ODD: "predicted 3.00"}
+    captions = {"slow": "probability 0.90", ODD: "", "low": "", "severity": ""}
     explained = curves(captions)
-    explained["labels"][ODD] = explained["labels"][ODD] | {"predicted": 0}
+    decided = {"slow": {"predicted": 1}, ODD: {"predicted": 0}}
+    decided |= {"low": {"predicted": None}, "severity": {"score": 3.0}}
+    for label, entry in decided.items():
+        explained["labels"][label] = explained["labels"][label] | entry
     sketch = draw_explained("$a$.wav", wave, 4000, explained, captions)
     assert sketch.figure.get_size_inches()[0] == pytest.approx(wide * WIDTH)
     picture, *below = sketch.figure.axes
@@ -638,7 +642,11 @@ def test_one_recording_explained(seconds, wide):
     assert below[0].get_title(loc="left") == "slow: probability 0.90"
     assert below[1].get_title(loc="left").startswith(r"\$x")
     colours = [panel.lines[0].get_color() for panel in below]
-    assert colours == [COLOURS[0], "0.6"]
+    assert colours == [COLOURS[0], "0.6", "0.6", COLOURS[0]]
+    units = [panel.get_ylabel() for panel in below]
+    assert units == ["logit", "logit", "logit", "score"]
+    assert below[-1].get_xlabel() == "time (s)"
+    assert "not a cause" in sketch.figure.get_supxlabel()
     for panel in below:
         assert panel.get_xlim() == (0, seconds)
         assert curve_of(panel)[2:] == (pytest.approx((0.2, 0.5)), "0.35 s")
