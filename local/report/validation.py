@@ -5,7 +5,6 @@ one, of recordings, visits and people that count, of fewer people to learn from,
 without recordings that are unlike those of the training.
 """
 
-from local.evaluation.in_range import COVERAGES
 from local.metrics.split_metrics import PERSON_MEASURES
 from local.report.results import (
     RANKING,
@@ -251,16 +250,9 @@ def in_range(evidence):
     shares = ("accuracy", "sensitivity", "specificity", "mae")
     columns = ["recordings", "of them in range", "of all", "of those in range"]
     table = Table("With and without recordings out of range", ["", *columns])
-    curve = Table(
-        "Wrong decisions (of a score: mean error), if only so many recordings, those "
-        "nearest to training, are decided about",
-        ["label", *(percent(share) for share in COVERAGES)],
-    )
     for label, entry in selective["labels"].items():
         table.heading(label)
         for name in (share for share in shares if share in entry):
             both = (table.number(entry[name][k], NOT_DECIDED) for k in ENDS)
             table.add(name, entry["n"], entry["n_in_range"], *both)
-        risks = (each["risk"] for each in entry["risk_coverage"])
-        curve.add(label, *(curve.number(risk, NOT_DECIDED) for risk in risks))
-    return [said, table, curve]
+    return [said, table]
