@@ -25,7 +25,7 @@ from local.inference.parts import (
 from local.inference.shares import share_of_work
 from local.storage.addresses import is_remote, several
 from local.storage.gcs import Missing
-from local.storage.part_files import is_there, publish
+from local.storage.part_files import is_there, publish, withdraw
 from local.training.experiment import Experiment
 from local.utils.files import read_json
 from local.utils.number_format import counted
@@ -67,16 +67,23 @@ def work_off(
         run_on_main(logger.info, [note])
     shard = share_of_work(options)
     is_alone = shard is None and options["merge"] is None
-    if not is_alone and (n_failed := _complete(maker, plan)) is not None:
-        print(f"{options['output_file']} is complete already")
+    if is_alone:
+        with _claimed(maker.place):
+            _compute(maker, plan, (0, 1), on_cluster)
+            result = run_on_main(finish, [maker, plan, None, True])
+        run_on_main(maker.files.remove, [[]])
+        return result
+    if (n_failed := _complete(maker, plan)) is not None:
         return n_failed, False
-    with _claimed(maker.place) if is_alone else contextlib.nullcontext():
+    try:
         if options["merge"] in (None, LATER):
             _compute(maker, plan, shard or (0, 1), on_cluster)
-        result = run_on_main(finish, [maker, plan, shard, is_alone])
-    if is_alone:
-        run_on_main(maker.files.remove, [[]])
-    return result
+        return run_on_main(finish, [maker, plan, shard, False])
+    except (FileNotFoundError, Missing):
+        # somebody else has put them together meanwhile, or has taken one away
+        if (n_failed := _complete(maker, plan)) is None:
+            raise
+        return n_failed, False
 
 
 def _claimed(place):
@@ -120,6 +127,8 @@ def finish(
     there = maker.files.names()
     expected = plan.names
     missing = [name for name in expected if name not in there]
+    if missing and not is_alone and (n_failed := _complete(maker, plan)) is not None:
+        return n_failed, False
     if missing and merge is None and shard:
         n_made = len(expected) - len(missing)
         print(
@@ -129,15 +138,9 @@ def finish(
         return maker.n_failed, False
     parts = {name for name in there if name.startswith("part-")}
     strange = sorted(parts - set(expected))
-    try:
-        failed, about = _check(maker, plan, missing, strange)
-        if merge != DATASET:
-            _merge(maker, plan, about)
-    except (FileNotFoundError, Missing):
-        # somebody else has put them together meanwhile, or has taken one away
-        if (n_failed := _complete(maker, plan)) is None:
-            raise
-        return n_failed, False
+    failed, about = _check(maker, plan, missing, strange)
+    if merge != DATASET:
+        _merge(maker, plan, about)
     _write_failed(maker, failed)
     if not is_alone:
         _mark_complete(maker, plan, len(failed))
@@ -208,7 +211,8 @@ def _each(maker, plan, columns, but):
 def _write_failed(maker, failed):
     with maker.files.scratch() as path:
         write_failed(failed, path)
-        publish(path, f"{maker.options['output_file']}.failed.csv")
+        address = f"{maker.options['output_file']}.failed.csv"
+        publish(path, address) if failed else withdraw(address)
 
 
 def _mark_complete(maker, plan, n_failed):
@@ -221,7 +225,10 @@ def _mark_complete(maker, plan, n_failed):
 
 
 def _complete(maker, plan):
-    """How many recordings failed in the finished whole, None if there is none."""
+    """How many recordings failed in the finished whole, None if there is none.
+
+    What late or killed processes have left is removed.
+    """
     options = maker.options
     if COMPLETE not in maker.files.names():
         return None
@@ -234,7 +241,10 @@ def _complete(maker, plan):
     is_wanted = options["merge"] in (None, LATER, merged)
     if not is_wanted or parts != plan.fingerprint:
         return None
-    is_whole = merged == DATASET or is_there(
-        options["output_file"], options["gcs_project"]
-    )
-    return n_failed if is_whole else None
+    if merged != DATASET:
+        if not is_there(options["output_file"], options["gcs_project"]):
+            return None
+        maker.files.remove(maker.files.names() & set(plan.names))
+        maker.files.clean()
+    print(f"{options['output_file']} is complete already")
+    return n_failed

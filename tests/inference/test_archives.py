@@ -84,14 +84,19 @@ def test_shares_make_the_file_of_one_process(shared_experiment, rows, tmp_path):
     message = failed(extract(shared_experiment, shared, *rows, "--merge"))
     assert "4 parts in" in message and "part-000000-" in message
     assert not shared.exists()
+    folder = tmp_path / "shared.parquet.parts"
+    made = {path.name: path.read_bytes() for path in folder.iterdir()}
     for i in (3, 1, 2, 4, 5, 6):  # another N, some of it done already
         share(f"--shard={i}/7", status=3 if i in (5, 6) else 0)
     assert shared.read_bytes() == alone.read_bytes()
     assert read_csv(f"{shared}.failed.csv") == read_csv(f"{alone}.failed.csv")
-    # late
+    # late, or killed
+    for name, content in (made | {f".{16 * '0'}.tmp": b""}).items():
+        (folder / name).write_bytes(content)
     assert "is complete already" in share("--shard=7/7", status=3)
+    assert [path.name for path in folder.iterdir()] == ["_complete.json"]
     assert "is complete already" in share("--merge", status=3)
-    (tmp_path / "shared.parquet.parts" / "_complete.json").write_text("{")
+    (folder / "_complete.json").write_text("{")
     message = failed(extract(shared_experiment, shared, *rows, "--merge"))
     assert "6 parts in" in message
 

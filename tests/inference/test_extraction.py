@@ -23,6 +23,7 @@ from local.data.loaders import ScoreBatches
 from local.data.rows import Rows
 from local.data.windows import LongRecordings
 from local.inference import parts as plans
+from local.inference.archive import finish
 from local.inference.embeddings import EmbeddingKind
 from local.inference.engine import Engine
 from local.inference.extraction import embeddings_table
@@ -274,6 +275,24 @@ def test_of_two_writers_of_a_part_one_loses(tmp_path, recordings):
     assert not maker.files.create(part.name, write_after_another)
     assert path.read_bytes() == b"first"
     assert [p.name for p in path.parent.iterdir()] == [part.name]
+
+
+def test_of_two_that_put_parts_together_the_later_leaves_the_file(
+    tmp_path, recordings, monkeypatch
+):
+    maker, plan = extract(tmp_path, recordings)
+    write = maker.wanted.write
+
+    def write_before_another(*args):
+        write(*args)
+        monkeypatch.undo()
+        finish(maker, plan, (0, 2), False)
+
+    monkeypatch.setattr(maker.wanted, "write", write_before_another)
+    with pytest.raises(FileNotFoundError):
+        finish(maker, plan, (1, 2), False)
+    assert pq.read_table(tmp_path / "e.parquet").num_rows == 11
+    assert maker.files.names() == {"_complete.json"}
 
 
 def test_parts_that_are_not_whole_are_found_by_name(tmp_path, recordings):
