@@ -32,15 +32,14 @@ logger = logging.getLogger(__name__)
 def main(argv, script=train.__file__):
     """Draw the folds, train and evaluate those of each yaml, compare, recommend."""
     with repeated_script.runner(script) as run:
-        return _cross_validate(argv, run)
+        command = ["python", "cross_validate.py", *argv]
+        return _cross_validate(several.plan_all(argv), run, command)
 
 
-def _cross_validate(argv, run):
-    plans = several.plan_all(argv)
+def _cross_validate(plans, run, command):
     for note in plans.notes:
         logger.info(note)
-    command, incomplete = ["python", "cross_validate.py", *argv], False
-    name = next(iter(plans.by_yaml))
+    incomplete, name = False, next(iter(plans.by_yaml))
     with plans.claimed() as claim:
         for plan in plans.by_yaml.values():
             status = run_folds(plan, run, claim)
