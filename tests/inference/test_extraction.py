@@ -322,6 +322,27 @@ def test_parts_that_are_not_whole_are_found_by_name(tmp_path, recordings):
     assert (tmp_path / "e.parquet").read_bytes() == whole
 
 
+def test_parts_of_another_model_are_found_by_name(tmp_path, recordings):
+    _, before = extract(tmp_path, recordings)
+    checkpoint = tmp_path / "model" / "save" / "CKPT+0"
+    checkpoint.mkdir(parents=True)
+    (checkpoint / "embedding_model.ckpt").write_bytes(b"other weights")
+    maker, plan = planned(tmp_path, recordings)
+    assert not set(plan.names) & set(before.names)
+    folder = tmp_path / "e.parquet.parts"
+    for own, other in zip(plan.names[:2], before.names[:2], strict=True):
+        (folder / other).rename(folder / own)  # as somebody might
+    with pytest.raises(UserError) as raised:
+        merged(maker, plan)
+    message = str(raised.value)
+    for own, other in zip(plan.names[:2], before.names[:2], strict=True):
+        assert re.search(
+            f"{own}: it was made .* by another model: it is {other}", message
+        )
+    assert message.count("is of other rows, settings or another model") == 9
+    assert all(f"{name} is of other" in message for name in before.names[2:])
+
+
 def test_parts_of_a_changed_file_say_so(tmp_path, recordings):
     """Somebody has taken a row away."""
     maker, plan = extract(tmp_path, recordings, uids=[*recordings[1], "x", "y"] * 1)
