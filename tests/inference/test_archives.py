@@ -1,6 +1,8 @@
 """Archives as a user extracts them: shares, buckets, predictions, a data set, Ray."""
 
 import collections
+import json
+import shutil
 
 import pandas as pd
 import pyarrow.dataset
@@ -135,7 +137,35 @@ def test_predictions_of_a_csv_are_those_of_training(
     )
     succeeded(evaluation)
     assert "goes with no files" in failed(run_script(*options, "--json"))
+    files = "predict.py", f"--experiment_folder={shared_experiment}", str(file)
+    assert "--shard=1/2" in failed(run_script(*files, "--shard=1/2"))
     assert "must end in .csv" in failed(run_script(*options, "--output_file=a.txt"))
+
+
+@pytest.mark.parametrize("option", [(), ("--out_of_range=decide",)])
+def test_there_is_no_decision_out_of_range(
+    shared_experiment, shared_corpus, tmp_path, option
+):
+    copy = shutil.copytree(shared_experiment, tmp_path / "experiment")
+    path = copy / "save" / "operating_points.json"
+    points = json.loads(path.read_text())
+    for point in points["labels"].values():
+        point["threshold"] |= {"value": 0.0, "source": "validation"}
+    path.write_text(json.dumps(points))
+    path = copy / "save" / "training_range.json"
+    known = json.loads(path.read_text())
+    known["measures"]["level_dbfs"] = [10, 11, 12]  # louder than any recording
+    path.write_text(json.dumps(known))
+    run = run_script(
+        *("predict.py", f"--experiment_folder={copy}", "--device=cpu", *option),
+        f"--split_csv={shared_corpus}/splits/test.csv",
+        f"--data_folder={shared_corpus}/audio",
+        f"--output_file={tmp_path / 'p.csv'}",
+    )
+    succeeded(run)
+    rows = read_csv(tmp_path / "p.csv")
+    said = {(row["in_range"], row["predicted"]) for row in rows}
+    assert said == {("0", "1" if option else "")}
 
 
 def test_predictions_leave_out_what_cannot_be_used(
