@@ -605,6 +605,12 @@ def test_a_label_may_not_be_told_in_two_ways(run, corpus):
     assert "give both files the same columns" in message
 
 
+def test_weights_that_no_fold_could_start_from_are_refused(run, corpus, tmp_path):
+    message = refusal(run, corpus, f"--pretrained={tmp_path / 'none'}")
+    assert "none: there is no such folder" in message
+    assert not (tmp_path / "out").exists()
+
+
 def test_the_script_tells_what_is_wrong(tmp_path):
     result = run_script(
         "cross_validate.py", "hparams/train.yaml", "--n_folds=1", f"--study={tmp_path}"
