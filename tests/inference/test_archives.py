@@ -84,7 +84,7 @@ def test_shares_make_the_file_of_one_process(shared_experiment, rows, tmp_path):
 
     assert "2 of 6 parts are made" in share("--shard=2/4", 3)
     message = failed(extract(shared_experiment, shared, *rows, "--merge"))
-    assert "4 parts in" in message and "part-000000-" in message
+    assert ".parts 4 can't be used" in message and "part-000000-" in message
     assert not shared.exists()
     folder = tmp_path / "shared.parquet.parts"
     made = {path.name: path.read_bytes() for path in folder.iterdir()}
@@ -98,9 +98,11 @@ def test_shares_make_the_file_of_one_process(shared_experiment, rows, tmp_path):
     assert "is complete already" in share("--shard=7/7", status=3)
     assert [path.name for path in folder.iterdir()] == ["_complete.json"]
     assert "is complete already" in share("--merge", status=3)
+    message = failed(extract(shared_experiment, shared, *rows, "--merge=dataset"))
+    assert "has been put together as a file" in message
     (folder / "_complete.json").write_text("{")
     message = failed(extract(shared_experiment, shared, *rows, "--merge"))
-    assert "6 parts in" in message
+    assert ".parts 6 can't be used" in message
 
 
 def test_parts_stay_as_a_data_set(shared_experiment, rows, tmp_path):
