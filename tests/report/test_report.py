@@ -462,6 +462,15 @@ def test_the_brief_says_how_labels_stand_beside_acoustics(evidence, bounds, said
     assert said in words.split("Beside plain acoustic statistics: ")[1]
 
 
+def test_a_model_of_statistics_is_said_to_be_of_the_baseline_s_kind(evidence):
+    other = beside(evidence, loud=(0.3, 0.2, 0.4))
+    said = "This model is itself a regression on such statistics"
+    assert said not in Page(render_html(other, [])).words("brief")
+    settings = evidence.settings | {"opt_class": None}
+    other = dataclasses.replace(other, settings=settings)
+    assert said in Page(render_html(other, [])).words("brief")
+
+
 def test_what_cannot_be_compared_on_average_has_no_number(evidence):
     other = beside(evidence, loud=(0.0, None, None))
     gap = {"value": 0.0, "low": None, "high": None}
