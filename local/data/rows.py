@@ -120,7 +120,7 @@ class Rows:
         try:
             opened = pq.ParquetFile(file)
             wanted = _scalars(opened.schema_arrow)
-            if self._columns:
+            if self._columns and "uid" in wanted:  # else all of them are told
                 wanted = [name for name in wanted if name in self._columns]
             n = 0
             for batch in opened.iter_batches(N_AT_A_TIME, columns=wanted):

@@ -120,6 +120,7 @@ def score(
     points = points_for(
         experiment.folder, split.seen, split.subjects, _given(options, hparams)
     )
+    known_range = read_range(experiment.folder)  # one that is damaged is told at once
     table, heard = score_split(
         experiment.brain, hparams, split.manifest, split.recordings, split.name
     )
@@ -127,7 +128,7 @@ def score(
         points, experiment.hparams["windows"], hparams["windows"], split.manifest
     )
     table, odd = with_deviations(
-        apply_operating_points(table, points), heard, read_range(experiment.folder)
+        apply_operating_points(table, points), heard, known_range
     )
     known = vars(split) | {
         "manifest": scored_rows(split.manifest, table),

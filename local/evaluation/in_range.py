@@ -265,12 +265,10 @@ def _selective_label(rows, is_score):
     """The same of one label: its rated rows."""
     inside = (rows[IN_RANGE] == 1).to_numpy()
     targets = rows["target"].to_numpy()
+    errors = errors_of(rows, is_score)
     if is_score:
-        errors = np.abs(rows["logit"].to_numpy() - targets)
         shares = {"mae": (errors, slice(None))}
     else:
-        predicted = rows["predicted"].to_numpy(dtype=float, na_value=np.nan)
-        errors = np.where(np.isnan(predicted), np.nan, predicted != targets)
         shares = {
             "accuracy": (1 - errors, slice(None)),
             "sensitivity": (1 - errors, targets == 1),
@@ -292,6 +290,15 @@ def _selective_label(rows, is_score):
             for share in COVERAGES
         ],
     }
+
+
+def errors_of(rows: pd.DataFrame, is_score: bool) -> np.ndarray:
+    """The error of each row of a label, 1 if it is wrong; NaN without a decision."""
+    targets = rows["target"].to_numpy()
+    if is_score:
+        return np.abs(rows["logit"].to_numpy() - targets)
+    predicted = rows["predicted"].to_numpy(dtype=float, na_value=np.nan)
+    return np.where(np.isnan(predicted), np.nan, predicted != targets)
 
 
 def _mean(values):

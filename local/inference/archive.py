@@ -27,6 +27,7 @@ from local.storage.addresses import is_remote, several
 from local.storage.gcs import Missing
 from local.storage.part_files import is_there, publish, withdraw
 from local.training.experiment import Experiment
+from local.utils.errors import UserError
 from local.utils.files import read_json
 from local.utils.number_format import counted
 from local.utils.run_lock import claimed_by_main
@@ -136,8 +137,13 @@ def finish(
             "them together, or --merge does"
         )
         return maker.n_failed, False
-    parts = {name for name in there if name.startswith("part-")}
-    strange = sorted(parts - set(expected))
+    if missing and merge == DATASET and COMPLETE in there:
+        raise UserError(
+            f"{output} has been put together as a file, and its parts are gone. For a "
+            "data set of parts delete it, run the shares again with --merge=later, and "
+            "then --merge=dataset."
+        )
+    strange = sorted({name for name in there if name[:5] == "part-"} - set(expected))
     failed, about = _check(maker, plan, missing, strange)
     if merge != DATASET:
         _merge(maker, plan, about)
@@ -145,15 +151,16 @@ def finish(
     if not is_alone:
         _mark_complete(maker, plan, len(failed))
     if strange:
+        what = counted(len(strange), "part")
         logger.warning(
-            "%s of something else: %s", counted(len(strange), "part"), strange
+            "%s of other rows, settings or another model: %s", what, strange[:20]
         )
     if merge == DATASET:
         print(
             f"{plan.n_rows} rows in {counted(len(expected), 'part')} in {maker.place}"
         )
     else:
-        maker.files.remove(parts if is_alone else expected)
+        maker.files.remove(expected)
         maker.files.clean()
         print(f"{plan.n_rows - len(failed)} of {plan.n_rows} rows in {output}")
     if failed:

@@ -39,7 +39,8 @@ def explain_folder(address: str) -> Path:
 
     address: As on the command line.
 
-    Raises UserError: for anything else: what lies there is not overwritten.
+    Raises UserError: for anything else, as what lies there is not overwritten, and for
+        a place that can't be written.
     """
     folder = local_path(address, "explain")
     if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
@@ -53,7 +54,8 @@ def explain_folder(address: str) -> Path:
             f"--explain={folder} lies in an experiment's folder, whose files stay as "
             "they are: name another one."
         )
-    return output_path(folder, "explain")
+    output_path(folder.parent, "explain")  # which it is made in
+    return folder
 
 
 def explain_files(
@@ -108,10 +110,9 @@ def _caption(entry):
     """
     if "score" in entry:
         return f"predicted {number(entry['score'])}"
-    said = f"probability {number(entry['probability'])}"
-    if entry["threshold"] is None:
-        return said
-    return f"{said}, threshold {number(entry['threshold'])}"
+    threshold = entry["threshold"]
+    against = "no threshold" if threshold is None else f"threshold {number(threshold)}"
+    return f"probability {number(entry['probability'])}, {against}"
 
 
 def file_names(paths: list[str]) -> list[str]:

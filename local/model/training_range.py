@@ -21,6 +21,7 @@ from typing import NamedTuple
 import numpy as np
 
 from local.audio.description import DESCRIBED
+from local.utils.errors import UserError
 
 #: What becomes of decisions about recordings that are out of range.
 ABSTAIN, DECIDE = "abstain", "decide"
@@ -104,7 +105,7 @@ class TrainingRange:
 
     summary: Plain values, as above; arrays are text (see `as_text`).
 
-    Raises ValueError, KeyError, TypeError: if they are something else.
+    Raises ValueError, KeyError, TypeError, AttributeError: if they are something else.
 
     >>> summary = {"limit": 2.0, "measures": {"bandwidth_khz": [7.5, 8.0, 8.0]}}
     >>> summary |= {"distance": [1.0, 2.0], "embedding": fit_embedding(np.eye(4))}
@@ -116,13 +117,13 @@ class TrainingRange:
     """
 
     def __init__(self, summary: dict):
-        self.limit = float(summary["limit"])
+        _, self.limit = _ascending([1, summary["limit"]], 2)
         self.measures = {
-            name: [*map(float, summary["measures"][name])]
-            for name in MEASURES
-            if name in summary["measures"]
+            name: _ascending(bounds, 3)
+            for name, bounds in summary["measures"].items()
+            if name in MEASURES
         }
-        self.distance = [*map(float, summary["distance"])]
+        self.distance = _ascending(summary["distance"], 2)
         self._distance_of = Distance(**summary["embedding"])
 
     def distances(self, heard: Heard) -> np.ndarray:
@@ -170,6 +171,14 @@ class TrainingRange:
         words, value = MEASURES[name], measures[i - 1]
         low, _, high = self.measures[name]
         return f"{words.name} {value:.3g}{words.unit}, training {low:.3g} to {high:.3g}"
+
+
+def _ascending(values, n):
+    """n numbers of a summary."""
+    values = [*map(float, values)]
+    if len(values) != n or not np.isfinite(values).all() or values != sorted(values):
+        raise ValueError(f"expected {n} numbers in ascending order, found {values}")
+    return values
 
 
 def known_range(summary: dict | None) -> TrainingRange | None:
@@ -252,11 +261,24 @@ class Distance:
 
     def __init__(self, center: str, axes: str, variances: str, rest: float):
         self.center, self.variances = as_array(center), as_array(variances)
-        self.axes = as_array(axes).reshape(-1, len(self.center))
-        self.rest = rest
+        shape = len(self.variances), len(self.center)
+        self.axes = as_array(axes).reshape(shape)
+        self.rest = float(rest)
+        if not 0 < self.rest < np.inf:
+            raise ValueError(f"expected a variance above 0, found {rest}")
 
     def __call__(self, embeddings: np.ndarray) -> np.ndarray:
-        """[n, size] → [n]"""
+        """[n, size] → [n]
+
+        Raises UserError: for embeddings of another size.
+        """
+        size, expected = np.shape(embeddings)[1], len(self.center)
+        if size != expected:
+            raise UserError(
+                "save/training_range.json is another model's: expected embeddings of "
+                f"{size} numbers, as this model has, found {expected}. Running "
+                "train.py again with the same settings writes it anew."
+            )
         away = np.asarray(embeddings, dtype=np.float64) - self.center
         along = away @ self.axes.T
         others = (away**2).sum(axis=1) - along**2 @ self.variances

@@ -4,6 +4,7 @@ Values of the yamls hold them as text, absolute and in one form; what they lead 
 for `local.storage.inputs` to fetch.
 """
 
+import os
 import re
 from pathlib import Path
 
@@ -140,10 +141,16 @@ def output_path(address: str | Path, key: str) -> Path:
 
     key: The yaml key it came from, for the message.
 
-    Raises UserError: if it is, or lies below, a file.
+    Raises UserError: if it is, or lies below, a file or a folder that can't be written;
+        a cache may be of others.
     """
     path = local_path(address, key)
     existing = next(part for part in (path, *path.parents) if part.exists())
     if not existing.is_dir():
         raise UserError(f"{key} is {path}, and {existing} is a file: name a folder.")
+    if key != "feature_cache" and not os.access(existing, os.W_OK | os.X_OK):
+        raise UserError(
+            f"{key} is {path}, and {existing} can't be written: name another folder, "
+            "or mend its permissions."
+        )
     return path

@@ -170,8 +170,9 @@ def _print_to_do(units, person, trained, options):
     for folder in folders:
         print(
             f"  {folder}: train again in another folder and delete this one, with "
-            "save/operating_points.json (thresholds), dataset_statistics.json and all "
-            "that was exported from it or made with its embeddings"
+            "save/operating_points.json (thresholds), save/training_range.json, "
+            "dataset_statistics.json and all that was exported from it or made with "
+            "its embeddings"
         )
     for places in {
         values.get("upload_to") for unit in units for values in unit.values

@@ -18,9 +18,12 @@ from sklearn.metrics import roc_auc_score
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
+from local.data.predictions_table import read_predictions
 from local.data.short_windows import score_windows
 from local.inference.classifier import ClinicalClassifier
 from local.report.terminal import pipe_table
+from local.utils import cli
+from local.utils.errors import UserError, told_if_damaged
 
 LABEL, NEAR_S = "irregular artic breakdowns", 0.3
 
@@ -28,19 +31,24 @@ LABEL, NEAR_S = "irregular artic breakdowns", 0.3
 WINDOWS_S, HIDDEN_S = (0.3, 0.5, 1.0), 0.3
 
 
-def main():
+def main(argv):
     """Measure each curve; print a table."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(allow_abbrev=False)
     parser.add_argument("--corpus_folder", type=Path, required=True)
     parser.add_argument("--experiment_folder", type=Path, required=True)
-    given = parser.parse_args()
-    spans = pd.read_csv(given.corpus_folder / "breakdowns.csv").groupby("uid")
-    said = pd.read_csv(given.experiment_folder / "predictions.csv")
+    given = parser.parse_args(argv)
+    spans = read_spans(given.corpus_folder / "breakdowns.csv")
+    model = ClinicalClassifier.from_hparams(given.experiment_folder)
+    said = read_predictions(given.experiment_folder / "predictions.csv")
     said = said[(said["label"] == LABEL) & (said["target"] == 1)]
     true = said.loc[said["predicted"] == 1, "uid"]
     uids = [uid for uid in true if uid in spans.groups]
     print(f"{len(said)} positives, {len(true)} found, {len(uids)} with breakdowns.")
-    model = ClinicalClassifier.from_hparams(given.experiment_folder)
+    if not uids:
+        raise UserError(
+            "No recording is left to measure: expected an experiment of this corpus "
+            f"that finds `{LABEL}`."
+        )
     heard = [_recording(model, given.corpus_folder, uid) for uid in uids]
     planted = [
         _distances(times, spans.get_group(uid))
@@ -54,6 +62,21 @@ def main():
         rows.append([name, *measures(curves, planted), f"{each:.1f}"])
         print(pipe_table(rows[:1] + rows[-1:]).splitlines()[-1], flush=True)
     print(f"\n{pipe_table(rows)}")
+
+
+def read_spans(path: Path):
+    """The breakdowns that are planted in each recording, by `uid`.
+
+    Raises UserError: if the file is not there or damaged.
+    """
+    expected = (
+        "uid, start_s and end_s of each breakdown, as recipes/demo/prepare.py writes "
+        "them (0.1.0 did not). Make the corpus anew, in another folder."
+    )
+    with told_if_damaged(path, expected):
+        spans = pd.read_csv(path, dtype={"uid": str})
+        spans[["start_s", "end_s"]] = spans[["start_s", "end_s"]].astype(float)
+        return spans.groupby("uid")
 
 
 def measures(curves: list[np.ndarray], planted: list[np.ndarray]) -> list[str]:
@@ -96,7 +119,9 @@ def measures(curves: list[np.ndarray], planted: list[np.ndarray]) -> list[str]:
 
 def _recording(model, corpus, uid):
     """Its waveform [time] and the middles in s of its windows that are no pauses."""
-    path = next((corpus / "audio" / uid).glob("waveform.*"))
+    path = next((corpus / "audio" / uid).glob("waveform.*"), None)
+    if path is None:
+        raise UserError(f"{corpus / 'audio' / uid} holds no recording: expected one.")
     waveform, rate = model.load_audio(path), model.hparams.sample_rate
     curves = score_windows(waveform, rate, lambda windows: torch.zeros(len(windows), 1))
     return waveform, curves.times_s[~np.isnan(curves.values[:, 0])]
@@ -167,4 +192,4 @@ def _cut(waveform, begin, end, _rate):
 
 
 if __name__ == "__main__":
-    main()
+    cli.run(main)

@@ -1,5 +1,6 @@
 """What is out of range: false alarms on new people, the file, and who is left out."""
 
+import functools
 import json
 
 import numpy as np
@@ -120,14 +121,43 @@ def test_a_damaged_file_is_told(tmp_path, text):
         read_range(tmp_path)
 
 
-def test_a_range_that_is_not_whole_is_told(tmp_path):
-    heard, subjects = people(20, np.random.default_rng(0))
-    values = fit_range(heard, subjects)
-    values["embedding"].pop("axes")
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [
+        (("limit",), 0.5),
+        (("limit",), None),
+        (("distance",), [1.0]),
+        (("distance",), 1.0),
+        (("measures",), []),
+        (("measures", "level_dbfs"), [-30.0, -20.0]),
+        (("measures", "level_dbfs"), [-20.0, -30.0, -15.0]),
+        (("measures", "level_dbfs"), [-30.0, float("nan"), -15.0]),
+        (("embedding",), {"center": "AACAPw=="}),
+        (("embedding", "center"), "AACAPw=="),  # of one number
+        (("embedding", "variances"), 1.5),
+        (("embedding", "axes"), "not base64"),
+        (("embedding", "rest"), "much"),
+        (("embedding", "rest"), 0),
+    ],
+)
+def test_a_range_that_is_wrong_is_told(tmp_path, place, value):
+    values = fit_range(*people(20, np.random.default_rng(0)))
+    assert [*values["measures"]] == [*MEASURES]
+    path = tmp_path / TRAINING_RANGE
     save_range(values, tmp_path)
+    assert read_range(tmp_path) == values
+    *outer, name = place
+    functools.reduce(dict.get, outer, values)[name] = value
+    path.write_text(json.dumps(values))
     with pytest.raises(UserError, match="the same settings writes it anew"):
         read_range(tmp_path)
-    assert len(values["measures"]) == len(MEASURES)
+
+
+def test_the_range_of_another_model_is_told():
+    values = fit_range(*people(20, np.random.default_rng(0)))
+    heard = Heard(np.zeros((1, len(MEASURES))), np.zeros((1, 5)))
+    with pytest.raises(UserError, match=r"embeddings of 5 numbers, .* found 8"):
+        TrainingRange(values).deviations(heard)
 
 
 def test_what_leaving_out_does_by_hand():

@@ -11,6 +11,9 @@ from running import ROOT, failed, run_script, succeeded
 
 from local.data.short_windows import HOP_S, WINDOW_S
 from local.inference.classifier import ClinicalClassifier
+from local.inference.explain import explain_folder
+from local.storage.addresses import output_path
+from local.utils.errors import UserError
 
 LABELS = ["low", "loud", "noisy"]
 
@@ -115,3 +118,12 @@ def test_what_is_there_stays(shared_experiment, files, tmp_path):
         assert result.stdout == ""
     assert (tmp_path / "mine" / "take.json").read_text() == "mine"
     assert names_in(tmp_path) == ["mine"]
+
+
+def test_a_place_that_cannot_be_written_is_told_at_once(tmp_path, monkeypatch):
+    (tmp_path / "explained").mkdir()
+    monkeypatch.setattr("os.access", lambda path, mode: path != tmp_path)
+    for name in ("explained", "new"):
+        with pytest.raises(UserError, match="can't be written: name another folder"):
+            explain_folder(str(tmp_path / name))
+    assert output_path(tmp_path / "features", "feature_cache")  # which others may fill

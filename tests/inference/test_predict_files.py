@@ -12,6 +12,7 @@ from conftest import make_corpus, read_csv, write_csv
 from running import evaluate, failed, run_script, succeeded, train
 
 from local.data.audio_files import find_audio
+from local.model.training_range import fit_embedding
 
 LABELS = ["low", "loud", "noisy"]
 
@@ -139,6 +140,8 @@ def test_what_is_unlike_the_training_gets_no_decision(experiment, corpus, tmp_pa
     assert {(row["predicted"], row["out_of_range"]) for row in rows} == {("", reason)}
     range_file.write_text("{}")
     assert "training_range.json can't be read" in failed(predict(copy, file))
+    range_file.write_text(json.dumps(known | {"embedding": fit_embedding(np.eye(3))}))
+    assert "training_range.json is another model's" in failed(predict(copy, file))
     range_file.unlink()  # of before
     result = succeeded(predict(copy, file, "--json"))
     (recording,) = json.loads(result.stdout)["recordings"]

@@ -10,12 +10,13 @@ from matplotlib.image import imread
 from results import result_of
 
 from local.data.labels import LabelType
+from local.evaluation.in_range import selective
 from local.evaluation.operating_points import apply_operating_points
 from local.evaluation.result import Excerpt
 from local.metrics import split_metrics
 from local.report.figures import FIGURES, NAMES, Drawn, draw_figures
 from local.report.figures.calibration import draw_calibration
-from local.report.figures.curves import draw_pr, draw_roc
+from local.report.figures.curves import OF_FOLDS, draw_pr, draw_roc
 from local.report.figures.decision_curve import draw_decision_curve
 from local.report.figures.decisions import draw_score_distributions
 from local.report.figures.drawing import (
@@ -27,6 +28,7 @@ from local.report.figures.drawing import (
     shown,
 )
 from local.report.figures.forest import draw_forest
+from local.report.figures.risk import draw_risk
 from local.report.figures.scores import draw_scores
 from local.report.figures.spectrograms import (
     draw_errors,
@@ -209,6 +211,7 @@ def test_names_of_the_registry_are_those_of_files():
         "calibration",
         "score_distributions",
         "decision_curve",
+        "risk",
         "silences",
         "training_curves",
         "errors",
@@ -257,6 +260,13 @@ def test_operating_point_on_the_curves(pair):
     assert "slow 0.75 (no interval); one class not computable" in alt
     assert "At the threshold slow has sensitivity 0.50 and specificity 0.50." in alt
     assert "one class has" not in alt
+
+
+def test_operating_points_of_folds_are_told_to_be_off_the_curve(pair):
+    for draw in (draw_roc, draw_pr):
+        panel = draw(with_metrics(pair, n_folds=5)).figure.axes[0]
+        legend = [text.get_text() for text in panel.get_legend().get_texts()]
+        assert legend[-1].replace("\n", " ") == OF_FOLDS
 
 
 def test_operating_points_are_where_the_metrics_have_them():
@@ -618,17 +628,34 @@ def test_error_with_a_curve_of_its_label(pair):
     assert bounds == pytest.approx((0.2, 0.5)) and told == "0.35 s"
     assert below.get_xlim() == first.get_xlim() == pytest.approx((0, 1))
     assert (first.get_xlabel(), second.get_xlabel()) == ("", "s")
+    assert below.get_ylabel() == "logit"
     assert (
         "slow, row 12, rated 1, probability 0.03, heard most at 0.35 s;" in sketch.alt
     )
 
 
+def test_a_sound_that_stays_the_same_has_no_peak(pair):
+    heard = dataclasses.replace(excerpt(), curves=curves(["slow"]))
+    heard.curves["labels"]["slow"]["values"] = [None, 1.5, 1.5004, 1.5, 1.5]
+    sketch = draw_errors(dataclasses.replace(pair, errors=[heard]))
+    (below,) = sketch.figure.axes[0].child_axes
+    assert not below.patches and not below.texts and len(below.lines) == 1
+    assert "heard most" not in sketch.alt
+    heard.curves["labels"]["slow"] |= {"predicted": 1}
+    captions = {"slow": ""}
+    sketch = draw_explained("a.wav", np.ones(4000), 4000, heard.curves, captions)
+    assert not sketch.figure.axes[1].patches and "slow nowhere" in sketch.alt
+
+
 @pytest.mark.parametrize(("seconds", "wide"), [(1, 1), (20, 2), (200, 3)])
 def test_one_recording_explained(seconds, wide):
     wave = np.sin(np.arange(seconds * 4000) * 0.9).astype(np.float32)
-    captions = {"slow": "probability 0.90", ODD: "predicted 3.00"}
+    captions = {"slow": "probability 0.90", ODD: "", "low": "", "severity": ""}
     explained = curves(captions)
-    explained["labels"][ODD] = explained["labels"][ODD] | {"predicted": 0}
+    decided = {"slow": {"predicted": 1}, ODD: {"predicted": 0}}
+    decided |= {"low": {"predicted": None}, "severity": {"score": 3.0}}
+    for label, entry in decided.items():
+        explained["labels"][label] = explained["labels"][label] | entry
     sketch = draw_explained("$a$.wav", wave, 4000, explained, captions)
     assert sketch.figure.get_size_inches()[0] == pytest.approx(wide * WIDTH)
     picture, *below = sketch.figure.axes
@@ -638,7 +665,11 @@ def test_one_recording_explained(seconds, wide):
     assert below[0].get_title(loc="left") == "slow: probability 0.90"
     assert below[1].get_title(loc="left").startswith(r"\$x")
     colours = [panel.lines[0].get_color() for panel in below]
-    assert colours == [COLOURS[0], "0.6"]
+    assert colours == [COLOURS[0], "0.6", "0.6", COLOURS[0]]
+    units = [panel.get_ylabel() for panel in below]
+    assert units == ["logit", "logit", "logit", "score"]
+    assert below[-1].get_xlabel() == "time (s)"
+    assert "not a cause" in sketch.figure.get_supxlabel()
     for panel in below:
         assert panel.get_xlim() == (0, seconds)
         assert curve_of(panel)[2:] == (pytest.approx((0.2, 0.5)), "0.35 s")
@@ -688,6 +719,62 @@ def test_silences(pair):
     assert "2 seconds" in sketch.alt and "slow: row 20, row 30" in sketch.alt
     assert draw_silences(dataclasses.replace(pair, silences={"slow": []})) is None
     assert draw_silences(pair) is None and draw_errors(pair) is None
+
+
+def ranged(labels, deviations, **options):
+    """The evidence of recordings that are so far from those of the training."""
+    evidence = evidence_of(labels, **options)
+    away = np.tile(deviations, len(labels))
+    inside = pd.array((away <= 1).astype(int), dtype="Int8")
+    table = evidence.table.assign(deviation=away, in_range=inside)
+    evidence = dataclasses.replace(evidence, table=table)
+    return with_metrics(evidence, selective=selective(table))
+
+
+def test_risk_against_coverage_by_hand():
+    """All but the ten that are farthest away are right."""
+    n, far = 40, 10
+    targets, near = np.arange(n) % 2, np.arange(n) < n - far
+    probabilities = np.where(near, targets, 1 - targets)
+    labels = {
+        "slow": (targets, probabilities),
+        "severity": (50.0 * targets, 50 * targets + 30 * (1 - near), "score"),
+        "undecided": (targets, probabilities),
+    }
+    away = np.where(near, 0.5, 2) + np.arange(n) / 1000
+    sketch = draw_risk(ranged(labels, away, thresholds={"slow": 0.5}))
+    slow, severity = sketch.figure.axes
+    n_decided = np.arange(20, n + 1)
+    for panel, unit in ((slow, 1), (severity, 30)):
+        line, end = panel.lines
+        shares, risk = line.get_data()
+        np.testing.assert_allclose(shares, n_decided / n)
+        np.testing.assert_allclose(
+            risk, unit * np.maximum(n_decided - 30, 0) / n_decided
+        )
+        assert list(end.get_xdata()) == [0.75, 0.75]
+        # at random as many are wrong of some as of all: 10 of 40
+        (grey,) = panel.collections
+        bounds = grey.get_paths()[0].vertices
+        first = bounds[bounds[:, 0] == 0.5, 1] / unit
+        assert 0.1 <= first.min() < 0.25 < first.max() <= 0.4
+    assert (slow.get_ylabel(), severity.get_ylabel()) == (
+        "wrong decisions",
+        "mean error",
+    )
+    assert names_below(sketch.figure)[1:] == [
+        "nearest to training first",
+        "end of the range",
+    ]
+    assert "slow 0.25 of 100 %" in sketch.alt
+    assert "severity 0.00 of 50 %" in sketch.alt
+
+
+def test_no_risk_of_few_recordings_and_of_an_unknown_range(pair):
+    assert draw_risk(pair) is None
+    assert draw_risk(with_metrics(pair, selective={"reason": "of before"})) is None
+    few = {"slow": (np.arange(20) % 2, np.arange(20) / 20)}
+    assert draw_risk(ranged(few, np.ones(20), thresholds={"slow": 0.5})) is None
 
 
 # Training

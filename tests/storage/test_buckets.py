@@ -1,6 +1,7 @@
 """The commands with every input in a bucket, and results copied to one."""
 
 import contextlib
+import json
 import os
 import time
 from pathlib import Path
@@ -153,6 +154,9 @@ def test_everything_in_buckets_gives_what_local_files_give(
     for name in names:
         here = (tmp_path / "here" / name).read_bytes()
         assert here == (tmp_path / "there" / name).read_bytes()
+    # the range of the training came with the experiment
+    metrics = json.loads((tmp_path / "here/metrics.json").read_text())
+    assert metrics["selective"]["n"] == 6
     here = (tmp_path / "here.parquet").read_bytes()
     assert here == (tmp_path / "there.parquet").read_bytes()
     assert pq.read_table(tmp_path / "here.parquet").num_rows == 6

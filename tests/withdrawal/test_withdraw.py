@@ -26,6 +26,7 @@ from running import (
 from local.data.feature_cache import FeatureCache
 from local.data.predictions_table import read_predictions, write_predictions
 from local.data.pseudonyms import Pseudonyms
+from local.evaluation.in_range import selective
 from local.evaluation.operating_points import read_operating_points
 from local.evaluation.out_of_fold import evaluate_repeats, out_of_fold
 from local.inference.extraction import embeddings_table
@@ -126,6 +127,7 @@ def test_a_tested_person_leaves_nothing_and_results_are_without_them(own):
     assert {"embeddings.parquet", "save/measurements/test.parquet"} <= held
     assert "baselines/prevalence.csv" in held
     shutil.rmtree(own / "corpus/audio/s12_0")  # its owner was faster
+    known_range = (experiment / "save/training_range.json").read_bytes()
     features = FeatureCache(experiment / "save/features")
     n_kept = len([*features.folder.glob("*.npz")])
     assert features.keeps(names) == 1  # the other one is damaged
@@ -156,6 +158,9 @@ def test_a_tested_person_leaves_nothing_and_results_are_without_them(own):
         prevalences=[0.05, 0.2],
     )
     assert found["n_test_evaluations"] == 1
+    assert found["selective"]["n"] == 6 and found["selective"] == selective(kept)
+    # which nobody of the test split has a part in
+    assert (experiment / "save/training_range.json").read_bytes() == known_range
     assert [of.pop("n_divided") for of in found["labels"].values()] == [None] * 3
     for key in ("n_recordings", "n_subjects", "labels", "macro", "per_subject"):
         assert found[key] == json.loads(json.dumps(again[key])), key
@@ -182,7 +187,7 @@ def test_those_that_were_learned_from_are_listed_and_training_does_not_go_on(pla
     ).stdout
     assert f"{checkpoint}: trained on them" in result
     assert f"{checkpoint}: not trained on them, but its best epoch" in result
-    assert "save/operating_points.json (thresholds)" in result
+    assert "save/operating_points.json (thresholds), save/training_range.json" in result
     assert content(checkpoint) == weights
     names = [f"{of}_{take}" for of in (TRAINED, VALIDATED) for take in (0, 1)]
     # they are still listed when the next one withdraws

@@ -17,6 +17,7 @@ from local.report.figures.decision_curve import draw_decision_curve
 from local.report.figures.decisions import draw_score_distributions
 from local.report.figures.drawing import save
 from local.report.figures.forest import draw_forest
+from local.report.figures.risk import draw_risk
 from local.report.figures.scores import draw_scores
 from local.report.figures.spectrograms import draw_errors, draw_silences
 from local.report.figures.training import draw_training_curves
@@ -30,6 +31,7 @@ FIGURES = {
     "calibration": ("calibration", draw_calibration),
     "score_distributions": ("decisions", draw_score_distributions),
     "decision_curve": ("decisions", draw_decision_curve),
+    "risk": ("range", draw_risk),
     "silences": ("audit", draw_silences),
     "training_curves": ("training", draw_training_curves),
     "errors": ("errors", draw_errors),

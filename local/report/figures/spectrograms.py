@@ -3,6 +3,7 @@
 import numpy as np
 from matplotlib import colormaps
 from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator
 from scipy.signal import spectrogram
 
@@ -35,6 +36,16 @@ N_COLUMNS = 3
 
 #: Columns of a spectrogram at most: an hour has 360,000, and a page no room for them.
 MAX_FRAMES = 4000
+
+#: So near are the values of a sound that stays the same.
+ALIKE = 0.001
+
+#: What a curve is, for a reader who has the picture alone.
+LEGEND = (
+    f"Each point: the model's output for {WINDOW_S:g} s alone, higher is more like the "
+    "label.\nShaded: the highest, whether or not the label is present. Grey: not "
+    "decided to be present.\nA peak is a place to listen to, not a cause."
+)
 
 #: What a recording of so many seconds has room for; longer ones are drawn wider, up to
 #: so many times.
@@ -93,7 +104,8 @@ def draw_errors(evidence: EvaluationResult) -> Sketch | None:
         panel.set_title("\n".join(shown(text, 32) for text in lines), fontsize=SMALL)
         if excerpt.curves:
             below = panel.inset_axes((0, -0.5, 1, 0.4), sharex=panel)
-            _curve(below, excerpt.curves, excerpt.label)
+            is_score = evidence.types[excerpt.label].is_score
+            _curve(below, excerpt.curves, excerpt.label, is_score)
             panel.tick_params(labelbottom=False)
             panel.set_xlabel("")  # the peak tells the unit
     said = "; ".join(
@@ -110,13 +122,13 @@ def draw_explained(
 
     name: Of the recording.
     waveform: [time], at `rate` in Hz.
-    explained: As `ClinicalClassifier.explain_file` gives it; what is `predicted` not to
-        be there is grey.
+    explained: As `ClinicalClassifier.explain_file` gives it, of each label with what is
+        said of the whole recording; what is not `predicted` to be there is grey.
     captions: Of each label what is said of the whole recording.
     """
     labels = explained["labels"]
     width = len(waveform) / rate / SECONDS_IN_WIDTH
-    size = WIDTH * min(max(1.0, width), WIDEST), 2.6 + 1.1 * len(labels)
+    size = WIDTH * min(max(1.0, width), WIDEST), 2.8 + 1.1 * len(labels)
     figure = Figure(figsize=size, layout="constrained")
     ratios = [2, *[1] * len(labels)]
     first, *panels = figure.subplots(
@@ -126,29 +138,35 @@ def draw_explained(
     first.set_ylabel("kHz")
     first.set_title(shown(name, 60), fontsize=SMALL)
     for panel, label in zip(panels, labels, strict=True):
-        _curve(panel, explained, label)
+        _curve(panel, explained, label, "score" in labels[label])
         title = shown(f"{label}: {captions[label]}", 64)
         panel.set_title(title, fontsize=SMALL, loc="left")
-    panels[-1].set_xlabel("s")
-    peaks = (f"{label} {entry['peak_s']:.2f} s" for label, entry in labels.items())
-    return Sketch(figure, name, f"Where each label is heard most: {', '.join(peaks)}.")
+    panels[-1].set_xlabel("time (s)")
+    figure.supxlabel(LEGEND, fontsize=SMALL)
+    figure.align_ylabels(panels)
+    peaks = {label: _peak_s(entry) for label, entry in labels.items()}
+    said = (f"{k} {'nowhere' if s is None else f'{s:.2f} s'}" for k, s in peaks.items())
+    return Sketch(figure, name, f"Where each label is heard most: {', '.join(said)}.")
 
 
-def _curve(panel, explained, label):
+def _curve(panel, explained, label, is_score):
     """Draws a label's values over time; the highest window is shaded and told."""
     entry = explained["labels"][label]
-    values, peak_s = np.array(entry["values"], dtype=float), entry["peak_s"]
-    line, peak = ("0.6", "0.6") if entry.get("predicted") == 0 else COLOURS[:2]
+    values, peak_s = np.array(entry["values"], dtype=float), _peak_s(entry)
+    line, peak = COLOURS[:2] if entry.get("predicted", 1) else ("0.6", "0.6")
     panel.plot(explained["times_s"], values, color=line, marker=".", markersize=3)
-    reach_s = WINDOW_S / 2
-    panel.axvspan(peak_s - reach_s, peak_s + reach_s, color=peak, alpha=0.25)
-    panel.axvline(peak_s, color=peak, linestyle="--", linewidth=1)
-    panel.annotate(
-        f"{peak_s:.2f} s",
-        (peak_s + reach_s, 0.05),
-        xycoords=panel.get_xaxis_transform(),
-        fontsize=SMALL,
-    )
+    if peak_s is not None:
+        reach_s = WINDOW_S / 2
+        panel.axvspan(peak_s - reach_s, peak_s + reach_s, color=peak, alpha=0.25)
+        panel.axvline(peak_s, color=peak, linestyle="--", linewidth=1)
+        panel.annotate(
+            f"{peak_s:.2f} s",
+            (peak_s + reach_s, 0.05),
+            xycoords=panel.get_xaxis_transform(),
+            fontsize=SMALL,
+            path_effects=[withStroke(linewidth=3, foreground="white")],
+        )
+    panel.set_ylabel("score" if is_score else "logit", fontsize=SMALL)
     panel.yaxis.set_major_locator(MaxNLocator(3))
     panel.grid(color="0.9")
 
@@ -165,9 +183,15 @@ def _caption(evidence, excerpt):
 
 def _peak(excerpt):
     """Where its label is heard, in words."""
-    if excerpt.curves is None:
-        return ""
-    return f", heard most at {excerpt.curves['labels'][excerpt.label]['peak_s']:.2f} s"
+    curves = excerpt.curves
+    peak_s = curves and _peak_s(curves["labels"][excerpt.label])
+    return "" if peak_s is None else f", heard most at {peak_s:.2f} s"
+
+
+def _peak_s(entry):
+    """When the highest window is; None where all are alike."""
+    values = [value for value in entry["values"] if value is not None]
+    return entry["peak_s"] if max(values) - min(values) > ALIKE else None
 
 
 def _name(evidence, excerpt):
