@@ -16,32 +16,33 @@ from local.storage.first_look import look
 look(__name__)  # before what loads PyTorch
 
 import logging
-import sys
-from pathlib import Path
 
+import train  # what it loads is loaded once
 from local.evaluation.out_of_fold import evaluate_folds
 from local.evaluation.yamls import compare_yamls
 from local.report.comparison import report_comparison
 from local.report.writing import report_results
 from local.training import several
 from local.training.fold_processes import run_folds
-from local.utils import cli
+from local.utils import cli, repeated_script
 
 logger = logging.getLogger(__name__)
 
-TRAIN = (sys.executable, str(Path(__file__).with_name("train.py")))
 
-
-def main(argv, train=TRAIN):
+def main(argv, script=train.__file__):
     """Draw the folds, train and evaluate those of each yaml, compare, recommend."""
-    plans = several.plan_all(argv)
+    with repeated_script.runner(script) as run:
+        command = ["python", "cross_validate.py", *argv]
+        return _cross_validate(several.plan_all(argv), run, command)
+
+
+def _cross_validate(plans, run, command):
     for note in plans.notes:
         logger.info(note)
-    command, incomplete = ["python", "cross_validate.py", *argv], False
-    name = next(iter(plans.by_yaml))
+    incomplete, name = False, next(iter(plans.by_yaml))
     with plans.claimed() as claim:
         for plan in plans.by_yaml.values():
-            status = run_folds(plan, train, claim)
+            status = run_folds(plan, run, claim)
             if status not in (cli.OK, cli.INCOMPLETE):
                 return status
             if not (plans.are_several and plan.is_evaluated):
@@ -50,7 +51,7 @@ def main(argv, train=TRAIN):
         if plans.are_several:
             comparison = compare_yamls(plans.folder, plans.families, command)
             name = report_comparison(comparison, plans.folder)
-        if plans.fits and (status := several.fit(plans, name, train, claim)):
+        if plans.fits and (status := several.fit(plans, name, run, claim)):
             return status
     return cli.INCOMPLETE if incomplete else cli.OK
 

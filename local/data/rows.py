@@ -1,5 +1,6 @@
 """The rows of tables of any length, a batch at a time: of CSV files, or of parquet."""
 
+from array import array
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -76,7 +77,7 @@ class Rows:
         Raises UserError: naming what is wrong in the first batch that has anything, or
             a uid that is in several rows.
         """
-        hashes, n_kept = [], 0
+        hashes, n_kept = array("Q"), 0
         for address, file in self.files.items():
             n_excluded = n_own = 0
             for table, problems in self._read(address, checks=True):
@@ -84,7 +85,7 @@ class Rows:
                 kept = self._kept(table)
                 self.excluded.recordings.update(table["audio"][~kept])
                 n_excluded, n_own = n_excluded + (~kept).sum(), n_own + kept.sum()
-                hashes.append(_hashes(table))
+                hashes.frombytes(_hashes(table).tobytes())
                 use(table)
             if n_excluded:
                 self.notes.append(
@@ -95,7 +96,7 @@ class Rows:
                 only = f"{file.name} holds only excluded subjects"
                 self._refuse(address, [only])
             n_kept += n_own
-        self._refuse_repeated(np.concatenate(hashes))
+        self._refuse_repeated(np.frombuffer(hashes, np.uint64))
         return int(n_kept)
 
     def _read(self, address, checks):
@@ -119,7 +120,7 @@ class Rows:
         try:
             opened = pq.ParquetFile(file)
             wanted = _scalars(opened.schema_arrow)
-            if self._columns:
+            if self._columns and "uid" in wanted:  # else all of them are told
                 wanted = [name for name in wanted if name in self._columns]
             n = 0
             for batch in opened.iter_batches(N_AT_A_TIME, columns=wanted):

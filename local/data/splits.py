@@ -111,7 +111,7 @@ def checked(
     problems = []
     if cells:
         problems += _cell_problems(table, required, name)
-        problems += [*_file_problems(files, both, name), *_segments(table, name)]
+        problems += _file_problems(files, both, name) + segment_problems(table, name)
     table["audio"] = table["audio"].where(~has_file, files.map(name_of_file))
     return table, problems
 
@@ -170,7 +170,8 @@ def _cell_problems(table, required, name):
     repeated = uids.duplicated(keep=False) & (uids != "")
     if repeated.any():
         places = [Place(uid, name, row) for row, uid in uids[repeated].items()]
-        problems.append(Problem("uid", "in several rows", tuple(places)))
+        advice = "name each recording once: remove the row, or give another uid"
+        problems.append(Problem("uid", "in several rows", tuple(places), advice))
     for column in ("uid", "audio"):
         unfit = ~table[column].map(_is_folder_name)
         if column == "audio":  # which the uid is, where it is not given
@@ -199,8 +200,12 @@ def _is_folder_name(value):
     )
 
 
-def _segments(table, name):
-    """Problems of start_s, end_s (s) and channel."""
+def segment_problems(table: pd.DataFrame, name: str) -> list[Problem]:
+    """What is wrong with `start_s`, `end_s` (s) and `channel`.
+
+    table: Of text, each row called by its number in a spreadsheet.
+    name: Of its file.
+    """
     problems = []
     numbers = {
         column: pd.to_numeric(table[column].replace("", None), errors="coerce")
@@ -281,7 +286,8 @@ def shared_uids(tables: dict[str, pd.DataFrame]) -> list[Problem]:
     )
     shared = rows[rows["uid"].duplicated(keep=False)].sort_values("uid", kind="stable")
     places = [Place(row.uid, row.file) for row in shared.itertuples()]
-    return [Problem("uid", "in several files", tuple(places))] if places else []
+    advice = "keep each recording in one of them"
+    return [Problem("uid", "in several files", tuple(places), advice)] if places else []
 
 
 def unify_subjects(tables: list[pd.DataFrame]) -> list[str]:

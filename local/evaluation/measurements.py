@@ -108,14 +108,15 @@ def measure_split(
     dataset.add_dynamic_item(measure, takes=takes, provides="measured")
     dataset.set_output_keys(["id", "measured"])
     loader = torch.utils.data.DataLoader(dataset, **batches.in_order(_collate))
-    parts = []
+    measured = []
     with progress(len(manifest), title, "rec") as step:
         for part, uids, silences in loader:
-            parts.append(part)
+            measured += part
             if on_silence and uids:
                 on_silence(uids, silences)
             step(len(part))
-    return pd.concat(parts, ignore_index=True)
+    frame = pd.DataFrame(measured)
+    return frame.astype({n: float for n in frame if n not in ("ID", *TEXT)})
 
 
 class _Measure:
@@ -138,9 +139,7 @@ class _Measure:
 
 def _collate(items):
     """What was measured of a batch, the uids with a silence, and these silences."""
-    rows = [{"ID": item["id"], **item["measured"][0]} for item in items]
-    part = pd.DataFrame(rows)
-    part = part.astype({name: float for name in part if name not in ("ID", *TEXT)})
+    part = [{"ID": item["id"], **item["measured"][0]} for item in items]
     silences = {
         item["id"]: item["measured"][1]
         for item in items

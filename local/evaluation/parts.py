@@ -25,6 +25,7 @@ from local.evaluation.learning_curve import learning_curve
 from local.evaluation.measurements import audit_evaluation, distinct, find_leakage
 from local.evaluation.worst_errors import read_excerpts, with_curves, worst_errors
 from local.metrics import rater_agreement
+from local.metrics.label_cases import whole_decisions
 from local.metrics.subgroups import corrected, permutations_for, subgroup_report
 from local.utils.errors import UserError
 
@@ -154,17 +155,15 @@ def in_subgroups(scored):
     for name in names:
         rows = table[table["label"] == name]
         groups = scored.manifest.set_index("ID").loc[rows["uid"], columns_compared]
-        threshold = scored.points.get(name, {}).get("threshold", {}).get("value")
+        predicted = whole_decisions(rows[rows["target"].notna()])
         columns = ("target", "logit", "probability", "subject")
         reports[name] = subgroup_report(
             *(rows[column] for column in columns),
             groups,
-            threshold,
+            predicted.reindex(rows.index),
             scored.evaluation.seed,
             n_permutations,
         )
-        if threshold is None:
-            reports[name]["reason"] = "there is no threshold"
     return corrected(reports)
 
 

@@ -25,8 +25,9 @@ from local.inference.parts import (
 from local.inference.shares import share_of_work
 from local.storage.addresses import is_remote, several
 from local.storage.gcs import Missing
-from local.storage.part_files import is_there, publish
+from local.storage.part_files import is_there, publish, withdraw
 from local.training.experiment import Experiment
+from local.utils.errors import UserError
 from local.utils.files import read_json
 from local.utils.number_format import counted
 from local.utils.run_lock import claimed_by_main
@@ -67,16 +68,23 @@ def work_off(
         run_on_main(logger.info, [note])
     shard = share_of_work(options)
     is_alone = shard is None and options["merge"] is None
-    if not is_alone and (n_failed := _complete(maker, plan)) is not None:
-        print(f"{options['output_file']} is complete already")
+    if is_alone:
+        with _claimed(maker.place):
+            _compute(maker, plan, (0, 1), on_cluster)
+            result = run_on_main(finish, [maker, plan, None, True])
+        run_on_main(maker.files.remove, [[]])
+        return result
+    if (n_failed := _complete(maker, plan)) is not None:
         return n_failed, False
-    with _claimed(maker.place) if is_alone else contextlib.nullcontext():
+    try:
         if options["merge"] in (None, LATER):
             _compute(maker, plan, shard or (0, 1), on_cluster)
-        result = run_on_main(finish, [maker, plan, shard, is_alone])
-    if is_alone:
-        run_on_main(maker.files.remove, [[]])
-    return result
+        return run_on_main(finish, [maker, plan, shard, False])
+    except (FileNotFoundError, Missing):
+        # somebody else has put them together meanwhile, or has taken one away
+        if (n_failed := _complete(maker, plan)) is None:
+            raise
+        return n_failed, False
 
 
 def _claimed(place):
@@ -120,6 +128,8 @@ def finish(
     there = maker.files.names()
     expected = plan.names
     missing = [name for name in expected if name not in there]
+    if missing and not is_alone and (n_failed := _complete(maker, plan)) is not None:
+        return n_failed, False
     if missing and merge is None and shard:
         n_made = len(expected) - len(missing)
         print(
@@ -127,30 +137,30 @@ def finish(
             "them together, or --merge does"
         )
         return maker.n_failed, False
-    parts = {name for name in there if name.startswith("part-")}
-    strange = sorted(parts - set(expected))
-    try:
-        failed, about = _check(maker, plan, missing, strange)
-        if merge != DATASET:
-            _merge(maker, plan, about)
-    except (FileNotFoundError, Missing):
-        # somebody else has put them together meanwhile, or has taken one away
-        if (n_failed := _complete(maker, plan)) is None:
-            raise
-        return n_failed, False
+    if missing and merge == DATASET and COMPLETE in there:
+        raise UserError(
+            f"{output} has been put together as a file, and its parts are gone. For a "
+            "data set of parts delete it, run the shares again with --merge=later, and "
+            "then --merge=dataset."
+        )
+    strange = sorted({name for name in there if name[:5] == "part-"} - set(expected))
+    failed, about = _check(maker, plan, missing, strange)
+    if merge != DATASET:
+        _merge(maker, plan, about)
     _write_failed(maker, failed)
     if not is_alone:
         _mark_complete(maker, plan, len(failed))
     if strange:
+        what = counted(len(strange), "part")
         logger.warning(
-            "%s of something else: %s", counted(len(strange), "part"), strange
+            "%s of other rows, settings or another model: %s", what, strange[:20]
         )
     if merge == DATASET:
         print(
             f"{plan.n_rows} rows in {counted(len(expected), 'part')} in {maker.place}"
         )
     else:
-        maker.files.remove(parts if is_alone else expected)
+        maker.files.remove(expected)
         maker.files.clean()
         print(f"{plan.n_rows - len(failed)} of {plan.n_rows} rows in {output}")
     if failed:
@@ -208,7 +218,8 @@ def _each(maker, plan, columns, but):
 def _write_failed(maker, failed):
     with maker.files.scratch() as path:
         write_failed(failed, path)
-        publish(path, f"{maker.options['output_file']}.failed.csv")
+        address = f"{maker.options['output_file']}.failed.csv"
+        publish(path, address) if failed else withdraw(address)
 
 
 def _mark_complete(maker, plan, n_failed):
@@ -221,7 +232,10 @@ def _mark_complete(maker, plan, n_failed):
 
 
 def _complete(maker, plan):
-    """How many recordings failed in the finished whole, None if there is none."""
+    """How many recordings failed in the finished whole, None if there is none.
+
+    What late or killed processes have left is removed.
+    """
     options = maker.options
     if COMPLETE not in maker.files.names():
         return None
@@ -234,7 +248,10 @@ def _complete(maker, plan):
     is_wanted = options["merge"] in (None, LATER, merged)
     if not is_wanted or parts != plan.fingerprint:
         return None
-    is_whole = merged == DATASET or is_there(
-        options["output_file"], options["gcs_project"]
-    )
-    return n_failed if is_whole else None
+    if merged != DATASET:
+        if not is_there(options["output_file"], options["gcs_project"]):
+            return None
+        maker.files.remove(maker.files.names() & set(plan.names))
+        maker.files.clean()
+    print(f"{options['output_file']} is complete already")
+    return n_failed

@@ -309,7 +309,7 @@ class ClinicalClassifier(Pretrained):
         if kind == "st" and not self.hparams.shared_dense:
             raise ValueError(
                 "st is the output of the shared dense layer, and this model was "
-                "trained without one: use pt or ft"
+                "trained without one: use pt"
             )
         if kind == "ft":
             return lambda outputs: getattr(outputs.hidden, mode)(dim=1)

@@ -71,15 +71,17 @@ def check_available(kind: EmbeddingKind, modules: Mapping):
 
     Raises UserError.
     """
-    if kind.type == "ft" and isinstance(modules["classifier"], KernelHeads):
+    is_kernel = isinstance(modules["classifier"], KernelHeads)
+    if kind.type == "ft" and is_kernel:
         raise UserError(
             "embedding_type ft is the output of each head's first dense layer, and the "
             "heads of this model have none (train_statistics.yaml): use pt."
         )
     if kind.type == "st" and not modules["shared_dense"].enabled:
+        or_ft = "" if is_kernel else " or ft"
         raise UserError(
             "embedding_type st is the output of the shared dense layer, and this "
-            "model was trained without one (shared_dense: False): use pt or ft."
+            f"model was trained without one (shared_dense: False): use pt{or_ft}."
         )
 
 

@@ -17,6 +17,9 @@ logger = logging.getLogger(__name__)
 #: How often a part is begun again whose node is lost: it may be what ends them.
 N_ATTEMPTS = 5
 
+#: What is begun before an actor's first part.
+START = "the start of an actor"
+
 #: Seconds in which the head of a cluster must answer.
 PATIENCE_S = 10
 
@@ -135,6 +138,7 @@ def _work(ray, start, n_actors, parts, step):
             step(n_done)
             n_failed += n_bad
             idle.append(actor)
+            attempts.pop(START, None)  # only if none of them starts, that is why
         except ray.exceptions.RayTaskError as error:
             raise _own(error) from error
         except ray.exceptions.RayActorError as error:
@@ -149,7 +153,7 @@ def _work(ray, start, n_actors, parts, step):
 
 def _count_loss(attempts, part, error):
     """Count the actors that were lost with a part; RunError if there are too many."""
-    name = part.name if part else "the start of an actor"
+    name = part.name if part else START
     attempts[name] = attempts.get(name, 0) + 1
     if attempts[name] >= N_ATTEMPTS:
         raise RunError(

@@ -204,7 +204,7 @@ def refuse_incomplete(
 
     missing: Names.
     damaged: Names, and what is wrong.
-    strange: Names of files that are parts of something else.
+    strange: Names of files that are parts of something else, and stay.
     place: Where they are.
 
     Raises UserError.
@@ -216,7 +216,7 @@ def refuse_incomplete(
     told += [f"{name} is of other rows, settings or another model" for name in strange]
     if missing or damaged:
         raise UserError(
-            f"{len(missing) + len(damaged)} parts in {place} are missing or can't be "
-            "used; the same command without --merge makes them:",
+            f"Of the parts in {place} {len(missing) + len(damaged)} can't be used. Run "
+            "the shares again: whose they are makes them, and nothing else:",
             told,
         )

@@ -46,6 +46,12 @@ KEYS = (
     *("on_bad_recording", "backend"),
 )
 
+#: Options that are keys too, of the recordings of a CSV.
+ONLY_OF_A_SPLIT = (
+    *("data_folder", "pseudonymise_key", "gcs_project", "audio_cache"),
+    *("shard", "shard_count", "merge", "ray"),
+)
+
 #: Stands beside files that are not like the recordings of the training.
 OUT_OF_RANGE = "?"
 
@@ -62,6 +68,12 @@ def check_options(options: Namespace) -> Path | None:
         raise UserError(
             "Expected audio files or folders, or --split_csv=FILE with the recordings "
             "of a corpus; found neither."
+        )
+    useless = [name for name in ONLY_OF_A_SPLIT if getattr(options, name) is not None]
+    if useless:
+        raise UserError(
+            "These go with --split_csv, and not with files or folders:",
+            [f"--{name}={getattr(options, name)}" for name in useless],
         )
     remote = [path for path in options.paths if is_remote(path)]
     if remote:

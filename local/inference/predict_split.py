@@ -30,9 +30,10 @@ from local.inference.embeddings import described_model
 from local.inference.extraction import check_output
 from local.inference.on_ray import on_cluster
 from local.inference.parts import REASON
+from local.inference.predict_files import ONLY_OF_A_SPLIT
 from local.inference.shares import share_of_work
 from local.model.heads import Outputs
-from local.model.training_range import Heard
+from local.model.training_range import DECIDE, Heard
 from local.storage.addresses import last_name, several
 from local.training.experiment import (
     FREE_LATER,
@@ -44,10 +45,7 @@ from local.utils.errors import UserError
 from local.utils.yaml_files import parse_paths
 
 #: Options that are keys of the yamls, beside those of `predict_files`.
-KEYS = (
-    *("data_folder", "pseudonymise_key", "gcs_project", "audio_cache"),
-    *("shard", "shard_count", "merge", "ray", "ray_cpus", "ray_gpus"),
-)
+KEYS = (*ONLY_OF_A_SPLIT, "ray_cpus", "ray_gpus")
 
 #: The columns of predictions.csv, as the parts have them.
 SCHEMA = pa.schema(
@@ -82,11 +80,13 @@ class Predictions:
         points = read_operating_points(experiment.folder)
         self.points, self.notes = for_windows(points, before, here, endless)
         self.range = read_range(experiment.folder)
+        self.decides = options["out_of_range"] == DECIDE
         self.about = described_model(experiment) | {
+            "out_of_range": options["out_of_range"],
             "operating_points": {
                 name: [point["threshold"].get("value"), point["calibration"]]
                 for name, point in self.points.items()
-            }
+            },
         }
 
     def check(self, table: pd.DataFrame, name: str) -> list:
@@ -123,7 +123,10 @@ class Predictions:
                 uid: Heard.of(durations[uid], value[len(names) :])
                 for uid, value in values.items()
             }
-            tables = [with_deviations(table, pd.Series(heard), self.range)[0]]
+            table, _ = with_deviations(table, pd.Series(heard), self.range)
+            if self.range and not self.decides:
+                table["predicted"] = table["predicted"].mask(table[IN_RANGE] == 0)
+            tables = [table]
         names = ["uid", "subject", "session"]
         tables.append(rows.loc[~usable, names].assign(split=self.split))
         table = pd.concat([one for one in tables if len(one)], ignore_index=True)

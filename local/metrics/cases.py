@@ -134,22 +134,24 @@ def person_scores(
 
 
 def decided_in_folds(
-    persons: pd.DataFrame, rule: str, fold_points: dict[str, dict]
+    cases: pd.DataFrame, rule: str | None, fold_points: dict[str, dict]
 ) -> pd.DataFrame:
-    """Persons of a cross-validation, decided at the thresholds of their fold.
+    """Visits or persons of a cross-validation, decided at thresholds of their fold.
 
-    persons: As `person_scores` gives them.
+    cases: As `per_visit`, `per_subject` and `person_scores` give them.
+    rule: Of the thresholds for persons; None for those of recordings.
     fold_points: By fold and label operating points with "per_subject".
     """
 
     def cut(fold, label):
         point = fold_points.get(fold, {}).get(label, {})
-        return point.get("per_subject", {}).get(rule, {}).get("value")
+        own = point.get("per_subject", {}).get(rule) if rule else point.get("threshold")
+        return (own or {}).get("value")
 
-    pairs = zip(persons["split"], persons["label"], strict=True)
-    cuts = pd.Series([cut(*pair) for pair in pairs], persons.index, dtype=float)
-    predicted = (persons["probability"] >= cuts).astype("Int8").mask(cuts.isna())
-    return persons.assign(predicted=predicted)
+    pairs = zip(cases["split"], cases["label"], strict=True)
+    cuts = pd.Series([cut(*pair) for pair in pairs], cases.index, dtype=float)
+    predicted = (cases["probability"] >= cuts).astype("Int8").mask(cuts.isna())
+    return cases.assign(predicted=predicted)
 
 
 def corrected_logits(table: pd.DataFrame) -> pd.Series:

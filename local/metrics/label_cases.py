@@ -3,6 +3,7 @@
 import dataclasses
 
 import numpy as np
+import pandas as pd
 
 from local.data.labels import LabelType
 from local.data.predictions_table import rows_of_label, scores_in
@@ -20,7 +21,7 @@ DECISION_MEASURES = tuple(threshold_measures(0.5))
 
 NONE = "there is no threshold: "
 NOT_CHOSEN = "none was chosen, and these cases have no decisions of their own"
-NOT_AGAIN = "no threshold was chosen on subjects of whom others could be drawn"
+NOT_AGAIN = "known only of a single threshold that was chosen on known subjects"
 OWN_DECISIONS = "the predictions hold decisions of their own, taken as they are"
 
 
@@ -139,14 +140,18 @@ def _read_label(table, name, label_type, point, study_design):
     threshold = point["threshold"] if point else _no_threshold(None, NOT_CHOSEN)
     if threshold["value"] is not None:
         return LabelCases(*given, threshold, given[1], threshold["value"])
-    predicted = rated["predicted"].astype("Float64")
-    # a fold has decisions of all its recordings, or else none
-    predicted = predicted.mask(predicted.isna().groupby(folds).transform("any"))
+    predicted = whole_decisions(rated)
     if predicted.notna().any():
         own = _no_threshold("the predictions themselves", OWN_DECISIONS)
-        decided_on = predicted.to_numpy(dtype=float, na_value=np.nan)
-        return LabelCases(*given, own, decided_on, 0.5)
+        return LabelCases(*given, own, predicted.to_numpy(), 0.5)
     return LabelCases(*given, threshold | {"reason": NONE + threshold["reason"]})
+
+
+def whole_decisions(rated: pd.DataFrame) -> pd.Series:
+    """Decisions of a label's rated rows; a fold has those of all of them, or none."""
+    predicted = rated["predicted"].astype("Float64").astype(float)
+    lacking = predicted.isna().groupby(rated["split"]).transform("any")
+    return predicted.mask(lacking)
 
 
 def _no_threshold(source, reason):

@@ -87,7 +87,7 @@ def evaluate_predictions(
     study_design: One of `intervals.STUDY_DESIGNS`.
     decision_thresholds: Of the decision curves.
     prevalences: At which there are PPV and NPV.
-    fold_points: Of a cross-validation by fold, for decisions about persons.
+    fold_points: Of a cross-validation by fold, for decisions about visits and persons.
 
     Returns: {"checkpoint", "n_recordings", "n_subjects", "study_design", "intervals",
         "labels", "macro", "heads", "weighting", "subject_weighted", "per_subject"},
@@ -107,9 +107,10 @@ def evaluate_predictions(
         "weighting": WEIGHTING,
         "subject_weighted": _evaluate_weighted(labels),
     }
+    how = read, evaluated, fold_points
     if (table["session"] != "").any():
-        result["per_visit"] = _evaluate_cases(*per_visit(table), read, evaluated)
-    result["per_subject"] = _evaluate_cases(*per_subject(table), read, evaluated)
+        result["per_visit"] = _evaluate_cases(*per_visit(table), *how)
+    result["per_subject"] = _evaluate_cases(*per_subject(table), *how)
     result["per_subject"]["rules"] = {
         rule: {"labels": _person_entries(table, rule, points, read, fold_points)}
         for rule in PERSON_RULES
@@ -167,8 +168,10 @@ def _evaluate(labels, asked):
     return {"labels": result, "macro": macro_metrics(labels, estimates)}
 
 
-def _evaluate_cases(cases, n_varying, read, evaluated):
+def _evaluate_cases(cases, n_varying, read, evaluated, fold_points):
     """All about the visits or subjects of an aggregated table."""
+    if fold_points:
+        cases = decided_in_folds(cases, None, fold_points)
     labels = read(cases)
     return {
         "n_cases": int(cases["uid"].nunique()),

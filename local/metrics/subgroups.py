@@ -39,7 +39,7 @@ def subgroup_report(
     probabilities: ArrayLike,
     subjects: ArrayLike,
     groups: pd.DataFrame,
-    threshold: float | None,
+    predicted: ArrayLike,
     seed: int,
     n_permutations: int = N_PERMUTATIONS,
 ) -> dict:
@@ -47,23 +47,22 @@ def subgroup_report(
 
     targets: [n], 0, 1, or NaN for "not rated".
     logits: [n], For AUROC; where one is NaN the probabilities are taken.
-    probabilities: [n], For sensitivity and specificity.
+    probabilities: [n]
     subjects: [n] of str
     groups: [n rows], A column each for sex, age, site, …; see `name_groups`.
-    threshold: On the probability, the same for all groups; None if there is none.
+    predicted: [n], Decisions, 0 or 1; NaN where there is none, which does not count.
 
-    Returns: {"threshold", "n_permutations", "columns": {column: …}}. A column has
-        "groups", a list of {"group", "n", "n_subjects", "n_positive_subjects",
-        "n_negative_subjects", "auroc", "sensitivity", "specificity"}, and what
-        `heterogeneity` finds. Groups with fewer than 10 subjects of either class have
-        counts only and the "reason".
+    Returns: {"n_permutations", "columns": {column: …}}. A column has "groups", a list
+        of {"group", "n", "n_subjects", "n_positive_subjects", "n_negative_subjects",
+        "auroc", "sensitivity", "specificity"}, and what `heterogeneity` finds. Groups
+        with fewer than 10 subjects of either class have counts only and the "reason".
     """
     targets = np.asarray(targets, dtype=float)
     rated = ~np.isnan(targets)
     scores = np.asarray(logits, dtype=float)
     probabilities = np.asarray(probabilities, dtype=float)
     scores = scores if np.isfinite(scores[rated]).all() else probabilities
-    predicted = None if threshold is None else probabilities[rated] >= threshold
+    predicted = np.asarray(predicted, dtype=float)[rated]
     subjects = np.asarray(subjects, dtype=object)
     rows = (targets[rated] == 1, scores[rated], subjects[rated])
     columns = {}
@@ -80,11 +79,7 @@ def subgroup_report(
         codes = pd.Categorical(members, categories=large).codes
         result = heterogeneity(*rows, codes, len(large), seed, n_permutations)
         columns[column] = {"groups": entries} | result
-    return {
-        "threshold": threshold,
-        "n_permutations": n_permutations,
-        "columns": columns,
-    }
+    return {"n_permutations": n_permutations, "columns": columns}
 
 
 def permutations_for(n_tests: int) -> int:
@@ -177,7 +172,7 @@ def _bins(numbers, edges):
 
 
 def _entry(name, inside, positive, scores, subjects, predicted):
-    """One group; inside : bool [n]; the others are [n], predicted may be None."""
+    """One group; inside : bool [n]; the others are [n]."""
     positive, scores, subjects = positive[inside], scores[inside], subjects[inside]
     n_positive, n_negative = subjects_by_class(positive, subjects)
     entry = {
@@ -195,9 +190,12 @@ def _entry(name, inside, positive, scores, subjects, predicted):
         return entry | dict.fromkeys(names, nothing) | {"reason": reason}
     names, decisions = ("sensitivity", "specificity"), threshold_measures(0.5)
     shares = dict.fromkeys(names, measure(None, reason="there is no threshold"))
-    if predicted is not None:
+    predicted = predicted[inside]
+    decided = ~np.isnan(predicted)
+    if decided.any():
         functions = {name: decisions[name] for name in names}
-        shares = measure_intervals(functions, positive, predicted[inside], subjects)
+        rows = (each[decided] for each in (positive, predicted, subjects))
+        shares = measure_intervals(functions, *rows)
     return entry | {"auroc": auroc_interval(positive, scores, subjects)} | shares
 
 

@@ -9,6 +9,7 @@ from local.report.checks import divided
 from local.report.results import VERDICTS, binary_labels, score_labels
 from local.report.tables import signed
 from local.report.validation import fold_name, spread_over_folds
+from local.training.family import STATISTICS, family_of
 from local.utils.number_format import counted, interval, listed, number
 
 #: How well recordings are told apart where an interval of AUROC begins here or above.
@@ -20,6 +21,12 @@ IN_WORDS = (
 )
 
 FLAG, WARNING = "flag", "warning"
+
+#: Of a model that is hardly another one than the baseline.
+OF_THE_SAME_KIND = (
+    " This model is itself a regression on such statistics, of more of them: the "
+    "comparison tells nothing of speech beyond them."
+)
 
 #: How the reasons of decisions that there are not begin.
 NO_THRESHOLD = "there is no threshold: "
@@ -255,10 +262,11 @@ def _baseline(evidence):
         if macro["verdict"] == "not computable":
             gap = ""
         parts.insert(0, f"on average {word}{gap}")
+    is_alike = family_of(evidence.settings) == STATISTICS
     doubtful = set(verdicts) & {"about the same", "below", "far below"}
     yield Statement(
         "Beside plain acoustic statistics",
-        f"AUROC {'; '.join(parts)}.",
+        f"AUROC {'; '.join(parts)}.{OF_THE_SAME_KIND if is_alike else ''}",
         WARNING if doubtful else "",
     )
 

@@ -218,22 +218,35 @@ def thresholds(evidence):
     labels, _ = _binary(evidence)
     if not labels:
         return None
-    columns = ["threshold", "rule", "chosen on", "positive subjects there"]
-    again = [f"{name} if chosen again" for name in SHARES]
+    columns = ["threshold", "rule", "chosen on"]
+    again = ["positive subjects there"]
+    again += [f"{name} if chosen again" for name in SHARES]
+    if any("folds" in entry["threshold"] for entry in labels.values()):
+        columns[0], again = "lowest to highest fold", []
     table = Table("Where the thresholds are from", ["label", *columns, *again])
     for label, entry in labels.items():
         chosen = entry["threshold"]
-        n = chosen["n_positive_subjects"]
         rule = chosen["rule"]
-        table.add(
-            label,
-            table.entry(chosen) if "low" in chosen else table.value(chosen),
+        cells = [
+            _threshold(table, chosen),
             word(rule_in_words(rule) if rule else DASH),
             word(chosen["source"] or "nothing"),
-            table.number(n, "not known", "{:,}".format),
-            *(_bounds(table, entry.get(f"{name}_if_chosen_again")) for name in SHARES),
-        )
+        ]
+        if again:
+            n = chosen["n_positive_subjects"]
+            cells.append(table.number(n, "not known", "{:,}".format))
+            bounds = (entry.get(f"{name}_if_chosen_again") for name in SHARES)
+            cells += (_bounds(table, each) for each in bounds)
+        table.add(label, *cells)
     return table
+
+
+def _threshold(table, chosen):
+    """A threshold with its interval, or those of folds from the lowest on."""
+    folds = [fold["value"] for fold in chosen.get("folds", ())]
+    if known := [value for value in folds if value is not None]:
+        return Cell(interval(min(known), max(known)).strip("()"))
+    return table.entry(chosen) if "low" in chosen else table.value(chosen)
 
 
 def _bounds(table, entry):

@@ -139,18 +139,22 @@ class BucketFiles:
 def publish(path: Path, address: str):
     """Let a finished file on disk take the place of whatever is at an address.
 
-    path: On the same drive, for a local address. If there is none, there is to be none
-        at the address.
+    path: On the same drive, for a local address.
+
+    Raises FileNotFoundError: if somebody has taken it away.
     """
     if is_remote(address):
-        if path.exists():
-            gcs.upload(path, gcs.Address.parse(address))
-        else:
-            BucketFiles(parent(address)).remove([last_name(address)])
-    elif path.exists():
-        with path.open("rb") as file:
-            os.fsync(file.fileno())
-        path.replace(address)
+        gcs.upload(path, gcs.Address.parse(address))
+        return
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+    path.replace(address)
+
+
+def withdraw(address: str):
+    """Let nothing be at an address."""
+    if is_remote(address):
+        BucketFiles(parent(address)).remove([last_name(address)])
     else:
         Path(address).unlink(missing_ok=True)
 

@@ -28,12 +28,13 @@ from local.storage.experiment_files import (
     SAVE,
 )
 from local.training.pool import digest, read_pool
+from local.training.pretrained import find_source
 from local.training.settings import check_training
 from local.utils.cli import parse_arguments
 from local.utils.errors import UserError
 from local.utils.files import atomic_write, read_json, remove_unfinished, write_json
 from local.utils.keys import KEYS, keys_where
-from local.utils.yaml_files import plain_values
+from local.utils.yaml_files import plain_values, resolved_yaml
 
 #: Where a cross-validation keeps what it is made with.
 RECORD = "cross_validation.json"
@@ -190,6 +191,9 @@ def plan_cross_validation(argv: list[str]) -> CrossValidation:
     values = plain_values(hparams_file, arguments.overrides)
     check_training(values, hparams_file)
     _refuse_useless(values)
+    if values["pretrained"]:  # as each fold would
+        source = find_source(values)
+        source.check_fits(resolved_yaml(hparams_file, arguments.overrides), values)
     places, folder = _places(values, hparams_file)
     run_opts, options = arguments.run_opts, []
     if run_opts.debug and not run_opts.debug_persistently:

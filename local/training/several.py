@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 
 from local.storage.addresses import joined, output_path
@@ -20,7 +21,6 @@ from local.training.cross_validation import (
     plan_cross_validation,
 )
 from local.training.family import PREVALENCE, family_of
-from local.training.fold_processes import run_fold
 from local.utils.cli import OK, parse_arguments
 from local.utils.errors import UserError
 from local.utils.files import read_json
@@ -187,15 +187,13 @@ def _check_test_csv(plan):
         )
 
 
-def fit(
-    plans: Plans, name: str | None, train: tuple[str, ...], claim: list[int]
-) -> int:
+def fit(plans: Plans, name: str | None, train: Callable, claim: list[int]) -> int:
     """Train a yaml on all training subjects, unless that is done: an experiment.
 
     Thresholds are chosen on the out-of-fold predictions of its cross-validation.
 
     name: Of the yaml; None: none is recommended.
-    train: The command that trains, without its options.
+    train: Runs train.py (see `repeated_script.runner`).
     claim: Descriptors, as `run_lock.claimed` gives them.
 
     Returns: The exit status.
@@ -214,7 +212,7 @@ def fit(
     print(f"training {name} on all training subjects: {folder}", flush=True)
     own = [option for option in plan.options if option == "--debug_persistently"]
     places = f"--output_folder={folder}", f"--cross_fitted_csv={cross_fitted}"
-    return run_fold([*train, *plan.argv, *own, *places], claim)
+    return train([*plan.argv, *own, *places], claim)
 
 
 def _is_fitted(folder, cross_fitted):

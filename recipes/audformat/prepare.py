@@ -28,6 +28,7 @@ from local.utils.problems import Place, Problem  # noqa: E402
 from recipes.table import lay_out, options  # noqa: E402
 from recipes.table import prepare as table_recipe  # noqa: E402
 from recipes.table.audio_folder import AudioFolder  # noqa: E402
+from recipes.table.dates import ADVICE, DATE  # noqa: E402
 from recipes.table.patterns import TABLE, Pattern  # noqa: E402
 from recipes.table.people import SPLITS  # noqa: E402
 from recipes.table.source import Source  # noqa: E402
@@ -57,11 +58,9 @@ def read(values: dict, given: lay_out.Given) -> tuple[Source, AudioFolder]:
         raise UserError("Give --csv=FILE, with a column 'file'; several are possible.")
     tables = [read_csv(text, values.get("audio_folder")) for text in values["csv"]]
     folder = place_files(tables, values.get("audio_folder"))
+    columns = dict.fromkeys(column for table in tables for column in table.rows)
     problems = [problem for table in tables for problem in read_times(table)]
-    if problems:
-        raise UserError("The CSVs can't be used:", problems)
     choose_splits(tables, values)
-    columns = {column for table in tables for column in table.rows}
     subject = values.get("subject", ["{speaker}"])
     if subject == ["{speaker}"] and "speaker" not in columns:
         raise UserError(
@@ -69,10 +68,12 @@ def read(values: dict, given: lay_out.Given) -> tuple[Source, AudioFolder]:
             f"another, as --subject='{{COLUMN}}'; there are {', '.join(columns)}."
         )
     for name, column in KEPT.items():
-        if column in columns:
+        if any(column in table.rows for table in tables):
             given.kept.setdefault(name, Pattern.parse(f"{{{column}}}", "--keep"))
     patterns = {"file": ["{file}"], "subject": subject}
-    return table_recipe.read(values | patterns, given, tables, folder)
+    source, folder = table_recipe.read(values | patterns, given, tables, folder)
+    source.problems += problems
+    return source, folder
 
 
 def read_csv(text: str, audio_folder: str | None) -> Table:
@@ -99,6 +100,16 @@ def read_csv(text: str, audio_folder: str | None) -> Table:
     paths = files.where(whole, f"{base}/" + files)
     local = ~paths.map(is_remote)
     paths = paths.mask(local, paths[local].map(posixpath.normpath))
+    inside = paths.str.startswith(f"{base.rstrip('/')}/")
+    stray = ~whole & ~inside
+    if stray.any() and (inside | whole).any():  # or all are beside the CSV's folder
+        places = tuple(
+            Place(file, table.place, row) for row, file in files[stray].items()
+        )
+        what = f"that leads out of {base}, where the other paths begin"
+        advice = "correct it, or write the whole path"
+        problem = Problem("path", what, places, advice)
+        raise UserError(f"{path} can't be used:", [problem])
     return dataclasses.replace(table, rows=table.rows.assign(file=paths))
 
 
@@ -148,7 +159,7 @@ def place_files(tables: list[Table], audio_folder: str | None) -> AudioFolder:
 def read_times(table: Table) -> list[Problem]:
     """Give a table `start_s` and `end_s` if it has segments; what can't be read."""
     problems = []
-    for column in {"start", "end"} & set(table.rows):
+    for column in [name for name in ("start", "end") if name in table.rows]:
         seconds = table.rows[column].map(seconds_of)
         wrong = seconds.isna()
         if wrong.any():
@@ -157,8 +168,10 @@ def read_times(table: Table) -> list[Problem]:
                 for row, cell in table.rows.loc[wrong, column].items()
             )
             what = f"in column {column!r} with no time, as '0 days 00:00:01.5' or 1.5"
-            problems.append(Problem("cell", what, places))
-        table.rows[f"{column}_s"] = seconds
+            is_date = any(DATE.fullmatch(place.value) for place in places)
+            advice = ADVICE if is_date else ""
+            problems.append(Problem("cell", what, places, advice))
+        table.rows[f"{column}_s"] = seconds.fillna("")
     if "start_s" in table.rows and "end_s" in table.rows:
         is_whole = (table.rows["start_s"] == "0") & (table.rows["end_s"] == "")
         table.rows.loc[is_whole, "start_s"] = ""

@@ -28,7 +28,7 @@ from recipes.table.audio_folder import AudioFolder, is_audio  # noqa: E402
 from recipes.table.patterns import Pattern  # noqa: E402
 from recipes.table.people import TRAITS  # noqa: E402
 from recipes.table.source import Source  # noqa: E402
-from recipes.table.tables import Table, read_tables  # noqa: E402
+from recipes.table.tables import NoRows, Table, read_tables  # noqa: E402
 
 RECORDING = re.compile(
     r"sub-(?P<participant_id>[^/]+)/(?:ses-(?P<session_id>[^/]+)/)?(?:[^/]+/)?"
@@ -65,14 +65,16 @@ def read(values: dict, given: lay_out.Given) -> tuple[Source, AudioFolder]:
     folder = AudioFolder.listed(str(path), "bids_folder")
     rows = recordings(folder)
     people, left_out = read_people(path)
+    for line in left_out:  # at once, as it may be why a column is not there
+        print(line)
     asked = {column for columns in given.labels.columns.values() for column in columns}
     asked |= {name for one in given.kept.values() for name in one.columns}
     asked |= {values["splits"]} if values.get("splits") else set()
     if not asked <= {*rows[0]}.union(*(one.rows.columns for one in people)):
         rows = [read_sidecar(path, row["file"]) | row for row in rows]
-    left_out += several_tables(people, asked)
+    notes = several_tables(people, asked)
     people = [with_names(table, asked) for table in people]
-    tables = [new_table(f"{path}/sub-*", rows, left_out), *people]
+    tables = [new_table(f"{path}/sub-*", rows, notes), *people]
     if asked <= set().union(*(table.rows.columns for table in tables)):
         asked_for = [table for table in people if asked & set(table.rows)]
         tables = [tables[0], *asked_for]
@@ -118,15 +120,21 @@ def recordings(folder: AudioFolder) -> list[dict]:
 
 
 def read_people(path: Path) -> tuple[list[Table], list[str]]:
-    """participants.tsv and phenotype/**/*.tsv; what was left out, in lines."""
+    """participants.tsv and phenotype/**/*.tsv; what was left out, in lines.
+
+    Raises UserError: naming all that can't be read.
+    """
     files = [*path.glob("participants.tsv"), *sorted(path.glob("phenotype/**/*.tsv"))]
-    tables, left_out = [], []
+    tables, left_out, problems = [], [], []
     for file in files:
         name = ".".join(file.relative_to(path).with_suffix("").parts)
         try:
             (table,) = read_tables([f"{name}={file}"], needed=PERSON)
-        except UserError as error:
+        except NoRows as error:
             left_out.append(f"left out: {error}")
+            continue
+        except UserError as error:
+            problems.append(str(error))
             continue
         person = [column for column in PERSON if column in table.rows]
         if not person:
@@ -137,6 +145,11 @@ def read_people(path: Path) -> tuple[list[Table], list[str]]:
         if "session_id" in rows:
             rows["session_id"] = rows["session_id"].str.removeprefix("ses-")
         tables.append(table)
+    if problems:
+        raise UserError(
+            f"{path} has tables that can't be read; mend them, or move them elsewhere:",
+            problems,
+        )
     return tables, left_out
 
 

@@ -18,7 +18,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from local.data.splits import read_split
+from local.audio.decoding import END_SLACK_S
+from local.data.splits import read_split, segment_problems
 from local.storage.addresses import is_remote, local_path
 from local.utils.errors import UserError
 from local.utils.number_format import counted
@@ -29,6 +30,7 @@ from recipes.table.audio_folder import AudioFolder
 from recipes.table.conditions import named
 from recipes.table.labels import LabelOptions, Labels, read_labels
 from recipes.table.patterns import TABLE, Pattern
+from recipes.table.reader import SEGMENT
 from recipes.table.scores import types_option
 from recipes.table.source import OWN, Source, with_uids
 
@@ -135,6 +137,11 @@ def lay_out(
         _stop(source, corpus_folder)
     if "uid" not in source.own:
         source = dataclasses.replace(source, own=with_uids(source.own))
+    known = layout.known_splits(corpus_folder) if again else {}
+    splits = None
+    if values.get("splits"):
+        splits = _given_splits(source, values["splits"], known)
+    _check_segments(source, folder)
     _check_uids(source)
     people.check_people(source, given.subjects, given.accepted)
     people.check_audio(source, folder, given.accepted)
@@ -143,9 +150,10 @@ def lay_out(
     source.problems += labels.problems
     if not labels.problems and labels.targets.isna().all(axis=None):
         source.problems.append("no label of any recording is rated")
-    splits = None
     if not source.problems:
-        splits = _splits(source, labels, values, corpus_folder if again else None)
+        if splits is None:
+            share, seed = values["test_share"], values["seed"]
+            splits = people.draw_splits(source, labels.targets, share, seed, known)
         source.said += people.describe_splits(
             source, splits, labels.targets, labels.types
         )
@@ -194,24 +202,46 @@ def _stop(source, corpus_folder):
 
 def _check_uids(source):
     """Two recordings of one name are a problem."""
-    twice = source.own["uid"].duplicated(keep=False)
-    if twice.any() and not source.problems:  # of which it may come
-        places = tuple(map(Place, source.own["file"][twice]))
-        what = "of two recordings of one name: rename one, or give segments' times"
-        source.problems.append(Problem("file", what, places))
+    own = source.own
+    if source.problems:  # of which it may come
+        return
+    twice = own["uid"].duplicated(keep=False)
+    same = own.duplicated(["uid", "file"], keep=False)
+    for where, what, advice in (
+        (same, "that two rows name", "remove one row, or give segments their times"),
+        (twice & ~same, "with one name for two, as / becomes -", "rename one"),
+    ):
+        if where.any():
+            places = source.places("file", where)
+            source.problems.append(Problem("file", what, places, advice))
 
 
-def _splits(source, labels, values, made):
-    """The split of each recording.
+def _check_segments(source, folder):
+    """Find times that are none, and tell those that lie beyond a recording's end."""
+    columns = [name for name in SEGMENT if name in source.own]
+    if not columns:
+        return
+    own = source.own.reindex(columns=source.own.columns.union(SEGMENT)).fillna("")
+    for place, rows in own.groupby("place", sort=False):
+        source.problems += segment_problems(rows.set_index("row"), place)
+    parts = own[(own["start_s"] != "") | (own["end_s"] != "")]
+    durations = own["file"].map(folder.durations(parts["file"]))
+    for column in ("start_s", "end_s"):
+        seconds = pd.to_numeric(own[column], errors="coerce")
+        beyond = seconds > durations + END_SLACK_S
+        if beyond.any():
+            what = f"in column {column!r} beyond the recording's end"
+            advice = "training refuses them: expected are seconds from the beginning"
+            places = source.places(column, beyond)
+            source.said.append(str(Problem("cell", what, places, advice)))
 
-    made: The corpus folder, if people stay as they are there.
+
+def _given_splits(source, column, known):
+    """The split of each recording, as a column says.
+
+    known: Subject → split, of people who stay where they are.
     """
-    known = layout.known_splits(made) if made else {}
-    if not values.get("splits"):
-        return people.draw_splits(
-            source, labels.targets, values["test_share"], values["seed"], known
-        )
-    splits = people.splits_by_column(source, values["splits"])
+    splits = people.splits_by_column(source, column)
     moved = source.own["subject"].map(known)
     moved = source.own["subject"][moved.notna() & (moved != splits)].unique()
     if len(moved):

@@ -9,18 +9,14 @@ from local.utils.errors import UserError
 from local.utils.number_format import counted
 from local.utils.problems import Place, Problem, listed
 from recipes.table.audio_folder import AudioFolder, Names, is_audio, nearly
+from recipes.table.dates import ADVICE, DATE
 from recipes.table.patterns import Pattern
 
 #: Kinds of problems that `--accept` goes on with.
 UNMATCHED = "near_names"
 
-#: What a spreadsheet makes of codes such as 3-1 or MAR1.
-MONTH = "jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec"
-DATE = re.compile(
-    rf"\d{{4}}-\d\d-\d\d( .*)?|\d{{1,2}}[./-]\d{{1,2}}[./-](\d\d)?\d\d"
-    rf"|\d{{1,2}}-({MONTH})|({MONTH})-\d\d",
-    re.IGNORECASE,
-)
+#: A path that no file below a folder has.
+OUTSIDE = re.compile(r"/.*|(.*/)?\.\.(/.*)?")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -189,14 +185,10 @@ def _note_unmatched(matches, own, alone, left, dated, accepted):
         else:
             plain.append((row.Index, shown))
     if dates:
-        advice = (
-            "spreadsheet programs turn codes such as 3-1 into dates: format the column "
-            "as text and enter the codes again"
-        )
         labels, shown = zip(*dates, strict=True)
         places = _places(own, labels, shown)
         matches.problems.append(
-            Problem("row", "with a date and without a file", places, advice)
+            Problem("row", "with a date and without a file", places, ADVICE)
         )
     if near:
         labels, shown, notes = zip(*near, strict=True)
@@ -212,10 +204,10 @@ def _note_unmatched(matches, own, alone, left, dated, accepted):
         told.append(str(problem) if UNMATCHED in accepted else problem)
     if plain:
         labels, shown = zip(*plain, strict=True)
-        problem = Problem(
-            "row", "without a file, left out", _places(own, labels, shown)
-        )
-        matches.said.append(str(problem))
+        outside = " leads out of the folder"
+        notes = [outside if OUTSIDE.fullmatch(name) else "" for name in shown]
+        places = _places(own, labels, shown, notes)
+        matches.said.append(str(Problem("row", "without a file, left out", places)))
     others = [name for name in left if name not in close]
     if others:
         places = tuple(Place(name) for name in others)

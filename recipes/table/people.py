@@ -109,27 +109,24 @@ def check_audio(source: Source, folder: AudioFolder, accepted: set[str]):
 def splits_by_column(source: Source, column: str) -> pd.Series:
     """The split of each recording as a column says.
 
-    Raises UserError: for other words than those of `SPLITS`, people in two splits, or a
-        split that is not there.
+    Problems are other words than those of `SPLITS`, people in two splits, and a split
+    that is not there.
     """
     cells = source.cells(column)
     splits = cells.str.casefold().str.strip().map(SPLITS)
-    problems = []
     if splits.isna().any():
         what = f"in column {column!r} with no split: train, test and val (dev) are some"
         places = source.places(column, splits.isna())
-        problems.append(Problem("cell", what, places))
+        source.problems.append(Problem("cell", what, places))
     spelt = source.own["subject"].map(alike)
     n_splits = splits.groupby(spelt).nunique()
     both = source.own["subject"][spelt.isin(n_splits.index[n_splits > 1])].unique()
     if len(both):
         places = tuple(map(Place, both))
-        problems.append(Problem("subject", "in several splits", places))
+        source.problems.append(Problem("subject", "in several splits", places))
     for name in ("train", "test"):
         if name not in set(splits):
-            problems.append(f"no recording is of the split {name}")
-    if problems:
-        raise UserError(f"--splits={column!r} can't be used:", problems)
+            source.problems.append(f"no recording is of the split {name}")
     return splits
 
 

@@ -187,6 +187,7 @@ def _fill(source, people, own, needed, options):
 def _fill_column(source, cells, own, key, recordings, must, options):
     """Fill one column; what several rows say differently is left empty.
 
+    own: Of the rows that fill.
     recordings: Which ones to fill, of bool.
     must: Whether that is a problem.
     """
@@ -202,11 +203,11 @@ def _fill_column(source, cells, own, key, recordings, must, options):
     empty = is_blank & recordings
     several = (n_values.reindex(wanted).fillna(0) > 1).to_numpy() & empty
     if several.any() and must:
-        where = pd.Series(several, source.own.index)
+        differing = pd.MultiIndex.from_frame(own[key]).isin(wanted[several])
         places = tuple(
             Place(subject, place, row)
-            for subject, place, row in source.own.loc[
-                where, ["subject", "place", "row"]
+            for subject, place, row in own.loc[
+                differing, ["subject", "place", "row"]
             ].to_numpy()
         )
         source.problems.append(

@@ -13,6 +13,7 @@ from local.data.label_cells import CellCodes, targets_from_table
 from local.data.label_proposals import WrongCells
 from local.data.labels import LabelType
 from local.utils.problems import Place, Problem
+from recipes.table.dates import ADVICE, DATE
 
 #: Columns that a reader may give each recording, beside those of its source.
 OWN = ("uid", "subject", "file", "task", "session", "start_s", "end_s", "channel")
@@ -70,13 +71,23 @@ def read_numbers(
         table = cells[own.index].to_frame(column).set_axis(own["row"])
         targets, wrong = targets_from_table(table, {column: kind}, None, codes, place)
         numbers.append(targets[column].set_axis(own.index))
-        problems += [
-            dataclasses.replace(problem, may_be_scale=False)  # no option says so
-            if isinstance(problem, WrongCells)
-            else problem
-            for problem in wrong
-        ]
+        problems += [part for problem in wrong for part in _told(problem, column)]
     return pd.concat(numbers).reindex(source.own.index).to_numpy(), problems
+
+
+def _told(problem, column):
+    """A problem of cells as one of dates, and one of all others."""
+    if not isinstance(problem, WrongCells):
+        return [problem]
+    by_kind = {True: [], False: []}
+    for place in problem.places:
+        by_kind[DATE.fullmatch(place.value) is not None].append(place)
+    dates, others = tuple(by_kind[True]), tuple(by_kind[False])
+    what = f"in column {column!r} with a date in place of a number"
+    told = [Problem("cell", what, dates, ADVICE)] if dates else []
+    if others:  # no option makes a scale of them
+        told.append(dataclasses.replace(problem, places=others, may_be_scale=False))
+    return told
 
 
 def with_uids(own: pd.DataFrame) -> pd.DataFrame:

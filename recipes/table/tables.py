@@ -18,6 +18,10 @@ MAX_TITLE_ROWS = 20
 WORKBOOK = (b"PK\x03\x04", bytes.fromhex("d0cf11e0"))
 
 
+class NoRows(UserError):
+    """A table has a header and no rows below it."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Table:
     """One sheet, or one text file.
@@ -147,7 +151,7 @@ def _table(name, place, rows, needed):
         notes.append(f"{place}: the header is row {rows[header][0]}")
     body = rows[header + 1 :]
     if not body:
-        raise UserError(f"{place} has a header and no rows below it.")
+        raise NoRows(f"{place} has a header and no rows below it.")
     width = max(len(columns), *(len(row) for _, row in body))
     columns += [""] * (width - len(columns))
     frame = pd.DataFrame(

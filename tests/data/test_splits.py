@@ -266,7 +266,8 @@ def test_a_uid_stands_in_one_split():
         "test.csv": split_table(uid=["b"], subject=["s2"]),
     }
     assert lines(splits.shared_uids(tables)) == [
-        "1 uid in several files: 'a' (train.csv, val.csv)"
+        "1 uid in several files: 'a' (train.csv, val.csv); keep each recording in one "
+        "of them"
     ]
 
 

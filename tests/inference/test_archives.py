@@ -1,6 +1,8 @@
 """Archives as a user extracts them: shares, buckets, predictions, a data set, Ray."""
 
 import collections
+import json
+import shutil
 
 import pandas as pd
 import pyarrow.dataset
@@ -82,18 +84,25 @@ def test_shares_make_the_file_of_one_process(shared_experiment, rows, tmp_path):
 
     assert "2 of 6 parts are made" in share("--shard=2/4", 3)
     message = failed(extract(shared_experiment, shared, *rows, "--merge"))
-    assert "4 parts in" in message and "part-000000-" in message
+    assert ".parts 4 can't be used" in message and "part-000000-" in message
     assert not shared.exists()
+    folder = tmp_path / "shared.parquet.parts"
+    made = {path.name: path.read_bytes() for path in folder.iterdir()}
     for i in (3, 1, 2, 4, 5, 6):  # another N, some of it done already
         share(f"--shard={i}/7", status=3 if i in (5, 6) else 0)
     assert shared.read_bytes() == alone.read_bytes()
     assert read_csv(f"{shared}.failed.csv") == read_csv(f"{alone}.failed.csv")
-    # late
+    # late, or killed
+    for name, content in (made | {f".{16 * '0'}.tmp": b""}).items():
+        (folder / name).write_bytes(content)
     assert "is complete already" in share("--shard=7/7", status=3)
+    assert [path.name for path in folder.iterdir()] == ["_complete.json"]
     assert "is complete already" in share("--merge", status=3)
-    (tmp_path / "shared.parquet.parts" / "_complete.json").write_text("{")
+    message = failed(extract(shared_experiment, shared, *rows, "--merge=dataset"))
+    assert "has been put together as a file" in message
+    (folder / "_complete.json").write_text("{")
     message = failed(extract(shared_experiment, shared, *rows, "--merge"))
-    assert "6 parts in" in message
+    assert ".parts 6 can't be used" in message
 
 
 def test_parts_stay_as_a_data_set(shared_experiment, rows, tmp_path):
@@ -130,7 +139,35 @@ def test_predictions_of_a_csv_are_those_of_training(
     )
     succeeded(evaluation)
     assert "goes with no files" in failed(run_script(*options, "--json"))
+    files = "predict.py", f"--experiment_folder={shared_experiment}", str(file)
+    assert "--shard=1/2" in failed(run_script(*files, "--shard=1/2"))
     assert "must end in .csv" in failed(run_script(*options, "--output_file=a.txt"))
+
+
+@pytest.mark.parametrize("option", [(), ("--out_of_range=decide",)])
+def test_there_is_no_decision_out_of_range(
+    shared_experiment, shared_corpus, tmp_path, option
+):
+    copy = shutil.copytree(shared_experiment, tmp_path / "experiment")
+    path = copy / "save" / "operating_points.json"
+    points = json.loads(path.read_text())
+    for point in points["labels"].values():
+        point["threshold"] |= {"value": 0.0, "source": "validation"}
+    path.write_text(json.dumps(points))
+    path = copy / "save" / "training_range.json"
+    known = json.loads(path.read_text())
+    known["measures"]["level_dbfs"] = [10, 11, 12]  # louder than any recording
+    path.write_text(json.dumps(known))
+    run = run_script(
+        *("predict.py", f"--experiment_folder={copy}", "--device=cpu", *option),
+        f"--split_csv={shared_corpus}/splits/test.csv",
+        f"--data_folder={shared_corpus}/audio",
+        f"--output_file={tmp_path / 'p.csv'}",
+    )
+    succeeded(run)
+    rows = read_csv(tmp_path / "p.csv")
+    said = {(row["in_range"], row["predicted"]) for row in rows}
+    assert said == {("0", "1" if option else "")}
 
 
 def test_predictions_leave_out_what_cannot_be_used(

@@ -23,6 +23,7 @@ from local.data.loaders import ScoreBatches
 from local.data.rows import Rows
 from local.data.windows import LongRecordings
 from local.inference import parts as plans
+from local.inference.archive import finish
 from local.inference.embeddings import EmbeddingKind
 from local.inference.engine import Engine
 from local.inference.extraction import embeddings_table
@@ -276,6 +277,24 @@ def test_of_two_writers_of_a_part_one_loses(tmp_path, recordings):
     assert [p.name for p in path.parent.iterdir()] == [part.name]
 
 
+def test_of_two_that_put_parts_together_the_later_leaves_the_file(
+    tmp_path, recordings, monkeypatch
+):
+    maker, plan = extract(tmp_path, recordings)
+    write = maker.wanted.write
+
+    def write_before_another(*args):
+        write(*args)
+        monkeypatch.undo()
+        finish(maker, plan, (0, 2), False)
+
+    monkeypatch.setattr(maker.wanted, "write", write_before_another)
+    with pytest.raises(FileNotFoundError):
+        finish(maker, plan, (1, 2), False)
+    assert pq.read_table(tmp_path / "e.parquet").num_rows == 11
+    assert maker.files.names() == {"_complete.json"}
+
+
 def test_parts_that_are_not_whole_are_found_by_name(tmp_path, recordings):
     maker, plan = extract(tmp_path, recordings)
     merged(*extract(tmp_path, recordings, "whole"))
@@ -289,7 +308,7 @@ def test_parts_that_are_not_whole_are_found_by_name(tmp_path, recordings):
     with pytest.raises(UserError) as raised:
         merged(maker, plan)
     message = str(raised.value)
-    assert message.startswith("3 parts in")
+    assert ".parts 3 can't be used" in message
     assert f"{names[1]}: it is truncated or damaged" in message
     assert f"{names[3]}: it was made of other rows or settings" in message
     assert f"{names[5]} is not there" in message
@@ -301,6 +320,28 @@ def test_parts_that_are_not_whole_are_found_by_name(tmp_path, recordings):
     merged(maker, plan)
     whole = (tmp_path / "whole.parquet").read_bytes()
     assert (tmp_path / "e.parquet").read_bytes() == whole
+    assert maker.files.names() == {strange}  # it may be somebody's
+
+
+def test_parts_of_another_model_are_found_by_name(tmp_path, recordings):
+    _, before = extract(tmp_path, recordings)
+    checkpoint = tmp_path / "model" / "save" / "CKPT+0"
+    checkpoint.mkdir(parents=True)
+    (checkpoint / "embedding_model.ckpt").write_bytes(b"other weights")
+    maker, plan = planned(tmp_path, recordings)
+    assert not set(plan.names) & set(before.names)
+    folder = tmp_path / "e.parquet.parts"
+    for own, other in zip(plan.names[:2], before.names[:2], strict=True):
+        (folder / other).rename(folder / own)  # as somebody might
+    with pytest.raises(UserError) as raised:
+        merged(maker, plan)
+    message = str(raised.value)
+    for own, other in zip(plan.names[:2], before.names[:2], strict=True):
+        assert re.search(
+            f"{own}: it was made .* by another model: it is {other}", message
+        )
+    assert message.count("is of other rows, settings or another model") == 9
+    assert all(f"{name} is of other" in message for name in before.names[2:])
 
 
 def test_parts_of_a_changed_file_say_so(tmp_path, recordings):

@@ -847,3 +847,31 @@ def test_persons_are_decided_by_three_rules_each_at_its_own_threshold():
     persons = found["per_subject"]["rules"]["any"]["labels"]["x"]
     assert persons["n_undecided"] == 6 and persons["sensitivity"]["value"] is None
     assert "there is no threshold" in persons["sensitivity"]["reason"]
+
+
+def test_visits_and_persons_of_folds_are_decided_at_their_fold_s_threshold():
+    """Persons with 0.5 and 0.8 in each fold, cut at 0.4 in one, at 0.6 in the other."""
+    n = 8
+    probabilities = np.tile([0.5, 0.5, 0.8, 0.8], 2)
+    table = pd.DataFrame(
+        {
+            "uid": [f"u{i}" for i in range(n)],
+            "subject": np.repeat(list("abcd"), 2),
+            "label": "x",
+            "target": [1.0, 1.0, 0.0, 0.0, 0.0, 0.0, 1.0, 1.0],
+            "logit": finite_logits(probabilities),
+            "probability": probabilities,
+            "session": "1",
+            "split": np.repeat(["fold 1", "fold 2"], 4),
+            "predicted": pd.array([None] * n, dtype="Int8"),
+        }
+    )
+    cuts = {"fold 1": 0.4, "fold 2": 0.6}
+    folds = {fold: {"x": {"threshold": {"value": cut}}} for fold, cut in cuts.items()}
+    found = evaluate_predictions(table, [["x"]], None, fold_points=folds)
+    for way in ("per_visit", "per_subject"):
+        # a and b are called positive in the first fold, d in the second
+        label = found[way]["labels"]["x"]
+        assert label["sensitivity"]["value"] == 1
+        assert label["specificity"]["value"] == 0.5
+        assert found[way]["macro"]["sensitivity"]["value"] == 1

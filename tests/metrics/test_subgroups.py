@@ -45,13 +45,16 @@ def draw(seed, shift=1.5, n_groups=4, n_per_class=10, n_each=1):
 def report(rows, columns=None, threshold=0.5, seed=1, **others):
     positive, scores, subjects, codes = rows
     columns = {"site": [f"site {c}" for c in codes]} if columns is None else columns
+    predicted = np.full(len(codes), NAN)
+    if threshold is not None:
+        predicted = expit(scores) >= threshold
     return subgroup_report(
         positive.astype(float),
         scores,
         expit(scores),
         subjects,
         pd.DataFrame(columns),
-        threshold,
+        predicted,
         seed,
         **others,
     )
@@ -83,7 +86,7 @@ def test_json_and_shape():
     found = report(draw(seed=2))
     again = json.loads(json.dumps(found, allow_nan=False))
     assert again == found
-    assert list(found) == ["threshold", "n_permutations", "columns"]
+    assert list(found) == ["n_permutations", "columns"]
     column = found["columns"]["site"]
     names = ["groups", "n_groups", "largest_gap", "largest_gap_by_chance"]
     assert list(column) == [*names, "p"]
@@ -126,6 +129,17 @@ def test_without_a_threshold():
     assert entry["auroc"]["value"] is not None
 
 
+def test_only_what_was_decided_counts():
+    positive, scores, subjects, codes = draw(seed=5, n_groups=1)
+    decisions = np.where(positive, np.arange(len(positive)) % 2, NAN)
+    groups = pd.DataFrame({"site": codes})
+    rows = positive.astype(float), scores, expit(scores), subjects, groups
+    found = subgroup_report(*rows, decisions, seed=1)["columns"]["site"]["groups"][0]
+    assert found["sensitivity"]["value"] == decisions[positive].mean()
+    assert found["specificity"]["value"] is None
+    assert "negative" in found["specificity"]["reason"]
+
+
 def test_at_the_threshold_is_positive():
     positive, scores, subjects, codes = draw(seed=5, n_groups=1)
     scores[positive] = 0.0  # a probability of 0.5
@@ -140,8 +154,9 @@ def test_unrated_recordings_do_not_count_and_missing_logits_are_not_needed():
     probabilities = np.append(expit(scores), np.full(more, 0.9))
     everyone = np.append(subjects, [f"x{i}" for i in range(more)])
     groups = pd.DataFrame({"site": np.append(codes, [0] * more)}, index=targets)
+    rest = probabilities, everyone, groups, probabilities >= 0.5
     found = [
-        subgroup_report(targets, logits, probabilities, everyone, groups, 0.5, seed=1)
+        subgroup_report(targets, logits, *rest, seed=1)
         for logits in (np.append(scores, [NAN] * more), np.full(len(targets), NAN))
     ]
     assert found[0] == found[1]
@@ -200,7 +215,7 @@ def test_a_report_without_differences_rarely_holds_one():
                 expit(scores),
                 np.array([f"s{i}" for i in range(80)], dtype=object),
                 pd.DataFrame(columns),
-                None,
+                np.full(80, NAN),
                 seed,
                 n_permutations=300,
             )

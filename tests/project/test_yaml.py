@@ -170,7 +170,8 @@ def test_every_key_that_its_script_reads_is_in_the_yaml(path):
 
 def test_every_option_that_is_read_is_in_a_yaml():
     known = {key for path in OTHER for key in top_level_keys(path)}
-    assert sorted(keys_read(OTHER_NAMES) - known) == []
+    of_predict = {"out_of_range"}  # which has no yaml
+    assert sorted(keys_read(OTHER_NAMES) - known - of_predict) == []
 
 
 @pytest.mark.parametrize("path", [*TRAIN, *OTHER], ids=by_name)

@@ -136,22 +136,38 @@ def change(name, *pairs):
         ),
         (change("dev", ("wav/e0.wav", "")), (LABEL,), "empty cell in column 'file'"),
         (
-            change("train", ("gender,", "end,"), ("male", "soon")),
+            change("train", ("wav/a0.wav", "../../etc/passwd")),
             (LABEL,),
-            "in column 'end' with no time, as '0 days 00:00:01.5' or 1.5: 'soon'",
+            "db, where the other paths begin: '../../etc/passwd' (db_train.csv row 2);",
+        ),
+        (
+            change("train", ("gender,", "end,"), ("male", "soon")),
+            ("--label=x: {age} and {emotion}",),
+            "in column 'end' with no time, as '0 days 00:00:01.5' or 1.5: 'soon' "
+            "(db_train.csv row 2, 3, 4, 5, 6, …)\n  - 24 cells in column 'age' with",
+        ),
+        (
+            change("train", ("gender,", "end,"), ("male", "2024-05-01")),
+            (LABEL,),
+            "'2024-05-01' (db_train.csv row 2, 3, 4, 5, 6, …); spreadsheet programs",
+        ),
+        (
+            change("train", ("gender,age", "start,end"), ("male,30", "2,1")),
+            (LABEL,),
+            "'end_s' that is not after start_s: '1' (db_train.csv row 2, 3",
         ),
         (None, ("--label=x: {emotoin} = y",), "did you mean 'emotion'"),
         (None, (LABEL, "--subject={person}"), "no column 'person'"),
         (None, (LABEL, "--audio_folder=/nowhere"), "such as /nowhere/wav/a0.wav, and"),
         (
-            change("train", ("wav/a0.wav", "../" * 30 + "etc/passwd")),
+            change("train", ("wav/a0.wav", "/etc/passwd")),
             (LABEL,),
             "no folder in common but /",
         ),
         (
             change("train", ("gender,", "start,"), ("male", "-1")),
             (LABEL,),
-            "in column 'start_s' with no number from 0 on: '-1'",
+            "in column 'start_s' with no number from 0 on: '-1' (db_train.csv row 2",
         ),
         (None, (), "there is none: give --label"),
     ],
@@ -164,11 +180,44 @@ def test_bad_input(corpus, capsys, spoil, options, told):
     assert not (corpus.parent / "corpus").exists()
 
 
+@pytest.mark.parametrize("with_times", [False, True])
+def test_a_csv_that_is_there_twice(corpus, capsys, with_times):
+    if with_times:
+        change("train", ("gender,", "end,"), ("male", "0.1"))(corpus)
+    (corpus / "db_test.csv").write_text((corpus / "db_train.csv").read_text())
+    status, _, message = run(capsys, corpus, LABEL, names=("train", "test"))
+    assert status == 2 and "4 subjects in several splits: 'a', 'b'" in message
+
+
+def test_rows_that_name_one_segment(corpus, capsys):
+    change("train", ("gender,", "end,"), ("male", "45123"))(corpus)
+    status, said, message = run(capsys, corpus, LABEL, names=("train",))
+    assert status == 0, message
+    told = "12 cells in column 'end_s' beyond the recording's end: '45123' (db_train"
+    assert told in said
+    change("train", ("wav/a0.wav", "wav/a1.wav"))(corpus)
+    status, _, message = run(capsys, corpus, LABEL, names=("train",))
+    assert status == 2
+    told = "1 file that two rows name: 'a1.wav' (db_train.csv row 2, 4); remove one row"
+    assert told in message
+
+
+def test_paths_may_all_lead_out_of_the_csvs_folder(corpus, capsys):
+    csv = corpus / "lists" / "all.csv"
+    csv.parent.mkdir()
+    csv.write_text((corpus / "db_train.csv").read_text().replace("wav/", "../wav/"))
+    made = corpus.parent / "corpus"
+    assert main([f"--csv={csv}", LABEL, f"--corpus_folder={made}"]) == 0
+    assert (made / "audio").resolve() == (corpus / "wav").resolve()
+
+
 def test_without_speakers_somebody_must_say_who_it_is(corpus, capsys):
     for split in SPEAKERS:
         change(split, ("speaker,", "person,"))(corpus)
+    change("test", ("gender,", "end,"), ("male", ""))(corpus)
     status, _, message = run(capsys, corpus, LABEL)
     assert status == 2 and "no column 'speaker'" in message
+    assert "are file, person, gender, age, emotion, arousal, end." in message
     assert run(capsys, corpus, LABEL, "--subject={person}")[0] == 0
 
 

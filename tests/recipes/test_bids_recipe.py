@@ -117,7 +117,10 @@ def test_columns_of_one_name(bids, capsys):
     status, said, message = run(capsys, bids, LABEL, "--score=d: {duration}")
     assert status == 2
     assert "2 tables: take {parkinsons.duration} or {gad7.duration}" in said
-    assert "with several values of 'duration' in rows without a file" in message
+    assert (
+        "with several values of 'duration' in rows without a file: "
+        "'p0' (parkinsons.tsv row 2, 10, gad7.tsv row 2, 10), 'p1'" in message
+    )
     status, _, message = run(capsys, bids, LABEL, "--score=d: {gad7.duration}")
     assert status == 0, message
     rows = rows_of(bids.parent / "corpus").values()
@@ -154,6 +157,16 @@ def spoil_name(bids):
     path.rename(path.with_name(path.name.replace("sub-p3", "sub-p4")))
 
 
+def add_to(name, content):
+    """Bytes at the end of a file."""
+
+    def spoil(bids):
+        with (bids / name).open("ab") as file:
+            file.write(content)
+
+    return spoil
+
+
 def spoil_sidecar(bids):
     next(bids.rglob("*.json")).write_text("[1")
 
@@ -177,6 +190,27 @@ def spoil_sidecar(bids):
             (LABEL, "--keep=sex"),
             "participants.tsv: no row fills",
         ),
+        (
+            add_to("participants.tsv", b"p0\tM\n"),
+            (LABEL, "--keep=sex"),
+            "1 subject with several values of 'sex' in rows without a file: "
+            "'p0' (participants.tsv row 2, 10)",
+        ),
+        (
+            add_to("participants.tsv", "p9\tmännlich\n".encode("latin-1")),
+            (LABEL,),
+            "participants.tsv can't be read: it is not UTF-8 text (line 10)",
+        ),
+        (
+            add_to("phenotype/diagnosis/parkinsons.tsv", b"\0"),
+            (LABEL, "--dry_run"),
+            "parkinsons.tsv can't be read: it holds NUL characters",
+        ),
+        (
+            add_to("phenotype/none.tsv", b""),
+            (LABEL,),
+            "none.tsv can't be read as a CSV file: it is empty",
+        ),
     ],
 )
 def test_bad_input(bids, capsys, spoil, options, told):
@@ -185,6 +219,13 @@ def test_bad_input(bids, capsys, spoil, options, told):
     status, _, message = run(capsys, bids, *options)
     assert status == 2 and told in message
     assert not (bids.parent / "corpus").exists()
+
+
+def test_a_table_without_rows_is_told_before_its_column_is_missed(bids, capsys):
+    write_tsv(bids / "participants.tsv", [("record_id", "sex")])
+    status, said, message = run(capsys, bids, LABEL, "--keep=sex")
+    assert status == 2 and "there is no column 'sex'" in message
+    assert "left out: participants.tsv has a header and no rows below it" in said
 
 
 def test_no_folder(tmp_path, capsys):

@@ -69,6 +69,17 @@ def _(sheet):
     sheet["A3"] = datetime.datetime(2024, 3, 1)
 
 
+@case(
+    "dates for numbers",
+    "1 cell in column 'VHI' with a date in place of a number: '2024-05-01' (ward.xlsx, "
+    "sheet 'Sheet' row 3); spreadsheet programs turn",
+    "1 cell in column 'VHI' with something else than a number: 'mild'",
+    score="vhi: {VHI}",
+)
+def _(sheet):
+    sheet["D3"], sheet["D4"] = datetime.datetime(2024, 5, 1), "mild"
+
+
 @case("formulas without values", "1 cell with a formula and no value: '=B1'", "row 3)")
 def _(sheet):
     sheet["A3"] = "=B1"
@@ -328,12 +339,18 @@ def test_zeros_that_a_spreadsheet_has_taken(tmp_path, capsys):
 
 
 def test_rows_and_files_without_each_other_are_told(ward, capsys):
+    workbook = openpyxl.load_workbook(ward / "ward.xlsx")
+    for code in ("/etc/passwd", "../wav/P02"):
+        workbook.active.append([code, "F", 1, 1])
+    workbook.save(ward / "ward.xlsx")
     (ward / "wav" / "P03_a.wav").unlink()
     (ward / "wav" / "notes.txt").write_text("no audio")
     write_audio(ward / "wav", ["Q1_a.wav"])
     status, said, _ = prepare(capsys, **options_of(ward))
     assert status == 0
-    assert "1 row without a file, left out: 'P03_*.wav' (ward.xlsx, sheet" in said
+    assert "3 rows without a file, left out: 'P03_*.wav' (ward.xlsx, sheet" in said
+    assert "'/etc/passwd_*.wav' leads out of the folder (ward" in said
+    assert "'../wav/P02_*.wav' leads out of the folder (ward" in said
     assert "1 file without a row, left out: 'Q1_a.wav'" in said
 
 

@@ -16,7 +16,7 @@ from local.evaluation.result import Excerpt
 from local.metrics import split_metrics
 from local.report.figures import FIGURES, NAMES, Drawn, draw_figures
 from local.report.figures.calibration import draw_calibration
-from local.report.figures.curves import draw_pr, draw_roc
+from local.report.figures.curves import OF_FOLDS, draw_pr, draw_roc
 from local.report.figures.decision_curve import draw_decision_curve
 from local.report.figures.decisions import draw_score_distributions
 from local.report.figures.drawing import (
@@ -260,6 +260,13 @@ def test_operating_point_on_the_curves(pair):
     assert "slow 0.75 (no interval); one class not computable" in alt
     assert "At the threshold slow has sensitivity 0.50 and specificity 0.50." in alt
     assert "one class has" not in alt
+
+
+def test_operating_points_of_folds_are_told_to_be_off_the_curve(pair):
+    for draw in (draw_roc, draw_pr):
+        panel = draw(with_metrics(pair, n_folds=5)).figure.axes[0]
+        legend = [text.get_text() for text in panel.get_legend().get_texts()]
+        assert legend[-1].replace("\n", " ") == OF_FOLDS
 
 
 def test_operating_points_are_where_the_metrics_have_them():
@@ -625,6 +632,19 @@ def test_error_with_a_curve_of_its_label(pair):
     assert (
         "slow, row 12, rated 1, probability 0.03, heard most at 0.35 s;" in sketch.alt
     )
+
+
+def test_a_sound_that_stays_the_same_has_no_peak(pair):
+    heard = dataclasses.replace(excerpt(), curves=curves(["slow"]))
+    heard.curves["labels"]["slow"]["values"] = [None, 1.5, 1.5004, 1.5, 1.5]
+    sketch = draw_errors(dataclasses.replace(pair, errors=[heard]))
+    (below,) = sketch.figure.axes[0].child_axes
+    assert not below.patches and not below.texts and len(below.lines) == 1
+    assert "heard most" not in sketch.alt
+    heard.curves["labels"]["slow"] |= {"predicted": 1}
+    captions = {"slow": ""}
+    sketch = draw_explained("a.wav", np.ones(4000), 4000, heard.curves, captions)
+    assert not sketch.figure.axes[1].patches and "slow nowhere" in sketch.alt
 
 
 @pytest.mark.parametrize(("seconds", "wide"), [(1, 1), (20, 2), (200, 3)])

@@ -20,11 +20,12 @@ from local.data.labels import LabelType, flatten
 from local.data.predictions_table import predictions_table
 from local.evaluation.baselines import ACOUSTIC
 from local.evaluation.result import Excerpt
+from local.metrics.cases import PERSON_RULES
 from local.metrics.comparison import verdict
 from local.metrics.rater_agreement import agreement, raters_on_roc
 from local.metrics.split_metrics import SMALL_SAMPLE, evaluate_predictions
 from local.metrics.subgroups import corrected, subgroup_report
-from local.report import figures, validation
+from local.report import figures, results, validation
 from local.report.html import render_html
 from local.report.sections import SECTIONS
 from local.report.tables import Table
@@ -154,7 +155,8 @@ def groups_of(table, manifest, label):
     rows = table[table["label"] == label]
     sex = manifest.set_index("ID").loc[rows["uid"], ["sex"]]
     columns = ("target", "logit", "probability", "subject")
-    of_label = subgroup_report(*(rows[column] for column in columns), sex, 0.5, seed=1)
+    known = (rows[column] for column in columns)
+    of_label = subgroup_report(*known, sex, rows["probability"] >= 0.5, seed=1)
     return corrected({label: of_label})[label]
 
 
@@ -460,6 +462,15 @@ def test_the_brief_says_how_labels_stand_beside_acoustics(evidence, bounds, said
     assert said in words.split("Beside plain acoustic statistics: ")[1]
 
 
+def test_a_model_of_statistics_is_said_to_be_of_the_baseline_s_kind(evidence):
+    other = beside(evidence, loud=(0.3, 0.2, 0.4))
+    said = "This model is itself a regression on such statistics"
+    assert said not in Page(render_html(other, [])).words("brief")
+    settings = evidence.settings | {"opt_class": None}
+    other = dataclasses.replace(other, settings=settings)
+    assert said in Page(render_html(other, [])).words("brief")
+
+
 def test_what_cannot_be_compared_on_average_has_no_number(evidence):
     other = beside(evidence, loud=(0.0, None, None))
     gap = {"value": 0.0, "low": None, "high": None}
@@ -503,6 +514,33 @@ def cross_validated(evidence, folds, n_repeats):
     metrics |= {"n_folds": 2, "n_repeats": n_repeats, "folds": folds}
     metrics["labels"]["slow rate"]["auroc"]["sd"] = 0.0123
     return dataclasses.replace(evidence, split="out-of-fold", metrics=metrics)
+
+
+def test_results_by_person_are_told_where_they_are_others(evidence):
+    several = Page(render_html(evidence, []))
+    assert "Results, counted in several ways" in several.words("counting")
+    table = make_table(["slow rate"], n_each=1)
+    threshold = {"value": 0.5, "rule": "youden", "source": "validation"}
+    threshold |= {"n_positive_subjects": 11}
+    for cut, says_more in ((0.5, False), (0.7, True)):
+        rules = dict.fromkeys(PERSON_RULES, threshold | {"value": cut})
+        point = {"threshold": threshold, "per_subject": rules, "calibration": None}
+        own = {"operating_points": {"slow rate": point}}
+        metrics = evaluate_predictions(table, [["slow rate"]], None, **own)
+        one_each = SimpleNamespace(metrics=metrics)
+        assert validation.counting(one_each) == validation.ONE_EACH
+        assert (validation.persons(one_each) is not None) == says_more
+
+
+def test_thresholds_of_folds_are_told_from_the_lowest_to_the_highest(evidence):
+    other = cross_validated(evidence, [fold(1, 1, 0.7), fold(1, 2, 0.8)], 1)
+    folds = [{"value": 0.71}, {"value": None}, {"value": 0.325}]
+    other.metrics["labels"]["slow rate"]["threshold"] |= {"folds": folds}
+    table = results.thresholds(other)
+    assert table.columns == ["label", "lowest to highest fold", "rule", "chosen on"]
+    told = {row.name: row.cells[0].text for row in table.rows}
+    assert told["slow rate"] == "0.33–0.71" and told["loud"] == "0.50"
+    assert len(results.thresholds(evidence).columns) == 7
 
 
 def test_folds_are_told_with_their_spread(evidence):

@@ -4,27 +4,21 @@ import json
 import os
 import shutil
 import signal
-import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
 from conftest import make_corpus, read_csv, write_csv
 from conftest import user_error as refusal
-from running import ROOT, SMALL, Started, failed, run_script
+from running import ROOT, SMALL, failed, run_script
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 import cross_validate
 from local.data.predictions_table import COLUMNS, RANGE_COLUMNS
-from local.training import fold_processes
-from local.training.fold_processes import run_fold
 from local.training.settings import READ
-from local.utils.errors import UserError
 from local.utils.keys import KEYS
 from local.utils.run_lock import claimed
 from local.utils.yaml_files import plain_values
@@ -110,7 +104,7 @@ def fake(tmp_path_factory):
     values = plain_values(TRAIN_YAML)
     plain = {key: values[key] for key in values if key in {*KEYS, "label_groups"}}
     path.with_name("values.json").write_text(json.dumps(plain))
-    return (sys.executable, str(path))
+    return str(path)
 
 
 @pytest.fixture(scope="module")
@@ -128,7 +122,7 @@ def run(fake, plain_yaml, tmp_path):
     """Cross-validates with the fake training; returns the exit status."""
 
     def cross_validated(
-        corpus, *options, folder=tmp_path / "out", train=fake, yaml=plain_yaml
+        corpus, *options, folder=tmp_path / "out", script=fake, yaml=plain_yaml
     ):
         argv = [
             *map(str, yaml if isinstance(yaml, list) else [yaml]),
@@ -138,7 +132,7 @@ def run(fake, plain_yaml, tmp_path):
             *ON_ITS_OWN,
             *options,
         ]
-        return cross_validate.main(argv, train) or 0
+        return cross_validate.main(argv, script) or 0
 
     return cross_validated
 
@@ -489,8 +483,7 @@ def test_a_fold_whose_evaluation_failed_in_part_is_tried_again(
     (fold / "metrics.json").write_text(json.dumps(found | {"failed_parts": reasons}))
     failing = tmp_path / "failing.py"  # its evaluation fails once more
     failing.write_text("import sys; sys.exit(3)")
-    again = (sys.executable, str(failing))
-    assert run(shared_corpus, "--n_folds=2", train=again) == 3
+    assert run(shared_corpus, "--n_folds=2", script=str(failing)) == 3
     assert run(shared_corpus, "--n_folds=2") == 0
     assert calls(tmp_path / "out")[0] == [1, 2]
     assert results(tmp_path / "out")["failed_parts"] == {}
@@ -612,6 +605,12 @@ def test_a_label_may_not_be_told_in_two_ways(run, corpus):
     assert "give both files the same columns" in message
 
 
+def test_weights_that_no_fold_could_start_from_are_refused(run, corpus, tmp_path):
+    message = refusal(run, corpus, f"--pretrained={tmp_path / 'none'}")
+    assert "none: there is no such folder" in message
+    assert not (tmp_path / "out").exists()
+
+
 def test_the_script_tells_what_is_wrong(tmp_path):
     result = run_script(
         "cross_validate.py", "hparams/train.yaml", "--n_folds=1", f"--study={tmp_path}"
@@ -642,7 +641,10 @@ def test_signals_reach_the_fold(
     run, shared_corpus, tmp_path, stoppable, number, status, capfd
 ):
     ready = tmp_path / "ready"
-    script = f"open({str(ready)!r}, 'w').close(); import time; time.sleep(20); 1 / 0"
+    script = tmp_path / "sleeping.py"
+    script.write_text(
+        f"open({str(ready)!r}, 'w').close(); import time; time.sleep(20); 1 / 0"
+    )
 
     def interrupt():
         while not ready.exists():
@@ -651,7 +653,7 @@ def test_signals_reach_the_fold(
 
     thread = threading.Thread(target=interrupt)
     thread.start()
-    assert run(shared_corpus, train=(sys.executable, "-c", script)) == status
+    assert run(shared_corpus, script=str(script)) == status
     thread.join()
     assert signal.getsignal(number) == stoppable[number]
     assert f"status {status} in repeat 1, fold 1" in capfd.readouterr().err
@@ -661,32 +663,6 @@ def test_a_folder_is_claimed_by_one(run, shared_corpus, tmp_path):
     with claimed(tmp_path / "out"):
         assert "Another process works in" in refusal(run, shared_corpus)
     assert run(shared_corpus) == 0
-
-
-def test_a_fold_keeps_the_claim_of_a_parent_that_was_killed(tmp_path):
-    """Else its run would be started a second time beside it."""
-    parent = (
-        "import sys, pathlib; from local.utils.run_lock import claimed\n"
-        "from local.training.fold_processes import run_fold\n"
-        "with claimed(pathlib.Path(sys.argv[1])) as claim:\n"
-        "    run_fold([sys.executable, '-c', 'import os, time; print(os.getpid(), "
-        "flush=True); time.sleep(20)'], claim)\n"
-    )
-    process = subprocess.Popen(
-        [sys.executable, "-c", parent, str(tmp_path)],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    child = int(process.stdout.readline())
-    process.kill()
-    process.wait()
-    with pytest.raises(UserError, match="Another process"), claimed(tmp_path):
-        pass
-    os.kill(child, signal.SIGKILL)
-    process.stdout.read()  # ends when the child has
-    with claimed(tmp_path) as claim:
-        assert run_fold([sys.executable, "-c", "raise SystemExit(5)"], claim) == 5
 
 
 # Several yamls
@@ -932,21 +908,15 @@ cli.run(train.main)
 
 
 @pytest.mark.unmeasured
-def test_a_killed_run_ends_like_an_undisturbed_one(run, tmp_path, monkeypatch):
+def test_a_killed_run_ends_like_an_undisturbed_one(run, tmp_path):
     corpus = make_corpus(tmp_path / "corpus")
     csv_of(corpus, "test").unlink()
     deadly = tmp_path / "deadly.py"
     deadly.write_text(DEADLY)
 
-    def fork(command, **_):
-        script = Started(*command[1:])
-        return SimpleNamespace(wait=lambda: script.wait().returncode)
-
-    forking = SimpleNamespace(Popen=fork, DEVNULL=None)
-    monkeypatch.setattr(fold_processes, "subprocess", forking)
     options = ("--n_folds=2", *SMALL, "--number_of_epochs=1", "--audit=False")
-    real = {"train": cross_validate.TRAIN, "yaml": TRAIN_YAML}
-    kill = real | {"train": (sys.executable, str(deadly))}
+    real = {"script": str(ROOT / "train.py"), "yaml": TRAIN_YAML}
+    kill = real | {"script": str(deadly)}
     assert run(corpus, *options, **kill) == 137
     repeat = tmp_path / "out" / "repeat_1"
     first = snapshot(repeat / "fold_1")

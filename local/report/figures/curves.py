@@ -24,6 +24,7 @@ from local.utils.number_format import number
 NARROW, WIDE = 28, 50
 
 AT_THRESHOLD = "at the threshold"
+OF_FOLDS = "at each fold's own threshold: not on the curve of all folds"
 
 #: How an operating point looks.
 POINT = {
@@ -55,7 +56,7 @@ def draw_roc(evidence: EvaluationResult) -> Sketch | None:
             specificity = value_of(entries, "specificity")
             false_rate = None if specificity is None else 1 - specificity
             _operating_point(panel, false_rate, value_of(entries, "sensitivity"), line)
-        _finish_panel(panel, "1 − specificity", "sensitivity")
+        _finish_panel(panel, "1 − specificity", "sensitivity", evidence, wrap)
     return Sketch(figure, "ROC curves", _roc_alt(evidence.metrics["labels"], labels))
 
 
@@ -84,7 +85,7 @@ def draw_pr(evidence: EvaluationResult) -> Sketch | None:
             line.set_label(shown(said, wrap))
             values = (value_of(entries, name) for name in ("sensitivity", "ppv"))
             _operating_point(panel, *values, line)
-        _finish_panel(panel, "recall (sensitivity)", "precision (PPV)")
+        _finish_panel(panel, "recall (sensitivity)", "precision (PPV)", evidence, wrap)
     entries = evidence.metrics["labels"]
     said = [
         f"{label} {with_interval(entries[label]['auprc'])} with prevalence "
@@ -98,11 +99,12 @@ def draw_pr(evidence: EvaluationResult) -> Sketch | None:
     return Sketch(figure, "Precision and recall", alt)
 
 
-def _finish_panel(panel, x: str, y: str):
+def _finish_panel(panel, x: str, y: str, evidence, wrap: int):
     """Axes from 0 to 1, and the legend, which lies below: in a corner it hides curves.
 
     panel: matplotlib.axes.Axes
     x, y: What the axes show.
+    wrap: Characters in a line of the legend.
     """
     panel.set(xlabel=x, ylabel=y, xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
     panel.set(aspect="equal", anchor="N")
@@ -111,7 +113,8 @@ def _finish_panel(panel, x: str, y: str):
     # the operating points have one entry together, of no label's colour
     curves = [x for x, name in zip(handles, names, strict=True) if name != AT_THRESHOLD]
     if len(curves) < len(handles):
-        curves.append(Line2D([], [], label=AT_THRESHOLD, **POINT))
+        told = OF_FOLDS if evidence.metrics.get("n_folds", 1) > 1 else AT_THRESHOLD
+        curves.append(Line2D([], [], label=shown(told, wrap), **POINT))
     panel.legend(
         handles=curves,
         loc="upper center",

@@ -37,6 +37,9 @@ N_COLUMNS = 3
 #: Columns of a spectrogram at most: an hour has 360,000, and a page no room for them.
 MAX_FRAMES = 4000
 
+#: So near are the values of a sound that stays the same.
+ALIKE = 0.001
+
 #: What a curve is, for a reader who has the picture alone.
 LEGEND = (
     f"Each point: the model's output for {WINDOW_S:g} s alone, higher is more like the "
@@ -141,26 +144,28 @@ def draw_explained(
     panels[-1].set_xlabel("time (s)")
     figure.supxlabel(LEGEND, fontsize=SMALL)
     figure.align_ylabels(panels)
-    peaks = (f"{label} {entry['peak_s']:.2f} s" for label, entry in labels.items())
-    return Sketch(figure, name, f"Where each label is heard most: {', '.join(peaks)}.")
+    peaks = {label: _peak_s(entry) for label, entry in labels.items()}
+    said = (f"{k} {'nowhere' if s is None else f'{s:.2f} s'}" for k, s in peaks.items())
+    return Sketch(figure, name, f"Where each label is heard most: {', '.join(said)}.")
 
 
 def _curve(panel, explained, label, is_score):
     """Draws a label's values over time; the highest window is shaded and told."""
     entry = explained["labels"][label]
-    values, peak_s = np.array(entry["values"], dtype=float), entry["peak_s"]
+    values, peak_s = np.array(entry["values"], dtype=float), _peak_s(entry)
     line, peak = COLOURS[:2] if entry.get("predicted", 1) else ("0.6", "0.6")
     panel.plot(explained["times_s"], values, color=line, marker=".", markersize=3)
-    reach_s = WINDOW_S / 2
-    panel.axvspan(peak_s - reach_s, peak_s + reach_s, color=peak, alpha=0.25)
-    panel.axvline(peak_s, color=peak, linestyle="--", linewidth=1)
-    panel.annotate(
-        f"{peak_s:.2f} s",
-        (peak_s + reach_s, 0.05),
-        xycoords=panel.get_xaxis_transform(),
-        fontsize=SMALL,
-        path_effects=[withStroke(linewidth=3, foreground="white")],
-    )
+    if peak_s is not None:
+        reach_s = WINDOW_S / 2
+        panel.axvspan(peak_s - reach_s, peak_s + reach_s, color=peak, alpha=0.25)
+        panel.axvline(peak_s, color=peak, linestyle="--", linewidth=1)
+        panel.annotate(
+            f"{peak_s:.2f} s",
+            (peak_s + reach_s, 0.05),
+            xycoords=panel.get_xaxis_transform(),
+            fontsize=SMALL,
+            path_effects=[withStroke(linewidth=3, foreground="white")],
+        )
     panel.set_ylabel("score" if is_score else "logit", fontsize=SMALL)
     panel.yaxis.set_major_locator(MaxNLocator(3))
     panel.grid(color="0.9")
@@ -178,9 +183,15 @@ def _caption(evidence, excerpt):
 
 def _peak(excerpt):
     """Where its label is heard, in words."""
-    if excerpt.curves is None:
-        return ""
-    return f", heard most at {excerpt.curves['labels'][excerpt.label]['peak_s']:.2f} s"
+    curves = excerpt.curves
+    peak_s = curves and _peak_s(curves["labels"][excerpt.label])
+    return "" if peak_s is None else f", heard most at {peak_s:.2f} s"
+
+
+def _peak_s(entry):
+    """When the highest window is; None where all are alike."""
+    values = [value for value in entry["values"] if value is not None]
+    return entry["peak_s"] if max(values) - min(values) > ALIKE else None
 
 
 def _name(evidence, excerpt):
