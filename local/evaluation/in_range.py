@@ -73,27 +73,22 @@ def fit_range(
     names, owners = np.unique(subjects.astype(str), return_inverse=True)
     folds = np.random.default_rng(seed).permutation(len(names))[owners] % N_FOLDS
     held = [  # what describes others, and people that are held against it
-        (_described(train.rows(folds != fold)), train.rows(folds == fold))
-        for fold in range(N_FOLDS)
+        (_described(train.rows(out)), train.rows(~out), subjects[~out])
+        for out in (folds != fold for fold in range(N_FOLDS))
     ]
-    everybody = [subjects[folds == fold] for fold in range(N_FOLDS)]
     if valid is not None:
-        held.append((values, valid))
-        everybody.append(valid_subjects)
-    n_valid = 0 if valid is None else len(set(valid_subjects))
-    first = N_FOLDS if n_valid >= MIN_VALID else 0
+        held.append((values, valid, valid_subjects))
+    first = N_FOLDS if len(set(held[-1][2])) >= MIN_VALID and valid is not None else 0
     typical = _quantiles(
-        np.concatenate(
-            [TrainingRange(k).distances(heard) for k, heard in held[first:]]
-        ),
-        _weights(np.concatenate(everybody[first:])),
+        np.concatenate([TrainingRange(k).distances(new) for k, new, _ in held[first:]]),
+        _weights(np.concatenate([owners for *_, owners in held[first:]])),
         (0.5, INSIDE),
     )
     scores = [
-        TrainingRange(known | {"distance": typical}).parts(heard).max(axis=1)
-        for known, heard in held
+        TrainingRange(known | {"distance": typical}).parts(new).max(axis=1)
+        for known, new, _ in held
     ]
-    people = np.concatenate(everybody)
+    people = np.concatenate([owners for *_, owners in held])
     return values | {
         "distance": typical,
         "limit": _limit(np.concatenate(scores), people, _weights(people)),
@@ -142,10 +137,8 @@ def _weights(subjects):
 
 def _quantiles(values, weights, shares):
     """The smallest values that have so much of the weight up to them."""
-    order = np.argsort(values)
-    reached = np.cumsum(weights[order]) / weights.sum()
-    places = np.searchsorted(reached, np.array(shares) - 1e-9).clip(max=len(values) - 1)
-    return values[order][places].tolist()
+    shares = np.array(shares) - 1e-9  # rounding is no step to the next one
+    return np.quantile(values, shares, weights=weights, method="inverted_cdf").tolist()
 
 
 def _limit(scores, subjects, weights):

@@ -20,7 +20,7 @@ class Excerpt:
     prediction: The probability, of a score the predicted score.
     waveform: [time]
     sample_rate: Hz.
-    curves: Where the model hears its label, as `short_windows.Curves.as_dict` gives it;
+    curves: Where the model hears its label, as `short_windows.score_windows` gives it;
         None where no model is at hand.
     """
 

@@ -58,7 +58,7 @@ def score_split(
     )
     durations = dict(zip(scored["uid"], scored["duration"], strict=True))
     heard = {
-        uid: Heard.of(durations[uid], described[uid], embedding)
+        uid: Heard.of(durations[uid], np.append(embedding, described[uid]))
         for uid, embedding in embeddings.items()
     }
     return table, pd.Series(heard)

@@ -95,8 +95,9 @@ def with_curves(excerpt: Excerpt, brain: ClinicalBrain, labels: list[str]) -> Ex
     labels: Of its outputs.
     """
     waveform = torch.from_numpy(excerpt.waveform)
-    curves = score_windows(waveform, excerpt.sample_rate, brain.score_waveforms)
-    return dataclasses.replace(excerpt, curves=curves.as_dict(labels))
+    rate = excerpt.sample_rate
+    curves = score_windows(waveform, rate, brain.score_waveforms, labels)
+    return dataclasses.replace(excerpt, curves=curves)
 
 
 class Silences:

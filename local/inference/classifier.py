@@ -182,12 +182,13 @@ class ClinicalClassifier(Pretrained):
         """
         mono, rate = self._mono(path, channel, start_s, end_s)
         self._check(mono, rate, path)
-        curves = score_windows(
+        return score_windows(
             resample(mono, rate, self._audio.sample_rate),
             self._audio.sample_rate,
             lambda windows: self.outputs(list(windows)).logits,
+            self.labels,
+            start_s or 0.0,
         )
-        return curves.as_dict(self.labels, start_s or 0.0)
 
     def classify_batch(
         self, wavs: torch.Tensor, wav_lens: torch.Tensor | None = None

@@ -9,7 +9,6 @@ import pandas as pd
 import pyarrow as pa
 import torch
 
-from local.audio.description import DESCRIBED
 from local.data.label_cells import CellCodes
 from local.data.labels import flatten, parse_label_types
 from local.data.predictions_table import (
@@ -121,7 +120,7 @@ class Predictions:
             )
             table = apply_operating_points(table, self.points)
             heard = {
-                uid: Heard.of(durations[uid], *_behind(value, len(names)))
+                uid: Heard.of(durations[uid], value[len(names) :])
                 for uid, value in values.items()
             }
             table, _ = with_deviations(table, pd.Series(heard), self.range)
@@ -159,12 +158,6 @@ class Predictions:
         table = table.assign(**dict.fromkeys(absent, ""))
         codes = CellCodes.of(self.hparams)
         return targets_with_raters(table, self.types, derived, codes, name)
-
-
-def _behind(value, n_labels):
-    """Description and embedding, of the values of one recording."""
-    embedding, described = np.split(value[n_labels:], [-len(DESCRIBED)])
-    return described, embedding
 
 
 def opened(options: dict, run_opts: dict) -> tuple[Experiment, Predictions]:

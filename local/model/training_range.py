@@ -81,11 +81,12 @@ class Heard:
         return len(self.embeddings)
 
     @classmethod
-    def of(cls, duration_s: float, described: np.ndarray, embedding: np.ndarray):
-        """One recording, described as by `local.audio.description.describe`."""
+    def of(cls, duration_s: float, values: np.ndarray) -> "Heard":
+        """One recording: its embedding and, behind it, its description, in one."""
+        embedding, described = np.split(values, [-len(DESCRIBED)])
         # features in the place of audio have no duration, either
         duration_s = duration_s if np.isfinite(described).all() else np.nan
-        return cls(np.array([[duration_s, *described]]), np.asarray(embedding)[None])
+        return cls(np.array([[duration_s, *described]]), embedding[None])
 
     @classmethod
     def joined(cls, several: "list[Heard]") -> "Heard":
@@ -190,7 +191,7 @@ def judged(known: TrainingRange | None, duration_s: float, heard: np.ndarray) ->
     """What is said of a recording's range.
 
     known: None where nothing is known of the training recordings.
-    heard: Its embedding and, behind it, its description, [size + DESCRIBED].
+    heard: As `Heard.of` takes it.
 
     Returns: "in_range", "out_of_range": the reasons.
 
@@ -199,8 +200,7 @@ def judged(known: TrainingRange | None, duration_s: float, heard: np.ndarray) ->
     """
     if known is None:
         return {"in_range": None, "out_of_range": []}
-    embedding, described = np.split(heard, [len(heard) - len(DESCRIBED)])
-    (reasons,) = known.reasons(Heard.of(duration_s, described, embedding))
+    (reasons,) = known.reasons(Heard.of(duration_s, heard))
     return {"in_range": not reasons, "out_of_range": reasons}
 
 

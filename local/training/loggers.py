@@ -99,13 +99,11 @@ class MlflowLogger(TrainLogger):
         self.client = mlflow.MlflowClient(place)
         kept = folder / "run"
         if not kept.exists():
-            experiment = self.client.get_experiment_by_name(PROJECT)
-            experiment_id = (
-                experiment.experiment_id
-                if experiment
-                else self.client.create_experiment(PROJECT)
+            known = self.client.get_experiment_by_name(PROJECT)
+            where = (
+                known.experiment_id if known else self.client.create_experiment(PROJECT)
             )
-            kept.write_text(self.client.create_run(experiment_id).info.run_id)
+            kept.write_text(self.client.create_run(where).info.run_id)
         self.run = kept.read_text()
 
     @main_process_only

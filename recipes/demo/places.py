@@ -123,8 +123,11 @@ def _recording(model, corpus, uid):
     if path is None:
         raise UserError(f"{corpus / 'audio' / uid} holds no recording: expected one.")
     waveform, rate = model.load_audio(path), model.hparams.sample_rate
-    curves = score_windows(waveform, rate, lambda windows: torch.zeros(len(windows), 1))
-    return waveform, curves.times_s[~np.isnan(curves.values[:, 0])]
+    said = score_windows(
+        waveform, rate, lambda some: torch.zeros(len(some), 1), [LABEL]
+    )
+    is_pause = np.array([value is None for value in said["labels"][LABEL]["values"]])
+    return waveform, np.array(said["times_s"])[~is_pause]
 
 
 def _distances(times_s, spans):

@@ -57,7 +57,7 @@ def test_what_is_no_audio_is_compared_by_its_embedding_alone():
     ranges = known(level_dbfs=[-30.0, -20.0, -15.0])
     nothing = Heard(np.full((1, len(MEASURES)), np.nan), np.zeros((1, 2)))
     assert ranges.parts(nothing).tolist() == [[-1.0, 0, 0, 0, 0, 0, 0]]
-    assert Heard.of(3.0, np.full(5, np.nan), np.zeros(2)).measures[0, 0] != 3.0
+    assert Heard.of(3.0, np.array([0, 0, *[np.nan] * 5])).measures[0, 0] != 3.0
 
 
 def test_reasons_say_what_is_odd_the_strongest_first():

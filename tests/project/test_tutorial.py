@@ -15,4 +15,4 @@ def test_the_tutorial_runs(monkeypatch):
     nbclient.NotebookClient(notebook, timeout=1200, resources=place).execute()
     outputs = [out for cell in notebook.cells for out in cell.get("outputs", [])]
     pictures = [out for out in outputs if "image/png" in out.get("data", {})]
-    assert len(pictures) == 2  # forest plot and map
+    assert len(pictures) == 3  # forest plot, map and where labels are heard

@@ -15,6 +15,7 @@ from running import (
     train,
     weights,
 )
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 pytestmark = pytest.mark.unmeasured
 
@@ -31,7 +32,14 @@ OPTIONS = (
     "--mixup=0.5",
     "--scheduler=onecycle",
     "--num_workers=2",
+    "--loggers=[tensorboard]",
 )
+
+
+def logged_losses(folder):
+    """By epoch, as TensorBoard shows them."""
+    events = EventAccumulator(str(folder / "loggers" / "tensorboard")).Reload()
+    return {event.step: event.value for event in events.Scalars("loss/train")}
 
 
 @pytest.fixture(scope="module")
@@ -80,6 +88,8 @@ def test_a_killed_run_ends_like_an_undisturbed_one(
     moved = shutil.copytree(shared_corpus, tmp_path / "moved")
     succeeded(train(moved, folder, *OPTIONS, *more))
     assert_same_end(undisturbed, folder)
+    assert logged_losses(folder) == logged_losses(undisturbed)
+    assert [*logged_losses(folder)] == [1, 2, 3]
     assert not list((folder / "save").glob("partial-*"))
 
 
