@@ -211,11 +211,11 @@ def _run_options(hparams_file, run_arguments):
 def add_options(parser, *names: str):
     """Give an argument parser options that are keys of the yamls.
 
-    parser: argparse.ArgumentParser
+    parser: Parser
     names: Of keys that take a number, a text or one of a few names.
 
-    >>> import argparse
-    >>> parser = argparse.ArgumentParser()
+    >>> from local.utils.usage import Parser
+    >>> parser = Parser()
     >>> add_options(parser, "max_duration", "window_pooling")
     >>> parser.parse_args(["--max_duration=2.5", "--window_pooling=max"])
     Namespace(max_duration=2.5, window_pooling='max')
@@ -231,7 +231,7 @@ def add_options(parser, *names: str):
 def add_trust_option(parser):
     """Give an argument parser the option `--trust_experiment[=True|False]`.
 
-    parser: argparse.ArgumentParser
+    parser: Parser
     """
     parser.add_argument(
         "--trust_experiment",
