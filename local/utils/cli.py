@@ -5,8 +5,10 @@
 what is already known to be one of its own options, in full.
 """
 
+import contextlib
 import dataclasses
 import difflib
+import io
 import logging
 import multiprocessing
 import os
@@ -187,10 +189,15 @@ def _run_options(hparams_file, run_arguments):
     """Parse the run options, choosing how processes of torchrun talk."""
     # ddp_init_group reads the run options only, so it can't stand in the yaml
     run_arguments = [*run_arguments, *launch.backend_option(run_arguments)]
+    said = io.StringIO()
     try:
-        _, run_opts, _ = sb.parse_arguments([hparams_file, *run_arguments])
-    except SystemExit as error:  # argparse has already said what is wrong
-        raise UserError("A run option of SpeechBrain has a wrong value.") from error
+        with contextlib.redirect_stderr(said):
+            _, run_opts, _ = sb.parse_arguments([hparams_file, *run_arguments])
+    except SystemExit as error:  # argparse says what is wrong below its usage
+        reason = said.getvalue().rpartition("error: ")[2].strip()
+        raise UserError(
+            f"A run option of SpeechBrain has a wrong value: {reason}."
+        ) from error
     device, _, number = (run_opts.device or "").partition(":")
     if device == "cuda":
         n_gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
