@@ -14,7 +14,6 @@ from local.storage.first_look import look
 
 look(__name__)  # before what loads PyTorch
 
-import argparse
 
 from local.evaluation import compared_systems
 from local.metrics.comparison import compare
@@ -22,6 +21,7 @@ from local.report.terminal import format_comparison
 from local.utils import cli
 from local.utils.errors import UserError
 from local.utils.files import write_json
+from local.utils.usage import Parser
 
 
 def main(argv):
@@ -40,7 +40,7 @@ def main(argv):
 
 
 def _parse(argv):
-    parser = argparse.ArgumentParser(prog="compare.py", allow_abbrev=False)
+    parser = Parser()
     parser.add_argument("experiments", nargs="+", metavar="EXPERIMENT")
     parser.add_argument("--split")
     parser.add_argument("--output_file")

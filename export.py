@@ -14,7 +14,6 @@ from local.storage.first_look import look
 
 look(__name__)  # before what loads PyTorch
 
-import argparse
 
 from speechbrain.utils.run_opts import RunOptions
 
@@ -22,6 +21,7 @@ from local.inference.export.folder import check_output_folder, export
 from local.storage.addresses import absolute, output_path
 from local.training.experiment import open_experiment
 from local.utils import cli
+from local.utils.usage import Parser
 
 
 def main(argv):
@@ -37,7 +37,7 @@ def main(argv):
 
 
 def _parse(argv):
-    parser = argparse.ArgumentParser(prog="export.py", allow_abbrev=False)
+    parser = Parser()
     parser.add_argument("--experiment_folder", required=True)
     parser.add_argument("--output_folder", required=True)
     parser.add_argument("--audio_cache", help="where copies of a bucket's objects go")

@@ -23,12 +23,12 @@ from local.storage.first_look import look
 
 look(__name__)  # before what loads PyTorch
 
-import argparse
 import logging
 import sys
 
 from local.inference import explain, predict_files, predict_split
 from local.utils import cli
+from local.utils.usage import Parser
 
 
 def main(argv):
@@ -42,7 +42,7 @@ def main(argv):
 
 
 def _parse(argv):
-    parser = argparse.ArgumentParser(prog="predict.py", allow_abbrev=False)
+    parser = Parser()
     parser.add_argument("paths", nargs="*", metavar="FILE_OR_FOLDER")
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--experiment_folder", required=True)

@@ -19,9 +19,8 @@ are listed, as is what is to be done by hand. A run that was stopped is given
 again, and goes on.
 """
 
-import argparse
-
 from local.utils import cli
+from local.utils.usage import Parser
 from local.withdrawal import command
 
 #: Options that take several values.
@@ -34,7 +33,7 @@ def main(argv):
 
 
 def _parse(argv):
-    parser = argparse.ArgumentParser(prog="withdraw.py", allow_abbrev=False)
+    parser = Parser()
     parser.add_argument("--subject", action="append", required=True)
     parser.add_argument("--corpus_folder")
     for name in LISTS:

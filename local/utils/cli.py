@@ -5,8 +5,10 @@
 what is already known to be one of its own options, in full.
 """
 
+import contextlib
 import dataclasses
 import difflib
+import io
 import logging
 import multiprocessing
 import os
@@ -187,10 +189,15 @@ def _run_options(hparams_file, run_arguments):
     """Parse the run options, choosing how processes of torchrun talk."""
     # ddp_init_group reads the run options only, so it can't stand in the yaml
     run_arguments = [*run_arguments, *launch.backend_option(run_arguments)]
+    said = io.StringIO()
     try:
-        _, run_opts, _ = sb.parse_arguments([hparams_file, *run_arguments])
-    except SystemExit as error:  # argparse has already said what is wrong
-        raise UserError("A run option of SpeechBrain has a wrong value.") from error
+        with contextlib.redirect_stderr(said):
+            _, run_opts, _ = sb.parse_arguments([hparams_file, *run_arguments])
+    except SystemExit as error:  # argparse says what is wrong below its usage
+        reason = said.getvalue().rpartition("error: ")[2].strip()
+        raise UserError(
+            f"A run option of SpeechBrain has a wrong value: {reason}."
+        ) from error
     device, _, number = (run_opts.device or "").partition(":")
     if device == "cuda":
         n_gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
@@ -211,11 +218,11 @@ def _run_options(hparams_file, run_arguments):
 def add_options(parser, *names: str):
     """Give an argument parser options that are keys of the yamls.
 
-    parser: argparse.ArgumentParser
+    parser: Parser
     names: Of keys that take a number, a text or one of a few names.
 
-    >>> import argparse
-    >>> parser = argparse.ArgumentParser()
+    >>> from local.utils.usage import Parser
+    >>> parser = Parser()
     >>> add_options(parser, "max_duration", "window_pooling")
     >>> parser.parse_args(["--max_duration=2.5", "--window_pooling=max"])
     Namespace(max_duration=2.5, window_pooling='max')
@@ -231,7 +238,7 @@ def add_options(parser, *names: str):
 def add_trust_option(parser):
     """Give an argument parser the option `--trust_experiment[=True|False]`.
 
-    parser: argparse.ArgumentParser
+    parser: Parser
     """
     parser.add_argument(
         "--trust_experiment",

@@ -1,6 +1,8 @@
-"""The help of a script: what its head says."""
+"""The help of a script, which is what its head says, and the parser of its options."""
 
+import argparse
 import ast
+import os
 import sys
 
 from local.utils.text_io import read_text
@@ -9,3 +11,24 @@ from local.utils.text_io import read_text
 def usage() -> str:
     """What the head of the script says: `__doc__` is None with PYTHONOPTIMIZE=2."""
     return ast.get_docstring(ast.parse(read_text(sys.modules["__main__"].__file__)))
+
+
+class Parser(argparse.ArgumentParser):
+    """One that takes no abbreviations, and whose errors are one line."""
+
+    def __init__(self, **given):
+        super().__init__(allow_abbrev=False, **given)
+
+    def parse_args(self, args=None, namespace=None):
+        """As argparse does, with advice for files whose names begin with a dash."""
+        values, unknown = self.parse_known_args(args, namespace)
+        # a Path refuses names that are too long
+        files = [name for name in unknown if os.path.exists(name)]  # noqa: PTH110
+        if unknown:
+            advice = f" (for the file: ./{files[0]})" if files else ""
+            self.error(f"unknown: {' '.join(unknown)}{advice}")
+        return values
+
+    def error(self, message: str):
+        """Leave with status 2."""
+        self.exit(2, f"error: {message}; --help lists the options\n")

@@ -20,6 +20,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
 from local.utils.errors import UserError  # noqa: E402
+from local.utils.usage import Parser  # noqa: E402
 from recipes.corpus import (  # noqa: E402
     exit_status,
     new_corpus,
@@ -43,9 +44,7 @@ SPEAKERS = {
 
 def main(arguments=None):
     """Runs the command line; returns the exit status."""
-    parser = argparse.ArgumentParser(
-        description=(__doc__ or "").split("\n")[0], allow_abbrev=False
-    )
+    parser = Parser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--source", type=Path, required=True)
     parser.add_argument("--corpus_folder", type=Path, required=True)
     parser.add_argument("--test_subjects", type=_names, default=["theo", "lucas"])

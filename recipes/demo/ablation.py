@@ -7,7 +7,6 @@ Every run is a train.py of its own with a small model, one thread each. Finished
 are not run again; the table is printed at the end, from all that are there.
 """
 
-import argparse
 import json
 import os
 import subprocess
@@ -23,6 +22,7 @@ sys.path.insert(0, str(ROOT))
 
 from local.utils.errors import UserError  # noqa: E402
 from local.utils.files import write_json  # noqa: E402
+from local.utils.usage import Parser  # noqa: E402
 
 #: Small enough for many runs on a CPU.
 COMMON = (
@@ -91,9 +91,7 @@ def main(argv=None):
 
 def parse_arguments(argv):
     """Names of the runs, seeds, and the rest of the command line."""
-    parser = argparse.ArgumentParser(
-        description=(__doc__ or "").split("\n")[0], allow_abbrev=False
-    )
+    parser = Parser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--corpus_folder", type=Path, required=True)
     parser.add_argument("--output_folder", type=Path, required=True)
     parser.add_argument("--seeds", default="1,2,3", help="whole numbers")

@@ -6,7 +6,6 @@ Of each true positive of the test split: does the curve's peak lie within 0.3 s 
 planted breakdown? `explain_file` computes the windows of 0.3 s.
 """
 
-import argparse
 import sys
 import time
 from pathlib import Path
@@ -24,6 +23,7 @@ from local.inference.classifier import ClinicalClassifier
 from local.report.terminal import pipe_table
 from local.utils import cli
 from local.utils.errors import UserError, told_if_damaged
+from local.utils.usage import Parser
 
 LABEL, NEAR_S = "irregular artic breakdowns", 0.3
 
@@ -33,7 +33,7 @@ WINDOWS_S, HIDDEN_S = (0.3, 0.5, 1.0), 0.3
 
 def main(argv):
     """Measure each curve; print a table."""
-    parser = argparse.ArgumentParser(allow_abbrev=False)
+    parser = Parser()
     parser.add_argument("--corpus_folder", type=Path, required=True)
     parser.add_argument("--experiment_folder", type=Path, required=True)
     given = parser.parse_args(argv)

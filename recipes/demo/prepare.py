@@ -8,7 +8,6 @@ simulated severities and raters: nothing that is measured on it says anything ab
 patients. The same seed and versions give the same decoded audio, bit for bit.
 """
 
-import argparse
 import importlib.util
 import json
 import logging
@@ -28,6 +27,7 @@ sys.path.insert(0, str(ROOT))
 from local.utils.errors import UserError  # noqa: E402
 from local.utils.files import folder_beside, write_json  # noqa: E402
 from local.utils.progress import progress  # noqa: E402
+from local.utils.usage import Parser  # noqa: E402
 from recipes.corpus import exit_status, write_rows  # noqa: E402
 from recipes.demo.cohort import LABELS, draw_cohort  # noqa: E402
 from recipes.demo.raters import draw_panel  # noqa: E402
@@ -69,9 +69,7 @@ def prepare(folder: Path, settings: dict, n_jobs: int):
 
 def parse_arguments(arguments):
     """Read the command line into folder, settings and number of processes."""
-    parser = argparse.ArgumentParser(
-        description=(__doc__ or "").split("\n")[0], allow_abbrev=False
-    )
+    parser = Parser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--corpus_folder", type=Path, required=True)
     parser.add_argument("--seed", type=int, default=1986)
     parser.add_argument("--n_subjects", type=int, default=104)

@@ -3,7 +3,6 @@
 python recipes/demo/results.py --corpus_folder=DIR --experiment_folder=DIR
 """
 
-import argparse
 import json
 import sys
 from pathlib import Path
@@ -12,11 +11,12 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from local.evaluation.flags import read_audit
 from local.report.terminal import format_results
+from local.utils.usage import Parser
 
 
 def main():
     """Read the experiment's metrics and the corpus's references; print a table."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = Parser(description=__doc__)
     parser.add_argument("--corpus_folder", type=Path, required=True)
     parser.add_argument("--experiment_folder", type=Path, required=True)
     arguments = parser.parse_args()

@@ -38,6 +38,7 @@ from local.training.experiment import save_hparams  # noqa: E402
 from local.training.settings import check_numbers, check_window  # noqa: E402
 from local.utils.errors import UserError  # noqa: E402
 from local.utils.files import folder_beside, write_json  # noqa: E402
+from local.utils.usage import Parser  # noqa: E402
 from local.utils.yaml_files import load_hparams, parse_value, plain_values  # noqa: E402
 from recipes.original.arguments import (  # noqa: E402
     carried_values,
@@ -100,9 +101,7 @@ def main(argv):
 
 
 def _parse(argv):
-    parser = argparse.ArgumentParser(
-        description=(__doc__ or "").split("\n")[0], allow_abbrev=False
-    )
+    parser = Parser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--model", type=Path, required=True)
     parser.add_argument("--args", type=Path, required=True)
     parser.add_argument("--output_folder", required=True)

@@ -10,7 +10,6 @@ A reader's prepare.py is:
     def read(values, given): ...     # → Source, AudioFolder
 """
 
-import argparse
 import dataclasses
 import tempfile
 from collections.abc import Callable, Sequence
@@ -24,6 +23,7 @@ from local.storage.addresses import is_remote, local_path
 from local.utils.errors import UserError
 from local.utils.number_format import counted
 from local.utils.problems import Place, Problem
+from local.utils.usage import Parser
 from recipes.corpus import exit_status
 from recipes.table import layout, options, people
 from recipes.table.audio_folder import AudioFolder
@@ -100,7 +100,7 @@ def kept_columns(given: Sequence[str], labels: LabelOptions) -> dict[str, Patter
 
 
 def run(
-    parser: argparse.ArgumentParser,
+    parser: Parser,
     arguments: Sequence[str] | None,
     read: Callable[[dict, Given], tuple[Source, AudioFolder]],
     paths: Sequence[str],

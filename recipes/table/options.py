@@ -11,6 +11,7 @@ from local.data.label_cells import CellCodes
 from local.storage.addresses import is_remote
 from local.utils.errors import UserError
 from local.utils.spelling import near
+from local.utils.usage import Parser
 from local.utils.yaml_files import parse_value
 from recipes.table.layout import read_command
 from recipes.table.matching import UNMATCHED
@@ -28,15 +29,14 @@ PASSING = ("corpus_yaml", "corpus_folder", "source", "dry_run")
 
 def new_parser(
     description: str, source: str = "where relative paths of CORPUS_YAML begin"
-) -> argparse.ArgumentParser:
+) -> Parser:
     """A parser with the options of labels, splits and the corpus.
 
     description: A reader's; its own options are added by the reader.
     source: What `--source` is.
     """
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         description=description.strip().split("\n")[0],
-        allow_abbrev=False,
         argument_default=argparse.SUPPRESS,
     )
     add = parser.add_argument
@@ -67,7 +67,7 @@ def new_parser(
 
 
 def read_options(
-    parser: argparse.ArgumentParser,
+    parser: Parser,
     arguments: Sequence[str] | None,
     paths: Sequence[str],
 ) -> dict:

@@ -12,6 +12,7 @@ from running import Started
 
 from local.utils import cli, launch, signals
 from local.utils.errors import UserError
+from local.utils.usage import Parser
 from local.utils.yaml_files import load_hparams, plain_values
 
 ROOT = Path(__file__).parents[2]
@@ -190,8 +191,11 @@ def test_a_folder_called_2024_stays_text_in_references():
 
 
 def test_a_run_option_with_a_wrong_value(capfd):
-    assert "run option" in refusal(str(TRAIN_YAML), "--debug_batches=many")
-    assert "debug_batches" in capfd.readouterr().err
+    assert refusal(str(TRAIN_YAML), "--debug_batches=many") == (
+        "A run option of SpeechBrain has a wrong value: argument --debug_batches: "
+        "invalid int value: 'many'."
+    )
+    assert capfd.readouterr().err == ""  # not its usage
 
 
 # The yaml
@@ -306,6 +310,27 @@ def test_help_is_the_head_of_the_script(monkeypatch, capsys):
     assert left.value.code == 0
     assert said.startswith("Train ECAPA-TDNN with several classifier heads")
     assert "\n    python train.py hparams/train.yaml --corpus_folder=DIR" in said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--sead=1"], "unknown: --sead=1"),
+        (["--see=1"], "unknown: --see=1"),
+        (["--seed=x"], "argument --seed: invalid int value: 'x'"),
+        (["-a.wav"], "unknown: -a.wav (for the file: ./-a.wav)"),
+    ],
+)
+def test_a_wrong_option_is_one_line(arguments, message, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    Path("-a.wav").touch()
+    parser = Parser()
+    parser.add_argument("files", nargs="*")
+    parser.add_argument("--seed", type=int)
+    with pytest.raises(SystemExit) as left:
+        parser.parse_args(arguments)
+    assert left.value.code == 2
+    assert capsys.readouterr().err == f"error: {message}; --help lists the options\n"
 
 
 def test_messages_of_no_concern(monkeypatch, capsys, caplog):
