@@ -24,8 +24,8 @@ FLAG, WARNING = "flag", "warning"
 
 #: Of a model that is hardly another one than the baseline.
 OF_THE_SAME_KIND = (
-    " This model is itself a regression on such statistics, of more of them: the "
-    "comparison tells nothing of speech beyond them."
+    " This model reads such statistics itself, more of them and fitted in another way: "
+    "two of a kind are compared."
 )
 
 #: How the reasons of decisions that there are not begin.

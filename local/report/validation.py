@@ -14,7 +14,7 @@ from local.report.results import (
     score_labels,
 )
 from local.report.tables import Cell, Table, percent, signed
-from local.utils.number_format import DASH, counted, number
+from local.utils.number_format import DASH, counted, interval, measured, number
 
 #: What weighs the same in each part of metrics.json, in the order of a table.
 WAYS = {
@@ -136,13 +136,16 @@ def weights(evidence):
     labels = evidence.metrics["labels"]
     if not any("weights" in entry for entry in labels.values()):
         return None
-    table = Table("What weighs most in each label", ["statistic", "weight"])
+    columns = ["statistic", "weight", "usual range"]
+    table = Table("What weighs most in each label", columns)
     for label, entry in labels.items():
         table.heading(label)
         for each in entry["weights"]:
-            table.add(each["words"], Cell(signed(each | {"value": each["weight"]})))
+            usual = interval(*each["usual"], measured).strip("()")
+            weight = Cell(signed(each | {"value": each["weight"]}))
+            table.add(each["words"], weight, f"{usual} {each['unit']}".strip())
         if not entry["weights"]:
-            table.add("none", table.number(None, entry["weights_reason"]))
+            table.add("none", table.number(None, entry["weights_reason"]), "")
     return table
 
 

@@ -23,6 +23,7 @@ from local.utils.cli import Arguments, parse_arguments
 from local.utils.errors import UserError
 from local.utils.files import atomic_write
 from local.utils.keys import CHOICE, KEYS, TEXT, TEXTS, keys_where
+from local.utils.streams import quiet
 from local.utils.yaml_files import (
     load_hparams,
     plain_values,
@@ -36,6 +37,13 @@ FREE_LATER = keys_where(later="chosen")
 
 #: Keys of this machine, which always replace the experiment's.
 OF_THIS_MACHINE = keys_where(later="always")
+
+#: Loggers that tell of each model what its training has told.
+TELL_OF_MODELS = (
+    "speechbrain.core",
+    "speechbrain.utils.checkpoints",
+    "speechbrain.utils.seed",
+)
 
 #: Keys that nothing works without.
 ESSENTIAL = ("modules", "checkpointer", *keys_where(needed=True), *FREE_LATER)
@@ -126,6 +134,7 @@ def _is_name(key):
     return key in KEYS and KEYS[key].kind in (TEXT, TEXTS, CHOICE)
 
 
+@quiet(*TELL_OF_MODELS)
 def open_experiment(options: dict, run_opts: RunOptions) -> Experiment:
     """Open an experiment folder that `train.py` left.
 

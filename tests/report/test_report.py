@@ -464,7 +464,7 @@ def test_the_brief_says_how_labels_stand_beside_acoustics(evidence, bounds, said
 
 def test_a_model_of_statistics_is_said_to_be_of_the_baseline_s_kind(evidence):
     other = beside(evidence, loud=(0.3, 0.2, 0.4))
-    said = "This model is itself a regression on such statistics"
+    said = "This model reads such statistics itself"
     assert said not in Page(render_html(other, [])).words("brief")
     settings = evidence.settings | {"opt_class": None}
     other = dataclasses.replace(other, settings=settings)
@@ -825,15 +825,16 @@ def test_browser_would_tell(tmp_path):
 
 def test_weights_of_statistics_are_told_in_words():
     entry = {"words": "jitter (mean)", "weight": 0.25, "low": 0.1, "high": 0.4}
+    entry |= {"unit": "dB", "usual": [-30.25, -4.0]}
     none = {"weights": [], "weights_reason": "the head compares recordings"}
     labels = {"slow": {"weights": [entry]}, "fast": none}
     table = validation.weights(SimpleNamespace(metrics={"labels": labels}))
     told = [(row.name, *(cell.text for cell in row.cells)) for row in table.rows]
     assert told == [
         ("slow",),
-        ("jitter (mean)", "+0.25 (+0.10 to +0.40)"),
+        ("jitter (mean)", "+0.25 (+0.10 to +0.40)", "−30.2 to −4 dB"),
         ("fast",),
-        ("none", "–"),
+        ("none", "–", ""),
     ]
     assert "the head compares recordings" in table.notes
     nothing = SimpleNamespace(metrics={"labels": {"slow": {"auroc": None}}})
