@@ -23,9 +23,6 @@ COMPARES = (
 CONSTANT = "nothing could be learned of it"
 FEW_FOLDS = "fewer than two folds have a linear head"
 
-#: Percentiles of the training recordings between which a statistic usually is.
-USUAL = (5, 95)
-
 #: Units, as names of statistics end with them or have them before what is told.
 UNITS = {"db": "dB", "hz": "Hz", "s": "s", "semitones": "semitones"}
 
@@ -98,20 +95,10 @@ def in_words(statistic: str) -> str:
     return SINGLE.get(name, statistic)
 
 
-def unit_of(statistic: str) -> str:
-    """The unit of one of this recipe's statistics; "" where there is none.
-
-    >>> unit_of("acoustic_duration_s"), unit_of("acoustic_n_pauses"), unit_of("my_s")
-    ('s', '', '')
-    """
-    parts = statistic.split("_") if in_words(statistic) != statistic else []
-    return next((UNITS[part] for part in parts if part in UNITS), "")
-
-
 def weights_of(modules: Mapping) -> dict[str, dict[str, tuple] | str] | None:
-    """By label of each statistic weight, low, high; or why there are none.
+    """By label the weight of each statistic, and what is usual; or why there is none.
 
-    Low and high are between which the statistic was in nine of ten training recordings.
+    Usual is from where to where nine of ten training recordings are.
 
     modules: Of a trained model.
 
@@ -122,7 +109,7 @@ def weights_of(modules: Mapping) -> dict[str, dict[str, tuple] | str] | None:
     fits = isinstance(heads, KernelHeads) and isinstance(norm, RobustStandardisation)
     if not fits or names is None:
         return None
-    ranges = norm.quantiles[:, USUAL].T.tolist()  # there is one for each percent
+    ranges = norm.quantiles[:, [5, 95]].T.tolist()  # there is one for each percent
     columns = heads.weight.T.tolist()
     compares = (heads.similarity_weight != 0).any(dim=0).tolist()
     return {
@@ -170,7 +157,7 @@ def heaviest(models: list[dict[str, dict[str, tuple] | str]]) -> dict[str, dict]
                 {
                     "statistic": names[i],
                     "words": in_words(names[i]),
-                    "unit": unit_of(names[i]),
+                    "unit": next(filter(None, map(UNITS.get, names[i].split("_"))), ""),
                     "usual": usual[i].tolist(),
                     "weight": float(means[i]),
                     "low": float(values[:, i].min()) if several else None,

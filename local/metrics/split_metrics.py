@@ -85,8 +85,7 @@ def evaluate_predictions(
     operating_points: {label: {"threshold": …, …}}, see
         `local.evaluation.operating_points`.
     study_design: One of `intervals.STUDY_DESIGNS`.
-    decision_thresholds: Of the decision curves.
-    prevalences: At which there are PPV and NPV.
+    decision_thresholds, prevalences: Of the decision curves; of PPV and NPV.
     fold_points: Of a cross-validation by fold, for decisions about visits and persons.
 
     Returns: {"checkpoint", "n_recordings", "n_subjects", "study_design", "intervals",

@@ -38,13 +38,6 @@ FREE_LATER = keys_where(later="chosen")
 #: Keys of this machine, which always replace the experiment's.
 OF_THIS_MACHINE = keys_where(later="always")
 
-#: Loggers that tell of each model what its training has told.
-TELL_OF_MODELS = (
-    "speechbrain.core",
-    "speechbrain.utils.checkpoints",
-    "speechbrain.utils.seed",
-)
-
 #: Keys that nothing works without.
 ESSENTIAL = ("modules", "checkpointer", *keys_where(needed=True), *FREE_LATER)
 
@@ -134,7 +127,7 @@ def _is_name(key):
     return key in KEYS and KEYS[key].kind in (TEXT, TEXTS, CHOICE)
 
 
-@quiet(*TELL_OF_MODELS)
+@quiet()  # SpeechBrain tells what its training has told
 def open_experiment(options: dict, run_opts: RunOptions) -> Experiment:
     """Open an experiment folder that `train.py` left.
 

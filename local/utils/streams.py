@@ -10,13 +10,11 @@ import sys
 #: What a write says where nobody reads any more: a pipe, a socket, a terminal.
 GONE = (errno.EPIPE, errno.ECONNRESET, errno.EIO)
 
-#: What SpeechBrain warns of, by its loggers: of figures that nobody here asks for, and
-#: of heads that are fitted in one go, which have no parameters of gradients.
-OF_NO_CONCERN = {
-    "speechbrain.utils.train_logger": "torchvision is not available - cannot save "
-    "figures",
-    "speechbrain.core": "The model has no parameters!",
-}
+#: What SpeechBrain warns of, and nobody here needs to know.
+OF_NO_CONCERN = (
+    "torchvision is not available - cannot save figures",
+    "The model has no parameters!",  # heads that are fitted in one go
+)
 
 
 class _Output(io.FileIO):
@@ -84,28 +82,17 @@ def flush():
 
 def leave_out_of_no_concern():
     """Hide messages that are nobody's concern; before SpeechBrain is loaded."""
-    for name, text in OF_NO_CONCERN.items():
+    for name in ("speechbrain.core", "speechbrain.utils.train_logger"):
         logger = logging.getLogger(name)
-        logger.addFilter(lambda record, text=text: record.getMessage() != text)
+        logger.addFilter(lambda record: record.getMessage() not in OF_NO_CONCERN)
 
 
 @contextlib.contextmanager
-def quiet(*names: str):
-    """Let these loggers tell warnings only, in a block or a function.
-
-    >>> logger = logging.getLogger("talkative")
-    >>> logger.setLevel(logging.INFO)
-    >>> with quiet("talkative"):
-    ...     logger.isEnabledFor(logging.INFO)
-    False
-    >>> logger.isEnabledFor(logging.INFO)
-    True
-    """
-    levels = {name: logging.getLogger(name).level for name in names}
-    for name in names:
-        logging.getLogger(name).setLevel(logging.WARNING)
+def quiet():
+    """Let only warnings be logged, in a block or a function."""
+    before = logging.root.manager.disable
+    logging.disable(logging.INFO)
     try:
         yield
     finally:
-        for name, level in levels.items():
-            logging.getLogger(name).setLevel(level)
+        logging.disable(before)

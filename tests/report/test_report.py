@@ -516,20 +516,18 @@ def cross_validated(evidence, folds, n_repeats):
     return dataclasses.replace(evidence, split="out-of-fold", metrics=metrics)
 
 
-def test_results_by_person_are_told_where_they_are_others(evidence):
-    several = Page(render_html(evidence, []))
-    assert "Results, counted in several ways" in several.words("counting")
-    table = make_table(["slow rate"], n_each=1)
+def test_results_by_person_are_told_where_they_are_others():
     threshold = {"value": 0.5, "rule": "youden", "source": "validation"}
     threshold |= {"n_positive_subjects": 11}
-    for cut, says_more in ((0.5, False), (0.7, True)):
-        rules = dict.fromkeys(PERSON_RULES, threshold | {"value": cut})
-        point = {"threshold": threshold, "per_subject": rules, "calibration": None}
+    rules = dict.fromkeys(PERSON_RULES, threshold)
+    point = {"threshold": threshold, "per_subject": rules, "calibration": None}
+    for n_each in (1, 3):
+        table = make_table(["slow rate"], n_each=n_each)
         own = {"operating_points": {"slow rate": point}}
         metrics = evaluate_predictions(table, [["slow rate"]], None, **own)
-        one_each = SimpleNamespace(metrics=metrics)
-        assert validation.counting(one_each) == validation.ONE_EACH
-        assert (validation.persons(one_each) is not None) == says_more
+        of_them = SimpleNamespace(metrics=metrics)
+        assert (validation.counting(of_them) == validation.ONE_EACH) == (n_each == 1)
+        assert (validation.persons(of_them) is None) == (n_each == 1)
 
 
 def test_thresholds_of_folds_are_told_from_the_lowest_to_the_highest(evidence):
