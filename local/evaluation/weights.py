@@ -2,7 +2,7 @@
 
 Statistics are standardised, by how they vary over the training recordings: a weight is
 the change of the log-odds (of a score: of the score) where a statistic is one usual
-deviation higher and all others stay.
+deviation higher and all others stay. So it needs the statistic's range there beside it.
 """
 
 from collections.abc import Iterable, Mapping
@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 
 from local.model.acoustic_statistics import MODULATION_BANDS
-from local.model.kernel_heads import KernelHeads
+from local.model.kernel_heads import KernelHeads, RobustStandardisation
 from local.training.scoring import ScoringBrain
 
 #: Statistics that are told of each label.
@@ -22,6 +22,9 @@ COMPARES = (
 )
 CONSTANT = "nothing could be learned of it"
 FEW_FOLDS = "fewer than two folds have a linear head"
+
+#: Units, as names of statistics end with them or have them before what is told.
+UNITS = {"db": "dB", "hz": "Hz", "s": "s", "semitones": "semitones"}
 
 #: What is measured, by the part of a name before what is told of it.
 TRACKS = {
@@ -92,21 +95,25 @@ def in_words(statistic: str) -> str:
     return SINGLE.get(name, statistic)
 
 
-def weights_of(modules: Mapping) -> dict[str, dict[str, float] | str] | None:
-    """By label the weight of each statistic, or why there is none.
+def weights_of(modules: Mapping) -> dict[str, dict[str, tuple] | str] | None:
+    """By label the weight of each statistic, and what is usual; or why there is none.
+
+    Usual is from where to where nine of ten training recordings are.
 
     modules: Of a trained model.
 
     Returns: None of a model whose heads don't read statistics that have names.
     """
-    heads = modules["classifier"]
+    heads, norm = modules["classifier"], modules["embedding_model"]
     names = getattr(modules["compute_features"], "names", None)
-    if not isinstance(heads, KernelHeads) or names is None:
+    fits = isinstance(heads, KernelHeads) and isinstance(norm, RobustStandardisation)
+    if not fits or names is None:
         return None
+    ranges = norm.quantiles[:, [5, 95]].T.tolist()  # there is one for each percent
     columns = heads.weight.T.tolist()
     compares = (heads.similarity_weight != 0).any(dim=0).tolist()
     return {
-        label: dict(zip(names, column, strict=True))
+        label: dict(zip(names, zip(column, *ranges, strict=True), strict=True))
         if any(column)
         else (COMPARES if similarity else CONSTANT)
         for label, column, similarity in zip(
@@ -121,15 +128,16 @@ def models_weights(brains: Iterable[ScoringBrain]) -> list[dict]:
     return [] if None in models else models
 
 
-def heaviest(models: list[dict[str, dict[str, float] | str]]) -> dict[str, dict]:
+def heaviest(models: list[dict[str, dict[str, tuple] | str]]) -> dict[str, dict]:
     """What metrics.json says of the weights of each label.
 
     models: `weights_of` of one model, or of each fold's.
 
-    Returns: By label "weights", [{"statistic", "words", "weight", "low", "high"}], the
-        heaviest first: of folds the mean, the lowest and the highest of those that have
-        a linear head, of one model without "low" and "high" (None); or none of them,
-        and "weights_reason".
+    Returns: By label "weights", [{"statistic", "words", "unit", "usual", "weight",
+        "low", "high"}], the heaviest first: of folds the mean, the lowest and the
+        highest of those that have a linear head, of one model without "low" and "high"
+        (None); or none of them, and "weights_reason". "usual" is [low, high] of the
+        statistic itself, of folds the mean.
     """
     entries = {}
     for label in models[0]:
@@ -139,7 +147,8 @@ def heaviest(models: list[dict[str, dict[str, float] | str]]) -> dict[str, dict]
             reason = FEW_FOLDS if linear else others[0]
             entries[label] = {"weights": [], "weights_reason": reason}
             continue
-        values = np.array([[*weights.values()] for weights in linear])
+        told = np.array([[*weights.values()] for weights in linear])
+        values, usual = told[..., 0], told[..., 1:].mean(axis=0)
         means, several = values.mean(axis=0), len(models) > 1
         order = np.argsort(-np.abs(means), kind="stable")[:N_TOLD]
         names = [*linear[0]]
@@ -148,6 +157,8 @@ def heaviest(models: list[dict[str, dict[str, float] | str]]) -> dict[str, dict]
                 {
                     "statistic": names[i],
                     "words": in_words(names[i]),
+                    "unit": next(filter(None, map(UNITS.get, names[i].split("_"))), ""),
+                    "usual": usual[i].tolist(),
                     "weight": float(means[i]),
                     "low": float(values[:, i].min()) if several else None,
                     "high": float(values[:, i].max()) if several else None,

@@ -150,8 +150,7 @@ def _read_label(table, name, label_type, point, study_design):
 def whole_decisions(rated: pd.DataFrame) -> pd.Series:
     """Decisions of a label's rated rows; a fold has those of all of them, or none."""
     predicted = rated["predicted"].astype("Float64").astype(float)
-    lacking = predicted.isna().groupby(rated["split"]).transform("any")
-    return predicted.mask(lacking)
+    return predicted.mask(predicted.isna().groupby(rated["split"]).transform("any"))
 
 
 def _no_threshold(source, reason):

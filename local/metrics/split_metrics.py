@@ -79,14 +79,12 @@ def evaluate_predictions(
 
     table: A table of predictions (see `local.data.predictions_table`), `probability`
         calibrated.
-    label_groups: The labels of each head.
     checkpoint: Name of the checkpoint that made the predictions.
     types: Of each label; without them the ranges of scores are not known.
     operating_points: {label: {"threshold": …, …}}, see
         `local.evaluation.operating_points`.
     study_design: One of `intervals.STUDY_DESIGNS`.
-    decision_thresholds: Of the decision curves.
-    prevalences: At which there are PPV and NPV.
+    decision_thresholds, prevalences: Of the decision curves; of PPV and NPV.
     fold_points: Of a cross-validation by fold, for decisions about visits and persons.
 
     Returns: {"checkpoint", "n_recordings", "n_subjects", "study_design", "intervals",

@@ -5,6 +5,7 @@ from typing import NamedTuple
 from local.evaluation.baselines import ACOUSTIC
 from local.evaluation.flags import flagged, leak_notes, seen_note
 from local.metrics.comparison import WORSE, against_guessing
+from local.metrics.label_cases import NONE
 from local.report.checks import divided
 from local.report.results import VERDICTS, binary_labels, score_labels
 from local.report.tables import signed
@@ -21,15 +22,7 @@ IN_WORDS = (
 )
 
 FLAG, WARNING = "flag", "warning"
-
-#: Of a model that is hardly another one than the baseline.
-OF_THE_SAME_KIND = (
-    " This model is itself a regression on such statistics, of more of them: the "
-    "comparison tells nothing of speech beyond them."
-)
-
-#: How the reasons of decisions that there are not begin.
-NO_THRESHOLD = "there is no threshold: "
+OF_ITS_KIND = " This model reads such statistics itself: two of a kind are compared."
 
 
 class Statement(NamedTuple):
@@ -228,7 +221,7 @@ def _decisions(evidence):
     for label, entry in labels.items():
         if entry["sensitivity"]["value"] is entry["specificity"]["value"] is None:
             reason = entry["sensitivity"]["reason"].partition(";")[0]
-            lacking.setdefault(reason.removeprefix(NO_THRESHOLD), []).append(label)
+            lacking.setdefault(reason.removeprefix(NONE), []).append(label)
     if said:
         yield Statement("Decisions at the threshold", f"{'; '.join(said)}.")
     for label, entry in labels.items():
@@ -262,11 +255,11 @@ def _baseline(evidence):
         if macro["verdict"] == "not computable":
             gap = ""
         parts.insert(0, f"on average {word}{gap}")
-    is_alike = family_of(evidence.settings) == STATISTICS
+    own = OF_ITS_KIND if family_of(evidence.settings) == STATISTICS else ""
     doubtful = set(verdicts) & {"about the same", "below", "far below"}
     yield Statement(
         "Beside plain acoustic statistics",
-        f"AUROC {'; '.join(parts)}.{OF_THE_SAME_KIND if is_alike else ''}",
+        f"AUROC {'; '.join(parts)}.{own}",
         WARNING if doubtful else "",
     )
 

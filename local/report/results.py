@@ -218,12 +218,11 @@ def thresholds(evidence):
     labels, _ = _binary(evidence)
     if not labels:
         return None
-    columns = ["threshold", "rule", "chosen on"]
-    again = ["positive subjects there"]
-    again += [f"{name} if chosen again" for name in SHARES]
-    if any("folds" in entry["threshold"] for entry in labels.values()):
-        columns[0], again = "lowest to highest fold", []
-    table = Table("Where the thresholds are from", ["label", *columns, *again])
+    columns = ["threshold", "rule", "chosen on", "positive subjects there"]
+    columns += [f"{name} if chosen again" for name in SHARES]
+    if of_folds := any("folds" in entry["threshold"] for entry in labels.values()):
+        columns = ["lowest to highest fold", *columns[1:3]]
+    table = Table("Where the thresholds are from", ["label", *columns])
     for label, entry in labels.items():
         chosen = entry["threshold"]
         rule = chosen["rule"]
@@ -232,7 +231,7 @@ def thresholds(evidence):
             word(rule_in_words(rule) if rule else DASH),
             word(chosen["source"] or "nothing"),
         ]
-        if again:
+        if not of_folds:
             n = chosen["n_positive_subjects"]
             cells.append(table.number(n, "not known", "{:,}".format))
             bounds = (entry.get(f"{name}_if_chosen_again") for name in SHARES)

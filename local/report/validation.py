@@ -14,7 +14,7 @@ from local.report.results import (
     score_labels,
 )
 from local.report.tables import Cell, Table, percent, signed
-from local.utils.number_format import DASH, counted, number
+from local.utils.number_format import DASH, counted, interval, measured, number
 
 #: What weighs the same in each part of metrics.json, in the order of a table.
 WAYS = {
@@ -35,7 +35,7 @@ RULES = {
     "majority": "most recordings",
 }
 ENDS = ("all", "in_range")
-ONE_EACH = "Each person has one recording: results by recording are those by person."
+ONE_EACH = "Each person has one recording: what is counted makes no difference."
 NOT_DECIDED = "not all of them were decided about, or there are none"
 BESIDE = {
     "auroc": "AUROC",
@@ -136,13 +136,16 @@ def weights(evidence):
     labels = evidence.metrics["labels"]
     if not any("weights" in entry for entry in labels.values()):
         return None
-    table = Table("What weighs most in each label", ["statistic", "weight"])
+    columns = ["statistic", "weight", "usual range"]
+    table = Table("What weighs most in each label", columns)
     for label, entry in labels.items():
         table.heading(label)
         for each in entry["weights"]:
-            table.add(each["words"], Cell(signed(each | {"value": each["weight"]})))
+            usual = interval(*each["usual"], measured).strip("()")
+            weight = Cell(signed(each | {"value": each["weight"]}))
+            table.add(each["words"], weight, f"{usual} {each['unit']}".strip())
         if not entry["weights"]:
-            table.add("none", table.number(None, entry["weights_reason"]))
+            table.add("none", table.number(None, entry["weights_reason"]), "")
     return table
 
 
@@ -162,7 +165,7 @@ def learning_curve(evidence):
 def counting(evidence):
     """The same results with each recording, visit or subject weighing the same."""
     metrics = evidence.metrics
-    if _has_one_each(metrics):
+    if metrics["n_recordings"] == metrics["n_subjects"]:
         return ONE_EACH
     ways = {key: metrics if key is None else metrics.get(key) for key in WAYS}
     ways = {key: entry for key, entry in ways.items() if entry}
@@ -177,11 +180,6 @@ def counting(evidence):
         caption = "Results of scores, counted in several ways"
         tables.append(_counting_table(caption, ways, numbers, score_columns(numbers)))
     return [*tables, _varying(ways, binary)] if binary else tables
-
-
-def _has_one_each(metrics):
-    """Whether each person has a single recording."""
-    return metrics["n_recordings"] == metrics["n_subjects"]
 
 
 def _counting_table(caption, ways, labels, measures):
@@ -214,14 +212,15 @@ def _varying(ways, labels):
 
 def persons(evidence):
     """Decisions about people, by what is made of their recordings."""
-    rules = evidence.metrics["per_subject"].get("rules") or {}
+    metrics = evidence.metrics
+    rules = metrics["per_subject"].get("rules") or {}
     labels = next(iter(rules.values()), {}).get("labels") or {}
-    ways = [_decided(entry["labels"], labels) for entry in rules.values()]
-    by_recording = _decided(evidence.metrics["labels"], labels)
-    says_more = any(way != by_recording for way in ways)
-    if _has_one_each(evidence.metrics) and not says_more:
-        return None
-    if not any(value is not None for way in ways for value in way):
+    if metrics["n_recordings"] == metrics["n_subjects"] or not any(
+        rules[rule]["labels"][label][name]["value"] is not None
+        for rule in rules
+        for label in labels
+        for name in PERSON_MEASURES
+    ):
         return None
     names = [name for name in PERSON_MEASURES if name != "balanced_accuracy"]
     columns = [name.upper() if name in ("ppv", "npv") else name for name in names]
@@ -233,12 +232,6 @@ def persons(evidence):
             n = f"{own['n_undecided']:,} of {own['n_subjects']:,}"
             table.add(RULES[rule], *(table.entry(own[k]) for k in names), n)
     return table
-
-
-def _decided(entries, labels):
-    """The measures of decisions about labels; equal where only rounding differs."""
-    values = (entries[k][name]["value"] for k in labels for name in PERSON_MEASURES)
-    return [value if value is None else round(value, 9) for value in values]
 
 
 def spread_over_folds(metrics):

@@ -23,6 +23,7 @@ from local.utils.cli import Arguments, parse_arguments
 from local.utils.errors import UserError
 from local.utils.files import atomic_write
 from local.utils.keys import CHOICE, KEYS, TEXT, TEXTS, keys_where
+from local.utils.streams import quiet
 from local.utils.yaml_files import (
     load_hparams,
     plain_values,
@@ -126,6 +127,7 @@ def _is_name(key):
     return key in KEYS and KEYS[key].kind in (TEXT, TEXTS, CHOICE)
 
 
+@quiet()  # SpeechBrain tells what its training has told
 def open_experiment(options: dict, run_opts: RunOptions) -> Experiment:
     """Open an experiment folder that `train.py` left.
 

@@ -10,8 +10,11 @@ import sys
 #: What a write says where nobody reads any more: a pipe, a socket, a terminal.
 GONE = (errno.EPIPE, errno.ECONNRESET, errno.EIO)
 
-#: What SpeechBrain says whenever it is loaded, of what nobody here asks for.
-OF_NO_CONCERN = "torchvision is not available - cannot save figures"
+#: What SpeechBrain warns of, and nobody here needs to know.
+OF_NO_CONCERN = (
+    "torchvision is not available - cannot save figures",
+    "The model has no parameters!",  # heads that are fitted in one go
+)
 
 
 class _Output(io.FileIO):
@@ -78,6 +81,18 @@ def flush():
 
 
 def leave_out_of_no_concern():
-    """Hide a message that is nobody's concern; before SpeechBrain is loaded."""
-    logger = logging.getLogger("speechbrain.utils.train_logger")
-    logger.addFilter(lambda record: record.getMessage() != OF_NO_CONCERN)
+    """Hide messages that are nobody's concern; before SpeechBrain is loaded."""
+    for name in ("speechbrain.core", "speechbrain.utils.train_logger"):
+        logger = logging.getLogger(name)
+        logger.addFilter(lambda record: record.getMessage() not in OF_NO_CONCERN)
+
+
+@contextlib.contextmanager
+def quiet():
+    """Let only warnings be logged, in a block or a function."""
+    before = logging.root.manager.disable
+    logging.disable(logging.INFO)
+    try:
+        yield
+    finally:
+        logging.disable(before)

@@ -464,7 +464,7 @@ def test_the_brief_says_how_labels_stand_beside_acoustics(evidence, bounds, said
 
 def test_a_model_of_statistics_is_said_to_be_of_the_baseline_s_kind(evidence):
     other = beside(evidence, loud=(0.3, 0.2, 0.4))
-    said = "This model is itself a regression on such statistics"
+    said = "This model reads such statistics itself"
     assert said not in Page(render_html(other, [])).words("brief")
     settings = evidence.settings | {"opt_class": None}
     other = dataclasses.replace(other, settings=settings)
@@ -516,20 +516,18 @@ def cross_validated(evidence, folds, n_repeats):
     return dataclasses.replace(evidence, split="out-of-fold", metrics=metrics)
 
 
-def test_results_by_person_are_told_where_they_are_others(evidence):
-    several = Page(render_html(evidence, []))
-    assert "Results, counted in several ways" in several.words("counting")
-    table = make_table(["slow rate"], n_each=1)
+def test_results_by_person_are_told_where_they_are_others():
     threshold = {"value": 0.5, "rule": "youden", "source": "validation"}
     threshold |= {"n_positive_subjects": 11}
-    for cut, says_more in ((0.5, False), (0.7, True)):
-        rules = dict.fromkeys(PERSON_RULES, threshold | {"value": cut})
-        point = {"threshold": threshold, "per_subject": rules, "calibration": None}
+    rules = dict.fromkeys(PERSON_RULES, threshold)
+    point = {"threshold": threshold, "per_subject": rules, "calibration": None}
+    for n_each in (1, 3):
+        table = make_table(["slow rate"], n_each=n_each)
         own = {"operating_points": {"slow rate": point}}
         metrics = evaluate_predictions(table, [["slow rate"]], None, **own)
-        one_each = SimpleNamespace(metrics=metrics)
-        assert validation.counting(one_each) == validation.ONE_EACH
-        assert (validation.persons(one_each) is not None) == says_more
+        of_them = SimpleNamespace(metrics=metrics)
+        assert (validation.counting(of_them) == validation.ONE_EACH) == (n_each == 1)
+        assert (validation.persons(of_them) is None) == (n_each == 1)
 
 
 def test_thresholds_of_folds_are_told_from_the_lowest_to_the_highest(evidence):
@@ -825,15 +823,16 @@ def test_browser_would_tell(tmp_path):
 
 def test_weights_of_statistics_are_told_in_words():
     entry = {"words": "jitter (mean)", "weight": 0.25, "low": 0.1, "high": 0.4}
+    entry |= {"unit": "dB", "usual": [-30.25, -4.0]}
     none = {"weights": [], "weights_reason": "the head compares recordings"}
     labels = {"slow": {"weights": [entry]}, "fast": none}
     table = validation.weights(SimpleNamespace(metrics={"labels": labels}))
     told = [(row.name, *(cell.text for cell in row.cells)) for row in table.rows]
     assert told == [
         ("slow",),
-        ("jitter (mean)", "+0.25 (+0.10 to +0.40)"),
+        ("jitter (mean)", "+0.25 (+0.10 to +0.40)", "−30.2 to −4 dB"),
         ("fast",),
-        ("none", "–"),
+        ("none", "–", ""),
     ]
     assert "the head compares recordings" in table.notes
     nothing = SimpleNamespace(metrics={"labels": {"slow": {"auroc": None}}})

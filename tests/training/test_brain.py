@@ -508,12 +508,15 @@ def write_yaml(folder, **changes):
     (folder / "hyperparams.yaml").write_text(text, encoding="utf-8")
 
 
-def test_an_experiment_is_opened_where_it_lies_now(tmp_path):
+def test_an_experiment_is_opened_where_it_lies_now(tmp_path, caplog):
+    """And SpeechBrain tells nothing of it."""
     made = tmp_path / "made"
     save(small_brain(made), [1.0, 2.0, 3.0], selection=0.5)
     write_yaml(made)
     moved = made.rename(tmp_path / "moved")
+    caplog.clear()
     experiment = open_experiment({"experiment_folder": str(moved)}, {"device": "cpu"})
+    assert not caplog.records
     (checkpoint,) = (moved / "save").glob("CKPT*")
     assert experiment.checkpoint == checkpoint.name
     scores = score(experiment.brain, dataset(UIDS[:1]))

@@ -10,7 +10,7 @@ import pytest
 from conftest import user_error
 from running import Started
 
-from local.utils import cli, launch, signals
+from local.utils import cli, launch, signals, streams
 from local.utils.errors import UserError
 from local.utils.usage import Parser
 from local.utils.yaml_files import load_hparams, plain_values
@@ -333,20 +333,21 @@ def test_a_wrong_option_is_one_line(arguments, message, tmp_path, monkeypatch, c
     assert capsys.readouterr().err == f"error: {message}; --help lists the options\n"
 
 
-def test_messages_of_no_concern(monkeypatch, capsys, caplog):
-    """Exactly that one; others of the same logger are told."""
-    logger = logging.getLogger("speechbrain.utils.train_logger")
+@pytest.mark.parametrize("name", ["speechbrain.core", "speechbrain.utils.train_logger"])
+@pytest.mark.parametrize("text", streams.OF_NO_CONCERN)
+def test_messages_of_no_concern(name, text, monkeypatch, capsys, caplog):
+    """Exactly these; others of the same logger are told."""
+    logger = logging.getLogger(name)
 
     def main(argv):
-        logger.warning("torchvision is not available - cannot save figures")
-        logger.warning("torchvision")
+        logger.warning(text)
+        logger.warning(text[:5])
 
     before = list(logger.filters)
     run_here(monkeypatch, capsys, main)
     logger.filters[:] = before
-    assert [r.getMessage() for r in caplog.records if r.name == logger.name] == [
-        "torchvision"
-    ]
+    told = [r.getMessage() for r in caplog.records if r.name == logger.name]
+    assert told == [text[:5]]
 
 
 # Several processes

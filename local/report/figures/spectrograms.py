@@ -37,9 +37,6 @@ N_COLUMNS = 3
 #: Columns of a spectrogram at most: an hour has 360,000, and a page no room for them.
 MAX_FRAMES = 4000
 
-#: So near are the values of a sound that stays the same.
-ALIKE = 0.001
-
 #: What a curve is, for a reader who has the picture alone.
 LEGEND = (
     f"Each point: the model's output for {WINDOW_S:g} s alone, higher is more like the "
@@ -191,7 +188,7 @@ def _peak(excerpt):
 def _peak_s(entry):
     """When the highest window is; None where all are alike."""
     values = [value for value in entry["values"] if value is not None]
-    return entry["peak_s"] if max(values) - min(values) > ALIKE else None
+    return entry["peak_s"] if max(values) - min(values) > 0.001 else None
 
 
 def _name(evidence, excerpt):
