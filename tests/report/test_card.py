@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from results import result_of, types_of
+from made_results import result_of, types_of
 
 from local.data.labels import LabelType, flatten, label_ranges
 from local.data.predictions_table import predictions_table

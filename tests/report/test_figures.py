@@ -6,8 +6,8 @@ import warnings
 import numpy as np
 import pandas as pd
 import pytest
+from made_results import result_of
 from matplotlib.image import imread
-from results import result_of
 
 from local.data.labels import LabelType
 from local.evaluation.in_range import selective

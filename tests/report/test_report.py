@@ -14,7 +14,7 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
-from results import result_of, types_of
+from made_results import result_of, types_of
 
 from local.data.labels import LabelType, flatten
 from local.data.predictions_table import predictions_table
