@@ -143,7 +143,8 @@ def finish(
             "data set of parts delete it, run the shares again with --merge=later, and "
             "then --merge=dataset."
         )
-    strange = sorted({name for name in there if name[:5] == "part-"} - set(expected))
+    parts = {name for name in there if name.startswith("part-")}
+    strange = sorted(parts - set(expected))
     failed, about = _check(maker, plan, missing, strange)
     if merge != DATASET:
         _merge(maker, plan, about)

@@ -217,6 +217,7 @@ def refuse_incomplete(
     if missing or damaged:
         raise UserError(
             f"Of the parts in {place} {len(missing) + len(damaged)} can't be used. Run "
-            "the shares again: whose they are makes them, and nothing else:",
+            "all shares again, without --merge: each makes those of its own that are "
+            "missing or damaged, and leaves the others:",
             told,
         )

@@ -79,7 +79,8 @@ def evaluate_predictions(
 
     table: A table of predictions (see `local.data.predictions_table`), `probability`
         calibrated.
-    checkpoint: Name of the checkpoint that made the predictions.
+    label_groups: The labels of each head.
+    checkpoint: That made the predictions.
     types: Of each label; without them the ranges of scores are not known.
     operating_points: {label: {"threshold": …, …}}, see
         `local.evaluation.operating_points`.

@@ -118,7 +118,7 @@ class TrainingRange:
     """
 
     def __init__(self, summary: dict):
-        _, self.limit = _ascending([1, summary["limit"]], 2)
+        _, self.limit = _ascending([1, summary["limit"]], 2)  # 1 at least
         self.measures = {
             name: _ascending(bounds, 3)
             for name, bounds in summary["measures"].items()
