@@ -191,10 +191,11 @@ def plan_cross_validation(argv: list[str]) -> CrossValidation:
     values = plain_values(hparams_file, arguments.overrides)
     check_training(values, hparams_file)
     _refuse_useless(values)
-    if values["pretrained"]:  # as each fold would
+    places, folder = _places(values, hparams_file)
+    # as each fold would; those that go on need them no more
+    if values["pretrained"] and not (folder / RECORD).exists():
         source = find_source(values)
         source.check_fits(resolved_yaml(hparams_file, arguments.overrides), values)
-    places, folder = _places(values, hparams_file)
     run_opts, options = arguments.run_opts, []
     if run_opts.debug and not run_opts.debug_persistently:
         folder /= "debug"  # as with train.py, whose folds are then below this one

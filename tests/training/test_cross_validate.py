@@ -7,6 +7,7 @@ import signal
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -18,6 +19,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 
 import cross_validate
 from local.data.predictions_table import COLUMNS, RANGE_COLUMNS
+from local.training import cross_validation
 from local.training.settings import READ
 from local.utils.keys import KEYS
 from local.utils.run_lock import claimed
@@ -609,6 +611,17 @@ def test_weights_that_no_fold_could_start_from_are_refused(run, corpus, tmp_path
     message = refusal(run, corpus, f"--pretrained={tmp_path / 'none'}")
     assert "none: there is no such folder" in message
     assert not (tmp_path / "out").exists()
+
+
+def test_folds_that_go_on_need_no_weights_to_start_from(
+    run, shared_corpus, tmp_path, monkeypatch
+):
+    weights = f"--pretrained={tmp_path / 'gone'}"
+    with monkeypatch.context() as there:
+        source = SimpleNamespace(check_fits=lambda *_: None)
+        there.setattr(cross_validation, "find_source", lambda _: source)
+        assert run(shared_corpus, weights) == 0
+    assert run(shared_corpus, weights) == 0
 
 
 def test_the_script_tells_what_is_wrong(tmp_path):
