@@ -23,7 +23,6 @@ from local.evaluation.yamls import compare_yamls
 from local.report.comparison import report_comparison
 from local.report.writing import report_results
 from local.training import several
-from local.training.fold_processes import run_folds
 from local.utils import cli, repeated_script
 
 logger = logging.getLogger(__name__)
@@ -42,7 +41,7 @@ def _cross_validate(plans, run, command):
     incomplete, name = False, next(iter(plans.by_yaml))
     with plans.claimed() as claim:
         for plan in plans.by_yaml.values():
-            status = run_folds(plan, run, claim)
+            status = several.run_folds(plan, run, claim)
             if status not in (cli.OK, cli.INCOMPLETE):
                 return status
             if not (plans.are_several and plan.is_evaluated):

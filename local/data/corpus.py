@@ -65,13 +65,15 @@ def corpus_addresses(values: dict) -> dict[str, str]:
 
 
 def dataset_name(values: dict, addresses: dict[str, str]) -> str:
-    """What a data set is called unless it is given: its folder's name.
+    """What a data set is called: as it is given, or else as its folder.
 
-    values: With `corpus_folder`, which may be None.
+    values: `dataset_name` and `corpus_folder`, which may be None.
     addresses: As `corpus_addresses` gives them.
 
+    Raises UserError: if the name can't be a folder's.
+
     >>> addresses = {"data_folder": "/data/aphasia/audio"}
-    >>> dataset_name({"corpus_folder": None}, addresses)
+    >>> dataset_name({"dataset_name": None, "corpus_folder": None}, addresses)
     'aphasia'
     """
     if values["corpus_folder"]:
@@ -79,11 +81,7 @@ def dataset_name(values: dict, addresses: dict[str, str]) -> str:
     else:
         folder = addresses["data_folder"]
         folder = parent(folder) if last_name(folder) == "audio" else folder
-    return last_name(folder) or "corpus"
-
-
-def check_dataset_name(name):
-    """Raise UserError if a data set's name can't be a folder's."""
+    name = values["dataset_name"] or last_name(folder) or "corpus"
     if (
         not name.strip()
         or not name.isprintable()
@@ -92,6 +90,7 @@ def check_dataset_name(name):
         or len(name) > 100
     ):
         raise UserError(f"dataset_name must be the name of a folder, found {name!r}.")
+    return name
 
 
 def split_files(values: dict, storage: Storage) -> dict[str, Path]:

@@ -126,7 +126,7 @@ def _manifest_row(row, report, targets):
         "ID": row["uid"],
         "duration": report.duration_s,
         "recording": row["audio"],
-        **{key: row[key] for key in ("start_s", "end_s", "channel")},
+        **{key: row[key] for key in SEGMENT},
         **{key: getattr(report, key) for key in MEASURED},
         "warnings": BETWEEN_WARNINGS.join(report.warnings),
     }
@@ -136,7 +136,7 @@ def _manifest_row(row, report, targets):
             continue
         if column not in own:
             own[column] = cell
-        elif column not in ("start_s", "end_s", "channel"):
+        elif column not in SEGMENT:
             own[f"csv_{column}"] = cell  # a CSV may have a `duration` of its own
     return own
 

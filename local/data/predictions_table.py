@@ -26,7 +26,7 @@ from local.data.label_cells import WORDS
 from local.data.labels import NOT_RATED, score_labels
 from local.utils.errors import RunError, UserError
 from local.utils.files import atomic_write
-from local.utils.problems import Place, Problem
+from local.utils.problems import Place, Problem, listed
 from local.utils.text_io import read_cells
 
 #: The columns of the table, in the order of the file.
@@ -281,8 +281,8 @@ def _mixed_labels(row_numbers, rows):
     for number, row in zip(row_numbers, rows, strict=True):
         kinds[row["label"]][row["probability"] is None].append(number)
     return [
-        f"label {label!r}: probability is empty in row {_listed(without)} and given in "
-        f"row {_listed(given)}; a score has it in no row, any other label in all"
+        f"label {label!r}: probability is empty in row {listed(without)} and given in "
+        f"row {listed(given)}; a score has it in no row, any other label in all"
         for label, (given, without) in kinds.items()
         if given and without
     ]
@@ -299,10 +299,6 @@ def _two_subjects(rows):
         for uid, pairs in visits.items()
         if len(pairs) > 1
     ]
-
-
-def _listed(numbers):
-    return ", ".join(map(str, numbers[:5])) + (", …" if len(numbers) > 5 else "")
 
 
 def _read_rows(path, repeat):
@@ -332,16 +328,9 @@ def _read_rows(path, repeat):
     ]
     if problems:
         raise UserError(f"{path} is no table:", problems)
-    places = {column: header.index(column) for column in READ if column in header}
-    empty = [""] * len(header)  # spreadsheets leave empty cells at the end away
-    rows = [
-        {
-            column: (cells + empty)[places[column]] if column in places else ""
-            for column in READ
-        }
-        for _, cells in numbered
-    ]
-    return [number for number, _ in numbered], rows, set(places)
+    blank = dict.fromkeys(READ, "")  # spreadsheets leave empty cells at the end away
+    rows = [blank | dict(zip(header, cells, strict=False)) for _, cells in numbered]
+    return [number for number, _ in numbered], rows, set(header)
 
 
 def _of_repeat(numbered, header, repeat):

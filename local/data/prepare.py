@@ -67,11 +67,15 @@ class Preparation:
         return labels.flatten(self.label_groups)
 
     @property
+    def binary_labels(self):
+        """Those that are 0 or 1, and no scores."""
+        scores = labels.score_labels(self.labels, self.label_ranges)
+        return [name for name in self.labels if name not in scores]
+
+    @property
     def contradictions(self):
         """Subjects who may be two people, list of contradictions.Contradiction."""
-        scores = labels.score_labels(self.labels, self.label_ranges)
-        binary = [name for name in self.labels if name not in scores]
-        return contradictions(self.manifests.values(), binary)
+        return contradictions(self.manifests.values(), self.binary_labels)
 
 
 def prepare_training(values: dict) -> Preparation:
@@ -84,13 +88,8 @@ def prepare_training(values: dict) -> Preparation:
         Recordings that can't be used are in `failed`, left out of the manifests.
     """
     storage = Storage.of(values)
-    labels_file = storage.file(values["labels_file"])
-    with told_as(values["labels_file"], labels_file):
-        groups = labels.read_label_groups(labels_file)
-    names = labels.flatten(groups)
-    _check_names(names)
-    types = labels.parse_label_types(values["label_types"], names, values["loss"])
-    ranges = labels.label_ranges(types, names)
+    labels_file, groups, types = read_labels(values, storage)
+    ranges = labels.label_ranges(types, list(types))
     files, notes = corpus.split_files(values, storage), []
     corpus.note_misnamed(files, notes)
     excluded = corpus.find_exclusions(values, storage, notes)
@@ -120,6 +119,32 @@ def prepare_training(values: dict) -> Preparation:
         for kind in preparation.contradictions
     ]
     return preparation
+
+
+def read_labels(
+    values: dict, storage: Storage
+) -> tuple[Path, list[list[str]], dict[str, LabelType]]:
+    """Read labels.txt.
+
+    values: `labels_file`, `label_types` and `loss`.
+
+    Returns file: A local copy.
+    Returns groups: The labels of each head.
+    Returns types: Of all labels, in the order of the logits.
+    Raises UserError: for a label or a type that can't be.
+    """
+    file = storage.file(values["labels_file"])
+    with told_as(values["labels_file"], file):
+        groups = labels.read_label_groups(file)
+    names = labels.flatten(groups)
+    taken = [name for name in names if name in RESERVED]
+    if taken:
+        raise UserError(
+            f"labels.txt can't name a label {', '.join(taken)}: columns of these names "
+            "have another meaning. Rename it there and in the CSVs."
+        )
+    types = labels.parse_label_types(values["label_types"], names, values["loss"])
+    return file, groups, types
 
 
 def _read_splits(files, values, types, ranges, excluded, notes):
@@ -220,15 +245,6 @@ def _note_divided(counts, name, notes):
         notes.append(
             f"{name}: recordings without a label, as their raters are divided "
             f"evenly: {divided}"
-        )
-
-
-def _check_names(names):
-    taken = [name for name in names if name in RESERVED]
-    if taken:
-        raise UserError(
-            f"labels.txt can't name a label {', '.join(taken)}: columns of these names "
-            "have another meaning. Rename it there and in the CSVs."
         )
 
 

@@ -15,8 +15,9 @@ import pandas as pd
 from local.data.label_cells import CellCodes, targets_from_table
 from local.data.label_proposals import WrongCells
 from local.data.labels import LabelType, parse_label_types
+from local.data.splits import of_cells
 from local.utils.errors import UserError
-from local.utils.problems import Place, Problem
+from local.utils.problems import Problem
 
 #: A mean in the label's own column may be rounded: by this share of the range.
 ROUNDING = 0.01
@@ -222,20 +223,12 @@ def _disagreements(own, agreed, rated, cells, label_type, name):
         "that disagree with its raters": ~np.isnan(agreed) & ~same,
         "given where its raters are divided": np.isnan(agreed),
     }
+    advice = (
+        "correct them, leave them empty, or give who decided as a rater "
+        f"({label}@<rater>)"
+    )
     problems = []
     for kind, where in kinds.items():
-        places = [
-            Place(cell, name, row)
-            for row, cell in cells[rated & ~np.isnan(own) & where].items()
-        ]
-        if places:
-            problems.append(
-                Problem(
-                    "cell",
-                    f"in column {label!r} {kind}",
-                    tuple(places),
-                    "correct them, leave them empty, or give who decided as a rater "
-                    f"({label}@<rater>)",
-                )
-            )
+        wrong, what = rated & ~np.isnan(own) & where, f"in column {label!r} {kind}"
+        problems += of_cells(cells, wrong, name, what, advice=advice)
     return problems

@@ -1,6 +1,5 @@
 """Splits: reading their CSVs, keeping subjects apart, drawing validation subjects."""
 
-import dataclasses
 import re
 import unicodedata
 from pathlib import Path
@@ -122,18 +121,11 @@ def _file_problems(files, both, name):
     wrong = unfit.reindex(files.index).notna()
     what = "in column 'file' that are no path below data_folder"
     advice = "write paths from there on, with / between folders and no .."
-    problems = [
-        dataclasses.replace(problem, advice=advice)
-        for problem in _of_cells(files, wrong, name, what)
-    ]
+    problems = of_cells(files, wrong, name, what, advice=advice)
     what = "in column 'file' of a row that names a folder in 'audio', too"
-    return [
-        *problems,
-        *(
-            dataclasses.replace(problem, advice="leave one of the two empty")
-            for problem in _of_cells(files, both, name, what)
-        ),
-    ]
+    return problems + of_cells(
+        files, both, name, what, advice="leave one of the two empty"
+    )
 
 
 def _table(header, rows):
@@ -165,29 +157,40 @@ def _cell_problems(table, required, name):
     for column in required:
         empty = table[column].str.strip() == ""
         what = f"in column {column!r}"
-        problems += _of_cells(table[column].where(~empty), empty, name, what, "empty ")
+        cells = table[column].where(~empty)
+        problems += of_cells(cells, empty, name, what, "empty cell")
     uids = table["uid"].map(composed)
     repeated = uids.duplicated(keep=False) & (uids != "")
-    if repeated.any():
-        places = [Place(uid, name, row) for row, uid in uids[repeated].items()]
-        advice = "name each recording once: remove the row, or give another uid"
-        problems.append(Problem("uid", "in several rows", tuple(places), advice))
+    advice = "name each recording once: remove the row, or give another uid"
+    problems += of_cells(uids, repeated, name, "in several rows", "uid", advice)
     for column in ("uid", "audio"):
         unfit = ~table[column].map(_is_folder_name)
         if column == "audio":  # which the uid is, where it is not given
             unfit &= table[column] != table["uid"]
         what = f"in column {column!r} with no name of a folder"
-        problems += _of_cells(table[column], unfit, name, what)
+        problems += of_cells(table[column], unfit, name, what)
     return problems
 
 
-def _of_cells(cells, wrong, name, what, kind=""):
-    """The problem of some cells, [n] bool, as a list that may be empty."""
+def of_cells(
+    cells: pd.Series,
+    wrong: pd.Series | np.ndarray,
+    name: str,
+    what: str,
+    noun: str = "cell",
+    advice: str = "",
+) -> list[Problem]:
+    """The problem of some cells of a column, as a list that may be empty.
+
+    wrong: Which cells have it, [n] of bool.
+    name: Of the file.
+    what, noun, advice: As of `Problem`.
+    """
     places = [
         Place(None if pd.isna(cell) else cell, name, row)
         for row, cell in cells[wrong].items()
     ]
-    return [Problem(f"{kind}cell", what, tuple(places))] if places else []
+    return [Problem(noun, what, tuple(places), advice)] if places else []
 
 
 def _is_folder_name(value):
@@ -218,11 +221,11 @@ def segment_problems(table: pd.DataFrame, name: str) -> list[Problem]:
         )
         wrong = (table[column] != "") & ~allowed
         what = f"in column {column!r} with no {kind} from 0 on"
-        problems += _of_cells(table[column], wrong, name, what)
+        problems += of_cells(table[column], wrong, name, what)
         numbers[column] = values.where(allowed)
     backwards = numbers["end_s"] <= numbers["start_s"].fillna(0)
     what = "in column 'end_s' that is not after start_s"
-    return problems + _of_cells(table["end_s"], backwards, name, what)
+    return problems + of_cells(table["end_s"], backwards, name, what)
 
 
 def overlaps(

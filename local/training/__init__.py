@@ -1,7 +1,7 @@
 """A run up to its best checkpoint.
 
 Modules: `brain`, `checkpoints`, `costs`, `cross_validation`, `declared`,
-`evaluation_settings`, `experiment`, `family`, `fit`, `fold_processes`, `loggers`,
-`one_pass`, `optimizers`, `planning`, `pool`, `pretrained`, `safe_yaml`, `scoring`,
-`selection`, `settings`, `several`, `statistics`, `train_log`.
+`evaluation_settings`, `experiment`, `family`, `fit`, `loggers`, `one_pass`,
+`optimizers`, `planning`, `pool`, `pretrained`, `safe_yaml`, `scoring`, `selection`,
+`settings`, `several`, `statistics`, `train_log`.
 """

@@ -29,11 +29,11 @@ from local.storage.experiment_files import (
 )
 from local.training.pool import digest, read_pool
 from local.training.pretrained import find_source
-from local.training.settings import check_training
+from local.training.settings import check_training, different_settings
 from local.utils.cli import parse_arguments
 from local.utils.errors import UserError
 from local.utils.files import atomic_write, read_json, remove_unfinished, write_json
-from local.utils.keys import KEYS, keys_where
+from local.utils.keys import keys_where
 from local.utils.yaml_files import plain_values, resolved_yaml
 
 #: Where a cross-validation keeps what it is made with.
@@ -268,8 +268,7 @@ def _refuse_useless(values):
 def _places(values, hparams_file):
     """Where the data are, as each fold gets it, and where everything is written."""
     addresses = corpus.corpus_addresses(values)
-    name = values["dataset_name"] or corpus.dataset_name(values, addresses)
-    corpus.check_dataset_name(name)
+    name = corpus.dataset_name(values, addresses)
     folder = values["output_folder"] or Path(
         "results", name, hparams_file.stem, str(values["seed"]), "cross_validation"
     )
@@ -316,16 +315,7 @@ def check_same(folder: Path, record: dict):
     if not any(folder.glob("repeat_*/fold_*/save")):
         return  # no fold has come beyond its preparation
     saved = read_json(folder / RECORD)
-    there, here = saved["settings"], record["settings"]
-    different = [
-        key for key in dict.fromkeys([*there, *here]) if there.get(key) != here.get(key)
-    ]
-    # objects follow from plain keys, unless it is the yaml itself that differs
-    plain = [key for key in different if key in KEYS or key in RUN_OPTIONS]
-    problems = [
-        f"{key}: {there.get(key)!r} there, {here.get(key)!r} here"
-        for key in plain or different
-    ]
+    problems = different_settings(saved["settings"], record["settings"], RUN_OPTIONS)
     there, here = saved["inputs"], record["inputs"]
     problems += [
         f"{name} has changed"

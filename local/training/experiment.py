@@ -116,15 +116,14 @@ def later_options(argv: list[str]) -> tuple[dict, Arguments]:
     ddp_init_group(arguments.run_opts)
     hparams_file, overrides = arguments.hparams_file, arguments.overrides
     # of names the kind is no question; some have no default
-    names = {key: overrides[key] for key in overrides if _is_name(key)}
+    kinds = {key: KEYS[key].kind for key in overrides if key in KEYS}
+    names = {
+        key: overrides[key] for key in kinds if kinds[key] in (TEXT, TEXTS, CHOICE)
+    }
     check_values(
         plain_values(hparams_file, overrides), plain_values(hparams_file, names)
     )
     return load_hparams(hparams_file, overrides), arguments
-
-
-def _is_name(key):
-    return key in KEYS and KEYS[key].kind in (TEXT, TEXTS, CHOICE)
 
 
 @quiet()  # SpeechBrain tells what its training has told
@@ -160,7 +159,9 @@ def open_experiment(options: dict, run_opts: RunOptions) -> Experiment:
             f"{told_path} is not one that train.py wrote, or damaged; there is no:",
             absent,
         )
-    _check_choices(saved, options)
+    # what a later run can't choose is refused before the model is built
+    chosen = {key: value for key, value in options.items() if value is not None}
+    check_later({key: saved[key] for key in (*FREE_LATER, "sample_rate")} | chosen)
     with told_as(told_path, hparams_file):
         hparams = load_hparams(hparams_file, overrides)
     hparams["save_folder"] = str(save_folder)
@@ -175,16 +176,6 @@ def open_experiment(options: dict, run_opts: RunOptions) -> Experiment:
     brain.checkpointer.checkpoints_dir = save_folder
     checkpoint = brain.load_best()
     return Experiment(address, folder, hparams, brain, checkpoint.path.name)
-
-
-def _check_choices(saved: dict, options: dict):
-    """Refuse what a later run can't choose, before the model is built.
-
-    saved: Plain values of the experiment.
-    options: As for `open_experiment`, with some of `FREE_LATER`.
-    """
-    chosen = {key: value for key, value in options.items() if value is not None}
-    check_later({key: saved[key] for key in (*FREE_LATER, "sample_rate")} | chosen)
 
 
 def arrange(recordings, experiment: Experiment):

@@ -134,23 +134,30 @@ def fit(brain: ClinicalBrain, hparams: dict, preparation: Preparation):
 
     Without a validation split (`val_size: 0`) the last epoch's checkpoint counts.
     """
-    manifests, labels = preparation.manifests, preparation.labels
-    valid = None
-    if "valid" in manifests:
+    manifest, valid, valid_loader = preparation.manifests.get("valid"), None, None
+    if manifest is not None:
         valid = dataset.build_dataset(
-            manifests["valid"],
-            labels,
+            manifest,
+            preparation.labels,
             preparation.recordings,
             hparams["audio"],
             hparams["eval_crop"],
             brain.recording_features,
         )
+        batches = hparams["score_batches"]
+        valid_loader = batches.longest_first(manifest, brain.device_type)
     brain.validates = valid is not None
     if brain.device_type == "cpu":
         keep_freed_memory()
-    train, loader_kwargs = _training_data(brain, hparams, preparation)
+    train, train_loader = _training_data(brain, hparams, preparation)
     with signals.deferred():
-        _fit(brain, hparams, train, loader_kwargs, valid, manifests)
+        brain.fit(
+            hparams["epoch_counter"],
+            train,
+            valid,
+            train_loader_kwargs=train_loader,
+            valid_loader_kwargs=valid_loader,
+        )
 
 
 def _training_data(brain, hparams, preparation):
@@ -182,17 +189,3 @@ def _training_data(brain, hparams, preparation):
         described=features is not None,
     )
     return data, kwargs
-
-
-def _fit(brain, hparams, train, loader_kwargs, valid, manifests):
-    """Train on two datasets."""
-    brain.fit(
-        hparams["epoch_counter"],
-        train,
-        valid,
-        train_loader_kwargs=loader_kwargs,
-        valid_loader_kwargs=valid
-        and hparams["score_batches"].longest_first(
-            manifests["valid"], brain.device_type
-        ),
-    )

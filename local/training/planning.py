@@ -8,7 +8,6 @@ import pandas as pd
 
 from local.data import corpus, prepare
 from local.data.cross_fitted import read_cross_fitted
-from local.data.labels import score_labels
 from local.data.manifests import group_columns, positive_weights, stop_on_failed
 from local.data.pseudonyms import Pseudonyms, read_pseudonyms
 from local.data.raters import with_shares
@@ -29,6 +28,7 @@ from local.training.settings import (
     EvaluationSettings,
     check_training,
     check_window,
+    different_settings,
 )
 from local.utils import launch
 from local.utils.cli import Arguments
@@ -111,7 +111,6 @@ def plan_training(arguments: Arguments, use_statistics: bool = True) -> Training
     if source:  # before what takes long
         source.check_fits(resolved_yaml(hparams_file, overrides), values)
     preparation = _prepared(values, folder)
-    _check_thresholds(values, preparation)
     cross_fitted = _cross_fitted(values, preparation, pseudonyms)
     overrides |= _filled(values, preparation)
     if values["pretrained"]:
@@ -176,8 +175,7 @@ def _settled(arguments):
 def _places(values, hparams_file):
     """Where everything is read and written, absolute; the data set's name."""
     addresses = corpus.corpus_addresses(values)
-    name = values["dataset_name"] or corpus.dataset_name(values, addresses)
-    corpus.check_dataset_name(name)
+    name = corpus.dataset_name(values, addresses)
     folder = values["output_folder"] or Path(
         "results", name, hparams_file.stem, str(values["seed"])
     )
@@ -232,6 +230,8 @@ def _prepared(values, folder):
     if values["on_bad_recording"] == "stop" and not values["check_only"]:
         stop_on_failed(preparation.failed)
     group_columns(preparation.manifests["test"].columns, values["subgroups"])
+    # refuses labels that can have none
+    EvaluationSettings.of(values).given_thresholds(preparation.binary_labels)
     return preparation
 
 
@@ -254,13 +254,6 @@ def _cross_fitted(values, preparation, pseudonyms):
             held_out,
             pseudonyms,
         )
-
-
-def _check_thresholds(values, preparation):
-    """Refuse thresholds of labels that have none."""
-    scores = score_labels(preparation.labels, preparation.label_ranges)
-    binary = [name for name in preparation.labels if name not in scores]
-    EvaluationSettings.of(values).given_thresholds(binary)
 
 
 def _filled(values, preparation):
@@ -354,16 +347,7 @@ def _check_same_experiment(hparams_file, overrides, run_options, folder):
             f"{folder / RUN_OPTIONS} is damaged ({error}): it can't be told what the "
             "checkpoints there were trained with. Give another --output_folder."
         ) from error
-    new |= run_options
-    different = [
-        key for key in dict.fromkeys([*saved, *new]) if saved.get(key) != new.get(key)
-    ]
-    # objects follow from plain keys, unless it is the yaml itself that differs
-    plain = [key for key in different if key in KEYS or key in run_options]
-    changed = [
-        f"{key}: {saved.get(key)!r} there, {new.get(key)!r} here"
-        for key in plain or different
-    ]
+    changed = different_settings(saved, new | run_options, run_options)
     if changed:
         raise UserError(
             f"{folder} holds an experiment with other settings. Give another "

@@ -11,11 +11,11 @@ import pandas as pd
 
 from local.data import corpus, labels
 from local.data.label_cells import CellCodes
-from local.data.prepare import contents, read_rated
+from local.data.prepare import contents, read_labels, read_rated
 from local.data.raters import targets_with_raters, with_shares
 from local.data.splits import unify_subjects
 from local.storage.addresses import joined
-from local.storage.inputs import Storage, told_as
+from local.storage.inputs import Storage
 from local.training.evaluation_settings import EvaluationSettings
 from local.utils.errors import UserError
 from local.utils.problems import Place, Problem
@@ -48,11 +48,8 @@ def read_pool(values: dict) -> Pool:
     Raises UserError: for everything wrong in labels.txt and the CSVs.
     """
     storage, notes = Storage.of(values), []
-    labels_file = storage.file(values["labels_file"])
-    with told_as(values["labels_file"], labels_file):
-        groups = labels.read_label_groups(labels_file)
-    names = labels.flatten(groups)
-    types = labels.parse_label_types(values["label_types"], names, values["loss"])
+    labels_file, groups, types = read_labels(values, storage)
+    names = list(types)
     excluded = corpus.find_exclusions(values, storage, notes)
     files = _pooled_files(values["split_folder"], storage)
     tables, targets, problems = [], [], []

@@ -29,9 +29,8 @@ from local.training.declared import (
 )
 from local.training.scoring import SELECTION
 from local.utils.errors import UserError
-from local.utils.files import file_size
 from local.utils.number_format import counted
-from local.utils.yaml_files import MAX_YAML_BYTES
+from local.utils.yaml_files import small_text
 
 #: The encoder's weights, in a folder and in a checkpoint.
 WEIGHTS = "embedding_model.ckpt"
@@ -110,9 +109,7 @@ class EncoderSource:
         path = self.folder / HPARAMS
         with told_as(self.address, self.folder):
             try:
-                if file_size(path) > MAX_YAML_BYTES:
-                    raise ValueError(f"it has more than {MAX_YAML_BYTES} bytes")
-                return described(path.read_text(encoding="utf-8"))
+                return described(small_text(path))
             except (
                 *(OSError, ValueError, TypeError, RecursionError, AttributeError),
                 ruamel.yaml.YAMLError,

@@ -17,8 +17,7 @@ import yaml
 from hyperpyyaml import resolve_references
 
 from local.utils.errors import UserError
-from local.utils.files import file_size
-from local.utils.yaml_files import MAX_YAML_BYTES, base_of
+from local.utils.yaml_files import base_of, small_text
 
 #: Classes that may be constructed (`!new:`).
 CLASSES = frozenset(
@@ -113,9 +112,7 @@ def check_trusted(path: Path, told_path: str, overrides: dict):
     Raises UserError: naming all that is refused, or if it is no yaml or too large.
     """
     try:
-        if file_size(path) > MAX_YAML_BYTES:
-            raise ValueError(f"it has more than {MAX_YAML_BYTES} bytes")
-        text = path.read_text(encoding="utf-8")
+        text = small_text(path)
         ignored = {key for key, value in overrides.items() if value is None}
         problems = _problems(text, ignored)
         for _ in range(2):  # our own loading resolves, and hyperpyyaml once more

@@ -1,7 +1,7 @@
 """Settings of the yamls: the kind and range that every value must have."""
 
-import difflib
 import math
+from collections.abc import Iterable
 from pathlib import Path
 
 from speechbrain.utils.run_opts import HELP_TEXTS
@@ -26,6 +26,7 @@ from local.utils.keys import (
     WHOLE,
     keys_where,
 )
+from local.utils.spelling import near
 from local.utils.yaml_files import BASE, plain_values, unused_keys
 
 #: Frames: ECAPA-TDNN's widest convolution reflects four of them at either end.
@@ -76,7 +77,7 @@ def check_training(values: dict, hparams_file: Path):
     """
     check_values(values, plain_values(hparams_file))
     problems = [
-        f"nothing reads the key {key}: {_near(key, values)}take it away"
+        f"nothing reads the key {key}: {_meant(key, values)}take it away"
         for key in unused_keys(hparams_file, {*KEYS, *READ, *HELP_TEXTS})
     ]
     modules = values.get("modules") or {}
@@ -123,9 +124,9 @@ def _check_features(values):
         )
 
 
-def _near(key, values):
-    near = difflib.get_close_matches(key, KEYS.keys() & values.keys(), n=1)
-    return f"did you mean {near[0]}? Else " if near else ""
+def _meant(key, values):
+    meant = near(key, KEYS.keys() & values.keys())
+    return f"did you mean {meant}? Else " if meant else ""
 
 
 def check_values(values: dict, defaults: dict):
@@ -286,6 +287,23 @@ def _too_short(values):
             f"{values[frames]}"
         )
     return problems
+
+
+def different_settings(there: dict, here: dict, options: Iterable[str]) -> list[str]:
+    """A line for each setting that two runs do not share, with both values.
+
+    there, here: Plain values of their yamls, and run options.
+    options: Names of the run options.
+    """
+    different = [
+        key for key in dict.fromkeys([*there, *here]) if there.get(key) != here.get(key)
+    ]
+    # objects follow from plain keys, unless it is the yaml itself that differs
+    plain = [key for key in different if key in KEYS or key in options]
+    return [
+        f"{key}: {there.get(key)!r} there, {here.get(key)!r} here"
+        for key in plain or different
+    ]
 
 
 def check_window(values: dict):

@@ -2,6 +2,8 @@
 
 import contextlib
 import dataclasses
+import logging
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,14 +21,17 @@ from local.training.cross_validation import (
     RECORD,
     CrossValidation,
     plan_cross_validation,
+    write_plan,
 )
 from local.training.family import PREVALENCE, family_of
-from local.utils.cli import OK, parse_arguments
+from local.utils.cli import INCOMPLETE, OK, parse_arguments
 from local.utils.errors import UserError
 from local.utils.files import read_json
 from local.utils.run_lock import claimed
 from local.utils.several_yamls import split_by_yaml
 from local.utils.yaml_files import plain_values, saved_values
+
+logger = logging.getLogger(__name__)
 
 #: Where the model that is trained in the end lies.
 RECOMMENDED = "recommended"
@@ -187,14 +192,38 @@ def _check_test_csv(plan):
         )
 
 
+def run_folds(plan: CrossValidation, train: Callable, claim: list[int]) -> int:
+    """Train the folds that are not finished, one after the other.
+
+    train: Runs train.py (see `repeated_script.runner`).
+    claim: Descriptors, as `run_lock.claimed` gives them.
+
+    Returns: The exit status; of one that is neither `OK` nor `INCOMPLETE` the message
+        has been printed.
+    """
+    write_plan(plan)
+    failed = False
+    for run in (run for repeat in plan.runs for run in repeat):
+        if run.is_finished and not run.failed_parts():
+            logger.info("%s is finished", run.name)
+            continue
+        print(f"{run.name}: {run.folder}", flush=True)
+        status = train(plan.command_line(run), claim)
+        if status not in (OK, INCOMPLETE):
+            what = f"error: train.py ended with status {status} in {run.name}."
+            print(f"{what} The same command continues from there.", file=sys.stderr)
+            return status
+        failed |= bool(run.failed_parts())
+    return INCOMPLETE if failed else OK
+
+
 def fit(plans: Plans, name: str | None, train: Callable, claim: list[int]) -> int:
     """Train a yaml on all training subjects, unless that is done: an experiment.
 
     Thresholds are chosen on the out-of-fold predictions of its cross-validation.
 
     name: Of the yaml; None: none is recommended.
-    train: Runs train.py (see `repeated_script.runner`).
-    claim: Descriptors, as `run_lock.claimed` gives them.
+    train, claim: As for `run_folds`.
 
     Returns: The exit status.
     Raises UserError: if there is none to train.

@@ -56,6 +56,16 @@ def plain_values(hparams_file: Path, overrides: dict | None = None) -> dict:
     return copy.deepcopy(_parsed(resolved_yaml(hparams_file, overrides)))
 
 
+def small_text(path: Path) -> str:
+    """Text of a hyperparams.yaml.
+
+    Raises OSError, ValueError: if it can't be read, or is larger than any is.
+    """
+    if file_size(path) > MAX_YAML_BYTES:
+        raise ValueError(f"it has more than {MAX_YAML_BYTES} bytes")
+    return path.read_text(encoding="utf-8")
+
+
 def saved_values(path: Path) -> dict:
     """Values of a hyperparams.yaml that training saved; nothing is run or included.
 
@@ -66,9 +76,7 @@ def saved_values(path: Path) -> dict:
     Raises UserError: if it is no such file.
     """
     try:
-        if file_size(path) > MAX_YAML_BYTES:
-            raise ValueError(f"it has more than {MAX_YAML_BYTES} bytes")
-        values = _plain_loader().load(path.read_text(encoding="utf-8"))
+        values = _plain_loader().load(small_text(path))
         if not isinstance(values, dict):
             raise ValueError("it holds no keys")
     except (
