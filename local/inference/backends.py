@@ -116,7 +116,9 @@ class Onnx:
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder, "embedding_model.onnx")
-            _export(embedding_model, probe, path)
+            frames = torch.export.Dim("frames", min=5)
+            inputs = {"features": (probe, {1: frames})}
+            export_onnx(embedding_model, inputs, path)
             self.session = onnxruntime.InferenceSession(
                 path, options, providers=["CPUExecutionProvider"]
             )
@@ -130,16 +132,26 @@ class Onnx:
         return torch.from_numpy(np.concatenate(embeddings))
 
 
-def _export(embedding_model, probe, path):
-    """Write features [1, frame, channel] → embedding [1, 1, size] as ONNX."""
-    frames = torch.export.Dim("frames", min=5)
-    with quiet_exporter():
+def export_onnx(
+    model: torch.nn.Module,
+    inputs: dict[str, tuple[torch.Tensor, dict]],
+    path: Path,
+    output_names: list[str] | None = None,
+):
+    """Write a model as an ONNX file.
+
+    inputs: By name an example, and which of its dimensions may have other sizes.
+    output_names: Those of PyTorch's own choice unless given.
+    """
+    examples, dynamic_shapes = zip(*inputs.values(), strict=True)
+    with _quiet_exporter():
         torch.onnx.export(
-            embedding_model,
-            (probe,),
+            model,
+            examples,
             path,
-            input_names=["features"],
-            dynamic_shapes=({1: frames},),
+            input_names=list(inputs),
+            output_names=output_names,
+            dynamic_shapes=dynamic_shapes,
             dynamo=True,
             external_data=False,
             verbose=False,
@@ -147,7 +159,7 @@ def _export(embedding_model, probe, path):
 
 
 @contextlib.contextmanager
-def quiet_exporter():
+def _quiet_exporter():
     """Keep the warnings and reports of PyTorch's exporter to itself, in the block."""
     levels = {name: logging.getLogger(name).level for name in CHATTY}
     with warnings.catch_warnings():

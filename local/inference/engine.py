@@ -1,17 +1,15 @@
 """Running a trained model over many recordings, as fast as the machine allows."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
 import speechbrain as sb
 import torch
-from speechbrain.dataio.batch import PaddedBatch
 
 from local.data import dataset as dataio
 from local.data.recordings import Recordings
 from local.inference.backends import is_worth_it, onnx_backend
-from local.model.heads import Outputs
 from local.training.scoring import ScoringBrain
 from local.utils.errors import RunError
 from local.utils.memory import keep_freed_memory
@@ -50,21 +48,6 @@ class Engine:
             if onnx:
                 self.backend, brain.stand_ins["embedding_model"] = "onnx", onnx
 
-    def run(
-        self, dataset, loader_kwargs: dict
-    ) -> Iterator[tuple[PaddedBatch, Outputs]]:
-        """Run the model over a dataset.
-
-        dataset (DynamicItemDataset): With `id` and `features`.
-        loader_kwargs: As `ScoreBatches.longest_first` gives them.
-
-        Yields: Batches in their order, and their outputs.
-        """
-        loader = self.brain.make_dataloader(
-            dataset, sb.Stage.TEST, ckpt_prefix=None, **loader_kwargs
-        )
-        yield from self.brain.run(loader)
-
     def values(
         self,
         manifest: pd.DataFrame,
@@ -96,11 +79,14 @@ class Engine:
         )
         batches = hparams["score_batches"]
         loader_kwargs = batches.longest_first(manifest, self.brain.device_type)
+        loader = self.brain.make_dataloader(
+            dataset, sb.Stage.TEST, ckpt_prefix=None, **loader_kwargs
+        )
         names, values = [], []
-        for batch, outputs in self.run(dataset, loader_kwargs):
+        for batch, outputs in self.brain.run(loader):
             names += batch.id
             chosen = choose(outputs).numpy()
-            refuse_not_finite(batch.id, chosen)
+            _refuse_not_finite(batch.id, chosen)
             if described:
                 chosen = np.hstack([chosen, batch.described.data.cpu().numpy()])
             values.append(chosen)
@@ -109,19 +95,10 @@ class Engine:
         return names, np.concatenate(values)
 
 
-def refuse_not_finite(ids: list[str], values: np.ndarray):
-    """Refuse outputs that are no finite numbers.
-
-    ids: Recordings, or windows of them.
-    values: [recording, size]
-
-    Raises RunError: naming those that have such.
-    """
-    finite = np.isfinite(values).all(axis=1)
-    broken = [
-        name for name, is_finite in zip(ids, finite, strict=True) if not is_finite
-    ]
-    if broken:
+def _refuse_not_finite(ids, values):
+    """Raises RunError if values [recording, size] are no finite numbers."""
+    broken = np.array(ids)[~np.isfinite(values).all(axis=1)]
+    if len(broken):
         raise RunError(
             "The network's output is not a finite number for these recordings; leave "
             f"them out: {', '.join(broken)}"

@@ -1,17 +1,13 @@
 """Embeddings of the recordings of an archive."""
 
-from collections.abc import Iterable
-from pathlib import Path
-
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 from speechbrain.utils.run_opts import RunOptions
 
-from local.data.rows import COLUMNS
 from local.inference.archive import work_off
 from local.inference.embeddings import EmbeddingKind, check_available, describe
+from local.inference.maker import Wanted
 from local.inference.shares import share_of_work
 from local.storage.addresses import (
     absolute,
@@ -27,13 +23,11 @@ from local.utils.errors import UserError
 N_GROUP = 2**13
 
 
-class Embeddings:
-    """The embedding of each recording (see `maker.Wanted`).
+class Embeddings(Wanted):
+    """The embedding of each recording.
 
     Raises UserError: if the model has no such layer.
     """
-
-    columns, described = COLUMNS, False
 
     def __init__(self, experiment: Experiment, options: dict):
         pooling_mode = options["pooling_mode"] or experiment.hparams["pooling_mode"]
@@ -42,19 +36,12 @@ class Embeddings:
         self.size = kind.size_in(experiment.brain.plain_modules)
         self.of, self.about = kind.of, describe(kind, experiment)
 
-    def check(self, table: pd.DataFrame, name: str) -> list:
-        """Nothing is wanted of further columns."""
-        del table, name
-        return []
-
-    def table(
-        self, rows: pd.DataFrame, values: dict[str, np.ndarray], durations: dict
-    ) -> pa.Table:
+    def table(self, rows, values, durations):
         """`uid` and `embedding`."""
         del durations
         return embeddings_table(rows["uid"].tolist(), values, self.size)
 
-    def write(self, path: Path, tables: Iterable[pa.Table], metadata: dict):
+    def write(self, path, tables, metadata):
         """Write a parquet file, in groups of many rows."""
         schema = embeddings_table([], {}, self.size).schema.with_metadata(metadata)
         with pq.ParquetWriter(path, schema) as writer:

@@ -11,7 +11,6 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 import pandas as pd
@@ -22,6 +21,7 @@ from local.data.feature_table import FeatureTable
 from local.data.manifests import BETWEEN_WARNINGS, build_manifest, stop_on_failed
 from local.data.pseudonyms import read_pseudonyms
 from local.data.recordings import open_recordings
+from local.data.rows import COLUMNS
 from local.inference.engine import Engine
 from local.inference.parts import (
     N_WINDOWS,
@@ -44,7 +44,7 @@ from local.utils.progress import progress
 logger = logging.getLogger(__name__)
 
 
-class Wanted(Protocol):
+class Wanted:
     """What is wanted of each recording.
 
     columns: Of the tables; None: all.
@@ -53,15 +53,18 @@ class Wanted(Protocol):
     about: What there is to be known of the result, JSON.
     """
 
-    columns: tuple[str, ...] | None
-    described: bool
+    columns: tuple[str, ...] | None = COLUMNS
+    described: bool = False
     about: dict
 
     def check(self, table: pd.DataFrame, name: str) -> list:
         """Problems of a table of rows, with the name of its file."""
+        del table, name
+        return []
 
     def of(self, outputs: Outputs) -> torch.Tensor:
         """What is kept of a batch, [batch, size]."""
+        raise NotImplementedError
 
     def table(
         self,
@@ -70,9 +73,11 @@ class Wanted(Protocol):
         durations: dict[str, float],
     ) -> pa.Table:
         """The result of a part: with `uid`, one row or several for each."""
+        raise NotImplementedError
 
     def write(self, path: Path, tables: Iterable[pa.Table], metadata: dict):
         """Write the result of all parts, in their order, to a file."""
+        raise NotImplementedError
 
 
 class Maker:
@@ -98,7 +103,7 @@ class Maker:
         for file in sorted(checkpoint.glob("*.ckpt")):
             digest.update(file.read_bytes())
         if hparams.get("features"):
-            file = Storage.of(hparams).file(hparams["features"])
+            file = self._storage.file(hparams["features"])
             digest.update(file.read_bytes())
         if self.pseudonyms:
             digest.update(self.pseudonyms.key)
@@ -263,7 +268,9 @@ class Maker:
             missing = self.missing(plan, share, step)
             for part, inspected in self._inspected(missing):
                 self.n_failed += self.make(part, inspected, step)
-        self.tell_warnings()
+        for what, n in self.warned.items():
+            if n:
+                logger.info("%s: %s", counted(n, "recording"), what)
 
     def _inspected(self, parts):
         """Yields parts and what `inspect` says; it looks at the next one meanwhile."""
@@ -291,9 +298,3 @@ class Maker:
         bad = [row for part in plan.parts(share) for row in self.inspect(part)[2]]
         stop_on_failed(bad)
         self.warned.clear()
-
-    def tell_warnings(self):
-        """Log what is odd about recordings."""
-        for what, n in self.warned.items():
-            if n:
-                logger.info("%s: %s", counted(n, "recording"), what)

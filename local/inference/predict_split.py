@@ -1,7 +1,6 @@
 """Predictions of the recordings of a CSV of any length, as evaluate.py reads them."""
 
 from argparse import Namespace
-from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -28,10 +27,10 @@ from local.evaluation.usable_points import for_windows
 from local.inference.archive import work_off
 from local.inference.embeddings import described_model
 from local.inference.extraction import check_output
+from local.inference.maker import Wanted
 from local.inference.parts import REASON
 from local.inference.predict_files import ONLY_OF_A_SPLIT
 from local.inference.shares import share_of_work
-from local.model.heads import Outputs
 from local.model.training_range import DECIDE, Heard
 from local.storage.addresses import last_name, several
 from local.training.experiment import (
@@ -58,8 +57,8 @@ SCHEMA = pa.schema(
 )
 
 
-class Predictions:
-    """What a model says of each label of each recording (see `maker.Wanted`).
+class Predictions(Wanted):
+    """What a model says of each label of each recording.
 
     A recording that can't be used has one row, without a label.
     """
@@ -88,20 +87,15 @@ class Predictions:
             },
         }
 
-    def check(self, table: pd.DataFrame, name: str) -> list:
+    def check(self, table, name):
         """What is wrong with the labels' cells."""
         return self._targets(table, name)[1]
 
-    def of(self, outputs: Outputs):
+    def of(self, outputs):
         """Logits and, behind them, what says whether a recording is in range."""
         return torch.hstack([outputs.logits, outputs.pt])
 
-    def table(
-        self,
-        rows: pd.DataFrame,
-        values: dict[str, np.ndarray],
-        durations: dict[str, float],
-    ) -> pa.Table:
+    def table(self, rows, values, durations):
         """Rows as predictions.csv has them."""
         targets, _ = self._targets(rows, "")
         usable = rows["uid"].isin(values).to_numpy()
@@ -134,7 +128,7 @@ class Predictions:
         table = table.sort_values("uid", key=lambda c: c.map(places), kind="stable")
         return pa.Table.from_pandas(table, SCHEMA, preserve_index=False)
 
-    def write(self, path: Path, tables: Iterable[pa.Table], metadata: dict):
+    def write(self, path, tables, metadata):
         """Write predictions.csv."""
         del metadata
         with path.open("w", encoding="utf-8", newline="") as file:

@@ -28,7 +28,7 @@ def stack_heads(
     # SpeechBrain hands over [batch, 1, size]; normalisation needs [batch, size]
     layers = [_layer(torch.nn.Flatten)]
     if shared_dense.enabled:
-        layers += [_copy(shared_dense.dense), _layer(torch.nn.ReLU)]
+        layers += [_side_by_side([shared_dense.dense]), _layer(torch.nn.ReLU)]
     layers.append(_side_by_side([head.dense for head in heads]))
     if isinstance(heads[0].norm, torch.nn.LayerNorm):
         layers.append(_group_norm([head.norm for head in heads]))
@@ -85,10 +85,6 @@ def _linear(weight, bias):
     )
     layer.load_state_dict({"weight": weight.detach(), "bias": bias.detach()})
     return layer, arguments
-
-
-def _copy(dense):
-    return _linear(dense.weight, dense.bias)
 
 
 def _side_by_side(denses):

@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+import speechbrain as sb
 import torch
 
 from local.inference.embeddings import EmbeddingKind, check_available
@@ -73,12 +74,15 @@ def test_st_needs_a_shared_dense_layer(tmp_path):
 def test_embeddings_are_those_of_the_layers(tmp_path):
     brain = small_brain(tmp_path, shared_dense=True, final_dropout=0.5)
     brain.modules.train()  # extraction must switch dropout and batch statistics off
-    engine = Engine(brain)
+    Engine(brain)
+    loader = brain.make_dataloader(
+        *(dataset(), sb.Stage.TEST),
+        ckpt_prefix=None,
+        batch_sampler=[[i] for i in ORDER],
+    )
     kinds = [("pt",), ("st",), ("ft", "mean"), ("ft", "sum")]
     found = {name: {} for name in kinds}
-    for batch, outputs in engine.run(
-        dataset(), {"batch_sampler": [[i] for i in ORDER]}
-    ):
+    for batch, outputs in brain.run(loader):
         for name, vectors in found.items():
             values = EmbeddingKind(*name).of(outputs)
             vectors.update(zip(batch.id, values, strict=True))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from local.inference.backends import quiet_exporter
+from local.inference.backends import export_onnx
 from local.inference.export.onnx_features import (
     before_end,
     padded_crop,
@@ -84,19 +84,11 @@ def write_onnx(model: OnnxModel, sample_rate: int, path: Path, metadata):
     lengths = torch.tensor([round(sample_rate * length_s) for length_s in TRACED_S])
     generator = torch.Generator().manual_seed(1)
     waveforms = 0.1 * torch.randn(2, int(lengths.max()), generator=generator)
-    batch, time = torch.export.Dim.DYNAMIC, torch.export.Dim.DYNAMIC
-    with quiet_exporter(), torch.no_grad():
-        torch.onnx.export(
-            model.eval(),
-            (waveforms, lengths),
-            path,
-            input_names=list(INPUTS),
-            output_names=model.output_names,
-            dynamic_shapes=({0: batch, 1: time}, {0: batch}),
-            dynamo=True,
-            external_data=False,
-            verbose=False,
-        )
+    batch = time = torch.export.Dim.DYNAMIC
+    examples = (waveforms, {0: batch, 1: time}), (lengths, {0: batch})
+    inputs = dict(zip(INPUTS, examples, strict=True))
+    with torch.no_grad():
+        export_onnx(model.eval(), inputs, path, model.output_names)
     written = onnx.load(path)
     texts = {
         key: value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
