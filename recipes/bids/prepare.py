@@ -10,6 +10,7 @@ missing). COLUMNs are those of participants.tsv, of phenotype/**/*.tsv, `task` a
 other parts of a file's name, and the keys of its sidecar. docs/your_data.md has more.
 """
 
+import dataclasses
 import json
 import re
 import sys
@@ -40,6 +41,12 @@ ENTITY = re.compile(r"(?:^|_)([a-zA-Z]+)-([^_]+)")
 
 #: Where a person's code may stand in a table.
 PERSON = ("participant_id", "record_id", "subject_id")
+
+#: What b2aiprep calls the visit where it isn't `session_id`: `gad_7_session_id`.
+VISIT = "_session_id"
+
+#: How BIDS writes that nothing is known.
+NOTHING = "n/a"
 
 #: How the sidecar of a recording may be called; the last are b2aiprep's.
 SIDECARS = ("{}.json", "{}_recording-metadata.json", "{}_metadata.json")
@@ -140,11 +147,13 @@ def read_people(path: Path) -> tuple[list[Table], list[str]]:
         if not person:
             left_out.append(f"left out: {file} has no column {', '.join(PERSON)}")
             continue
-        rows = table.rows
+        rows = table.rows.replace(NOTHING, "")
         rows["participant_id"] = rows[person[0]].str.removeprefix("sub-")
-        if "session_id" in rows:
-            rows["session_id"] = rows["session_id"].str.removeprefix("ses-")
-        tables.append(table)
+        visit = [column for column in rows if column.endswith(VISIT)]
+        visit = "session_id" if "session_id" in rows else "".join(visit)
+        if visit in rows:  # of several it would be a guess
+            rows["session_id"] = rows[visit].str.removeprefix("ses-")
+        tables.append(dataclasses.replace(table, rows=rows))
     if problems:
         raise UserError(
             f"{path} has tables that can't be read; mend them, or move them elsewhere:",
@@ -192,6 +201,7 @@ def read_sidecar(folder: Path, file: str) -> dict:
             items = {
                 item["linkId"]: next(iter(item["answer"][0].values()))
                 for item in content.pop("item", [])
+                if item.get("answer")
             }
         except (ValueError, LookupError, AttributeError, TypeError) as error:
             raise UserError(f"{path} can't be read as a sidecar: {error!r}.") from error
