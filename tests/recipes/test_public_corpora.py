@@ -165,27 +165,33 @@ def test_sep_28k_uncut_with_the_splits_of_sep_28k_e(tmp_path):
     }
 
 
-def write_sap(source, extra=None):
-    """Four speakers to train and two of Dev, two recordings each, one of them rated."""
+def write_sap(source):
+    """Four speakers to train and two of Dev, two recordings each, one of them rated.
+
+    Their JSONs are there twice, as there is an archive of these alone.
+    """
     for i in range(6):
         part, speaker = ("Train", "Dev")[i > 3], f"s{i}"
-        folder = source / part / "SpeechAccessibility_2024" / speaker
-        names = [f"{speaker}_{n}.wav" for n in (1, 2)]
+        folder = source / "Downsampled" / part / speaker
+        names = [f"{speaker}_{n}_16kHz.wav" for n in (1, 2)]
         write_audio(folder, names)
         levels = {
             "Slow rate": i,
-            "Rapid rate": 1,
-            "Strained": i % 3 + 1,
+            "Short rushes of speech": 1,
+            "Strained-strangled voice ": i % 3 + 1,
             "Irregular articulatory breakdowns": 1,
-            "Imprecise consonants": 1,
+            "Imprecise consonants": "",
             "Distorted vowels": 7,
+            ("Intelligbility ", "Intelligibility")[i % 2]: 3,
         }
         files = [
             {
                 "Filename": name,
                 "Prompt": {
                     "Prompt Text": "go",
+                    "Transcript": "go\n",
                     "Category Description": "Novel Sentences",
+                    "Sub Category Description": "",
                 },
                 "Ratings": [],
             }
@@ -196,28 +202,34 @@ def write_sap(source, extra=None):
             for key, level in levels.items()
         ]
         content = {"Contributor ID": speaker, "Etiology": "ALS", "Files": files}
-        (folder / f"{speaker}.json").write_text(json.dumps(content))
-    (source / "release.json").write_text(json.dumps(extra or ["of another kind"]))
+        text = json.dumps(content).replace("\\n", "\n")
+        (folder / f"{speaker}.json").write_text(text)
+        (folder.parent / f"{speaker}.json").write_text(text)
+    (source / "release.json").write_text(json.dumps(["of another kind"]))
 
 
 def test_sap(tmp_path, capsys):
     source = tmp_path / "source"
     write_sap(source)
     assert lay_out("SAP", source) == 0
+    assert "12 recordings of 12 of 12 rows" in capsys.readouterr().out
     rows = check("SAP", source, 12)
-    stem = "SpeechAccessibility_2024-s2-s2"
-    row = rows[f"Train-{stem}_1"]
+    row = rows["Downsampled-Train-s2-s2_1_16kHz"]
     assert {**row, "uid": "", "file": ""} == {
         **{"uid": "", "subject": "s2", "file": "", "slow rate": "1"},
-        **{"irregular artic breakdowns": "0", "rapid rate": "0", "distortions": "1"},
-        **{"strained": "1", "etiology": "ALS", "task": "Novel Sentences"},
+        **{"irregular artic breakdowns": "0", "short rushes": "0"},
+        **{"distortions": "1", "strained": "1"},
+        **{"etiology": "ALS", "task": "Novel Sentences"},
     }
-    assert rows[f"Train-{stem}_2"]["strained"] == ""
+    assert rows["Downsampled-Train-s2-s2_2_16kHz"]["strained"] == ""
     splits = read_splits(tmp_path / "corpus")
     assert {row["subject"] for row in splits["test"]} == {"s4", "s5"}
-    path = next((source / "Dev").rglob("*.json"))
+    new = f"--corpus_folder={tmp_path / 'new'}"
+    assert lay_out("SAP", source, new, "--label=clear: {intelligibility} <= 3") == 0
+    assert len([row for row in rows_of(tmp_path / "new").values() if row["clear"]]) == 6
+    path = next((source / "Downsampled/Dev").rglob("*.json"))
     path.write_text(path.read_text().replace('"Level"', '"Score"'))
-    assert lay_out("SAP", source, f"--corpus_folder={tmp_path / 'new'}") == 2
+    assert lay_out("SAP", source, f"--corpus_folder={tmp_path / 'newer'}") == 2
     message = capsys.readouterr().err
     assert "is no JSON of a speaker as it is known, as it has no 'Level'" in message
 
