@@ -17,6 +17,7 @@ sys.path.insert(0, str(ROOT))
 
 from local.data.label_proposals import number_in  # noqa: E402
 from local.utils.errors import UserError  # noqa: E402
+from local.utils.problems import Place, Problem  # noqa: E402
 from recipes import own_layout  # noqa: E402
 from recipes.table.tables import Table, read_tables  # noqa: E402
 
@@ -49,7 +50,16 @@ def read(source: Path) -> list[Table]:
     for row in rows:
         code = code_of(row["code"])
         row.update(people.get(code, {}) | ratings.get(code, {}))
-    return [own_layout.new_table(f"{source}/Audio Files/*.wav", rows)]
+    codes = {code_of(row["code"]) for row in rows}
+    notes = [
+        str(Problem("code", what, tuple(map(Place, sorted(alone)))))
+        for what, alone in (
+            ("of recordings that no sheet of ratings has", codes - set(ratings)),
+            ("of the sheets of ratings without a recording", set(ratings) - codes),
+        )
+        if alone
+    ]
+    return [own_layout.new_table(f"{source}/Audio Files/*.wav", rows, notes)]
 
 
 def rows_with(table: Table, columns: list[str]) -> list[dict]:

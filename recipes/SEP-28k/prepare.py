@@ -37,6 +37,8 @@ def read(source: Path) -> list[Table]:
         raise UserError(f"{source} holds neither {' nor '.join(TABLES)}.")
     (table,) = read_tables([str(files[0])], needed=["Show", "EpId", "ClipId"])
     rows = table.rows.copy()
+    if "speaker" not in rows:  # SEP-28k does not say who speaks
+        rows["speaker"] = ""
     absent = {"Show", "EpId", "ClipId", "Start", "Stop"} - set(rows)
     if absent:
         raise UserError(f"{files[0]} has no column {', '.join(sorted(absent))}.")

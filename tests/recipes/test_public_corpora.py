@@ -106,26 +106,42 @@ def test_torgo(tmp_path):
     assert rows["F-F03-Session1-wav_headMic-0001"]["dysarthria"] == "1"
 
 
-SEP = ["Show", "EpId", "ClipId", "Start", "Stop", "Unsure", "PoorAudioQuality"]
-SEP += ["Prolongation", "Block", "SoundRep", "WordRep", "DifficultToUnderstand"]
-SEP += ["Interjection", "NoStutteredWords", "NaturalPause", "Music", "NoSpeech"]
+KEYS = ["Show", "EpId", "ClipId", "Start", "Stop"]
+COUNTS = ["Unsure", "PoorAudioQuality", "Prolongation", "Block", "SoundRep", "WordRep"]
+COUNTS += ["DifficultToUnderstand", "Interjection", "NoStutteredWords"]
+COUNTS += ["NaturalPause", "Music", "NoSpeech"]
+
+#: What SEP-28k-E has between the two.
+MORE = ["is_probably_host", "speaker", "clip_silhouette_score"]
+MORE += ["SEP12k", "SEP28k-E", "SEP28k-T", "SEP28k-D"]
 
 
-def write_sep(source, is_cut, splits=()):
-    """Two shows of three episodes of two clips each, half a second long."""
+def write_sep(source, is_cut, is_extended=False):
+    """Two shows of three episodes of two clips each, half a second long.
+
+    The first clip of each episode of SEP-28k-E is the host's.
+    """
     rows = []
     for i, (show, episode, clip) in enumerate(
-        (show, episode, clip)
+        (show, f"{episode:03}", clip)
         for show in ("HeStutters", "MyStutteringLife")
         for episode in range(3)
         for clip in range(2)
     ):
-        counts = [0, 0, i % 4, (i + 1) % 4, 1, 2, 0, 3, 0, 0, 0, 0]
-        rows.append([show, episode, clip, 8000 * clip, 8000 * clip + 8000, *counts])
-        rows[-1] += [splits[episode]] if splits else []
-    name = "SEP-28k-Extended_clips.csv" if splits else "SEP-28k_labels.csv"
+        row = [show, episode, clip, 8000 * clip, 8000 * clip + 8000]
+        if is_extended:
+            split = "train" if not clip else ["dev", "test"][int(episode) % 2]
+            speaker = f"{show}_{episode}_1" if clip else f"Host of {show}"
+            row += [not clip, speaker, 0.5, "", split, "test", "test"]
+        rows.append([*row, 0, 0, i % 4, (i + 1) % 4, 1, 2, 0, 3, 0, 0, 0, 0])
     source.mkdir()
-    write_csv_rows(source / name, [SEP + ["SEP28k-E"] * bool(splits), *rows])
+    if is_extended:
+        write_csv_rows(
+            source / "SEP-28k-Extended_clips.csv", [KEYS + MORE + COUNTS, *rows]
+        )
+    else:  # with spaces behind commas, but not in the header
+        lines = [",".join(KEYS + COUNTS), *(", ".join(map(str, row)) for row in rows)]
+        (source / "SEP-28k_labels.csv").write_text("\n".join(lines) + "\n")
     if is_cut:
         names = [f"clips/{s}/{e}/{s}_{e}_{c}.wav" for s, e, c, *_ in rows]
     else:
@@ -138,30 +154,29 @@ def test_sep_28k(tmp_path):
     write_sep(source, is_cut=True)
     assert lay_out("SEP-28k", source) == 0
     rows = check("SEP-28k", source, 12)
-    row = rows["clips-HeStutters-1-HeStutters_1_0"]  # the third: counts 2 and 3
-    assert row["subject"] == "HeStutters-1" and row["show"] == "HeStutters"
+    row = rows["clips-HeStutters-001-HeStutters_001_0"]  # the third: counts 2 and 3
+    assert row["subject"] == "HeStutters-001" and row["show"] == "HeStutters"
     assert [row[f"prolongation@{i}"] for i in (1, 2, 3)] == ["1", "1", "0"]
     assert [row[f"block@{i}"] for i in (1, 2, 3)] == ["1", "1", "1"]
     assert [row[f"sound repetition@{i}"] for i in (1, 2, 3)] == ["1", "0", "0"]
     assert row["start_s"] == row["end_s"] == ""
 
 
-def test_sep_28k_uncut_with_the_splits_of_sep_28k_e(tmp_path):
+def test_sep_28k_uncut_with_the_splits_and_speakers_of_sep_28k_e(tmp_path):
     source = tmp_path / "source"
-    write_sep(source, is_cut=False, splits=("train", "dev", "test"))
+    write_sep(source, is_cut=False, is_extended=True)
     assert lay_out("SEP-28k", source, "--splits=SEP28k-E") == 0
     rows = check("SEP-28k", source, 12)
-    row = rows["wavs-HeStutters-1-0.5-1"]
-    assert (row["file"], row["start_s"], row["end_s"]) == (
-        "wavs/HeStutters/1.wav",
-        "0.5",
-        "1",
+    row = rows["wavs-HeStutters-001-0.5-1"]
+    assert (row["file"], row["start_s"], row["end_s"], row["subject"]) == (
+        *("wavs/HeStutters/001.wav", "0.5", "1", "HeStutters_001_1"),
     )
     splits = read_splits(tmp_path / "corpus")
     assert {name: len(rows) for name, rows in splits.items()} == {
-        "train": 4,
-        "val": 4,
-        "test": 4,
+        **{"train": 6, "val": 4, "test": 2},
+    }
+    assert {row["subject"] for row in splits["train"]} == {
+        *("Host of HeStutters", "Host of MyStutteringLife"),
     }
 
 
@@ -237,7 +252,9 @@ def test_sap(tmp_path, capsys):
 def write_pvqd(source):
     """Five people; one of them is spelt otherwise in each of the places."""
     codes = ["BL01", "BL02", "LA9004", "PT001", "pt002"]
-    write_audio(source / "Audio Files", [f"{code}_ENSS.wav" for code in codes])
+    endings = ["_ENSS", " ENSS", "_ENSS", "._ENSS", "_ENSS"]
+    names = [f"{code}{end}.wav" for code, end in zip(codes, endings, strict=True)]
+    write_audio(source / "Audio Files", [*names, "SJ1001_ENSS.wav"])
     sheets = source / "Ratings Spreadsheets"
     people = [
         [f"{code.upper()} ", "MF"[i % 2], 40 + i, "Healthy"]
@@ -248,7 +265,7 @@ def write_pvqd(source):
         [["Participant ID ", "Gender", "Age", "Diagnosis "], *people],
     )
     header = ["File", "Characteristics", "Mean", "SD", "Min", "Max"]
-    header += [f"Rater {r} Time {t}" for r in (1, 2, 3) for t in (1, 2)]
+    header += [f"Rater {r} {t}" for r in (1, 2, 3) for t in ("Time 1", "time 2")]
     path = sheets / "Ratings_both_scales.xlsx"
     workbook = openpyxl.Workbook()
     for scale, dimensions, top in (
@@ -261,9 +278,8 @@ def write_pvqd(source):
             for name in dimensions.split():
                 # the last is far up; the second rater was there once only
                 numbers = [0, top if i == 4 else 1, i / 10, None, 1, 2]
-                sheet.append(
-                    [f" {code}", f"{scale} {name}", None, None, None, None, *numbers]
-                )
+                sheet.append([f" {code}", f"{scale} {name}", *[None] * 4, *numbers])
+            sheet.append(["ST1001", f"{scale} {name}", *[None] * 4, *numbers])
     del workbook["Sheet"]
     workbook.save(path)
     return codes
@@ -280,7 +296,9 @@ def test_pvqd(tmp_path, capsys):
         for line, top in zip(lines, (50, 3), strict=True)
         for label in line.split(",")
     }
-    rows = check("PVQD", source, 5, types)
+    rows = check("PVQD", source, 6, types)
+    assert "1 code of recordings that no sheet of ratings has: 'SJ1001'" in said
+    assert "1 code of the sheets of ratings without a recording: 'ST1001'" in said
     row = rows["Audio Files-pt002_ENSS"]
     assert (row["sex"], row["age"], row["diagnosis"]) == ("M", "44", "Healthy")
     raters = [row[f"severity@CAPE-V severity R{i}"] for i in (1, 2, 3, 4)]
