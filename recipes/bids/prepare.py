@@ -21,7 +21,7 @@ sys.path.insert(0, str(ROOT))
 
 from local.storage.addresses import is_remote  # noqa: E402
 from local.utils.errors import UserError  # noqa: E402
-from local.utils.problems import Place, Problem  # noqa: E402
+from local.utils.problems import Place, Problem, listed  # noqa: E402
 from recipes.own_layout import new_table  # noqa: E402
 from recipes.table import lay_out, options  # noqa: E402
 from recipes.table import prepare as table_recipe  # noqa: E402
@@ -83,8 +83,9 @@ def read(values: dict, given: lay_out.Given) -> tuple[Source, AudioFolder]:
     people = [with_names(table, asked) for table in people]
     tables = [new_table(f"{path}/sub-*", rows, notes), *people]
     if asked <= set().union(*(table.rows.columns for table in tables)):
-        asked_for = [table for table in people if asked & set(table.rows)]
-        tables = [tables[0], *asked_for]
+        people = [table for table in people if asked & set(table.rows)]
+        check_codes(rows, people)
+        tables = [tables[0], *people]
     if any(row["session_id"] for row in rows):
         given.kept.setdefault("session", Pattern.parse("{session_id}", "--keep"))
     patterns = {"file": ["{file}"], "subject": ["{participant_id}"]}
@@ -162,6 +163,21 @@ def read_people(path: Path) -> tuple[list[Table], list[str]]:
     return tables, left_out
 
 
+def check_codes(rows: list[dict], tables: list[Table]):
+    """Refuse tables of people who all have no recording, as where 1 is not 01."""
+    known = dict.fromkeys(f"sub-{row['participant_id']}" for row in rows)
+    problems = []
+    for table in tables:
+        codes = [f"sub-{code}" for code in table.rows["participant_id"].unique()]
+        if known.keys().isdisjoint(codes):
+            problems.append(
+                f"{table.place} is about {listed(codes)}, who have no folder; folders "
+                f"are {listed(list(known))}: their names should be the codes"
+            )
+    if problems:
+        raise UserError("There is nobody in tables who has a recording:", problems)
+
+
 def several_tables(tables: list[Table], asked: set[str]) -> list[str]:
     """Which columns that are asked for are in several tables, in lines."""
     lines = []
@@ -204,7 +220,9 @@ def read_sidecar(folder: Path, file: str) -> dict:
                 if item.get("answer")
             }
         except (ValueError, LookupError, AttributeError, TypeError) as error:
-            raise UserError(f"{path} can't be read as a sidecar: {error!r}.") from error
+            reason = "expected keys with a value each, or FHIR's items with answers"
+            reason = str(error) if isinstance(error, ValueError) else reason
+            raise UserError(f"{path} can't be read as a sidecar: {reason}.") from error
         pairs = (content | items).items()
         return {
             key: value for key, value in pairs if isinstance(value, str | int | float)

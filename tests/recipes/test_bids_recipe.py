@@ -168,15 +168,28 @@ def add_to(name, content):
     return spoil
 
 
-def spoil_sidecar(bids):
-    next(bids.rglob("*.json")).write_text("[1")
+def spoil_sidecar(content):
+    """Another content of one."""
+    return lambda bids: next(bids.rglob("*.json")).write_text(content)
 
 
 @pytest.mark.parametrize(
     ("spoil", "options", "told"),
     [
         (spoil_name, (LABEL,), "names another person or visit than its folders"),
-        (spoil_sidecar, ("--label=x: {snr} > 3",), "can't be read as a sidecar"),
+        (
+            spoil_sidecar("[1"),
+            ("--label=x: {snr} > 3",),
+            "can't be read as a sidecar: Expecting ',' delimiter: line 1 column 3",
+        ),
+        *[
+            (
+                spoil_sidecar(content),
+                ("--label=x: {snr} > 3",),
+                "expected keys with a value each, or FHIR's items with answers",
+            )
+            for content in ("[]", "null", '{"item": 3}', '{"item": [{"answer": [3]}]}')
+        ],
         (None, ("--label=x: {Totl}",), "no column 'Totl'"),
         (None, (), "there is none: give --label"),
         (
@@ -189,7 +202,8 @@ def spoil_sidecar(bids):
                 "participant_id\tsex\nP-1\tF\n"
             ),
             (LABEL, "--keep=sex"),
-            "participants.tsv: no row fills",
+            "participants.tsv is about sub-P-1, who have no folder; folders are "
+            "sub-p0, sub-p1, sub-p2, sub-p3, sub-p4, …: their",
         ),
         (
             add_to("participants.tsv", b"p0\tM\n"),
@@ -206,6 +220,11 @@ def spoil_sidecar(bids):
             add_to("phenotype/diagnosis/parkinsons.tsv", b"\0"),
             (LABEL, "--dry_run"),
             "parkinsons.tsv can't be read: it holds NUL characters",
+        ),
+        (
+            add_to("participants.tsv", b'p9\t"M\n'),
+            (LABEL,),
+            "row 10: a quote that is opened there is never closed",
         ),
         (
             add_to("phenotype/none.tsv", b""),
