@@ -37,7 +37,11 @@ def read(source: Path) -> list[Table]:
     """A row for each audio file: whose it is, and the mean of each rater's times."""
     sheets = source / "Ratings Spreadsheets"
     ratings, people, needed = {}, {}, ["File", "Characteristics"]
-    for table in read_tables([str(sheets / "Ratings_both_scales.xlsx")], SHEETS):
+    scales = read_tables([str(sheets / "Ratings_both_scales.xlsx")], SHEETS)
+    if len(scales) < len(SHEETS):
+        there = " and ".join(table.place for table in scales)
+        raise UserError(f"Expected the sheets {' and '.join(SHEETS)}: found {there}.")
+    for table in scales:
         scale = next(name for name in SHEETS if f"sheet {name!r}" in table.place)
         for row in rows_with(table, needed):
             dimension = row["Characteristics"].split()[-1].lower()

@@ -45,15 +45,16 @@ def read(source: Path) -> list[Table]:
             if not isinstance(content, dict) or "Files" not in content:
                 continue
             for file in content["Files"]:
-                name = file["Filename"]
+                name = str(file["Filename"])
                 row = read_file(content, file)
                 row["file"] = places.get(name, name)
                 row["speaker"] = str(content.get("Contributor ID", path.stem))
                 rows[name] = row
         except (ValueError, LookupError, TypeError, AttributeError) as error:
-            reason = f", as it has no {error}" if isinstance(error, KeyError) else ""
+            kinds = {KeyError: f"it has no {error}", json.JSONDecodeError: str(error)}
+            reason = kinds.get(type(error), "it holds something else")
             raise UserError(
-                f"{path} is no JSON of a speaker as it is known{reason}: expected "
+                f"{path} is no JSON of a speaker as it is known ({reason}): expected "
                 "Etiology and Files, each with Filename, Prompt and Ratings of "
                 f"{DIMENSION} and {LEVEL}."
             ) from error

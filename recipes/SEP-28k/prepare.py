@@ -56,7 +56,10 @@ def read(source: Path) -> list[Table]:
 
 def seconds(samples: str) -> str:
     """Seconds of a number of samples, as text; what is none stays as it is."""
-    return f"{int(samples) / RATE:.10g}" if samples.isdecimal() else samples
+    try:
+        return f"{float(samples) / RATE:.10g}"
+    except ValueError:
+        return samples
 
 
 if __name__ == "__main__":

@@ -67,6 +67,8 @@ def test_mdvr_kcl(tmp_path):
         f"26-29_09_2017_KCL/ReadText/PD/ID{i}_pd_{i % 5}_1_2.wav" for i in range(32, 36)
     ]
     write_audio(source, names)
+    last = source / names[-1]
+    last.rename(last.with_suffix(".WAV"))
     assert lay_out("MDVR-KCL", source) == 0
     rows = check("MDVR-KCL", source, 12)
     row = rows["26-29_09_2017_KCL-ReadText-PD-ID33_pd_3_1_2"]
@@ -90,7 +92,7 @@ def test_torgo(tmp_path):
     )
     prompts = source / "F/F01/Session1/prompts"
     prompts.mkdir()
-    (prompts / "0001.txt").write_text("stick\n")
+    (prompts / "0001.txt").write_bytes(b"stick\0\n")
     assert lay_out("TORGO", source, "--keep=prompt,device,sex") == 0
     rows = rows_of(tmp_path / "corpus")
     assert rows["F-F01-Session1-wav_headMic-0001"]["prompt"] == "stick"
@@ -116,7 +118,7 @@ MORE = ["is_probably_host", "speaker", "clip_silhouette_score"]
 MORE += ["SEP12k", "SEP28k-E", "SEP28k-T", "SEP28k-D"]
 
 
-def write_sep(source, is_cut, is_extended=False):
+def write_sep(source, is_cut=False, is_extended=False):
     """Two shows of three episodes of two clips each, half a second long.
 
     The first clip of each episode of SEP-28k-E is the host's.
@@ -130,6 +132,7 @@ def write_sep(source, is_cut, is_extended=False):
     ):
         row = [show, episode, clip, 8000 * clip, 8000 * clip + 8000]
         if is_extended:
+            row[4] = float(row[4])  # as pandas writes a column with holes
             split = "train" if not clip else ["dev", "test"][int(episode) % 2]
             speaker = f"{show}_{episode}_1" if clip else f"Host of {show}"
             row += [not clip, speaker, 0.5, "", split, "test", "test"]
@@ -246,7 +249,7 @@ def test_sap(tmp_path, capsys):
     path.write_text(path.read_text().replace('"Level"', '"Score"'))
     assert lay_out("SAP", source, f"--corpus_folder={tmp_path / 'newer'}") == 2
     message = capsys.readouterr().err
-    assert "is no JSON of a speaker as it is known, as it has no 'Level'" in message
+    assert "is no JSON of a speaker as it is known (it has no 'Level'): exp" in message
 
 
 def write_pvqd(source):
@@ -339,6 +342,65 @@ def test_hupa(tmp_path):
         **{"diagnosis": "pathological", **dict(zip("GRBAS", "202 1", strict=True))},
         "A": "",
     }
+
+
+def spoil_sheet(source):
+    path = source / "Ratings Spreadsheets/Ratings_both_scales.xlsx"
+    workbook = openpyxl.load_workbook(path)
+    workbook["GRBAS"].title = "GRBAS scale"
+    workbook.save(path)
+
+
+def replace(name, old, new):
+    """Text in a file of a source is another."""
+
+    def replaced(source):
+        path = next(source.rglob(name))
+        text = path.read_text()
+        assert old in text
+        path.write_text(text.replace(old, new, 1))
+
+    return replaced
+
+
+@pytest.mark.parametrize(
+    ("name", "write", "spoil", "told"),
+    [
+        ("PVQD", write_pvqd, spoil_sheet, "Expected the sheets CAPE-V and GRBAS: "),
+        ("SAP", write_sap, replace("s4.json", "{", "{{"), "(Expecting property name"),
+        (
+            "SAP",
+            write_sap,
+            replace("s4.json", '"Files"', '"Files": null, "F"'),
+            "is no JSON of a speaker as it is known (it holds something else)",
+        ),
+        (
+            "SEP-28k",
+            write_sep,
+            replace("*.csv", " 8000, 16000", " soon, 16000"),
+            "1 cell in column 'start_s' with no number from 0 on: 'soon' (SEP-28k",
+        ),
+        (
+            "SEP-28k",
+            write_sep,
+            replace("*.csv", "ClipId", "Clip"),
+            "SEP-28k_labels.csv has no column ClipId",
+        ),
+    ],
+)
+def test_a_spoilt_source(name, write, spoil, told, tmp_path, capsys):
+    source = tmp_path / "source"
+    write(source)
+    spoil(source)
+    assert lay_out(name, source) == 2
+    message = capsys.readouterr().err
+    assert told in message and not (tmp_path / "corpus").exists()
+
+
+def test_a_source_in_a_bucket(tmp_path, capsys):
+    made = f"--corpus_folder={tmp_path / 'corpus'}"
+    assert main_of("TORGO")(["--source=gs://bucket/TORGO", made]) == 2
+    assert "source is gs://bucket/TORGO, and must be on" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", ["MDVR-KCL", "TORGO", "SEP-28k", "SAP", "PVQD"])
