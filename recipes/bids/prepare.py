@@ -16,6 +16,8 @@ import re
 import sys
 from pathlib import Path
 
+import pandas as pd
+
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
@@ -164,18 +166,30 @@ def read_people(path: Path) -> tuple[list[Table], list[str]]:
 
 
 def check_codes(rows: list[dict], tables: list[Table]):
-    """Refuse tables of people who all have no recording, as where 1 is not 01."""
-    known = dict.fromkeys(f"sub-{row['participant_id']}" for row in rows)
-    problems = []
+    """Refuse tables of people or visits without recordings, as where 1 is not 01."""
+    recordings, problems = pd.DataFrame(rows), []
+    known = dict.fromkeys(
+        [*_folders(recordings, with_visits=True), *_folders(recordings)]
+    )
+    has_visits = (recordings["session_id"] != "").any()
     for table in tables:
-        codes = [f"sub-{code}" for code in table.rows["participant_id"].unique()]
+        codes = _folders(table.rows, has_visits and "session_id" in table.rows).unique()
         if known.keys().isdisjoint(codes):
             problems.append(
-                f"{table.place} is about {listed(codes)}, who have no folder; folders "
-                f"are {listed(list(known))}: their names should be the codes"
+                f"{table.place} is about {listed(codes)}, which are no folders with "
+                f"recordings; these are {listed([*known])}: codes should be names"
             )
     if problems:
-        raise UserError("There is nobody in tables who has a recording:", problems)
+        raise UserError("There are tables about nobody who has a recording:", problems)
+
+
+def _folders(rows, with_visits=False):
+    """What the folders of people, or of their visits, should be called."""
+    names = "sub-" + rows["participant_id"]
+    if not with_visits:
+        return names
+    visits = rows["session_id"]
+    return names.where(visits == "", names + "/ses-" + visits)
 
 
 def several_tables(tables: list[Table], asked: set[str]) -> list[str]:

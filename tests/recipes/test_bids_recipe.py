@@ -202,8 +202,19 @@ def spoil_sidecar(content):
                 "participant_id\tsex\nP-1\tF\n"
             ),
             (LABEL, "--keep=sex"),
-            "participants.tsv is about sub-P-1, who have no folder; folders are "
-            "sub-p0, sub-p1, sub-p2, sub-p3, sub-p4, …: their",
+            "participants.tsv is about sub-P-1, which are no folders with recordings; "
+            "these are sub-p0/ses-s1, sub-p0/ses-s2, sub-p1/ses-s1, sub-p2/ses-s1,",
+        ),
+        (
+            lambda bids: write_tsv(
+                bids / "phenotype/diagnosis/parkinsons.tsv",
+                [
+                    ("participant_id", "session_id", "gold_standard_diagnosis"),
+                    *(("p0", "01", "yes"), ("p1", "ses-1", "no")),
+                ],
+            ),
+            (LABEL,),
+            "parkinsons.tsv is about sub-p0/ses-01, sub-p1/ses-1, which are no folders",
         ),
         (
             add_to("participants.tsv", b"p0\tM\n"),
