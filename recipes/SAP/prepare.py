@@ -36,10 +36,10 @@ def main(arguments=None):
 
 def read(source: Path) -> list[Table]:
     """The recordings of all speakers, each once, as some JSONs are there twice."""
-    names = filter(is_audio, AudioFolder.listed(str(source), "source").checksums)
-    places = {PurePosixPath(name).name: name for name in names}
+    names = AudioFolder.listed(str(source), "source").checksums
+    places = {PurePosixPath(name).name: name for name in filter(is_audio, names)}
     rows = {}
-    for path in sorted(source.rglob("*.json")):
+    for path in [source / name for name in names if name.endswith(".json")]:
         try:  # not strict, as transcripts hold line ends
             content = json.loads(path.read_text(encoding="utf-8"), strict=False)
             if not isinstance(content, dict) or "Files" not in content:

@@ -21,7 +21,7 @@ import pandas as pd
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from local.storage.addresses import is_remote  # noqa: E402
+from local.storage.addresses import local_path  # noqa: E402
 from local.utils.errors import UserError  # noqa: E402
 from local.utils.problems import Place, Problem, listed  # noqa: E402
 from recipes.own_layout import new_table  # noqa: E402
@@ -40,6 +40,9 @@ RECORDING = re.compile(
 
 #: A part of a file's name, as in `task-vowel`.
 ENTITY = re.compile(r"(?:^|_)([a-zA-Z]+)-([^_]+)")
+
+#: Tables of people.
+OF_PEOPLE = re.compile(r"participants\.tsv|phenotype/.*\.tsv")
 
 #: Where a person's code may stand in a table.
 PERSON = ("participant_id", "record_id", "subject_id")
@@ -66,16 +69,10 @@ def read(values: dict, given: lay_out.Given) -> tuple[Source, AudioFolder]:
     """The recordings of a BIDS folder, and what its tables say of them."""
     if not values.get("bids_folder"):
         raise UserError("Give --bids_folder=DIR, the folder of sub-*/.")
-    if is_remote(values["bids_folder"]):
-        raise UserError(
-            "--bids_folder takes a folder on disk: copy the bucket's first."
-        )
-    path = Path(values["bids_folder"])
+    path = local_path(values["bids_folder"], "bids_folder")
     folder = AudioFolder.listed(str(path), "bids_folder")
     rows = recordings(folder)
-    people, left_out = read_people(path)
-    for line in left_out:  # at once, as it may be why a column is not there
-        print(line)
+    people = read_people(folder)
     asked = {column for columns in given.labels.columns.values() for column in columns}
     asked |= {name for one in given.kept.values() for name in one.columns}
     asked |= {values["splits"]} if values.get("splits") else set()
@@ -112,8 +109,8 @@ def recordings(folder: AudioFolder) -> list[dict]:
             continue
         row = match.groupdict(default="")
         parts = dict(ENTITY.findall(row.pop("stem")))
-        pairs = (("sub", "participant_id"), ("ses", "session_id"))
-        if any(parts.pop(key, row[column]) != row[column] for key, column in pairs):
+        own = row["participant_id"], row["session_id"]
+        if (parts.pop("sub", own[0]), parts.pop("ses", own[1])) != own:
             wrong.append(Place(name))
         rows.append({**row, "file": name, **parts})
     if wrong:
@@ -129,26 +126,27 @@ def recordings(folder: AudioFolder) -> list[dict]:
     return rows
 
 
-def read_people(path: Path) -> tuple[list[Table], list[str]]:
-    """participants.tsv and phenotype/**/*.tsv; what was left out, in lines.
+def read_people(folder: AudioFolder) -> list[Table]:
+    """participants.tsv and phenotype/**/*.tsv.
+
+    What is left out is printed at once, as it may be why a column is not there.
 
     Raises UserError: naming all that can't be read.
     """
-    files = [*path.glob("participants.tsv"), *sorted(path.glob("phenotype/**/*.tsv"))]
-    tables, left_out, problems = [], [], []
-    for file in files:
-        name = ".".join(file.relative_to(path).with_suffix("").parts)
+    tables, problems = [], []
+    for name in filter(OF_PEOPLE.fullmatch, folder.checksums):
+        file, dotted = f"{folder.address}/{name}", name.replace("/", ".")
         try:
-            (table,) = read_tables([f"{name}={file}"], needed=PERSON)
+            (table,) = read_tables([f"{dotted[:-4]}={file}"], needed=PERSON)
         except NoRows as error:
-            left_out.append(f"left out: {error}")
+            print(f"left out: {error}")
             continue
         except UserError as error:
             problems.append(str(error))
             continue
         person = [column for column in PERSON if column in table.rows]
         if not person:
-            left_out.append(f"left out: {file} has no column {', '.join(PERSON)}")
+            print(f"left out: {file} has no column {', '.join(PERSON)}")
             continue
         rows = table.rows.replace(NOTHING, "")
         rows["participant_id"] = rows[person[0]].str.removeprefix("sub-")
@@ -159,10 +157,11 @@ def read_people(path: Path) -> tuple[list[Table], list[str]]:
         tables.append(dataclasses.replace(table, rows=rows))
     if problems:
         raise UserError(
-            f"{path} has tables that can't be read; mend them, or move them elsewhere:",
+            f"{folder.address} has tables that can't be read; mend them, or move them "
+            "elsewhere:",
             problems,
         )
-    return tables, left_out
+    return tables
 
 
 def check_codes(rows: list[dict], tables: list[Table]):

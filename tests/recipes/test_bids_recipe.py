@@ -284,6 +284,7 @@ def test_what_is_derived_or_hidden_is_no_recording(bids, capsys):
     """Nor are files in other folders of BIDS; suffixes may be in capitals."""
     first, second = sorted(bids.rglob("*.wav"))[:2]
     first.rename(first.with_suffix(".WAV"))
+    (bids / "phenotype/._empty.tsv").write_bytes(b"\0\5\26\7Mac OS X")
     for name in ("derivatives/denoised", "code", "sourcedata", ".cache"):
         copy = bids / name / second.relative_to(bids)
         copy.parent.mkdir(parents=True)

@@ -224,6 +224,7 @@ def write_sap(source):
         (folder / f"{speaker}.json").write_text(text)
         (folder.parent / f"{speaker}.json").write_text(text)
     (source / "release.json").write_text(json.dumps(["of another kind"]))
+    (source / "._release.json").write_bytes(b"\0\5\26\7Mac OS X")
 
 
 def test_sap(tmp_path, capsys):
