@@ -128,24 +128,27 @@ def test_columns_of_one_name(bids, capsys):
     assert {row["d"] for row in rows} == {"60", "61"}
 
 
-def test_without_visits_and_tables(tmp_path, capsys):
-    """BIDS needs neither; the sidecar may say everything."""
+@pytest.mark.parametrize(
+    ("end", "sidecar"), [("", ".json"), ("_audio", "_metadata.json")]
+)
+def test_without_visits_and_tables(tmp_path, capsys, end, sidecar):
+    """BIDS needs neither; the sidecar may say everything, as b2aiprep's once did."""
     names = [
-        f"sub-{i:02}/voice/sub-{i:02}_task-a_run-{r}.flac"
+        f"sub-{i:02}/voice/sub-{i:02}_task-a_run-{r}{end}.flac"
         for i in range(4)
         for r in (1, 2)
     ]
     write_audio(tmp_path / "bids", names)
     for name in names:
-        path = tmp_path / "bids" / name.replace(".flac", ".json")
+        path = tmp_path / "bids" / name.replace(f"{end}.flac", sidecar)
         path.write_text(json.dumps({"strained": int("sub-01" in name), "sub": "?"}))
     status, _, message = run(capsys, tmp_path / "bids", "--label=strained: {strained}")
     assert status == 0, message
     rows = rows_of(tmp_path / "corpus")
-    assert rows["sub-01_task-a_run-2"] == {
-        "uid": "sub-01_task-a_run-2",
+    assert rows[f"sub-01_task-a_run-2{end}"] == {
+        "uid": f"sub-01_task-a_run-2{end}",
         "subject": "01",
-        "file": "sub-01/voice/sub-01_task-a_run-2.flac",
+        "file": f"sub-01/voice/sub-01_task-a_run-2{end}.flac",
         "task": "a",
         "strained": "1",
     }

@@ -55,7 +55,7 @@ def check(name, source, n_recordings, types=None):
     return rows
 
 
-def test_mdvr_kcl(tmp_path):
+def test_mdvr_kcl(tmp_path, capsys):
     source = tmp_path / "source"
     names = [f"ID{i:02}_hc_0_0_0.wav" for i in range(3)] + ["ID22hc_0_0_0.wav"]
     names = [
@@ -74,8 +74,14 @@ def test_mdvr_kcl(tmp_path):
     row = rows["26-29_09_2017_KCL-ReadText-PD-ID33_pd_3_1_2"]
     assert row["subject"] == "ID33" and row["parkinson"] == "1"
     assert (row["task"], row["hoehn_yahr"], row["updrs_ii_5"]) == ("ReadText", "3", "1")
+    assert "of another group" not in capsys.readouterr().out
     odd = rows["26-29_09_2017_KCL-SpontaneousDialogue-HC-ID22hc_0_0_0"]
     assert (odd["subject"], odd["parkinson"]) == ("ID22", "0")
+    moved = source / names[-2]
+    moved.rename(moved.parents[1] / "HC" / moved.name)
+    assert lay_out("MDVR-KCL", source, f"--corpus_folder={tmp_path / 'new'}") == 0
+    told = "1 file of another group than its folder's, which is taken: '26-29_09_2017"
+    assert told in capsys.readouterr().out
 
 
 def test_torgo(tmp_path):
