@@ -196,6 +196,11 @@ def spoil_sidecar(content):
         (None, ("--label=x: {Totl}",), "no column 'Totl'"),
         (None, (), "there is none: give --label"),
         (
+            None,  # a row of recordings has no number that somebody could look up
+            ("--score=x: {sex}", "--keep=sex"),
+            "/bids/sub-*), 'M' (",
+        ),
+        (
             lambda bids: [path.unlink() for path in bids.rglob("*.wav")],
             (LABEL,),
             "holds no recording: expected files such as sub-01/",
