@@ -174,10 +174,14 @@ def join(tables: list[Table], asked: set[str]) -> list[Table]:
 
     As audformat has the speakers of its files in a table of their own.
     """
-    chosen = [table for table in tables if asked & set(table.rows)]
-    others = [table for table in tables if not asked & set(table.rows)]
-    if not chosen or any(table.rows["file"].duplicated().any() for table in others):
-        return tables
+    files, others, chosen = set(), [], []
+    for table in tables:
+        files |= set(table.rows["file"]) if asked & set(table.rows) else set()
+    for table in tables:
+        names = table.rows["file"]
+        says_more = names.is_unique and names.isin(files).any()
+        is_other = says_more and not asked & set(table.rows)
+        (others if is_other else chosen).append(table)
     for other in others:
         known = other.rows.set_index("file")
         for rows in (table.rows for table in chosen):

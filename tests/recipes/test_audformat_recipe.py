@@ -226,6 +226,13 @@ def test_a_database_of_audformat_has_speakers_in_tables_of_their_own(
     assert "17 rows of which --subject='{speaker}' gives" in capsys.readouterr().err
 
 
+def test_files_without_a_label_are_recordings_still(corpus, capsys):
+    change("dev", ("emotion,", "mood,"))(corpus)
+    status, said, message = run(capsys, corpus, LABEL)
+    assert status == 0 and "happy: 12 are 1, 6 are 0, 6 not rated" in said, message
+    assert len(read_splits(corpus.parent / "corpus")["val"]) == 6
+
+
 @pytest.mark.parametrize("named", [("db.speaker",), ("db.files",), ()])
 def test_tables_of_others_need_one_with_the_labels(database, tmp_path, capsys, named):
     csvs = [csv for csv in database if any(name in csv for name in named)]
