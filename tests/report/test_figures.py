@@ -15,10 +15,7 @@ from local.evaluation.operating_points import apply_operating_points
 from local.evaluation.result import Excerpt
 from local.metrics import split_metrics
 from local.report.figures import FIGURES, NAMES, Drawn, draw_figures
-from local.report.figures.calibration import draw_calibration
 from local.report.figures.curves import OF_FOLDS, draw_pr, draw_roc
-from local.report.figures.decision_curve import draw_decision_curve
-from local.report.figures.decisions import draw_score_distributions
 from local.report.figures.drawing import (
     COLOURS,
     WIDTH,
@@ -28,6 +25,11 @@ from local.report.figures.drawing import (
     shown,
 )
 from local.report.figures.forest import draw_forest
+from local.report.figures.probabilities import (
+    draw_calibration,
+    draw_decision_curve,
+    draw_score_distributions,
+)
 from local.report.figures.risk import draw_risk
 from local.report.figures.scores import draw_scores
 from local.report.figures.spectrograms import (

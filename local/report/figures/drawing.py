@@ -57,12 +57,11 @@ class Sketch:
     alt: str
 
 
-def panel_grid(n: int, height: float, **options):
+def panel_grid(n: int, height: float):
     """Makes a figure of panels that wrap, at most two in a row.
 
     n: Panels, one at least.
     height: Of a row of panels, in inches.
-    **options: For `Figure.subplots`.
 
     Returns figure.
     Returns panels: list of matplotlib.axes.Axes
@@ -71,10 +70,30 @@ def panel_grid(n: int, height: float, **options):
     n_rows = -(-n // n_columns)
     size = WIDTH if n > 1 else SINGLE_WIDTH, height * n_rows
     figure = Figure(figsize=size, layout="constrained")
-    panels = figure.subplots(n_rows, n_columns, squeeze=False, **options).ravel()
+    panels = figure.subplots(n_rows, n_columns, squeeze=False).ravel()
     for panel in panels[n:]:
         panel.remove()
     return figure, list(panels[:n])
+
+
+def label_panels(labels, height, draw, title, alt, handles=()) -> Sketch | None:
+    """Makes a figure with a panel for each label; None without labels.
+
+    draw: Takes a panel and its label; gives what is seen there, in words.
+    alt: What the whole figure shows.
+    handles (sequence of matplotlib.artist.Artist or None): See `legend_below`; None: no
+        legend.
+    """
+    if not labels:
+        return None
+    figure, panels = panel_grid(len(labels), height)
+    said = [
+        f"{label}: {draw(panel, label)}"
+        for panel, label in zip(panels, labels, strict=True)
+    ]
+    if handles is not None:
+        legend_below(figure, handles)
+    return Sketch(figure, title, f"{alt} {'. '.join(said)}.")
 
 
 def shown(text, width=28):
@@ -89,14 +108,14 @@ def shown(text, width=28):
     return textwrap.fill(text, width).replace("$", r"\$")
 
 
-def legend_below(figure: Figure, handles=None):
+def legend_below(figure: Figure, handles=()):
     """A legend for all panels below them, where it hides nothing.
 
     figure: With constrained layout.
-    handles (list of matplotlib.artist.Artist, optional): What it explains. Default: all
-        that has a name, each name once.
+    handles (sequence of matplotlib.artist.Artist): What it explains; none: all that has
+        a name, each name once.
     """
-    if handles is None:
+    if not handles:
         named = {}
         for panel in figure.axes:
             for handle, name in zip(*panel.get_legend_handles_labels(), strict=True):
