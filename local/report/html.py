@@ -82,7 +82,7 @@ def _parts(section, evidence):
     for build in section.builders:
         built = build(evidence)
         parts += built if isinstance(built, list) else [built]
-    return [part for part in parts if part is not None]
+    return [part for part in parts if part]
 
 
 def _failed(section, reasons):

@@ -57,6 +57,10 @@ class Table:
         self.caption, self.columns = caption, list(columns)
         self.rows, self.notes = [], {}
 
+    def __bool__(self):
+        """Whether it says anything: one without rows is not shown."""
+        return bool(self.rows)
+
     def add(self, name, *cells):
         """Adds a row; cells are Cell, int or str."""
         if len(cells) != len(self.columns) - 1:
@@ -66,6 +70,12 @@ class Table:
     def heading(self, name):
         """Adds a line above rows that belong together."""
         self.rows.append(Row(name, []))
+
+    def headed(self, entries):
+        """Yields what {name: entry} holds, each below a heading with its name."""
+        for name, entry in entries.items():
+            self.heading(name)
+            yield name, entry
 
     def mark(self, reason):
         """The letter of a note: the same one for the same reason."""
