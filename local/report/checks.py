@@ -28,38 +28,22 @@ PAIR_MEASURES = {
 }
 
 
-def _with_groups(evidence):
-    """What metrics.json says of subgroups, of the labels that have any."""
-    result = evidence.metrics.get("subgroups") or {}
-    return {label: entry for label, entry in result.items() if entry["columns"]}
-
-
-def subgroup_tests(evidence):
-    """Whether groups differ; words where none are large enough, None without groups."""
-    result = _with_groups(evidence)
-    tested = [
-        column["p"] is not None
-        for entry in result.values()
-        for column in entry["columns"].values()
-    ]
-    if not result:
-        return None
-    if any(tested):
-        return _tests(result)
-    return "No column has two groups that are large enough to be compared."
-
-
 def subgroups(evidence):
     """The tests, what is too small, and a table of the groups of each label."""
-    result = _with_groups(evidence)
+    result = evidence.metrics.get("subgroups") or {}
+    result = {label: entry for label, entry in result.items() if entry["columns"]}
     if not result:
         return None
+    columns = [column for e in result.values() for column in e["columns"].values()]
+    tests = "No column has two groups that are large enough to be compared."
+    if any(column["p"] is not None for column in columns):
+        tests = _tests(result)
     too_small = [
         f"All groups by {columns} are too small for {labels}."
         for columns, labels in _too_small(result).items()
     ]
     tables = map(_groups, result, result.values())
-    return [subgroup_tests(evidence), *too_small, *tables]
+    return [tests, *too_small, *tables]
 
 
 def _tests(result):

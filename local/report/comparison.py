@@ -10,17 +10,15 @@ from local.metrics.choice import less
 from local.report.figures.drawing import save, shown
 from local.report.figures.forest import draw_rows
 from local.report.html import inside_page, templates
-from local.report.tables import Table, word
+from local.report.tables import Table, with_interval, word
 from local.report.terminal import pipe_table
 from local.storage.experiment_files import COMPARISON, FIGURES, PAGE
 from local.utils.files import atomic_write, write_json
 from local.utils.number_format import (
     DASH,
     counted,
-    interval,
     listed,
     measured,
-    number,
     p_value,
 )
 from local.utils.staging import replaced_together
@@ -103,11 +101,7 @@ def _difference(comparison, name, label=None):
 
 
 def _in_words(entry):
-    if entry is None or entry["value"] is None:
-        return DASH
-    if entry["low"] is None or entry["high"] is None:
-        return number(entry["value"])
-    return f"{number(entry['value'])} {interval(entry['low'], entry['high'])}"
+    return DASH if entry is None else with_interval(entry)
 
 
 def _sentences(comparison):

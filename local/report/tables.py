@@ -141,6 +141,22 @@ def signed(entry):
     return value if None in (low, high) else f"{value} ({low} to {high})"
 
 
+def with_interval(entry):
+    """An entry in words.
+
+    >>> with_interval({"value": 0.9, "low": 0.8, "high": 0.95})
+    '0.90 (0.80–0.95)'
+    >>> with_interval({"value": 0.9, "low": None, "high": None, "reason": "too few"})
+    '0.90 (no interval)'
+    >>> with_interval({"value": None, "low": None, "high": None, "reason": "too few"})
+    'not computable'
+    """
+    if entry["value"] is None:
+        return "not computable"
+    value, bounds = number_format.number(entry["value"]), (entry["low"], entry["high"])
+    return f"{value} {'(no interval)' if None in bounds else interval(*bounds)}"
+
+
 def word(text, kind=""):
     """A cell of text."""
     return Cell(str(text), kind=f"word {kind}".strip())

@@ -13,7 +13,6 @@ from matplotlib.figure import Figure
 
 from local.data.labels import flatten
 from local.utils.files import atomic_write
-from local.utils.number_format import interval, number
 
 #: Okabe and Ito's colours, which colour-blind readers can tell apart; without
 #: their yellow, which is too pale for a line on white.
@@ -157,20 +156,3 @@ def rated_labels(evidence):
 def value_of(entries, name):
     """The value of an entry; None where it has none, or where it is not there."""
     return (entries.get(name) or {}).get("value")
-
-
-def with_interval(entry):
-    """An entry in words.
-
-    >>> with_interval({"value": 0.9, "low": 0.8, "high": 0.95})
-    '0.90 (0.80–0.95)'
-    >>> with_interval({"value": 0.9, "low": None, "high": None, "reason": "too few"})
-    '0.90 (no interval)'
-    >>> with_interval({"value": None, "low": None, "high": None, "reason": "too few"})
-    'not computable'
-    """
-    if entry["value"] is None:
-        return "not computable"
-    if entry["low"] is None or entry["high"] is None:
-        return f"{number(entry['value'])} (no interval)"
-    return f"{number(entry['value'])} {interval(entry['low'], entry['high'])}"

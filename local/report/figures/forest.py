@@ -8,7 +8,8 @@ from matplotlib.lines import Line2D
 from local.evaluation.baselines import PREVALENCE
 from local.evaluation.result import EvaluationResult
 from local.report.figures import drawing
-from local.report.figures.drawing import COLOURS, SMALL, Sketch, shown, with_interval
+from local.report.figures.drawing import COLOURS, SMALL, Sketch, shown
+from local.report.tables import with_interval
 from local.utils.number_format import counted, number
 
 

@@ -12,7 +12,8 @@ from local.evaluation.result import EvaluationResult
 from local.metrics.calibration import calibration_curve
 from local.metrics.measures import net_benefit, net_benefit_treat_all
 from local.report.figures import drawing
-from local.report.figures.drawing import COLOURS, Sketch, with_interval
+from local.report.figures.drawing import COLOURS, Sketch
+from local.report.tables import with_interval
 from local.utils.number_format import counted, number
 
 #: Bars of a histogram of probabilities.
