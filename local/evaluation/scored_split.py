@@ -8,7 +8,7 @@ import pandas as pd
 
 from local.audio.loading import AudioFormat
 from local.data.feature_cache import FeatureCache
-from local.data.labels import LabelType
+from local.data.labels import LabelType, flatten
 from local.data.loaders import ScoreBatches
 from local.data.manifests import group_columns
 from local.data.split import Split
@@ -70,6 +70,16 @@ class ScoredSplit(Split):
             manifests = [split.manifest for split in self.seen.values()]
             failures = Failures(names_in(self.table, *manifests))
             object.__setattr__(self, "failures", failures)
+
+    @property
+    def names(self) -> list[str]:
+        """The labels of all heads."""
+        return flatten(self.label_groups)
+
+    @property
+    def scores(self) -> set[str]:
+        """The labels that are learned as scores."""
+        return {name for name in self.names if self.types[name].is_score}
 
     @property
     def subjects(self) -> set[str]:
