@@ -129,8 +129,6 @@ def out_of_fold(
         is_own=True,
         pseudonyms=pseudonyms,
         table=table,
-        label_groups=values["label_groups"],
-        types=labels.parse_label_types(values["label_types"], names, values["loss"]),
         points={},
         evaluation=evaluation,
         command=command,

@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 from speechbrain.utils.distributed import if_main_process
 
 from local.storage import gcs
-from local.storage.addresses import is_remote, joined, last_name
+from local.storage.addresses import absolute, is_remote, joined, last_name
 from local.storage.experiment_files import METRICS, PREDICTIONS, SCORED_CSV
 from local.storage.inputs import Storage
 from local.utils.errors import UserError
@@ -38,6 +38,20 @@ def describe(address: str, file: Path) -> dict:
         "sha256": hashlib.sha256(Path(file).read_bytes()).hexdigest(),
         "address_sha256": hashlib.sha256(address.encode()).hexdigest(),
     }
+
+
+def address_of(options: dict) -> str | None:
+    """The CSV to score, by the options of evaluate.yaml; None: none is named.
+
+    Raises UserError: if it is no place, or two are named.
+    """
+    if options["split_csv"] and options["split_folder"]:
+        raise UserError("Give --split_csv or --split_folder, not both.")
+    if options["split_csv"]:
+        return absolute(options["split_csv"], "split_csv")
+    if options["split_folder"]:
+        return joined(absolute(options["split_folder"], "split_folder"), "test.csv")
+    return None
 
 
 def others_in(folder: str | Path, csv: dict, storage: Storage) -> str | None:
