@@ -16,15 +16,12 @@ from local.utils.number_format import printable
 from local.utils.run_lock import claimed_by_main
 from local.utils.staging import COMPLETE
 
-#: Lies beside results.
-FILE = SCORED_CSV
-
 #: Results without it are of nobody knows which CSV.
 RESULTS = (METRICS, f"{COMPLETE}/{METRICS}", PREDICTIONS)
 
 
 def describe(address: str, file: Path) -> dict:
-    """What `FILE` says of a CSV.
+    """What `SCORED_CSV` says of a CSV.
 
     file: It, or its local copy.
 
@@ -62,7 +59,7 @@ def others_in(folder: str | Path, csv: dict, storage: Storage) -> str | None:
 
     Returns: None if there are no results, or those of the same CSV.
     """
-    for name in (FILE, f"{COMPLETE}/{FILE}", *RESULTS):
+    for name in (SCORED_CSV, f"{COMPLETE}/{SCORED_CSV}", *RESULTS):
         try:
             file = storage.file(joined(str(folder), name))
         except gcs.Missing:
