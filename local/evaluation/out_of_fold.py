@@ -216,13 +216,12 @@ def _all_repeats(table, others):
     """The tables of all repeats in one; where there are several with `repeat`."""
     if not others:
         return table
-    tables = [table]
-    for scored in others:
-        own = scored.table
-        if scored.pseudonyms:
-            own = scored.pseudonyms.hidden_table(own)
-        tables.append(own)
-    numbered = [own.assign(repeat=n) for n, own in enumerate(tables, start=1)]
+    hidden = [
+        each.pseudonyms.hidden_table(each.table) if each.pseudonyms else each.table
+        for each in others
+    ]
+    tables = enumerate([table, *hidden], start=1)
+    numbered = [own.assign(repeat=n) for n, own in tables]
     return pd.concat(numbered, ignore_index=True)
 
 
