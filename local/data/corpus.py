@@ -82,6 +82,12 @@ def dataset_name(values: dict, addresses: dict[str, str]) -> str:
         folder = addresses["data_folder"]
         folder = parent(folder) if last_name(folder) == "audio" else folder
     name = values["dataset_name"] or last_name(folder) or "corpus"
+    check_dataset_name(name)
+    return name
+
+
+def check_dataset_name(name):
+    """Raise UserError if a data set's name can't be a folder's."""
     if (
         not name.strip()
         or not name.isprintable()
@@ -90,7 +96,6 @@ def dataset_name(values: dict, addresses: dict[str, str]) -> str:
         or len(name) > 100
     ):
         raise UserError(f"dataset_name must be the name of a folder, found {name!r}.")
-    return name
 
 
 def split_files(values: dict, storage: Storage) -> dict[str, Path]:

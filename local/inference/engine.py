@@ -4,7 +4,6 @@ from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
-import speechbrain as sb
 import torch
 
 from local.data import dataset as dataio
@@ -79,11 +78,8 @@ class Engine:
         )
         batches = hparams["score_batches"]
         loader_kwargs = batches.longest_first(manifest, self.brain.device_type)
-        loader = self.brain.make_dataloader(
-            dataset, sb.Stage.TEST, ckpt_prefix=None, **loader_kwargs
-        )
         names, values = [], []
-        for batch, outputs in self.brain.run(loader):
+        for batch, outputs in self.brain.run_over(dataset, loader_kwargs):
             names += batch.id
             chosen = choose(outputs).numpy()
             _refuse_not_finite(batch.id, chosen)

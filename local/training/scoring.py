@@ -123,6 +123,19 @@ class ScoringBrain(sb.Brain):
         loader = tqdm(loader, dynamic_ncols=True, disable=not enable, colour=colour)
         yield from in_parallel(score, loader, self.n_streams)
 
+    def run_over(
+        self, dataset, loader_kwargs: dict, enable: bool = False
+    ) -> Iterator[tuple[PaddedBatch, heads.Outputs]]:
+        """Run the model over a dataset, as `run` does.
+
+        dataset (DynamicItemDataset): With `id` and `features`.
+        loader_kwargs: As `ScoreBatches.longest_first` gives them.
+        """
+        loader = self.make_dataloader(
+            dataset, sb.Stage.TEST, ckpt_prefix=None, **loader_kwargs
+        )
+        return self.run(loader, enable=enable)
+
     def score(self, dataset, loader_kwargs: dict) -> Scores:
         """Score every recording of a dataset with the best checkpoint.
 
@@ -131,11 +144,8 @@ class ScoringBrain(sb.Brain):
         Returns: In the order of the dataset.
         """
         self.load_best()
-        loader = self.make_dataloader(
-            dataset, sb.Stage.TEST, ckpt_prefix=None, **loader_kwargs
-        )
         enable = not self.noprogressbar and if_main_process()
-        scores = Scores.of(self.run(loader, enable=enable))
+        scores = Scores.of(self.run_over(dataset, loader_kwargs, enable))
         places = {uid: place for place, uid in enumerate(scores.uids)}
         order = [places[uid] for uid in dataset.data_ids if uid in places]
         return scores.rows(order)

@@ -117,11 +117,11 @@ def test_streams_change_nothing_and_keep_the_order(brain, n_threads):
     before = torch.get_num_threads()
     torch.set_num_threads(n_threads)
     try:
-        engine = Engine(brain)
+        Engine(brain)
         assert brain.n_streams == n_threads
         order = [3, 1, 0, 2, 7, 6, 5, 4]
         data = dataset()
-        found = list(engine.run(data, {"batch_sampler": [[i] for i in order]}))
+        found = list(brain.run_over(data, {"batch_sampler": [[i] for i in order]}))
         assert torch.get_num_threads() == n_threads
     finally:
         torch.set_num_threads(before)
@@ -135,9 +135,9 @@ def test_streams_change_nothing_and_keep_the_order(brain, n_threads):
 def test_an_error_in_a_stream_is_told(brain):
     torch.set_num_threads(2)
     try:
-        engine = Engine(brain)
+        Engine(brain)
         brain.stand_ins["embedding_model"] = unavailable
         with pytest.raises(RuntimeError, match="compiler"):
-            list(engine.run(dataset(), {"batch_sampler": [[i] for i in range(8)]}))
+            list(brain.run_over(dataset(), {"batch_sampler": [[i] for i in range(8)]}))
     finally:
         torch.set_num_threads(1)

@@ -4,7 +4,6 @@ import dataclasses
 
 import numpy as np
 import pytest
-import speechbrain as sb
 import torch
 
 from local.inference.embeddings import EmbeddingKind, check_available
@@ -75,14 +74,11 @@ def test_embeddings_are_those_of_the_layers(tmp_path):
     brain = small_brain(tmp_path, shared_dense=True, final_dropout=0.5)
     brain.modules.train()  # extraction must switch dropout and batch statistics off
     Engine(brain)
-    loader = brain.make_dataloader(
-        *(dataset(), sb.Stage.TEST),
-        ckpt_prefix=None,
-        batch_sampler=[[i] for i in ORDER],
-    )
     kinds = [("pt",), ("st",), ("ft", "mean"), ("ft", "sum")]
     found = {name: {} for name in kinds}
-    for batch, outputs in brain.run(loader):
+    for batch, outputs in brain.run_over(
+        dataset(), {"batch_sampler": [[i] for i in ORDER]}
+    ):
         for name, vectors in found.items():
             values = EmbeddingKind(*name).of(outputs)
             vectors.update(zip(batch.id, values, strict=True))
