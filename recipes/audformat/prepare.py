@@ -69,7 +69,7 @@ def read(values: dict, given: lay_out.Given) -> tuple[Source, AudioFolder]:
         )
     for name, column in KEPT.items():
         if any(column in table.rows for table in tables):
-            given.kept.setdefault(name, Pattern.parse(f"{{{column}}}", "--keep"))
+            given.kept.setdefault(name, [Pattern.parse(f"{{{column}}}", "--keep")])
     patterns = {"file": ["{file}"], "subject": subject}
     source, folder = table_recipe.read(values | patterns, given, tables, folder)
     source.problems += problems

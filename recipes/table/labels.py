@@ -22,13 +22,13 @@ class LabelOptions:
     """What `--label`, `--score`, `--rater`, `--heads` and codes say.
 
     labels: Name → conditions; of several the first that is known counts.
-    scores: Name → column.
+    scores: Name → columns; the same.
     raters: Name → a condition for each rater; a plain one may be a scale.
     heads: Names of each head.
     """
 
     labels: dict[str, list[Condition]]
-    scores: dict[str, str]
+    scores: dict[str, list[str]]
     raters: dict[str, list[Condition]]
     heads: list[list[str]]
     codes: CellCodes
@@ -56,9 +56,7 @@ class LabelOptions:
             condition = Condition.parse(rest, f"--score='{name}: …'")
             if not condition.is_plain:
                 problems.append(f"--score={text!r}: expected one column, as {{VHI}}")
-            if name in scores:
-                problems.append(f"--score names {name!r} twice")
-            scores[name] = condition.columns[0]
+            scores.setdefault(name, []).append(condition.columns[0])
         for text in rater:
             name, rest = named(text, "--rater")
             parts = rest.replace(",{", ", {").split(", {")
@@ -94,8 +92,8 @@ class LabelOptions:
             for name, conditions in given.items():
                 for one in conditions:
                     asked.setdefault(f"--{option}='{name}: …'", []).extend(one.columns)
-        for name, column in self.scores.items():
-            asked[f"--score='{name}: …'"] = [column]
+        for name, columns in self.scores.items():
+            asked[f"--score='{name}: …'"] = columns
         return asked
 
 
@@ -139,29 +137,34 @@ def read_labels(source: Source, given: LabelOptions) -> Labels:
         _read_label(labels, source, name, conditions, given)
     for name, conditions in given.raters.items():
         _read_raters(labels, source, name, conditions, given.codes)
-    for name, column in given.scores.items():
-        values, problems = read_scale(source, [column], given.codes)
+    for name, columns in given.scores.items():
+        values, problems = read_scale(source, columns, given.codes)
         labels.problems += problems
-        add_scale(labels, name, values, {name: 0}, index)
+        first = _first_known(labels, source, name, values)
+        add_scale(labels, name, first[:, None], {name: 0}, index)
     order = [name for head in given.heads for name in head if name in labels.targets]
     labels.targets = labels.targets[order]
     return labels
 
 
+def _first_known(labels, source, name, values):
+    """The first of several numbers, [n, several], that is known; all must agree."""
+    known = pd.DataFrame(values, index=source.own.index)
+    differ = known.nunique(axis=1) > 1
+    if differ.any():
+        what = f"of which what is given for {name!r} says different things"
+        advice = "let each say something of its own rows only, or leave one out"
+        places = source.places("file", differ)
+        labels.problems.append(Problem("recording", what, places, advice))
+    return known.bfill(axis=1)[0].to_numpy()
+
+
 def _read_label(labels, source, name, conditions, given):
     """A label of 0 and 1."""
     of_conditions = np.stack(
-        [one.holds(source, given.codes, labels.problems) for one in conditions]
+        [one.holds(source, given.codes, labels.problems) for one in conditions], axis=1
     )
-    values = of_conditions[0]
-    for other in of_conditions[1:]:
-        values = np.where(np.isnan(values), other, values)
-    differ = (of_conditions == 1).any(axis=0) & (of_conditions == 0).any(axis=0)
-    if differ.any():
-        where = pd.Series(differ, index=source.own.index)
-        places = source.places("file", where)
-        what = f"of which the conditions of {name!r} say 0 and 1"
-        labels.problems.append(Problem("recording", what, places))
+    values = _first_known(labels, source, name, of_conditions)
     labels.targets[name] = values
     labels.columns[name] = cells_of(values, source.own.index)
     labels.said.append(_counts(name, values))
@@ -183,12 +186,13 @@ def _meanings(cells, values):
     return lines
 
 
-def _counts(name, values):
+def _counts(name, values, by=""):
     """How many recordings have which value of a label, in a line."""
     n_unrated = int(np.isnan(values).sum())
+    n_positive, n_negative = int((values == 1).sum()), int((values == 0).sum())
     return (
-        f"{name}: {int((values == 1).sum()):,} are 1, {int((values == 0).sum()):,} are "
-        f"0, {n_unrated:,} not rated"
+        f"{name}: {n_positive:,} are 1, {n_negative:,} are 0, {n_unrated:,} not rated"
+        f"{by}" + "; no model learns it from one value" * (not n_positive * n_negative)
     )
 
 
@@ -214,7 +218,7 @@ def _read_raters(labels, source, name, conditions, codes):
     if name in labels.targets:  # a column of its own, for what no rater rated
         majority = np.where(np.isnan(share), labels.targets[name], majority)
     labels.targets[name] = majority
-    labels.said.append(f"{_counts(name, majority)} by {len(raters)} raters")
+    labels.said.append(_counts(name, majority, f" by {len(raters)} raters"))
 
 
 def _numbered(name, raters):

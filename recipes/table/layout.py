@@ -1,5 +1,6 @@
 """The corpus folder: splits, labels.txt, the audio by a link, and how it was made."""
 
+import shlex
 import shutil
 from pathlib import Path
 
@@ -107,5 +108,5 @@ def _write(folder, tables, heads, command, script, kept):
     yaml = ruamel.yaml.YAML()
     yaml.allow_unicode, yaml.width = True, 1000
     with atomic_write(folder / COMMAND) as file:
-        file.write(HEAD.format(script=script, file=kept))
+        file.write(HEAD.format(script=script, file=shlex.quote(str(kept))))
         yaml.dump(command, file)

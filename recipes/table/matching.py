@@ -2,13 +2,14 @@
 
 import dataclasses
 import re
+from pathlib import PurePosixPath
 
 import pandas as pd
 
 from local.utils.errors import UserError
 from local.utils.number_format import counted
 from local.utils.problems import Place, Problem, listed
-from recipes.table.audio_folder import AudioFolder, Names, is_audio, nearly
+from recipes.table.audio_folder import AudioFolder, Names, is_audio, loosely, nearly
 from recipes.table.dates import ADVICE, DATE
 from recipes.table.patterns import Pattern
 
@@ -51,7 +52,7 @@ class FilePattern:
         Returns: `before` and `after` (None without a star); rows that don't fill the
             pattern are left out.
         """
-        star = "\0"  # a cell may hold a *
+        star = "\ufdd0"  # a cell may hold a *, and numpy cuts a \0 at the end
         literals = tuple(part.replace("*", star) for part in self.pattern.literals)
         filled = dataclasses.replace(self.pattern, literals=literals).fill(rows)
         parts = filled.dropna().str.partition(star)
@@ -97,6 +98,8 @@ def match(
         expected.append(wanted)
         for row in wanted.itertuples():
             files = names.between(row.before, row.after)
+            if row.after is not None and "." not in row.after:  # * holds the suffix
+                files = [file for file in files if is_audio(file)]
             n_rows, n_files = n_rows + bool(files), n_files + len(files)
             for file in files:
                 end = len(file) - len(row.after or "")
@@ -113,12 +116,11 @@ def match(
     matches = Matches(pairs, people, said, [])
     if not may_share:
         _note_shared(matches, own)
-    alone = expected[~expected.index.isin(pairs["row"])]
     taken = set(pairs["file"])
     left = [name for name in folder.checksums if name not in taken]
     columns = {column for pattern in patterns for column in pattern.pattern.columns}
     dates = _with_dates(rows, columns)
-    _note_unmatched(matches, own, alone, left, dates, accepted)
+    _note_unmatched(matches, own, expected, left, dates, accepted)
     if pairs.empty and not matches.problems:
         matches.problems.append(_nothing(patterns, expected, folder))
     return matches
@@ -160,63 +162,66 @@ def _note_shared(matches, own):
     pairs = matches.pairs
     shared = pairs[pairs["file"].duplicated(keep=False)].sort_values("file")
     if not shared.empty:
+        places = own.loc[shared["row"], "place"]
+        tables = "name the table in it, as '{table}/…', " * (places.nunique() > 1)
         advice = (
-            "let each row match its own (write what stands after the code before the "
-            "*, as '{code}_*.wav'), remove the rows that are there twice, or give the "
-            "times of segments: --keep='start_s: {…}' --keep='end_s: {…}'"
+            f"let each row match its own ({tables}write what stands after the code "
+            "before the *, as '{code}_*.wav'), remove the rows that are there twice, "
+            "or give the times of segments: --keep='start_s: {…}' --keep='end_s: {…}'"
         )
         places = _places(own, shared["row"], shared["file"])
         matches.problems.append(Problem("file", "matched by two rows", places, advice))
 
 
-def _note_unmatched(matches, own, alone, left, dated, accepted):
+def _note_unmatched(matches, own, expected, left, dated, accepted):
     """Rows without a file and files without a row, with what may have been meant."""
     left = [name for name in left if is_audio(name)]
-    alike_names = Names(left, nearly)
-    near, plain, dates, close = [], [], [], set()
-    for row in alone[~alone.index.duplicated()].itertuples():
+    by_key = [Names(left, key) for key in (nearly, loosely)]
+    matched, near, alone, close = set(matches.pairs["row"]), [], {}, set()
+    for row in expected.itertuples():
         shown = f"{row.before}{_star(row.after)}"
-        files = _nearly_between(alike_names, row)
-        if row.Index in dated and not files:
-            dates.append((row.Index, shown))
-        elif files:
+        files = sorted({file for names in by_key for file in _nearly(names, row)})
+        if row.Index in matched:  # beside S1.wav, an S1.mp3 is none of its files
+            suffix = PurePosixPath(shown).suffix.casefold()
+            files = [name for name in files if name.casefold().endswith(suffix)]
+        if files:
             close.update(files)
-            near.append((row.Index, shown, f" is nearly {listed(sorted(files))}"))
-        else:
-            plain.append((row.Index, shown))
+            near.append((row.Index, shown, f" is nearly {listed(files)}"))
+        elif row.Index not in matched:
+            alone.setdefault(row.Index, shown)
+    for label, *_ in near:
+        alone.pop(label, None)
+    dates = {label: shown for label, shown in alone.items() if label in dated}
+    plain = {label: shown for label, shown in alone.items() if label not in dated}
     if dates:
-        labels, shown = zip(*dates, strict=True)
-        places = _places(own, labels, shown)
-        matches.problems.append(
-            Problem("row", "with a date and without a file", places, ADVICE)
-        )
+        places = _places(own, dates, dates.values())
+        problem = Problem("row", "with a date and without a file", places, ADVICE)
+        matches.problems.append(problem)
     if near:
-        labels, shown, notes = zip(*near, strict=True)
         problem = Problem(
             "name",
-            "of a row's file that differs in case, spaces, suffix, zeros or Unicode "
-            "form only from one that is there",
-            _places(own, labels, shown, notes),
-            "mend --file (as {Code:03} for 007), the sheet or the file, or leave "
-            f"them out: --accept={UNMATCHED}",
+            "of a row's file that differs in case, spaces, hyphens, suffix, zeros or "
+            "Unicode form only from one that is there",
+            _places(own, *zip(*near, strict=True)),
+            "mend --file (as {Code:03} for 007, {Code:01} for 7), the name of a table "
+            "(--table=NAME=FILE), the sheet or the file, or leave them out: "
+            f"--accept={UNMATCHED}",
         )
         told = matches.said if UNMATCHED in accepted else matches.problems
         told.append(str(problem) if UNMATCHED in accepted else problem)
     if plain:
-        labels, shown = zip(*plain, strict=True)
         outside = " leads out of the folder"
-        notes = [outside if OUTSIDE.fullmatch(name) else "" for name in shown]
-        places = _places(own, labels, shown, notes)
+        notes = [outside * bool(OUTSIDE.fullmatch(name)) for name in plain.values()]
+        places = _places(own, plain, plain.values(), notes)
         matches.said.append(str(Problem("row", "without a file, left out", places)))
-    others = [name for name in left if name not in close]
+    others = tuple(Place(name) for name in left if name not in close)
     if others:
-        places = tuple(Place(name) for name in others)
-        matches.said.append(str(Problem("file", "without a row, left out", places)))
+        matches.said.append(str(Problem("file", "without a row, left out", others)))
 
 
-def _nearly_between(names, row):
+def _nearly(names, row):
     """Files whose names are nearly what is expected."""
     if row.after is None:
-        return names.between(nearly(row.before), None)
+        return names.between(names.key(row.before), None)
     # the end without its suffix, as that of the names is left away
-    return names.between(nearly(f"{row.before}.x"), nearly(f"{row.after}"))
+    return names.between(names.key(f"{row.before}.x"), names.key(row.after))

@@ -1,7 +1,6 @@
 """Options that all readers take: from the command line, or from a corpus.yaml."""
 
 import argparse
-import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -190,8 +189,3 @@ def command_of(values: dict) -> dict:
         for key, value in values.items()
         if key not in PASSING and (value or value == 0) and value is not False
     }
-
-
-def shown(arguments: Sequence[str]) -> str:
-    """Arguments as a shell takes them."""
-    return " ".join(map(shlex.quote, arguments))

@@ -1,6 +1,7 @@
 """Tables and a folder of audio as a `Source`."""
 
 import dataclasses
+import itertools
 
 import pandas as pd
 
@@ -25,7 +26,7 @@ class TableOptions:
     """What the options of the table recipe say, beside those of labels and splits.
 
     subjects: Of several the first that a row fills counts.
-    kept: Column of the corpus → pattern, as `lay_out.kept_columns` gives it.
+    kept: Column of the corpus → patterns, as `lay_out.kept_columns` gives it.
     columns: Option → columns that it asks for, of labels and splits.
     """
 
@@ -33,7 +34,7 @@ class TableOptions:
     sheets: list[str]
     files: list[FilePattern]
     subjects: list[Pattern]
-    kept: dict[str, Pattern]
+    kept: dict[str, list[Pattern]]
     columns: dict[str, list[str]]
     accepted: set[str]
 
@@ -44,7 +45,7 @@ class TableOptions:
         for option, patterns in (
             ("--file", [one.pattern for one in self.files]),
             ("--subject", self.subjects),
-            ("--keep", self.kept.values()),
+            ("--keep", itertools.chain(*self.kept.values())),
         ):
             for pattern in patterns:
                 named[f"{option}={pattern.text!r}"] = list(pattern.columns)
@@ -67,9 +68,9 @@ def read_source(
     said = [note for table in tables for note in table.notes]
     with_table = rows.assign(**{TABLE: own["table"]})
     own["subject"] = first_filled(options.subjects, with_table)
-    for column, pattern in options.kept.items():
+    for column, patterns in options.kept.items():
         if column in (*SEGMENT, "session"):
-            own[column] = pattern.fill(with_table).fillna("")
+            own[column] = first_filled(patterns, with_table)
     may_share = bool(set(SEGMENT) & set(own))
     matches = match(with_table, own, options.files, folder, may_share, options.accepted)
     source = Source(rows, own, folder.address, [*said, *matches.said], matches.problems)
