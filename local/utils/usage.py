@@ -26,6 +26,8 @@ class Parser(argparse.ArgumentParser):
         files = [name for name in unknown if os.path.exists(name)]  # noqa: PTH110
         if unknown:
             advice = f" (for the file: ./{files[0]})" if files else ""
+            if any(isinstance(one, argparse._ExtendAction) for one in self._actions):
+                advice += "; each value needs its option, as --keep=Sex --keep=Age"
             self.error(f"unknown: {' '.join(unknown)}{advice}")
         return values
 

@@ -82,6 +82,11 @@ def read_options(
     values = dict(DEFAULTS)
     if file := given.get("corpus_yaml"):
         file = Path(file)
+        if file.suffix not in (".yaml", ".yml"):
+            raise UserError(
+                f"{file} is no corpus.yaml; as a value, it needs its option, too: "
+                "--table=A.xlsx --table=B.xlsx."
+            )
         base = Path(given.get("source") or file.parent)
         values |= _from_yaml(file, parser, base, paths)
         if (file.parent / "splits").is_dir():

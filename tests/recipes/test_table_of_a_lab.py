@@ -1,10 +1,12 @@
 """recipes/table/prepare.py on what labs have: nothing is called the same twice."""
 
+import contextlib
 import shlex
 import unicodedata
 
 import pytest
 
+from recipes.table.prepare import main
 from tests.recipes.tables import (
     prepare,
     rows_of,
@@ -180,8 +182,14 @@ def test_numbers_in_codes(tmp_path, capsys):
     ("changed", "expected"),
     [
         ({"subject": "{Subject code}_*"}, "a * stands in --file only"),
-        ({"label": "task: {Sex} = F"}, "--label='task: …' would hide a column"),
-        ({"keep": "task: {Sex}"}, "--keep='task: …' would hide a column"),
+        (
+            {"label": "task: {Sex} = F"},
+            "--label='task: …' would hide the column of that name",
+        ),
+        (
+            {"keep": "task: {Sex}"},
+            "--keep='task: …' would hide the column of that name",
+        ),
         ({"label": "x: {Sex} = F and"}, "nothing follows '{Sex} = F and'"),
         ({"keep": "als: {Sex}"}, "'als' is a label, too"),
         ({"label": ["x: {Sex} = F", "x: {Sex} = M"]}, "for 'x' says different things"),
@@ -222,3 +230,50 @@ def test_what_is_told(lab, capsys):
     # the last line can be given to a shell
     command = shlex.split(said.splitlines()[-1].partition("next: ")[2])
     assert f"--corpus_folder={lab / 'my corpus'}" in command
+
+
+@pytest.mark.parametrize(
+    ("cells", "expected"),
+    [
+        (["0,5", "2,25", "3", "NA"], [0.5, 2.25, 3, None]),
+        (["1,000", "2,5", "3", ""], "write numbers with a point"),
+        (["1,5", "2.5", "3", ""], "write numbers with a point"),
+    ],
+)
+def test_decimal_commas(tmp_path, cells, expected, capsys):
+    """Where a comma may stand between thousands, it stays an error."""
+    text = "Nr;VHI\n" + "".join(f"{i};{cell}\n" for i, cell in enumerate(cells))
+    (tmp_path / "t.csv").write_text(text)
+    write_audio(tmp_path / "wav", [f"{i}.wav" for i in range(4)])
+    options = options_of(tmp_path, table=tmp_path / "t.csv", file="{Nr}.wav")
+    options |= {"subject": "{Nr}", "label": "x: {VHI} > 1", "score": "vhi: {VHI}"}
+    status, said, message = prepare(capsys, **options | {"keep": []})
+    if isinstance(expected, str):
+        assert status == 2 and expected in message
+        return
+    assert status == 0 and said.count("VHI: numbers with a decimal comma") == 1
+    rows = rows_of(tmp_path / "corpus")
+    told = [rows[str(i)]["vhi"] for i in range(4)]
+    assert [float(cell) if cell else None for cell in told] == expected
+    assert [rows[str(i)]["x"] for i in range(4)] == ["0", "1", "1", ""]
+
+
+@pytest.mark.parametrize(
+    ("more", "expected"),
+    [
+        (["B.xlsx"], "B.xlsx is no corpus.yaml; as a value, it needs its option, too"),
+        (["B.xlsx", "x: {X}"], "unknown: x: {X}; each value needs its option"),
+    ],
+)
+def test_a_value_without_its_option(more, expected, capsys):
+    with pytest.raises(SystemExit) if len(more) > 1 else contextlib.nullcontext():
+        assert main(["--table=A.xlsx", *more]) == 2
+    assert expected in capsys.readouterr().err
+
+
+def test_a_quote_that_is_never_closed(lab, capsys):
+    (lab / "t.csv").write_text('Code,Dx\n1,"PD\n2,HC\n')
+    options = options_of(lab, table=lab / "t.csv", file="{Code}.wav", subject="{Code}")
+    status, _, message = prepare(capsys, **options)
+    assert status == 2
+    assert "row 2: a quote that is opened there is never closed" in message
