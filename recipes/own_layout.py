@@ -18,6 +18,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from local.storage.addresses import local_path
 from local.utils.errors import UserError
 from recipes.corpus import exit_status
 from recipes.table import lay_out, options
@@ -74,7 +75,7 @@ def _source(values, script):
             f"Give --source=DIR, the folder of the corpus as it was published; "
             f"{Path(script).parent}/README.md says where it is to be had."
         )
-    source = Path(values["source"]).expanduser().absolute()
+    source = local_path(values["source"], "source")
     if not source.is_dir():
         raise UserError(f"--source should be a folder: there is no folder {source}.")
     return source
@@ -99,10 +100,11 @@ def new_table(place: str, rows: Sequence[dict], notes: Sequence[str] = ()) -> Ta
 def read_names(source: Path, pattern: str) -> list[dict]:
     """A row for each audio file whose path below a folder says what it is.
 
-    pattern: Regular expression with named groups: the columns, beside `file`. Folders
-        above what it describes may be there, as of an archive that was unpacked.
+    pattern: Regular expression with named groups: the columns, beside `file`; in any
+        case. Folders above what it describes may be there, as of an archive that was
+        unpacked.
     """
-    expected = re.compile(rf"(?:.*/)?{pattern}")
+    expected = re.compile(rf"(?:.*/)?{pattern}", re.IGNORECASE)
     names = AudioFolder.listed(str(source), "source").checksums
     matches = {name: expected.fullmatch(name) for name in names}
     return [

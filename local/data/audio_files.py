@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pandas as pd
 
-from local.data.recordings import FolderRecordings
+from local.data.recordings import Recordings
 from local.utils.errors import BadRecording, UserError
 from local.utils.files import AUDIO_SUFFIXES, is_hidden
 
 HIDDEN = "hidden or deleted"
 
 
-class FileRecordings(FolderRecordings):
+class FileRecordings(Recordings):
     """Recordings that are files.
 
     paths: By the recording's name, as `find_audio` gives them.
@@ -23,7 +23,7 @@ class FileRecordings(FolderRecordings):
         self._paths = paths
 
     def read(self, name, use):
-        """What `use` makes of a recording's files; see `FolderRecordings.read`."""
+        """What `use` makes of a recording's files; see `Recordings.read`."""
         path = self._paths[name]
         if name != str(path):
             raise BadRecording("its name is not UTF-8: rename it")

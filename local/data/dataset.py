@@ -15,7 +15,7 @@ from local.audio.description import DESCRIBED, describe
 from local.data.feature_cache import content_of, program_of
 from local.data.feature_table import FeatureTable
 from local.data.manifests import segment
-from local.data.recordings import BucketRecordings, FolderRecordings
+from local.data.recordings import Recordings
 from local.storage.gcs import RemoteError
 from local.utils.errors import BadRecording, RunError, UserError
 from local.utils.keyed_random import keyed_generator
@@ -59,7 +59,7 @@ class RecordingsDataset(DynamicItemDataset):
 
     def __init__(
         self,
-        recordings: FolderRecordings | BucketRecordings,
+        recordings: Recordings,
         data: dict,
         *args,
         **kwargs,
@@ -78,7 +78,7 @@ class RecordingsDataset(DynamicItemDataset):
 def build_dataset(
     manifest: pd.DataFrame,
     labels: list[str],
-    recordings: FolderRecordings | BucketRecordings,
+    recordings: Recordings,
     audio: loading.AudioFormat,
     crop: Callable | None,
     features=None,

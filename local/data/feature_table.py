@@ -1,8 +1,4 @@
-"""Recordings of which only features are known: the rows of a parquet file.
-
-It answers to the methods of `recordings.FolderRecordings`, as far as a model needs
-them that reads features in the place of waveforms.
-"""
+"""Recordings of which only features are known: the rows of a parquet file."""
 
 import math
 from collections import Counter
@@ -17,6 +13,7 @@ import pyarrow.parquet as pq
 import torch
 
 from local.audio.inspection import RecordingReport
+from local.data.recordings import Recordings
 from local.storage.inputs import Storage, told_as
 from local.utils.errors import ABSENT, BadRecording, UserError
 
@@ -26,8 +23,10 @@ EXPECTED = (
 )
 
 
-class FeatureTable:
+class FeatureTable(Recordings):
     """Features of recordings, by uid; what is no finite number is NaN.
+
+    They stand in the place of waveforms.
 
     path: The file.
     names (list of str): Of the features, the columns; `embedding_…` of a list's.
@@ -117,11 +116,12 @@ class FeatureTable:
         """The features of a recording, float32 [feature]."""
         return self.values[self.rows[uid]]
 
-    def report(self, uid: str) -> RecordingReport:
+    def inspect(self, uid, name, audio, part):
         """What is to be known of a recording without its audio.
 
         Raises BadRecording: if it has no row, or no number in it.
         """
+        del name, audio, part
         if uid not in self.rows:
             raise BadRecording(f"features {self.path} has no row of it", ABSENT)
         if not torch.isfinite(self.vector(uid)).any():
@@ -140,27 +140,9 @@ class FeatureTable:
             **nothing,
         )
 
-    def fetch_all(self):
-        """Nothing is to be fetched."""
-
-    def fetch_ahead(self, names):
-        """Nothing is to be fetched."""
-
-    def forget(self, names):
-        """Nothing is kept of them anywhere."""
-
-    def parts(self, names):
-        """Yield the names in parts that are all at hand at the same time."""
-        yield list(names)
-
     def unreadable(self, names):
-        """Which recordings have no features is told by `report`."""
+        """Which recordings have no features is told by `inspect`."""
         return {}
 
-    def without_metadata(self, names):
-        """There are no files to lack."""
-        return []
-
-    def read(self, name, use):
-        """What `use` makes of no files."""
-        return use({})
+    def _of(self, name):
+        return {}

@@ -13,11 +13,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from local.audio import inspection
 from local.audio.loading import AudioFormat
-from local.data.feature_table import FeatureTable
 from local.data.labels import score_labels
-from local.data.recordings import BucketRecordings, FolderRecordings
+from local.data.recordings import Recordings
 from local.data.splits import MEASURED, RESERVED
 from local.utils import threads
 from local.utils.errors import BadRecording, UserError
@@ -41,7 +39,7 @@ SEGMENT = ("start_s", "end_s", "channel")
 def build_manifest(
     table: pd.DataFrame,
     targets: pd.DataFrame | None,
-    recordings: FolderRecordings | BucketRecordings,
+    recordings: Recordings,
     audio: AudioFormat,
     notes: list[str],
     title: str | None,
@@ -100,18 +98,8 @@ def _inspect_all(rows, recordings, audio, title):
 
 def _inspect(row, recordings, audio):
     """The report on a row's recording, or the reason why there is none."""
-
-    if isinstance(recordings, FeatureTable):
-        try:
-            return recordings.report(row["uid"])
-        except BadRecording as reason:
-            return reason
-
-    def inspect(files):
-        return inspection.inspect_recording(files, audio, **segment(row))
-
     try:
-        return recordings.read(row["audio"], inspect)
+        return recordings.inspect(row["uid"], row["audio"], audio, segment(row))
     except BadRecording as reason:
         return reason
 

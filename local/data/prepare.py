@@ -25,7 +25,7 @@ from local.data.manifests import (
     grouped_reasons,
 )
 from local.data.raters import count_divided, targets_with_raters
-from local.data.recordings import BucketRecordings, FolderRecordings, open_recordings
+from local.data.recordings import Recordings, open_recordings
 from local.storage.addresses import joined
 from local.storage.inputs import Storage, told_as
 from local.utils.errors import UserError
@@ -59,7 +59,7 @@ class Preparation:
     notes: list[str]
     fingerprint: str
     label_ranges: list[list[float] | None]
-    recordings: FolderRecordings | BucketRecordings
+    recordings: Recordings
 
     @property
     def labels(self):

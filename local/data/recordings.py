@@ -1,17 +1,15 @@
-"""Recordings by name: folders or files below `data_folder`, on disk or in a bucket.
-
-Both places answer to the same methods; who reads a recording
-need not know where it is.
-"""
+"""Recordings by name: folders or files below `data_folder`, on disk or in a bucket."""
 
 import contextlib
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePath
 
+from local.audio.inspection import RecordingReport, inspect_recording
 from local.audio.loading import (
     METADATA,
+    AudioFormat,
     file_alone,
     is_recording_file,
     recording_files,
@@ -22,7 +20,7 @@ from local.storage.addresses import is_remote
 from local.storage.gcs.addresses import Address
 from local.storage.gcs.cache import Cache
 from local.storage.inputs import Storage
-from local.utils.errors import ABSENT, FILE_ABSENT, GONE, BadRecording, UserError
+from local.utils.errors import ABSENT, GONE, BadRecording, UserError
 
 logger = logging.getLogger(__name__)
 
@@ -32,17 +30,6 @@ N_LISTED, N_PAGES, N_LISTINGS = 1000, 16, 32
 
 #: How often a recording is fetched again that others crowd out of the cache.
 N_ATTEMPTS = 5
-
-
-def _check_complete(files):
-    """Raise BadRecording unless a waveform is among these files."""
-    if not set(files) - {METADATA}:
-        raise BadRecording("there is no waveform.*", FILE_ABSENT)
-
-
-def _lacks_metadata(name, files):
-    """Whether a folder with these files has no metadata.json; a file needs none."""
-    return bool(files) and METADATA not in files and not is_file(name)
 
 
 def _used(name, use, files):
@@ -63,7 +50,7 @@ def _used(name, use, files):
 
 def open_recordings(
     storage: Storage, address: str, names: Iterable[str]
-) -> "FolderRecordings | BucketRecordings":
+) -> "Recordings":
     """The recordings of a data folder.
 
     address: Of the data folder.
@@ -75,16 +62,80 @@ def open_recordings(
     return BucketRecordings(folder, storage.cache, names, storage.project)
 
 
-@contextlib.contextmanager
-def _noted(reasons, name):
-    """Keep the reason why a recording is none."""
-    try:
-        yield
-    except BadRecording as reason:
-        reasons[name] = str(reason)
+class Recordings:
+    """Recordings of a place; who reads one need not know where it is.
+
+    What is here holds where nothing is to be fetched, and no copies are kept.
+
+    place (str): Of all of them, as messages call it.
+    """
+
+    def fetch_all(self):
+        """Bring all of them here at once, if there is room."""
+
+    def fetch_ahead(self, names: Iterable[str]):
+        """Bring recordings here that are soon read, as far as they fit."""
+
+    def forget(self, names: Iterable[str]):
+        """Delete every copy of these recordings.
+
+        names: Of subjects who have withdrawn their consent, for example.
+        """
+
+    def parts(self, names: Iterable[str]) -> Iterator[list[str]]:
+        """Yield the names in parts that are all at hand at the same time."""
+        yield list(names)
+
+    def unreadable(self, names: Iterable[str]) -> dict[str, str]:
+        """Names and reasons of recordings that are not there."""
+        reasons = {}
+        for name in names:
+            try:
+                if not set(self._of(name)) - {METADATA}:
+                    reasons[name] = "there is no waveform.*"
+            except BadRecording as reason:
+                reasons[name] = str(reason)
+        return reasons
+
+    def without_metadata(self, names: Iterable[str]) -> list[str]:
+        """Names of recordings that have no metadata.json; a file needs none."""
+        lacking = []
+        for name in names:
+            with contextlib.suppress(BadRecording):  # which inspection tells
+                files = self._of(name)
+                if files and METADATA not in files and not is_file(name):
+                    lacking.append(name)
+        return lacking
+
+    def read(self, name: str, use: Callable):
+        """What `use` makes of a recording's files.
+
+        name: The recording's folder, or file (see `recording_names`).
+        use: Takes a dict of str to Path, the files by name.
+
+        Raises BadRecording: if there is no such recording, or as `use` raises it.
+        """
+        return _used(name, use, self._of(name))
+
+    def inspect(
+        self, uid: str, name: str, audio: AudioFormat, part: dict
+    ) -> RecordingReport:
+        """What a recording is like.
+
+        uid: By which a file of features knows it.
+        audio: How it will be read.
+        part: Which part of it is meant (see `manifests.segment`).
+
+        Raises BadRecording: if it can't be used.
+        """
+        return self.read(name, lambda files: inspect_recording(files, audio, **part))
+
+    def _of(self, name):
+        """A recording's files, or objects of a bucket, by name."""
+        raise NotImplementedError
 
 
-class FolderRecordings:
+class FolderRecordings(Recordings):
     """Recordings on disk.
 
     >>> folder = getfixture("tmp_path")
@@ -98,52 +149,12 @@ class FolderRecordings:
         self.folder = Path(folder)
         self.place = str(folder)
 
-    def fetch_all(self):
-        """Nothing is to be fetched."""
-
-    def fetch_ahead(self, names):
-        """Nothing is to be fetched."""
-
-    def parts(self, names):
-        """Yield the names in parts that are all at hand at the same time."""
-        yield list(names)
-
-    def unreadable(self, names):
-        """Names and reasons of recordings that are not there."""
-        reasons = {}
-        for name in names:
-            with _noted(reasons, name):
-                _check_complete(self._of(name))
-        return reasons
-
-    def without_metadata(self, names):
-        """Names of recordings that have no metadata.json."""
-        lacking = []
-        for name in names:
-            with contextlib.suppress(BadRecording):  # which inspection tells
-                lacking += [name] * _lacks_metadata(name, self._of(name))
-        return lacking
-
-    def forget(self, names):
-        """Nothing is kept of them anywhere."""
-
-    def read(self, name: str, use: Callable):
-        """What `use` makes of a recording's files.
-
-        name: The recording's folder, or file (see `recording_names`).
-        use: Takes a dict of str to Path, the files by name.
-
-        Raises BadRecording: if there is no such folder, or as `use` raises it.
-        """
-        return _used(name, use, self._of(name))
-
     def _of(self, name):
-        """A recording's files by name."""
         find = file_alone if is_file(name) else recording_files
         return find(self.folder / name)
 
 
-class BucketRecordings:
+class BucketRecordings(Recordings):
     """Recordings in a bucket, of the generations that a listing found.
 
     They are read from a cache on disk. Where that is large enough, `fetch` brings all
@@ -248,7 +259,7 @@ class BucketRecordings:
                 "times that, or to null for no limit."
             )
 
-    def fetch_ahead(self, names: Iterable[str]):
+    def fetch_ahead(self, names):
         """Bring recordings into the cache that are soon read, as far as they fit."""
         room, soon = self._share(), []
         for name in names:
@@ -258,11 +269,8 @@ class BucketRecordings:
             soon.append(name)
         self.fetch(soon)
 
-    def forget(self, names: Iterable[str]):
-        """Delete every copy of these recordings from the cache.
-
-        names: Of subjects who have withdrawn their consent, for example.
-        """
+    def forget(self, names):
+        """Delete every copy of these recordings from the cache."""
         for name in names:
             self.cache.forget(self.address / path_of(name), is_file(name))
 
@@ -299,7 +307,7 @@ class BucketRecordings:
                     )
                     self._gone[name] = reason
 
-    def parts(self, names: Iterable[str]):
+    def parts(self, names):
         """Yield the names in parts that the cache holds at a time, fetched."""
         part, n_bytes = [], 0
         for name in names:
@@ -313,20 +321,8 @@ class BucketRecordings:
         self.fetch(part)
         yield part
 
-    def unreadable(self, names):
-        """Names and reasons of those that can't be fetched, or are not there."""
-        reasons = {}
-        for name in names:
-            with _noted(reasons, name):
-                _check_complete(self._of(name))
-        return reasons
-
-    def without_metadata(self, names):
-        """As `FolderRecordings.without_metadata`, by the listing."""
-        return [name for name in names if _lacks_metadata(name, self._files.get(name))]
-
     def read(self, name, use):
-        """As `FolderRecordings.read`, from the cache."""
+        """As `Recordings.read`, from the cache."""
         for attempt in range(N_ATTEMPTS):
             remotes = self._of(name)
             self.fetch([name])
@@ -344,7 +340,6 @@ class BucketRecordings:
         )
 
     def _of(self, name):
-        """A recording's objects by the names of their files."""
         if name in self._gone:
             raise BadRecording(self._gone[name], GONE)
         remotes = self._files.get(name)

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from local.data.pseudonyms import Pseudonyms
-from local.data.recordings import BucketRecordings, FolderRecordings
+from local.data.recordings import Recordings
 from local.utils.spelling import among
 
 
@@ -35,7 +35,7 @@ class Split:
     name: str
     rows: pd.DataFrame | None = None
     manifest: pd.DataFrame | None = None
-    recordings: FolderRecordings | BucketRecordings | None = None
+    recordings: Recordings | None = None
     failed: list[dict] = dataclasses.field(default_factory=list)
     notes: list[str] = dataclasses.field(default_factory=list)
     measurements: pd.DataFrame | None = None

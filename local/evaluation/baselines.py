@@ -67,7 +67,7 @@ def baseline_results(
     """
     scores = score_labels(names, label_ranges)
     predicted = {
-        baseline: _predict_all(train, len(scored), names, given, scores, seed)
+        baseline: _predict(train, len(scored), names, given, scores, seed)
         for baseline, given in {PREVALENCE: None, **features}.items()
     }
     return _results(scored, names, predicted, features)
@@ -94,12 +94,13 @@ def out_of_fold(
         can't learn has no probabilities there.
     """
     scores = score_labels(names, label_ranges)
-    given = {name: _in_two(values, slice(None)) for name, values in features.items()}
     predicted = {
         baseline: predict_folds(manifest, folds, names, own, scores, seed)
         for baseline, own in {PREVALENCE: None, **features}.items()
     }
-    return _results(manifest, names, predicted, given, folds)
+    # each recording is learned from, and is measured
+    twice = {k: v if isinstance(v, str) else (v, v) for k, v in features.items()}
+    return _results(manifest, names, predicted, twice, folds)
 
 
 def predict_folds(
@@ -119,26 +120,17 @@ def predict_folds(
     Returns reasons: Of the labels that have none in any fold.
     """
     probabilities, reasons = np.full((len(manifest), len(names)), np.nan), {}
+    is_given = features is not None and not isinstance(features, str)
+    rows = np.asarray(features) if is_given else None
     for fold in pd.unique(folds):
         out = folds == fold
-        used, n = _in_two(features, out), int(out.sum())
-        probabilities[out], of_fold = _predict_all(
-            manifest[~out], n, names, used, scores, seed
-        )
-        reasons |= of_fold
+        used = (rows[~out], rows[out]) if is_given else features
+        n = int(out.sum())
+        probabilities[out], own = _predict(manifest[~out], n, names, used, scores, seed)
+        reasons |= own
     nowhere = np.isnan(probabilities).all(axis=0)
     lacking = [name for name, none in zip(names, nowhere, strict=True) if none]
     return probabilities, {name: reasons.get(name, NO_FEATURES) for name in lacking}
-
-
-def _in_two(features, out):
-    """Features of the recordings that are not in a fold, and of those in it."""
-    if features is None or isinstance(features, str):
-        return features
-    features = np.asarray(features, dtype=float)
-    if isinstance(out, slice):
-        return features, features
-    return features[~out], features[out]
 
 
 def _results(scored, names, predicted, features, folds=None):
@@ -167,16 +159,28 @@ def _results(scored, names, predicted, features, folds=None):
     return results, {name: values for name, (values, _) in predicted.items()}
 
 
-def _predict_all(train, n, names, features, scores, seed):
-    """Probabilities [n, n_labels], and by label why there are none."""
-    columns, reasons = [], {}
-    for name in names:
-        used = IS_SCORE if name in scores else features
-        predicted, reason = _predict(train, n, name, used, seed)
-        columns.append(predicted)
+def _predict(train, n, names, features, scores, seed):
+    """A baseline's probabilities [n, n_labels], and by label why they are NaN.
+
+    features : as those of a baseline in `baseline_results`; None for the prevalence
+    """
+    probabilities, reasons = np.full((n, len(names)), np.nan), {}
+    subjects = train["subject"].astype(str).to_numpy(dtype=object)
+    for i, name in enumerate(names):
+        if name in scores or isinstance(features, str):
+            reasons[name] = IS_SCORE if name in scores else features
+            continue
+        targets = train[name].to_numpy(dtype=float)
+        if features is None:
+            probabilities[:, i], reason = prevalence_baseline(targets, n)
+        else:
+            learned, scored = (np.asarray(split, dtype=float) for split in features)
+            probabilities[:, i], reason = logistic_baseline(
+                learned, targets, subjects, scored, seed
+            )
         if reason:
             reasons[name] = reason
-    return np.stack(columns, axis=1), reasons
+    return probabilities, reasons
 
 
 def _of_a_part(features):
@@ -196,21 +200,6 @@ def _of_a_part(features):
 def _known(features):
     """Which rows of features [n, n_features] are not NaN throughout, [n]."""
     return ~np.isnan(np.asarray(features, dtype=float)).all(axis=1)
-
-
-def _predict(train, n, name, features, seed):
-    """A baseline's probabilities [n] of one label, and why they are NaN.
-
-    features : as those of a baseline in `baseline_results`; None for the prevalence
-    """
-    if isinstance(features, str):
-        return np.full(n, np.nan), features
-    targets = train[name].to_numpy(dtype=float)
-    if features is None:
-        return prevalence_baseline(targets, n)
-    subjects = train["subject"].astype(str).to_numpy(dtype=object)
-    of_training, of_scored = (np.asarray(split, dtype=float) for split in features)
-    return logistic_baseline(of_training, targets, subjects, of_scored, seed)
 
 
 def _measured(targets, probabilities, subjects, folds, is_prevalence):

@@ -101,17 +101,14 @@ def _metrics(scored):
     metrics["selective"] = selective(scored.table)
     if scored.internal is not None:
         _add_external(scored, metrics)
-    for name, (part, otherwise) in parts.OF_METRICS.items():
+    made = dict(parts.OF_METRICS)
+    if not scored.evaluation.learning_curve or scored.folds is None:
+        made.pop("learning_curve")
+    for name, (part, otherwise) in made.items():
         metrics[name] = scored.failures.attempt_json(
             name,
             functools.partial(part, scored),
             functools.partial(otherwise, scored),
-        )
-    if scored.evaluation.learning_curve and scored.folds is not None:
-        metrics["learning_curve"] = scored.failures.attempt_json(
-            "learning_curve",
-            functools.partial(parts.with_fewer_subjects, scored),
-            lambda reason: [],
         )
     return metrics
 

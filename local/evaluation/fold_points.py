@@ -53,17 +53,15 @@ def decide_with_choice(
     All arguments: As `fold_operating_points` takes and, of `points`, gives them.
     """
     entries = {name: {"threshold": _summary(points, name)} for name in names}
-    borrowed = [name for name in names if _are_borrowed(points, name)]
+    borrowed = [
+        name
+        for name, entry in entries.items()
+        if any(f["source"] == OTHER_FOLDS for f in entry["threshold"]["folds"])
+    ]
     shares = intervals_with_choice(table, points, borrowed, rule, seed)
     for name, own in shares.items():
         entries[name] |= own
     return decide_folds(table, points), FoldChoices(points, entries)
-
-
-def _are_borrowed(points, name):
-    """Whether a fold's threshold of a label is from other folds."""
-    thresholds = [own[name]["threshold"] for own in points.values() if name in own]
-    return any(threshold["source"] == OTHER_FOLDS for threshold in thresholds)
 
 
 def _summary(points, name):
@@ -182,7 +180,7 @@ def _label_intervals(rows, predicted, points, rule, seed):
     draws = []
     if not (why_none or too_few):
         choices = [
-            _Choice.of(rows, fold, point)
+            _choice(rows, fold, point)
             for fold, point in points.items()
             if point and point["threshold"]["source"] == OTHER_FOLDS
         ]
@@ -199,11 +197,19 @@ def _label_intervals(rows, predicted, points, rule, seed):
     }
 
 
+def _choice(rows, fold, point):
+    """Which recordings are a fold's [n], and all probabilities by its calibration."""
+    calibrated = apply_operating_points(rows, {rows["label"].iloc[0]: point})
+    return (rows["split"] == fold).to_numpy(), calibrated["probability"].to_numpy()
+
+
 def _drawn(targets, predicted, counts, choices, rule):
-    """The shares of a draw, each recording so many times."""
+    """The shares of a draw, each recording so many times; thresholds chosen anew."""
     predicted = predicted.copy()
-    for choice in choices:
-        predicted[choice.inside] = choice.decided(targets, counts, rule)
+    for inside, probabilities in choices:
+        others = np.repeat(np.arange(len(targets)), counts * ~inside)
+        cut = best_threshold(targets[others], probabilities[others], rule)
+        predicted[inside] = np.nan if cut is None else probabilities[inside] >= cut
     return _shares(np.repeat(targets, counts), np.repeat(predicted, counts))
 
 
@@ -215,28 +221,3 @@ def _shares(targets, predicted):
         "specificity": 1 - predicted[decided & (targets == 0)],
     }
     return {name: own.mean() if len(own) else np.nan for name, own in sides.items()}
-
-
-@dataclasses.dataclass(frozen=True)
-class _Choice:
-    """A fold whose threshold is chosen on the others.
-
-    inside: [n], which recordings are the fold's.
-    probabilities: [n], all by the fold's calibration.
-    """
-
-    inside: np.ndarray
-    probabilities: np.ndarray
-
-    @classmethod
-    def of(cls, rows, fold, point):
-        """That of a label's rows."""
-        calibrated = apply_operating_points(rows, {rows["label"].iloc[0]: point})
-        inside = (rows["split"] == fold).to_numpy()
-        return cls(inside, calibrated["probability"].to_numpy())
-
-    def decided(self, targets, counts, rule):
-        """Decisions about the fold's recordings by those of the others, as drawn."""
-        others = np.repeat(np.arange(len(targets)), counts * ~self.inside)
-        cut = best_threshold(targets[others], self.probabilities[others], rule)
-        return np.nan if cut is None else self.probabilities[self.inside] >= cut

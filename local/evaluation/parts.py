@@ -204,11 +204,6 @@ def divided_raters(scored):
     return {name: counts.get(name) for name in labels.flatten(scored.label_groups)}
 
 
-def no_raters(_scored, reason):
-    """The same where that could not be computed."""
-    return {"reason": reason}
-
-
 def most_wrong(scored, brain):
     """Excerpts of the recordings that the model is most wrong about, for a report."""
     has_audio = scored.recordings and not isinstance(scored.recordings, FeatureTable)
@@ -231,7 +226,8 @@ def most_wrong(scored, brain):
 OF_METRICS = {
     "baselines": (beside_baselines, no_baselines),
     "subgroups": (in_subgroups, no_subgroups),
-    "raters": (among_raters, no_raters),
+    "raters": (among_raters, lambda _, reason: {"reason": reason}),
+    "learning_curve": (with_fewer_subjects, lambda *_: []),
 }
 
 
@@ -255,10 +251,12 @@ def confound_audit(scored):
         }
         others = {name: split for name, split in others.items() if name not in together}
     audited = together | {scored.name: scored}
+    # the splits that must share nobody: of a cross-validation its folds
+    apart = distinct(audited, others) if scored.folds is None else scored.by_fold()
     attempt = scored.failures.attempt_json
     leaked = attempt(
         "leakage",
-        lambda: find_leakage(_apart(audited, others, scored), names, ranges),
+        lambda: find_leakage(apart, names, ranges),
         lambda reason: {
             f"shared_{what}_reason": reason for what in ("subjects", "audio")
         },
@@ -272,11 +270,6 @@ def confound_audit(scored):
         lambda reason: {"reason": reason},
     )
     return nothing | leaked | verdicts
-
-
-def _apart(audited, others, scored):
-    """The splits that must share nobody: of a cross-validation its folds."""
-    return scored.by_fold() if scored.folds is not None else distinct(audited, others)
 
 
 def _why_no_audit(scored):

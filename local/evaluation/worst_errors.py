@@ -46,13 +46,19 @@ def worst_errors(
     >>> worst_errors(table, types, n=2)["row"].tolist()
     [2, 4]
     """
-    scores = table["label"].isin(scores_in(table))
+    rows = _numbered(table)
     widths = table["label"].map({name: kind.width for name, kind in types.items()})
-    prediction = table["logit"].where(scores, table["probability"])
-    rows = table.assign(row=np.arange(len(table)) + 2, prediction=prediction)
-    error = (table["target"] - prediction).abs() / widths.where(scores, 1)
+    widths = widths.where(table["label"].isin(scores_in(table)), 1)
+    error = (rows["target"] - rows["prediction"]).abs() / widths
     worst = error.dropna().sort_values(ascending=False, kind="stable").index[:n]
     return rows.loc[worst]
+
+
+def _numbered(table):
+    """The rows of a table of predictions with their `row` and `prediction`."""
+    scores = table["label"].isin(scores_in(table))
+    prediction = table["logit"].where(scores, table["probability"])
+    return table.assign(row=np.arange(len(table)) + 2, prediction=prediction)
 
 
 def read_excerpts(
@@ -116,9 +122,7 @@ class Silences:
     def __init__(
         self, table: pd.DataFrame, sample_rate: int, brain: ClinicalBrain | None = None
     ):
-        scores = table["label"].isin(scores_in(table))
-        prediction = table["logit"].where(scores, table["probability"])
-        rows = table.assign(row=np.arange(len(table)) + 2, prediction=prediction)
+        rows = _numbered(table)
         self._rows = rows.dropna(subset="target").groupby("uid", sort=False)
         self.labels = list(dict.fromkeys(table["label"]))
         self.sample_rate, self.brain = sample_rate, brain

@@ -1,6 +1,5 @@
 """Cross-validations of several yamls beside each other: comparison.json."""
 
-import functools
 from pathlib import Path
 
 import numpy as np
@@ -49,8 +48,12 @@ def compare_yamls(folder: Path, families: dict[str, str], command: list[str]) ->
     beside = _baselines(next(iter(folders.values())), next(iter(tables.values())))
     compared = compare_repeats([(tables | beside, folds), *repeats[1:]])
     labels, differences = compared["labels"], compared["macro"]["differences"]
-    of_labels = {label: _aurocs(metrics, beside, ("labels", label)) for label in labels}
-    macro = _aurocs(metrics, beside, ("macro",))
+    systems = metrics | {name: first["baselines"][name] for name in beside}
+    of_labels = {
+        label: {n: _auroc(own["labels"].get(label)) for n, own in systems.items()}
+        for label in labels
+    }
+    macro = {name: _auroc(own.get("macro")) for name, own in systems.items()}
     judged = _judged(macro, of_labels, differences, tables | beside, repeats, notes)
     models = {PREVALENCE: family.PREVALENCE} if PREVALENCE in beside else {}
     chosen, of_yamls = (
@@ -144,22 +147,10 @@ def _baselines(folder, table):
     return tables
 
 
-def _aurocs(metrics, beside, path):
-    """AUROC of each yaml and baseline, as their own metrics.json has it.
-
-    path : of keys, to the entry of a label or of the mean
-    """
-    first = next(iter(metrics.values()))
-    systems = metrics | {name: first["baselines"][name] for name in beside}
+def _auroc(entry):
+    """The AUROC of a label or of the mean, as a metrics.json has it."""
     constant = measure(0.5, reason=CONSTANT)  # the prevalence has no mean of its own
-    return {
-        name: {"auroc": functools.reduce(_below, path, results).get("auroc", constant)}
-        for name, results in systems.items()
-    }
-
-
-def _below(results, key):
-    return results.get(key, {})
+    return {"auroc": (entry or {}).get("auroc", constant)}
 
 
 def _told(folder, name):

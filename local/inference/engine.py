@@ -9,7 +9,7 @@ import torch
 from speechbrain.dataio.batch import PaddedBatch
 
 from local.data import dataset as dataio
-from local.data.recordings import BucketRecordings, FolderRecordings
+from local.data.recordings import Recordings
 from local.inference.backends import is_worth_it, onnx_backend
 from local.model.heads import Outputs
 from local.training.scoring import ScoringBrain
@@ -68,7 +68,7 @@ class Engine:
     def values(
         self,
         manifest: pd.DataFrame,
-        recordings: FolderRecordings | BucketRecordings,
+        recordings: Recordings,
         hparams: dict,
         choose: Callable,
         step: Callable | None = None,

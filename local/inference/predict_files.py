@@ -18,7 +18,7 @@ from local.data.manifests import (
     stop_on_failed,
     write_failed,
 )
-from local.data.recordings import FolderRecordings
+from local.data.recordings import Recordings
 from local.evaluation.flags import MARK, flag_notes, flagged, read_audit, why_not_notes
 from local.evaluation.in_range import UNKNOWN, read_range
 from local.evaluation.operating_points import read_operating_points
@@ -176,7 +176,7 @@ def predict_manifest(
     engine: Engine,
     experiment: Experiment,
     manifest: pd.DataFrame,
-    recordings: FolderRecordings,
+    recordings: Recordings,
     hparams: dict,
     decides: bool = False,
 ) -> dict:

@@ -8,7 +8,7 @@ from local.metrics.comparison import WORSE, against_guessing
 from local.metrics.label_cases import NONE
 from local.report.checks import divided
 from local.report.results import VERDICTS, binary_labels, score_labels
-from local.report.tables import signed
+from local.report.tables import signed, with_interval
 from local.report.validation import fold_name, spread_over_folds
 from local.training.family import STATISTICS, family_of
 from local.utils.number_format import counted, interval, listed, number
@@ -104,7 +104,8 @@ def _labels(evidence):
     if works := kinds.get("better than guessing"):
         by_words = {}
         for label in sorted(works, key=known.get, reverse=True):
-            words = _in_words(aurocs[label]["low"])
+            low = aurocs[label]["low"]
+            words = next(name for least, name in IN_WORDS if low >= least)
             by_words.setdefault(words, []).append(f"{label} {number(known[label])}")
         ranks = sorted(by_words, key=[name for _, name in IN_WORDS].index)
         said = "; ".join(f"{name}: {listed(by_words[name])}" for name in ranks)
@@ -115,7 +116,7 @@ def _labels(evidence):
         (WORSE, "Worse than guessing", "the whole interval is below 0.5"),
     ):
         if some := kinds.get(kind):
-            said = listed(_with_bounds(label, aurocs[label]) for label in some)
+            said = listed(f"{k} {with_interval(aurocs[k])}" for k in some)
             red = FLAG if kind in ("flagged", WORSE) else WARNING
             yield Statement(lead, f"{said}: {text}.", red)
     unknown = kinds.get("not computable", [])
@@ -132,19 +133,6 @@ def _labels(evidence):
     for label, reason in left_out.items():
         if label not in unknown:
             yield Statement("Not in the mean", f"{label}: {reason}.", WARNING)
-
-
-def _in_words(low):
-    return next(name for least, name in IN_WORDS if low >= least)
-
-
-def _with_bounds(label, entry):
-    """A label with its AUROC, as short as can be."""
-    if entry["value"] is None:
-        return f"{label} (no AUROC)"
-    bounds = entry["low"], entry["high"]
-    said = "" if None in bounds else f" {interval(*bounds)}"
-    return f"{label} {number(entry['value'])}{said}"
 
 
 def _explained(auroc):
@@ -212,12 +200,8 @@ def _decisions(evidence):
     labels = binary_labels(evidence.metrics["labels"])
     said, lacking = [], {}
     for name in ("sensitivity", "specificity"):
-        shares = {k: e[name]["value"] for k, e in labels.items()}
-        shares = {k: value for k, value in shares.items() if value is not None}
-        if shares:
-            ends = dict.fromkeys(f(shares, key=shares.get) for f in (min, max))
-            ends = (f"{number(shares[label])} ({label})" for label in ends)
-            said.append(f"{name} {' to '.join(ends)}")
+        if ends := _ends({k: e[name]["value"] for k, e in labels.items()}):
+            said.append(f"{name} {ends}")
     for label, entry in labels.items():
         if entry["sensitivity"]["value"] is entry["specificity"]["value"] is None:
             reason = entry["sensitivity"]["reason"].partition(";")[0]
@@ -230,6 +214,15 @@ def _decisions(evidence):
             yield Statement("No threshold", what, WARNING)
     for reason, names in lacking.items():
         yield Statement("No threshold", f"{listed(names)}: {reason}.", WARNING)
+
+
+def _ends(values):
+    """The lowest and the highest value with their labels; None where there is none."""
+    known = {label: value for label, value in values.items() if value is not None}
+    if not known:
+        return None
+    ends = dict.fromkeys(choose(known, key=known.get) for choose in (min, max))
+    return " to ".join(f"{number(known[label])} ({label})" for label in ends)
 
 
 def _baseline(evidence):
@@ -290,11 +283,8 @@ def _raters(evidence):
     """How far raters agree, and recordings that divide them."""
     result = evidence.raters()
     alphas = {k: e["agreement"]["alpha"]["value"] for k, e in result.items()}
-    alphas = {k: value for k, value in alphas.items() if value is not None}
-    if alphas:
-        ends = dict.fromkeys(f(alphas, key=alphas.get) for f in (min, max))
-        ends = (f"{number(alphas[label])} ({label})" for label in ends)
-        said = f"agree with alpha {' to '.join(ends)}; 1 is always, 0 is by chance."
+    if ends := _ends(alphas):
+        said = f"agree with alpha {ends}; 1 is always, 0 is by chance."
         yield Statement("Raters", said)
     if said := divided(evidence):
         yield Statement("Divided raters", said, WARNING)

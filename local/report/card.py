@@ -14,9 +14,9 @@ from local.evaluation.result import EvaluationResult
 from local.metrics import intervals, thresholds
 from local.report import (
     checks,
+    cohort,
     described,
     markdown,
-    people,
     results,
     tripod,
     validation,
@@ -138,8 +138,8 @@ def _data(evidence):
             if factor not in compared
         ),
         "files": _files(own),
-        "cohort": people.table_one(evidence),
-        "inclusion": people.inclusion(evidence),
+        "cohort": cohort.recorded(evidence),
+        "inclusion": cohort.inclusion(evidence),
         "training_splits": {
             name: f"{counted(len(manifest), 'recording')} of "
             f"{counted(manifest['subject'].nunique(), 'subject')}"

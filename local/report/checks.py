@@ -28,46 +28,29 @@ PAIR_MEASURES = {
 }
 
 
-def _with_groups(evidence):
-    """What metrics.json says of subgroups, of the labels that have any."""
-    result = evidence.metrics.get("subgroups") or {}
-    return {label: entry for label, entry in result.items() if entry["columns"]}
-
-
-def subgroup_tests(evidence):
-    """Whether groups differ; words where none are large enough, None without groups."""
-    result = _with_groups(evidence)
-    tested = [
-        column["p"] is not None
-        for entry in result.values()
-        for column in entry["columns"].values()
-    ]
-    if not result:
-        return None
-    if any(tested):
-        return _tests(result)
-    return "No column has two groups that are large enough to be compared."
-
-
 def subgroups(evidence):
     """The tests, what is too small, and a table of the groups of each label."""
-    result = _with_groups(evidence)
+    result = evidence.metrics.get("subgroups") or {}
+    result = {label: entry for label, entry in result.items() if entry["columns"]}
     if not result:
         return None
+    columns = [column for e in result.values() for column in e["columns"].values()]
+    tests = "No column has two groups that are large enough to be compared."
+    if any(column["p"] is not None for column in columns):
+        tests = _tests(result)
     too_small = [
         f"All groups by {columns} are too small for {labels}."
         for columns, labels in _too_small(result).items()
     ]
-    tables = [table for table in map(_groups, result, result.values()) if table]
-    return [subgroup_tests(evidence), *too_small, *tables]
+    tables = map(_groups, result, result.values())
+    return [tests, *too_small, *tables]
 
 
 def _tests(result):
     """One row per label and column: is there more than chance?"""
     columns = ["", "groups compared", "largest gap in AUROC", "gap expected by chance"]
     table = Table("Do groups differ?", [*columns, "p", "p after Holm"])
-    for label, entry in result.items():
-        table.heading(label)
+    for _, entry in table.headed(result):
         for column, tested in entry["columns"].items():
             reason = tested.get("reason")
             gaps = [
@@ -98,14 +81,12 @@ def _too_small(result):
 
 
 def _groups(label, item):
-    """A label's groups, of the columns that have any large enough; None without."""
+    """A label's groups, of the columns that have any large enough."""
     columns = ["recordings", "subjects", "with a positive", "with a negative", "AUROC"]
     columns += ["sensitivity", "specificity"]
     table = Table(label, ["group", *columns])
-    for column, tested in item["columns"].items():
-        if _are_too_small(tested):
-            continue
-        table.heading(column)
+    known = {k: v for k, v in item["columns"].items() if not _are_too_small(v)}
+    for _, tested in table.headed(known):
         for group in tested["groups"]:
             counts = ["n", "n_subjects", "n_positive_subjects", "n_negative_subjects"]
             measures = ["auroc", "sensitivity", "specificity"]
@@ -118,7 +99,7 @@ def _groups(label, item):
                     for name in measures
                 ),
             )
-    return table if table.rows else None
+    return table
 
 
 def audit(evidence):
@@ -192,14 +173,11 @@ def leakage(evidence):
 
 
 def verdicts(evidence):
-    """The status and the measures of each label; None where none was audited."""
-    labels = evidence.audit["labels"]
-    if not labels:
-        return None
+    """The status and the measures of each label."""
     table = Table(
         "AUROC without the speech", ["label", "status", *AUDIT_MEASURES.values()]
     )
-    for label, entry in labels.items():
+    for label, entry in evidence.audit["labels"].items():
         flagged = "flagged" if entry["status"] == "flagged" else ""
         cells = [_probe(table, entry[name]) for name in AUDIT_MEASURES]
         table.add(label, word(STATUSES[entry["status"]], flagged), *cells)
@@ -233,8 +211,7 @@ def _within(labels):
         return None
     heads = ["", "overall", *(f"within {column}" for column in columns)]
     table = Table("AUROC within devices and sites", heads)
-    for label, entry in labels.items():
-        table.heading(label)
+    for _, entry in table.headed(labels):
         for name, title in measures.items():
             if name in entry and entry[name]["value"] is not None:
                 table.add(title, *_strata(table, entry[name], columns))
@@ -267,10 +244,8 @@ def shares(evidence):
 
 
 def raters(evidence):
-    """How far raters agree, and where they are on the ROC; None without raters."""
+    """How far raters agree, and where they are on the ROC."""
     result = evidence.raters()
-    if not result:
-        return None
     return [
         divided(evidence),
         agreement(evidence, named=True),
@@ -295,13 +270,10 @@ def divided(evidence):
 
 
 def agreement(evidence, named=False):
-    """Krippendorff's alpha of each label; None without raters."""
-    result = evidence.raters()
-    if not result:
-        return None
+    """Krippendorff's alpha of each label."""
     columns = ["label", "raters", "recordings with two ratings or more", "alpha"]
     table = Table("Agreement of raters (Krippendorff's alpha)", columns)
-    for label, entry in result.items():
+    for label, entry in evidence.raters().items():
         one = entry["agreement"]
         names = word(listed(one["raters"])) if named else len(one["raters"])
         table.add(label, names, one["n"], table.value(one["alpha"]))
@@ -311,8 +283,7 @@ def agreement(evidence, named=False):
 def _pairs(result):
     columns = ["pair", "recordings both rated", "agreement", "measure"]
     table = Table("Agreement of each pair", columns)
-    for label, entry in result.items():
-        table.heading(label)
+    for _, entry in table.headed(result):
         for pair in entry["agreement"]["pairs"]:
             name, measure = listed(pair["raters"]), PAIR_MEASURES[pair["measure"]]
             table.add(name, pair["n"], table.value(pair), word(measure))
@@ -323,8 +294,7 @@ def _on_roc(result):
     columns = ["rater", "recordings", "sensitivity", "specificity"]
     columns += ["model's sensitivity there", "model's AUROC"]
     table = Table("Each rater and the model against the other raters", columns)
-    for label, entry in result.items():
-        table.heading(label)
+    for _, entry in table.headed(result):
         for point in entry["on_roc"]:
             names = ["sensitivity", "specificity", "model_sensitivity", "model_auroc"]
             cells = [table.value(point[name]) for name in names]

@@ -5,7 +5,7 @@ from collections.abc import Collection
 import numpy as np
 import pandas as pd
 
-from local.data.labels import NOT_RATED, LabelType
+from local.data.labels import NOT_RATED, LabelType, flatten
 from local.report.tables import Cell, Table
 from local.utils.errors import OTHER
 from local.utils.number_format import DASH, counted, measured
@@ -16,7 +16,7 @@ PERSONAL, TECHNICAL = ("sex", "age"), ("device", "site", "task")
 #: Of a column with more different values only their number is told.
 MAX_VALUES = 12
 
-#: What a row of `_median` says of its cells.
+#: What the name of a row of medians says of its cells.
 SPREAD = ", median (range)"
 
 NO_DURATIONS = "it is not known how long the recordings are"
@@ -29,6 +29,26 @@ NOT_KNOWN = "not known here: the report of the training tells what was left out 
 
 #: What becomes of recordings that are used.
 USED = ["rated for one label or more", "not rated"]
+
+
+def recorded(evidence):
+    """Subjects, recordings and ratings by split; None where nobody is known."""
+    if not evidence.manifests:
+        return None
+    labels = flatten(evidence.label_groups)
+    return table_one(evidence.manifests, labels, evidence.types)
+
+
+def inclusion(evidence):
+    """What became of the recordings that were listed, and what was noted."""
+    table = inclusion_flow(
+        evidence.manifests,
+        evidence.failed,
+        flatten(evidence.label_groups),
+        evidence.split,
+        unknown=evidence.unprepared,
+    )
+    return [*([table] if table.rows else []), *evidence.notes]
 
 
 def table_one(
@@ -49,38 +69,54 @@ def table_one(
     """
     table = Table("Who was recorded", ["", *manifests])
     frames = list(manifests.values())
-    _add(table, frames, "subjects", lambda frame: frame["subject"].nunique())
-    _add(table, frames, "recordings", len)
-    _add(table, frames, f"recordings per subject{SPREAD}", _recordings_per_subject)
-    if any(_given(frame, "session").notna().any() for frame in frames):
-        _add(
-            table,
-            frames,
-            f"visits per subject{SPREAD}",
-            lambda entry: _visits(entry, table),
-        )
-    _add(
-        table,
-        frames,
-        f"seconds per recording{SPREAD}",
-        lambda entry: _seconds(entry, table),
+
+    def add(name, cell, of_splits=frames):
+        table.add(name, *map(cell, of_splits))
+
+    def spread(name, of_splits, reason=None):
+        """Adds medians of numbers [n] with their ranges, and why there is none."""
+        cells = [
+            _median(numbers) if len(numbers) else table.number(None, reason)
+            for numbers in of_splits
+        ]
+        table.add(f"{name}{SPREAD}", *cells)
+
+    add("subjects", lambda frame: frame["subject"].nunique())
+    add("recordings", len)
+    counts = [frame["subject"].value_counts() for frame in frames]
+    spread("recordings per subject", counts)
+    # only their number: the name of a visit may be its date
+    visits = [
+        _given(frame, "session").groupby(frame["subject"]).nunique() for frame in frames
+    ]
+    visits = [numbers[numbers > 0] for numbers in visits]
+    if any(map(len, visits)):
+        spread("visits per subject", visits, NOBODY)
+    durations = [
+        frame.reindex(columns=["duration"])["duration"].dropna() for frame in frames
+    ]
+    spread("seconds per recording", durations, NO_DURATIONS)
+    add(
+        "hours in all",
+        lambda s: table.number(s.sum() / 3600 or None, NO_DURATIONS, measured),
+        durations,
     )
-    _add(table, frames, "hours in all", lambda entry: _hours(entry, table))
     for label in labels:
         table.heading(label)
-        rows = _score_rows if types[label].is_score else _class_rows
-        for name, cell in rows(label, table).items():
-            _add(table, frames, name, cell)
+        rated = [frame[frame[label].notna()] for frame in frames]
+        positive = [frame[frame[label] == 1] for frame in frames]
+        add("rated recordings", len, rated)
+        if types[label].is_score:
+            spread("rating", [frame[label] for frame in rated], NO_RATING)
+            continue
+        pairs = list(zip(positive, rated, strict=True))
+        add("positive recordings", lambda pair: _share(table, *pair), pairs)
+        add("subjects with a positive recording", _subjects_of, pairs)
     for column in PERSONAL:
         _personal_rows(table, frames, column)
     for column in TECHNICAL:
         _technical_rows(table, frames, column)
     return table
-
-
-def _add(table, frames, name, cell):
-    """Adds a row: what `cell` makes of each split's manifest."""
-    table.add(name, *map(cell, frames))
 
 
 def _median(values):
@@ -89,64 +125,15 @@ def _median(values):
     return Cell(middle, f"({low}{DASH}{high})")
 
 
-def _recordings_per_subject(frame):
-    return _median(frame["subject"].value_counts())
+def _share(table, positive, rated):
+    if rated.empty:
+        return table.number(None, NO_RATING)
+    return Cell(f"{len(positive):,}", f"({100 * len(positive) / len(rated):.0f} %)")
 
 
-def _visits(frame, table):
-    """Only their number: the name of a visit may be its date."""
-    visits = _given(frame, "session").groupby(frame["subject"]).nunique()
-    known = visits[visits > 0]
-    return _median(known) if len(known) else table.number(None, NOBODY)
-
-
-def _seconds(frame, table):
-    if "duration" not in frame:
-        return table.number(None, NO_DURATIONS)
-    return _median(frame["duration"])
-
-
-def _hours(frame, table):
-    if "duration" not in frame:
-        return table.number(None, NO_DURATIONS)
-    return measured(frame["duration"].sum() / 3600)
-
-
-def _class_rows(label, table):
-    """What the rows of a label that is 0 or 1 say, by their names."""
-
-    def rated(frame):
-        return int(frame[label].notna().sum())
-
-    def positive(frame):
-        n, entry = int((frame[label] == 1).sum()), rated(frame)
-        if not entry:
-            return table.number(None, NO_RATING)
-        return Cell(f"{n:,}", f"({100 * n / entry:.0f} %)")
-
-    def subjects(frame):
-        n = frame["subject"][frame[label] == 1].nunique()
-        entry = frame["subject"][frame[label].notna()].nunique()
-        return Cell(f"{n:,}", f"(of {entry:,} rated)")
-
-    return {
-        "rated recordings": rated,
-        "positive recordings": positive,
-        "subjects with a positive recording": subjects,
-    }
-
-
-def _score_rows(label, table):
-    """The same of a label that is a score."""
-
-    def rated(frame):
-        return int(frame[label].notna().sum())
-
-    def rating(frame):
-        ratings = frame[label].dropna()
-        return _median(ratings) if len(ratings) else table.number(None, NO_RATING)
-
-    return {"rated recordings": rated, f"rating{SPREAD}": rating}
+def _subjects_of(pair):
+    n, n_rated = (frame["subject"].nunique() for frame in pair)
+    return Cell(f"{n:,}", f"(of {n_rated:,} rated)")
 
 
 def _given(frame, column):
@@ -287,17 +274,18 @@ def inclusion_flow(
 
 def _fates(manifests, failed, labels, split):
     """What became of each recording: columns `split`, `uid`, `subject` and `fate`."""
-    rows = [
-        (name, uid, subject, USED[0] if is_rated else USED[1])
-        for name, manifest in manifests.items()
-        for uid, subject, is_rated in zip(
-            manifest["ID"],
-            manifest["subject"],
-            manifest[labels].notna().any(axis=1),
-            strict=True,
+    parts = [
+        pd.DataFrame(
+            {
+                "split": name,
+                "uid": manifest["ID"],
+                "subject": manifest["subject"],
+                "fate": np.where(manifest[labels].notna().any(axis=1), *USED),
+            }
         )
+        for name, manifest in manifests.items()
     ]
-    rows += [
+    lost = [
         (
             entry.get("split") or split,
             entry["uid"],
@@ -306,7 +294,8 @@ def _fates(manifests, failed, labels, split):
         )
         for entry in failed
     ]
-    fates = pd.DataFrame(rows, columns=["split", "uid", "subject", "fate"])
+    parts.append(pd.DataFrame(lost, columns=["split", "uid", "subject", "fate"]))
+    fates = pd.concat(parts)
     # of predictions from elsewhere there may be some whose recording can't be read
     return fates.drop_duplicates(["split", "uid"])
 

@@ -1,28 +1,24 @@
 """comparison.json and its report.html: several yamls beside each other."""
 
-import base64
 import logging
+from collections import Counter
 from pathlib import Path
-
-from matplotlib.figure import Figure
 
 from local.evaluation.baselines import DESCRIPTIONS
 from local.evaluation.flags import MARK
 from local.metrics.choice import less
-from local.report.figures.drawing import LINE, WIDTH, n_lines, save, shown
-from local.report.figures.rows import draw_point
-from local.report.html import templates
-from local.report.tables import Cell, Table, word
+from local.report.figures.drawing import save, shown
+from local.report.figures.forest import draw_rows
+from local.report.html import inside_page, templates
+from local.report.tables import Table, with_interval, word
 from local.report.terminal import pipe_table
 from local.storage.experiment_files import COMPARISON, FIGURES, PAGE
 from local.utils.files import atomic_write, write_json
 from local.utils.number_format import (
     DASH,
     counted,
-    interval,
     listed,
     measured,
-    number,
     p_value,
 )
 from local.utils.staging import replaced_together
@@ -30,6 +26,14 @@ from local.utils.staging import replaced_together
 logger = logging.getLogger(__name__)
 
 FIGURE = f"{FIGURES}/differences.png"
+
+#: How numbers on the cost of a yaml are written.
+COSTS = {
+    "training_s": measured,
+    "scoring_s": measured,
+    "n_parameters": lambda n: f"{int(n):,}",
+    "model_mb": measured,
+}
 
 #: What is written, the last one last: with it the others are complete.
 FILES = (FIGURE, PAGE, COMPARISON)
@@ -79,11 +83,7 @@ def format_yamls(comparison: dict) -> str:
 
 def _systems(comparison):
     """Names of yamls and baselines, in their order."""
-    return [name for name in comparison["macro"] if _is_system(name)]
-
-
-def _is_system(name):
-    return name not in ("n_labels", "differences")
+    return [n for n in comparison["macro"] if n not in ("n_labels", "differences")]
 
 
 def _reference(comparison):
@@ -101,11 +101,7 @@ def _difference(comparison, name, label=None):
 
 
 def _in_words(entry):
-    if entry is None or entry["value"] is None:
-        return DASH
-    if entry["low"] is None or entry["high"] is None:
-        return number(entry["value"])
-    return f"{number(entry['value'])} {interval(entry['low'], entry['high'])}"
+    return DASH if entry is None else with_interval(entry)
 
 
 def _sentences(comparison):
@@ -121,9 +117,7 @@ def _sentences(comparison):
         )
     picked = comparison["pick_the_best"]
     if picked["auroc"]["value"] is not None:
-        counts = {}
-        for fold in picked["chosen"]:
-            counts[fold["chosen"]] = counts.get(fold["chosen"], 0) + 1
+        counts = Counter(fold["chosen"] for fold in picked["chosen"])
         told = [f"{model} in {n}" for model, n in counts.items() if model]
         sentences.append(
             "Taking the yaml with the highest AUROC, chosen for each fold by the "
@@ -137,7 +131,6 @@ def _sentences(comparison):
 
 
 def _page(comparison, folder, picture):
-    reference = _reference(comparison)
     names = [name for name in comparison["yamls"] if (folder / name / PAGE).is_file()]
     page = templates().get_template("comparison.html.jinja")
     return page.render(
@@ -146,9 +139,9 @@ def _page(comparison, folder, picture):
         overview=_overview(comparison),
         labels=_labels(comparison),
         pairs=_pairs(comparison),
-        source=f"data:image/png;base64,{base64.b64encode(picture).decode()}",
+        source=inside_page(picture),
         alt=_alt(comparison),
-        reference=reference,
+        reference=_reference(comparison),
         reports={name: f"{name}/{PAGE}" for name in names},
         baselines={
             n: DESCRIPTIONS[n] for n in _systems(comparison) if n in DESCRIPTIONS
@@ -181,16 +174,11 @@ def _overview(comparison):
     for name in _systems(comparison):
         told = comparison["yamls"].get(name, {})
         cost = [
-            Cell(DASH if told.get(key) is None else form(told[key]))
-            for key, form in (
-                ("training_s", measured),
-                ("scoring_s", measured),
-                ("n_parameters", lambda n: f"{int(n):,}"),
-                ("model_mb", measured),
-            )
+            DASH if told.get(key) is None else form(told[key])
+            for key, form in COSTS.items()
         ]
         entry = _difference(comparison, name)
-        less_cell = Cell(DASH) if entry is None else table.entry(entry)
+        less_cell = DASH if entry is None else table.entry(entry)
         auroc = table.entry(macro[name]["auroc"])
         family = word(told.get("family", "baseline"))
         table.add(name, auroc, less_cell, family, *cost, _flags(told))
@@ -220,12 +208,12 @@ def _pairs(comparison):
     """The mean differences of all pairs, with their p-values."""
     table = Table("Differences of the mean AUROC", ["pair", "difference", "p", "Holm"])
     for pair, entry in comparison["macro"]["differences"].items():
-        p = [table.number(entry[k], entry.get("reason"), p_value) for k in P_VALUES]
+        p = [
+            table.number(entry[key], entry.get("reason"), p_value)
+            for key in ("p", "p_holm")
+        ]
         table.add(pair, table.entry(entry), *p)
     return table
-
-
-P_VALUES = ("p", "p_holm")
 
 
 # The figure
@@ -252,25 +240,12 @@ def _rows(comparison):
 
 def _forest(comparison):
     rows = _rows(comparison)
-    names = [shown(name, 24) for name in rows]
-    height = max([0.32, *(LINE * n_lines(name) + 0.1 for name in names)])
-    figure = Figure(figsize=(WIDTH, height * len(rows) + 0.9), layout="constrained")
-    panel = figure.subplots()
-    panel.axvline(0, color="black", linestyle="--", linewidth=1)
-    for place, entry in enumerate(rows.values()):
-        draw_point(panel, place, entry)
-    panel.set(ylim=(len(rows) - 0.5, -0.5))
-    panel.set_yticks(range(len(rows)), names)
-    for place, (name, text) in enumerate(
-        zip(rows, panel.get_yticklabels(), strict=True)
-    ):
+    figure, panel = draw_rows(rows, neutral=0, least=0.32, room=0.9)
+    for place, name in enumerate(rows):
         if name in comparison["macro"]:  # a mean, above those of its labels
-            text.set_fontweight("bold")
+            panel.get_yticklabels()[place].set_fontweight("bold")
             panel.axhline(place - 0.5, color="0.6", linewidth=0.8)
     panel.set_xlabel(f"AUROC less that of {shown(_reference(comparison), 40)}")
-    panel.tick_params(axis="y", length=0)
-    panel.grid(axis="x", color="0.9")
-    panel.set_axisbelow(True)
     return figure
 
 

@@ -39,6 +39,11 @@ def templates() -> jinja2.Environment:
     )
 
 
+def inside_page(picture: bytes) -> str:
+    """The address of a PNG that is part of the page itself."""
+    return f"data:image/png;base64,{base64.b64encode(picture).decode()}"
+
+
 def render_html(evidence: EvaluationResult, drawn: list[Drawn]) -> str:
     """Makes the page.
 
@@ -77,7 +82,7 @@ def _parts(section, evidence):
     for build in section.builders:
         built = build(evidence)
         parts += built if isinstance(built, list) else [built]
-    return [part for part in parts if part is not None]
+    return [part for part in parts if part]
 
 
 def _failed(section, reasons):
@@ -97,14 +102,14 @@ def _failed(section, reasons):
 
 
 def _embedded(figure):
-    """A figure as its template shows it: the picture inside the page."""
-    picture = Path(figure.path).read_bytes()
+    """A figure as its template shows it."""
+    picture = figure.path.read_bytes()
     width, height = struct.unpack(">II", picture[16:24])  # of the PNG's header
     return {
         "name": figure.name,
         "title": figure.title,
         "alt": figure.alt,
-        "source": f"data:image/png;base64,{base64.b64encode(picture).decode()}",
+        "source": inside_page(picture),
         "width": width,
         "height": height,
     }

@@ -69,12 +69,12 @@ def pipe_table(table: Table) -> Markdown:
 
 
 def parts(shown: list[Table | str | None]) -> Markdown:
-    """Tables, and sentences as items of a list; None is left out."""
+    """Tables, and sentences as items of a list; what is empty is left out."""
     return Markdown(
         "\n\n".join(
             pipe_table(part) if isinstance(part, Table) else f"- {escaped(part)}"
             for part in shown
-            if part is not None
+            if part
         )
     )
 

@@ -1,7 +1,7 @@
 """What a report says of the results, as tables: by label, at thresholds, beside others.
 
-Each function takes the result of an evaluation and returns a table, or None where there
-is nothing to show.
+Each function takes the result of an evaluation and returns a table, which has no rows
+where there is nothing to show.
 """
 
 from local.metrics.split_metrics import SMALL_SAMPLE, few_subjects
@@ -83,22 +83,17 @@ def cells(table, own, measures):
     return [table.entry(own.get(name, nothing), form_of(name)) for name in measures]
 
 
-def small(evidence):
-    """The labels of few people, by how few: {"only …": "label and label"}."""
+def small_in_words(evidence):
+    """A sentence on the labels of few people, by how few, and what that means."""
     groups = {}
     for label, measures in evidence.metrics["labels"].items():
         if "small_sample" in measures:
             counts = ("n_subjects", "n_positive_subjects", "n_negative_subjects")
             few = few_subjects(*map(measures.get, counts))
             groups.setdefault(f"only {few}", []).append(label)
-    return {few: listed(names) for few, names in groups.items()}
-
-
-def small_in_words(evidence):
-    """The same as a sentence, and what it means."""
-    if not (groups := small(evidence)):
+    if not groups:
         return None
-    said = "; ".join(f"{labels}: {few}" for few, labels in groups.items())
+    said = "; ".join(f"{listed(labels)}: {few}" for few, labels in groups.items())
     return f"Small samples: {said}. {SMALL_SAMPLE}"
 
 
@@ -114,8 +109,6 @@ def _binary(evidence):
 def headline(evidence):
     """What a reader wants first, as narrow as a phone."""
     labels, macro = _binary(evidence)
-    if not labels:
-        return None
     table = Table("By label", ["label", "AUROC", "sens.", "spec.", "people with it"])
     audited = evidence.audit["labels"]
     for label, entry in labels.items():
@@ -134,8 +127,6 @@ def headline(evidence):
 def ranking(evidence):
     """AUROC and average precision, and of how many recordings."""
     labels, macro = _binary(evidence)
-    if not labels:
-        return None
     columns = [*RANKING.values(), "prevalence", "recordings", "of them positive"]
     columns += ["subjects", "with a positive"]
     table = Table("How well the model ranks recordings", ["label", *columns])
@@ -144,7 +135,8 @@ def ranking(evidence):
         prevalence = table.number(item["prevalence"], "no recording is rated")
         counts = [item[name] for name in names]
         table.add(label, *cells(table, item, RANKING), prevalence, *counts)
-    table.add(_mean_name(macro, labels), *cells(table, macro, RANKING), *[""] * 5)
+    if labels:
+        table.add(_mean_name(macro, labels), *cells(table, macro, RANKING), *[""] * 5)
     return table
 
 
@@ -163,15 +155,14 @@ def top1(evidence):
 def probabilities(evidence):
     """Losses and calibration."""
     labels, macro = _binary(evidence)
-    if not labels:
-        return None
     columns = ["label", *CALIBRATION.values(), *LOSSES.values(), ECE]
     table = Table("How good the probabilities are", columns)
     for label, item in labels.items():
         measured = cells(table, item, CALIBRATION | LOSSES)
         table.add(label, *measured, table.number(item["ece"], item.get("ece_reason")))
-    losses = cells(table, macro, LOSSES)
-    table.add(_mean_name(macro, labels), *[""] * len(CALIBRATION), *losses, "")
+    if labels:
+        losses = cells(table, macro, LOSSES)
+        table.add(_mean_name(macro, labels), *[""] * len(CALIBRATION), *losses, "")
     return table
 
 
@@ -182,14 +173,11 @@ def recalibrated(evidence):
         for label, entry in evidence.metrics["labels"].items()
         if "recalibrated" in entry
     }
-    if not labels:
-        return None
     columns = ["slope", "intercept", "Brier score", "log loss"]
     table = Table("If the probabilities were recalibrated here", ["", *columns])
     ways = {"in_the_large": "intercept only", "slope_and_intercept": "both"}
     names = "slope", "intercept", "brier", "log_loss"
-    for label, entry in labels.items():
-        table.heading(label)
+    for label, entry in table.headed(labels):
         own = evidence.metrics["labels"][label]
         untouched = (table.value(own[name]) for name in ("brier", "log_loss"))
         table.add("as it is", number(1), number(0), *untouched)
@@ -216,8 +204,6 @@ def rule_in_words(rule):
 def thresholds(evidence):
     """Thresholds, where they are from, and how far other choosers would move them."""
     labels, _ = _binary(evidence)
-    if not labels:
-        return None
     columns = ["threshold", "rule", "chosen on", "positive subjects there"]
     columns += [f"{name} if chosen again" for name in SHARES]
     if of_folds := any("folds" in entry["threshold"] for entry in labels.values()):
@@ -258,10 +244,9 @@ def _bounds(table, entry):
 def decisions(evidence):
     """What the decisions at the thresholds come to."""
     labels, macro = _binary(evidence)
-    if not labels:
-        return None
     table = Table("Decisions at the threshold", ["label", *DECISIONS.values()])
-    for label, item in (*labels.items(), (_mean_name(macro, labels), macro)):
+    rows = labels | ({_mean_name(macro, labels): macro} if labels else {})
+    for label, item in rows.items():
         table.add(label, *cells(table, item, DECISIONS))
     return table
 
@@ -274,12 +259,9 @@ def at_prevalences(evidence):
         for label, entry in entries.items()
         if entry and any(each["ppv"]["value"] is not None for each in entry)
     }
-    if not entries:
-        return None
     caption = "PPV and NPV, if so many recordings had the label"
     table = Table(caption, ["share with the label", "PPV", "NPV"])
-    for label, entry in entries.items():
-        table.heading(label)
+    for _, entry in table.headed(entries):
         for each in entry:
             pair = (table.entry(each[name]) for name in ("ppv", "npv"))
             table.add(percent(each["prevalence"]), *pair)
@@ -289,14 +271,10 @@ def at_prevalences(evidence):
 def decision_curve(evidence):
     """Net benefits at thresholds that were named in advance."""
     curves = {k: e.get("decision_curve") for k, e in _binary(evidence)[0].items()}
-    if not any(curves.values()):
-        return None
     columns = ["model", "model less everybody", "everybody positive"]
     table = Table("Net benefit", ["threshold", *columns])
-    for label, curve in curves.items():
-        if curve:
-            table.heading(label)
-        for entry in curve or ():
+    for _, curve in table.headed({k: curve for k, curve in curves.items() if curve}):
+        for entry in curve:
             table.add(
                 percent(entry["threshold"]),
                 table.entry(entry["net_benefit"]),
@@ -310,14 +288,13 @@ def baselines(evidence):
     """The model beside plain baselines, and how far above them it is."""
     labels, _ = _binary(evidence)
     result = evidence.metrics.get("baselines", {})
-    if not result or not labels:
+    if not result:
         return None
     first, *others = BASELINE_MEASURES
     columns = [BASELINE_MEASURES[first], "this model's is", "p (Holm)"]
     columns += [BASELINE_MEASURES[name] for name in others]
     table = Table("The model beside baselines", ["", *columns])
-    for label, item in labels.items():
-        table.heading(label)
+    for label, item in table.headed(labels):
         auroc, *rest = cells(table, item, BASELINE_MEASURES)
         table.add("this model", auroc, word(""), "", *rest)
         for name, baseline in result.items():
@@ -359,14 +336,13 @@ def score_columns(labels):
 def scores(evidence):
     """The labels that are scores, first what a phone has room for."""
     labels, macro = score_labels(evidence.metrics["labels"]), evidence.metrics["macro"]
-    if not labels:
-        return None
     measures = score_columns(labels)
     columns = ["score", *measures.values(), "recordings", "subjects"]
     table = Table("Predicted against rated scores", columns)
     for label, entry in labels.items():
         counts = entry["n"], entry["n_subjects"]
         table.add(label, *cells(table, entry, measures), *counts)
-    name = f"mean of {macro['n_scores']} of {len(labels)} scores"
-    table.add(name, *cells(table, macro, measures), "", "")
+    if labels:
+        name = f"mean of {macro['n_scores']} of {len(labels)} scores"
+        table.add(name, *cells(table, macro, measures), "", "")
     return table

@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Callable
 
-from local.report import checks, origin, people, results, tripod, validation
+from local.report import checks, cohort, origin, results, tripod, validation
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,7 +30,7 @@ SECTIONS = (
         "Results",
         (results.headline, results.scores, validation.external, validation.folds),
     ),
-    Section("cohort", "Subjects and recordings", (people.table_one, people.inclusion)),
+    Section("cohort", "Subjects and recordings", (cohort.recorded, cohort.inclusion)),
     Section(
         "measures",
         "All measures, and plain baselines",

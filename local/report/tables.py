@@ -57,6 +57,10 @@ class Table:
         self.caption, self.columns = caption, list(columns)
         self.rows, self.notes = [], {}
 
+    def __bool__(self):
+        """Whether it says anything: one without rows is not shown."""
+        return bool(self.rows)
+
     def add(self, name, *cells):
         """Adds a row; cells are Cell, int or str."""
         if len(cells) != len(self.columns) - 1:
@@ -66,6 +70,12 @@ class Table:
     def heading(self, name):
         """Adds a line above rows that belong together."""
         self.rows.append(Row(name, []))
+
+    def headed(self, entries):
+        """Yields what {name: entry} holds, each below a heading with its name."""
+        for name, entry in entries.items():
+            self.heading(name)
+            yield name, entry
 
     def mark(self, reason):
         """The letter of a note: the same one for the same reason."""
@@ -129,6 +139,22 @@ def signed(entry):
         for text in (value, low, high)
     )
     return value if None in (low, high) else f"{value} ({low} to {high})"
+
+
+def with_interval(entry):
+    """An entry in words.
+
+    >>> with_interval({"value": 0.9, "low": 0.8, "high": 0.95})
+    '0.90 (0.80–0.95)'
+    >>> with_interval({"value": 0.9, "low": None, "high": None, "reason": "too few"})
+    '0.90 (no interval)'
+    >>> with_interval({"value": None, "low": None, "high": None, "reason": "too few"})
+    'not computable'
+    """
+    if entry["value"] is None:
+        return "not computable"
+    value, bounds = number_format.number(entry["value"]), (entry["low"], entry["high"])
+    return f"{value} {'(no interval)' if None in bounds else interval(*bounds)}"
 
 
 def word(text, kind=""):

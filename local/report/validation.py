@@ -122,8 +122,7 @@ def external(evidence):
     )
     table = Table(caption, ["", *BESIDE.values()])
     labels = binary_labels(evidence.metrics["labels"])
-    for label, entry in labels.items():
-        table.heading(label)
+    for label, entry in table.headed(labels):
         sides = {"here": entry, "own test": internal["labels"].get(label)}
         for name, side in sides.items():
             if side:
@@ -134,12 +133,10 @@ def external(evidence):
 def weights(evidence):
     """The statistics that weigh most in linear heads, each label's own."""
     labels = evidence.metrics["labels"]
-    if not any("weights" in entry for entry in labels.values()):
-        return None
+    known = {label: entry for label, entry in labels.items() if "weights" in entry}
     columns = ["statistic", "weight", "usual range"]
     table = Table("What weighs most in each label", columns)
-    for label, entry in labels.items():
-        table.heading(label)
+    for _, entry in table.headed(known):
         for each in entry["weights"]:
             usual = interval(*each["usual"], measured).strip("()")
             weight = Cell(signed(each | {"value": each["weight"]}))
@@ -151,11 +148,8 @@ def weights(evidence):
 
 def learning_curve(evidence):
     """What the acoustic baseline would reach with parts of the people."""
-    steps = evidence.metrics.get("learning_curve")
-    if not isinstance(steps, list):  # of a part that failed there is only the reason
-        return None
     table = Table("Acoustic statistics, by how many people", ["people", "AUROC", "SD"])
-    for step in steps:
+    for step in evidence.metrics.get("learning_curve", ()):
         entry = step["auroc"]
         values = (table.number(entry[k], entry.get("reason")) for k in ("mean", "sd"))
         table.add(f"{step['n_subjects']:,}", *values)
@@ -184,8 +178,7 @@ def counting(evidence):
 
 def _counting_table(caption, ways, labels, measures):
     table = Table(caption, ["what weighs the same", "cases", *measures.values()])
-    for label in labels:
-        table.heading(label)
+    for label, _ in table.headed(labels):
         for way, entry in ways.items():
             own = entry["labels"][label]
             table.add(WAYS[way], own.get("n", ""), *cells(table, own, measures))
@@ -225,8 +218,7 @@ def persons(evidence):
     names = [name for name in PERSON_MEASURES if name != "balanced_accuracy"]
     columns = [name.upper() if name in ("ppv", "npv") else name for name in names]
     table = Table("Decisions about people", ["by", *columns, "undecided"])
-    for label in labels:
-        table.heading(label)
+    for label, _ in table.headed(labels):
         for rule, entry in rules.items():
             own = entry["labels"][label]
             n = f"{own['n_undecided']:,} of {own['n_subjects']:,}"
@@ -257,8 +249,7 @@ def in_range(evidence):
     shares = ("accuracy", "sensitivity", "specificity", "mae")
     columns = ["recordings", "of them in range", "of all", "of those in range"]
     table = Table("With and without recordings out of range", ["", *columns])
-    for label, entry in selective["labels"].items():
-        table.heading(label)
+    for _, entry in table.headed(selective["labels"]):
         for name in (share for share in shares if share in entry):
             both = (table.number(entry[name][k], NOT_DECIDED) for k in ENDS)
             table.add(name, entry["n"], entry["n_in_range"], *both)

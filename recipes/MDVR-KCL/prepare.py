@@ -32,7 +32,7 @@ def main(arguments=None):
 def read(source: Path) -> list[Table]:
     """What the names of the files say; two that contradict their folder are told."""
     rows = own_layout.read_names(source, NAME)
-    wrong = [row["file"] for row in rows if row["code"] != row["group"].lower()]
+    wrong = [row["file"] for row in rows if row["code"].lower() != row["group"].lower()]
     what = "of another group than its folder's, which is taken"
     notes = [str(Problem("file", what, tuple(map(Place, wrong))))] if wrong else []
     return [own_layout.new_table(f"{source}/*/(PD|HC)/ID*.wav", rows, notes)]

@@ -17,6 +17,7 @@ sys.path.insert(0, str(ROOT))
 
 from local.data.label_proposals import number_in  # noqa: E402
 from local.utils.errors import UserError  # noqa: E402
+from local.utils.problems import Place, Problem  # noqa: E402
 from recipes import own_layout  # noqa: E402
 from recipes.table.tables import Table, read_tables  # noqa: E402
 
@@ -36,7 +37,11 @@ def read(source: Path) -> list[Table]:
     """A row for each audio file: whose it is, and the mean of each rater's times."""
     sheets = source / "Ratings Spreadsheets"
     ratings, people, needed = {}, {}, ["File", "Characteristics"]
-    for table in read_tables([str(sheets / "Ratings_both_scales.xlsx")], SHEETS):
+    scales = read_tables([str(sheets / "Ratings_both_scales.xlsx")], SHEETS)
+    if len(scales) < len(SHEETS):
+        there = " and ".join(table.place for table in scales)
+        raise UserError(f"Expected the sheets {' and '.join(SHEETS)}: found {there}.")
+    for table in scales:
         scale = next(name for name in SHEETS if f"sheet {name!r}" in table.place)
         for row in rows_with(table, needed):
             dimension = row["Characteristics"].split()[-1].lower()
@@ -49,7 +54,16 @@ def read(source: Path) -> list[Table]:
     for row in rows:
         code = code_of(row["code"])
         row.update(people.get(code, {}) | ratings.get(code, {}))
-    return [own_layout.new_table(f"{source}/Audio Files/*.wav", rows)]
+    codes = {code_of(row["code"]) for row in rows}
+    notes = [
+        str(Problem("code", what, tuple(map(Place, sorted(alone)))))
+        for what, alone in (
+            ("of recordings that no sheet of ratings has", codes - set(ratings)),
+            ("of the sheets of ratings without a recording", set(ratings) - codes),
+        )
+        if alone
+    ]
+    return [own_layout.new_table(f"{source}/Audio Files/*.wav", rows, notes)]
 
 
 def rows_with(table: Table, columns: list[str]) -> list[dict]:

@@ -9,19 +9,23 @@ somewhere below. Columns are the dimensions that were rated, in lower case.
 
 import json
 import sys
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
 from local.utils.errors import UserError  # noqa: E402
 from recipes import own_layout  # noqa: E402
+from recipes.table.audio_folder import AudioFolder, is_audio  # noqa: E402
 from recipes.table.tables import Table  # noqa: E402
 
 #: What a rating calls the dimension, and what was heard on it.
 DIMENSION, LEVEL = "Dimension Description", "Level"
 
-#: Top folder → split.
+#: A dimension that releases have under two names.
+MISSPELT = {"intelligbility": "intelligibility"}
+
+#: Folder → split.
 PARTS = {"train": "train", "dev": "test"}
 
 
@@ -31,41 +35,47 @@ def main(arguments=None):
 
 
 def read(source: Path) -> list[Table]:
-    """The recordings of all speakers."""
-    rows = []
-    for path in sorted(source.rglob("*.json")):
-        try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-            if isinstance(content, dict) and "Files" in content:
-                rows += [
-                    read_file(path, source, content, of) for of in content["Files"]
-                ]
+    """The recordings of all speakers, each once, as some JSONs are there twice."""
+    names = AudioFolder.listed(str(source), "source").checksums
+    places = {PurePosixPath(name).name: name for name in filter(is_audio, names)}
+    rows = {}
+    for path in [source / name for name in names if name.endswith(".json")]:
+        try:  # not strict, as transcripts hold line ends
+            content = json.loads(path.read_text(encoding="utf-8"), strict=False)
+            if not isinstance(content, dict) or "Files" not in content:
+                continue
+            for file in content["Files"]:
+                name = str(file["Filename"])
+                row = read_file(content, file)
+                row["file"] = places.get(name, name)
+                row["speaker"] = str(content.get("Contributor ID", path.stem))
+                rows[name] = row
         except (ValueError, LookupError, TypeError, AttributeError) as error:
-            reason = f", as it has no {error}" if isinstance(error, KeyError) else ""
+            kinds = {KeyError: f"it has no {error}", json.JSONDecodeError: str(error)}
+            reason = kinds.get(type(error), "it holds something else")
             raise UserError(
-                f"{path} is no JSON of a speaker as it is known{reason}: expected "
+                f"{path} is no JSON of a speaker as it is known ({reason}): expected "
                 "Etiology and Files, each with Filename, Prompt and Ratings of "
                 f"{DIMENSION} and {LEVEL}."
             ) from error
-    return [own_layout.new_table(f"{source}/**/*.json with Files", rows)]
+    for row in rows.values():
+        folders = row["file"].lower().split("/")
+        row["part"] = next((PARTS[name] for name in folders if name in PARTS), "")
+    return [own_layout.new_table(f"{source}/**/*.json with Files", list(rows.values()))]
 
 
-def read_file(path: Path, source: Path, content: dict, file: dict) -> dict:
-    """The row of a recording.
+def read_file(content: dict, file: dict) -> dict:
+    """What is said of a recording.
 
-    path: The JSON of its speaker, whose recordings lie beside it.
-    content: All that it says.
-    file: What it says of this recording.
+    content: The JSON of its speaker.
+    file: Of it, what is about this recording.
     """
-    folder = path.parent.relative_to(source)
-    ratings = {
-        one[DIMENSION].lower(): str(one[LEVEL]) for one in file.get("Ratings", [])
-    }
+    ratings = {}
+    for rating in file.get("Ratings") or []:
+        name = " ".join(rating[DIMENSION].lower().split())
+        ratings[MISSPELT.get(name, name)] = str(rating[LEVEL])
     return ratings | {
-        "file": (folder / file["Filename"]).as_posix(),
-        "speaker": str(content.get("Contributor ID", path.stem)),
         "etiology": content["Etiology"],
-        "part": PARTS.get("".join(folder.parts[:1]).lower(), ""),
         "category": file["Prompt"].get("Category Description", ""),
     }
 

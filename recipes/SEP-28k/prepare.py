@@ -37,6 +37,8 @@ def read(source: Path) -> list[Table]:
         raise UserError(f"{source} holds neither {' nor '.join(TABLES)}.")
     (table,) = read_tables([str(files[0])], needed=["Show", "EpId", "ClipId"])
     rows = table.rows.copy()
+    if "speaker" not in rows:  # SEP-28k does not say who speaks
+        rows["speaker"] = ""
     absent = {"Show", "EpId", "ClipId", "Start", "Stop"} - set(rows)
     if absent:
         raise UserError(f"{files[0]} has no column {', '.join(sorted(absent))}.")
@@ -54,7 +56,10 @@ def read(source: Path) -> list[Table]:
 
 def seconds(samples: str) -> str:
     """Seconds of a number of samples, as text; what is none stays as it is."""
-    return f"{int(samples) / RATE:.10g}" if samples.isdecimal() else samples
+    try:
+        return f"{float(samples) / RATE:.10g}"
+    except ValueError:
+        return samples
 
 
 if __name__ == "__main__":

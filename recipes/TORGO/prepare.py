@@ -36,7 +36,7 @@ def read(source: Path) -> list[Table]:
         path = source / Path(row["file"]).parents[1] / "prompts" / f"{row['item']}.txt"
         if path.is_file():
             text = path.read_text(encoding="utf-8", errors="replace")
-            row["prompt"] = " ".join(text.split())
+            row["prompt"] = " ".join(text.replace("\0", "").split())
     return [own_layout.new_table(f"{source}/[FM]*/Session*/wav_*/*.wav", rows)]
 
 

@@ -6,8 +6,8 @@
         [--test_share=0.3 | --splits=COLUMN] [--seed=1986] [--dry_run]
 
 CSVs have a column `file`, maybe `start` and `end` (as `0 days 00:00:01.5`, or seconds),
-`speaker`, `gender`, `age` and targets. Those called train, dev and test are the splits.
-docs/your_data.md has more.
+`speaker`, `gender`, `age` and targets; speakers may be in a CSV of their own. Those
+called train, dev and test are the splits. docs/your_data.md has more.
 """
 
 import dataclasses
@@ -37,6 +37,9 @@ from recipes.table.tables import Table, named_files, read_tables  # noqa: E402
 #: Columns that are kept under the names of this project.
 KEPT = {"sex": "gender", "age": "age", "start_s": "start_s", "end_s": "end_s"}
 
+#: A time with a unit; pandas takes 0,5 for 5 nanoseconds.
+UNIT = re.compile(r"[^,]*[a-zA-Z:][^,]*")
+
 #: How times say that there is none.
 NO_TIME = ("", "NaT", "nan", "None", "<NA>")
 
@@ -56,17 +59,25 @@ def read(values: dict, given: lay_out.Given) -> tuple[Source, AudioFolder]:
     """The recordings, or segments of recordings, that the CSVs name."""
     if not values.get("csv"):
         raise UserError("Give --csv=FILE, with a column 'file'; several are possible.")
-    tables = [read_csv(text, values.get("audio_folder")) for text in values["csv"]]
-    folder = place_files(tables, values.get("audio_folder"))
-    columns = dict.fromkeys(column for table in tables for column in table.rows)
-    problems = [problem for table in tables for problem in read_times(table)]
+    asked = {column for columns in given.labels.columns.values() for column in columns}
+    below = values.get("audio_folder")
+    tables = [read_csv(text, below) for text in values["csv"]]
+    people = [table for table in tables if "file" not in table.rows]
+    tables = [table for table in tables if "file" in table.rows]
+    if not tables:
+        raise UserError("A CSV with the labels and a column 'file' is missing.")
+    folder = place_files(tables, below)
+    tables = join(tables, asked)
     choose_splits(tables, values)
+    tables += people
+    columns = dict.fromkeys(column for table in tables for column in table.rows)
     subject = values.get("subject", ["{speaker}"])
     if subject == ["{speaker}"] and "speaker" not in columns:
         raise UserError(
             "There is no column 'speaker', by which people are kept in one split: give "
             f"another, as --subject='{{COLUMN}}'; there are {', '.join(columns)}."
         )
+    problems = [problem for table in tables for problem in read_times(table)]
     for name, column in KEPT.items():
         if any(column in table.rows for table in tables):
             given.kept.setdefault(name, [Pattern.parse(f"{{{column}}}", "--keep")])
@@ -77,13 +88,15 @@ def read(values: dict, given: lay_out.Given) -> tuple[Source, AudioFolder]:
 
 
 def read_csv(text: str, audio_folder: str | None) -> Table:
-    """A table whose column `file` holds whole paths.
+    """A table whose column `file` holds whole paths; one of speakers as it is.
 
     text: `FILE`, or `SPLIT=FILE`.
     """
     ((_, path),) = named_files([text])
-    (table,) = read_tables([text], needed=["file"])
+    (table,) = read_tables([text], needed=["file", "speaker"])
     if "file" not in table.rows:
+        if "speaker" in table.rows and table.rows["speaker"].is_unique:
+            return table
         raise UserError(
             f"{path} has no column 'file': there are {', '.join(table.rows)}. A table "
             "with other names is laid out by recipes/table/prepare.py."
@@ -156,6 +169,23 @@ def place_files(tables: list[Table], audio_folder: str | None) -> AudioFolder:
     return AudioFolder(root, dict.fromkeys(sorted(names)))
 
 
+def join(tables: list[Table], asked: set[str]) -> list[Table]:
+    """The CSVs that labels ask for, with what the others say of the same files.
+
+    As audformat has the speakers of its files in a table of their own.
+    """
+    chosen = [table for table in tables if asked & set(table.rows)]
+    others = [table for table in tables if not asked & set(table.rows)]
+    if not chosen or any(table.rows["file"].duplicated().any() for table in others):
+        return tables
+    for other in others:
+        known = other.rows.set_index("file")
+        for rows in (table.rows for table in chosen):
+            for column in known.columns.difference(rows.columns):
+                rows[column] = rows["file"].map(known[column]).fillna("")
+    return chosen
+
+
 def read_times(table: Table) -> list[Problem]:
     """Give a table `start_s` and `end_s` if it has segments; what can't be read."""
     problems = []
@@ -188,6 +218,8 @@ def seconds_of(text: str) -> str | None:
         return ""
     try:
         is_number = re.fullmatch(r"[-+]?[\d.]+(e[-+]?\d+)?", text)
+        if not is_number and not UNIT.fullmatch(text):
+            return None
         value = float(text) if is_number else pd.Timedelta(text).total_seconds()
     except ValueError:
         return None

@@ -10,18 +10,21 @@ missing). COLUMNs are those of participants.tsv, of phenotype/**/*.tsv, `task` a
 other parts of a file's name, and the keys of its sidecar. docs/your_data.md has more.
 """
 
+import dataclasses
 import itertools
 import json
 import re
 import sys
 from pathlib import Path
 
+import pandas as pd
+
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from local.storage.addresses import is_remote  # noqa: E402
+from local.storage.addresses import local_path  # noqa: E402
 from local.utils.errors import UserError  # noqa: E402
-from local.utils.problems import Place, Problem  # noqa: E402
+from local.utils.problems import Place, Problem, listed  # noqa: E402
 from recipes.own_layout import new_table  # noqa: E402
 from recipes.table import lay_out, options  # noqa: E402
 from recipes.table import prepare as table_recipe  # noqa: E402
@@ -39,8 +42,17 @@ RECORDING = re.compile(
 #: A part of a file's name, as in `task-vowel`.
 ENTITY = re.compile(r"(?:^|_)([a-zA-Z]+)-([^_]+)")
 
+#: Tables of people.
+OF_PEOPLE = re.compile(r"participants\.tsv|phenotype/.*\.tsv")
+
 #: Where a person's code may stand in a table.
 PERSON = ("participant_id", "record_id", "subject_id")
+
+#: What b2aiprep calls the visit where it isn't `session_id`: `gad_7_session_id`.
+VISIT = "_session_id"
+
+#: How BIDS writes that nothing is known.
+NOTHING = "n/a"
 
 #: How the sidecar of a recording may be called; the last are b2aiprep's.
 SIDECARS = ("{}.json", "{}_recording-metadata.json", "{}_metadata.json")
@@ -58,16 +70,10 @@ def read(values: dict, given: lay_out.Given) -> tuple[Source, AudioFolder]:
     """The recordings of a BIDS folder, and what its tables say of them."""
     if not values.get("bids_folder"):
         raise UserError("Give --bids_folder=DIR, the folder of sub-*/.")
-    if is_remote(values["bids_folder"]):
-        raise UserError(
-            "--bids_folder takes a folder on disk: copy the bucket's first."
-        )
-    path = Path(values["bids_folder"])
+    path = local_path(values["bids_folder"], "bids_folder")
     folder = AudioFolder.listed(str(path), "bids_folder")
     rows = recordings(folder)
-    people, left_out = read_people(path)
-    for line in left_out:  # at once, as it may be why a column is not there
-        print(line)
+    people = read_people(folder)
     asked = {column for columns in given.labels.columns.values() for column in columns}
     kept = itertools.chain(*given.kept.values())
     asked |= {column for one in kept for column in one.columns}
@@ -78,8 +84,9 @@ def read(values: dict, given: lay_out.Given) -> tuple[Source, AudioFolder]:
     people = [with_names(table, asked) for table in people]
     tables = [new_table(f"{path}/sub-*", rows, notes), *people]
     if asked <= set().union(*(table.rows.columns for table in tables)):
-        asked_for = [table for table in people if asked & set(table.rows)]
-        tables = [tables[0], *asked_for]
+        people = [table for table in people if asked & set(table.rows)]
+        check_codes(rows, people)
+        tables = [tables[0], *people]
     if any(row["session_id"] for row in rows):
         given.kept.setdefault("session", [Pattern.parse("{session_id}", "--keep")])
     patterns = {"file": ["{file}"], "subject": ["{participant_id}"]}
@@ -104,8 +111,8 @@ def recordings(folder: AudioFolder) -> list[dict]:
             continue
         row = match.groupdict(default="")
         parts = dict(ENTITY.findall(row.pop("stem")))
-        pairs = (("sub", "participant_id"), ("ses", "session_id"))
-        if any(parts.pop(key, row[column]) != row[column] for key, column in pairs):
+        own = row["participant_id"], row["session_id"]
+        if (parts.pop("sub", own[0]), parts.pop("ses", own[1])) != own:
             wrong.append(Place(name))
         rows.append({**row, "file": name, **parts})
     if wrong:
@@ -121,38 +128,69 @@ def recordings(folder: AudioFolder) -> list[dict]:
     return rows
 
 
-def read_people(path: Path) -> tuple[list[Table], list[str]]:
-    """participants.tsv and phenotype/**/*.tsv; what was left out, in lines.
+def read_people(folder: AudioFolder) -> list[Table]:
+    """participants.tsv and phenotype/**/*.tsv.
+
+    What is left out is printed at once, as it may be why a column is not there.
 
     Raises UserError: naming all that can't be read.
     """
-    files = [*path.glob("participants.tsv"), *sorted(path.glob("phenotype/**/*.tsv"))]
-    tables, left_out, problems = [], [], []
-    for file in files:
-        name = ".".join(file.relative_to(path).with_suffix("").parts)
+    tables, problems = [], []
+    for name in filter(OF_PEOPLE.fullmatch, folder.checksums):
+        file, dotted = f"{folder.address}/{name}", name.replace("/", ".")
         try:
-            (table,) = read_tables([f"{name}={file}"], needed=PERSON)
+            (table,) = read_tables([f"{dotted[:-4]}={file}"], needed=PERSON)
         except NoRows as error:
-            left_out.append(f"left out: {error}")
+            print(f"left out: {error}")
             continue
         except UserError as error:
             problems.append(str(error))
             continue
         person = [column for column in PERSON if column in table.rows]
         if not person:
-            left_out.append(f"left out: {file} has no column {', '.join(PERSON)}")
+            print(f"left out: {file} has no column {', '.join(PERSON)}")
             continue
-        rows = table.rows
+        rows = table.rows.replace(NOTHING, "")
         rows["participant_id"] = rows[person[0]].str.removeprefix("sub-")
-        if "session_id" in rows:
-            rows["session_id"] = rows["session_id"].str.removeprefix("ses-")
-        tables.append(table)
+        visit = [column for column in rows if column.endswith(VISIT)]
+        visit = "session_id" if "session_id" in rows else "".join(visit)
+        if visit in rows:  # of several it would be a guess
+            rows["session_id"] = rows[visit].str.removeprefix("ses-")
+        tables.append(dataclasses.replace(table, rows=rows))
     if problems:
         raise UserError(
-            f"{path} has tables that can't be read; mend them, or move them elsewhere:",
+            f"{folder.address} has tables that can't be read; mend them, or move them "
+            "elsewhere:",
             problems,
         )
-    return tables, left_out
+    return tables
+
+
+def check_codes(rows: list[dict], tables: list[Table]):
+    """Refuse tables of people or visits without recordings, as where 1 is not 01."""
+    recordings, problems = pd.DataFrame(rows), []
+    known = dict.fromkeys(
+        [*_folders(recordings, with_visits=True), *_folders(recordings)]
+    )
+    has_visits = (recordings["session_id"] != "").any()
+    for table in tables:
+        codes = _folders(table.rows, has_visits and "session_id" in table.rows).unique()
+        if known.keys().isdisjoint(codes):
+            problems.append(
+                f"{table.place} is about {listed(codes)}, which are no folders with "
+                f"recordings; these are {listed([*known])}: codes should be names"
+            )
+    if problems:
+        raise UserError("There are tables about nobody who has a recording:", problems)
+
+
+def _folders(rows, with_visits=False):
+    """What the folders of people, or of their visits, should be called."""
+    names = "sub-" + rows["participant_id"]
+    if not with_visits:
+        return names
+    visits = rows["session_id"]
+    return names.where(visits == "", names + "/ses-" + visits)
 
 
 def several_tables(tables: list[Table], asked: set[str]) -> list[str]:
@@ -194,9 +232,12 @@ def read_sidecar(folder: Path, file: str) -> dict:
             items = {
                 item["linkId"]: next(iter(item["answer"][0].values()))
                 for item in content.pop("item", [])
+                if item.get("answer")
             }
         except (ValueError, LookupError, AttributeError, TypeError) as error:
-            raise UserError(f"{path} can't be read as a sidecar: {error!r}.") from error
+            reason = "expected keys with a value each, or FHIR's items with answers"
+            reason = str(error) if isinstance(error, ValueError) else reason
+            raise UserError(f"{path} can't be read as a sidecar: {reason}.") from error
         pairs = (content | items).items()
         return {
             key: value for key, value in pairs if isinstance(value, str | int | float)

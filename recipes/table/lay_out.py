@@ -226,9 +226,10 @@ def _check_names(source, kept, labels):
         for name in kept
         if name in {*OWN} & {*source.own} and (kept[name] != source.own[name]).any()
     ]
-    advice = "is what the * of --file has matched: call it otherwise"
     source.problems += [
-        f"{option} would hide a column that {advice}" for option in hidden
+        f"{option} would hide the column of that name, which holds what the * of "
+        "--file has matched: call it otherwise"
+        for option in hidden
     ]
 
 

@@ -16,6 +16,9 @@ from recipes.table.patterns import Pattern
 #: Kinds of problems that `--accept` goes on with.
 UNMATCHED = "near_names"
 
+#: Digits that a number may be filled to, as `{Code:06}`.
+MOST_DIGITS = 6
+
 #: A path that no file below a folder has.
 OUTSIDE = re.compile(r"/.*|(.*/)?\.\.(/.*)?")
 
@@ -41,10 +44,9 @@ class FilePattern:
             )
         return cls(pattern)
 
-    @property
-    def has_star(self) -> bool:
-        """Whether a part of the name is the task."""
-        return "*" in self.pattern.text
+    def with_width(self, i: int, width: int) -> "FilePattern":
+        """The same with column `i` filled with zeros to `width` digits."""
+        return FilePattern(self.pattern.with_width(i, width))
 
     def filled(self, rows: pd.DataFrame) -> pd.DataFrame:
         """What the files of each row begin and end with.
@@ -93,25 +95,15 @@ def match(
     names = Names(folder.checksums)
     pairs, expected, said = [], [], []
     for pattern in patterns:
-        n_rows, n_files = 0, 0
-        wanted = pattern.filled(rows)
+        pattern, wanted, matched = _with_zeros(pattern, rows, names)
         expected.append(wanted)
-        for row in wanted.itertuples():
-            files = names.between(row.before, row.after)
-            if row.after is not None and "." not in row.after:  # * holds the suffix
-                files = [file for file in files if is_audio(file)]
-            n_rows, n_files = n_rows + bool(files), n_files + len(files)
-            for file in files:
-                end = len(file) - len(row.after or "")
-                task = file[len(row.before) : end] if pattern.has_star else ""
-                pairs.append((row.Index, file, task))
+        pairs.append(matched)
         said.append(
-            f"--file='{pattern.pattern.text}': {counted(n_files, 'recording')} of "
-            f"{n_rows:,} of {counted(len(wanted), 'row')}"
+            f"--file='{pattern.pattern.text}': {counted(len(matched), 'recording')} of "
+            f"{matched['row'].nunique():,} of {counted(len(wanted), 'row')}"
         )
     expected = pd.concat(expected)
-    pairs = pd.DataFrame(pairs, columns=["row", "file", "task"])
-    pairs = pairs.drop_duplicates(["row", "file"])
+    pairs = pd.concat(pairs, ignore_index=True).drop_duplicates(["row", "file"])
     people = rows.index[~rows.index.isin(expected.index)].tolist()
     matches = Matches(pairs, people, said, [])
     if not may_share:
@@ -124,6 +116,46 @@ def match(
     if pairs.empty and not matches.problems:
         matches.problems.append(_nothing(patterns, expected, folder))
     return matches
+
+
+def _matched(pattern, rows, names):
+    """What the files of rows begin and end with, and those that are there."""
+    wanted = pattern.filled(rows)
+    pairs = [
+        (row.Index, file, file[len(row.before) : len(file) - len(row.after or "")])
+        for row in wanted.itertuples()
+        for file in names.between(row.before, row.after)
+        # a * may hold the suffix
+        if row.after is None or "." in row.after or is_audio(file)
+    ]
+    return wanted, pd.DataFrame(pairs, columns=["row", "file", "task"])
+
+
+def _with_zeros(pattern, rows, names):
+    """Match a pattern, its numbers filled with zeros where the files' names have them.
+
+    A spreadsheet keeps 7 of 007. Filled only where that is no guess: one number of
+    digits finds files for more rows than any other, and loses none found without.
+
+    Returns: the pattern as it was taken, and what `_matched` gives for it.
+    """
+    best = (pattern, *_matched(pattern, rows, names))
+    for i, column in enumerate(pattern.pattern.columns if len(best[1]) else ()):
+        cells, n_rows = rows.loc[best[1].index, column], best[2]["row"].nunique()
+        if n_rows == len(cells) or not cells.str.fullmatch("0|[1-9][0-9]*").all():
+            continue
+        trials = []
+        for width in range(2, MOST_DIGITS + 1):
+            filled = best[0].with_width(i, width)
+            trials.append((filled, *_matched(filled, rows, names)))
+        trials.sort(key=lambda trial: trial[2]["row"].nunique())
+        most, next_most = trials[-1], trials[-2]
+        kept = set(best[2]["file"]) <= set(most[2]["file"])
+        if kept and most[2]["row"].nunique() > max(
+            n_rows, next_most[2]["row"].nunique()
+        ):
+            best = most
+    return best
 
 
 def _with_dates(rows, columns):

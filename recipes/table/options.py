@@ -91,6 +91,8 @@ def read_options(
         values |= _from_yaml(file, parser, base, paths)
         if (file.parent / "splits").is_dir():
             values["corpus_folder"] = str(file.parent)
+        if not {"label", "score", "rater"}.isdisjoint(given):
+            values.pop("heads", None)  # those of the labels that are replaced
     values |= {
         key: _resolved(key, value, Path.cwd()) if key in paths else value
         for key, value in given.items()

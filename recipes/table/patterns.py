@@ -65,6 +65,24 @@ class Pattern:
         widths = tuple(int(field[2] or 0) for field in fields)
         return cls(text, literals, columns, widths)
 
+    def with_width(self, i: int, width: int) -> Self:
+        """The same with column `i` filled with zeros to `width` digits.
+
+        >>> Pattern.parse("{Code}_*.wav", "--file").with_width(0, 3).text
+        '{Code:03}_*.wav'
+        """
+        widths = (*self.widths[:i], width, *self.widths[i + 1 :])
+        fields = [
+            f"{{{column}:0{digits}}}" if digits else f"{{{column}}}"
+            for column, digits in zip(self.columns, widths, strict=True)
+        ]
+        text = "".join(
+            part
+            for pair in zip(self.literals, [*fields, ""], strict=True)
+            for part in pair
+        )
+        return dataclasses.replace(self, text=text, widths=widths)
+
     def fill(self, rows: pd.DataFrame) -> pd.Series:
         """The text of each row; None where a cell is empty, or there is no column.
 

@@ -132,7 +132,7 @@ def _text_rows(path, needed):
         columns = _columns(rows[header][1], needed)
         score = len(needed & set(columns)), len(columns)
         cut[score] = cut.get(score, rows)
-    if not cut or (errors and needed and not max(cut)[0]):
+    if not cut or (errors and needed and not max(cut)[0]):  # or cut in a wrong way
         raise errors[0]
     return cut[max(cut)]
 

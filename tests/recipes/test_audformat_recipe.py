@@ -146,6 +146,14 @@ def change(name, *pairs):
             "in column 'end' with no time, as '0 days 00:00:01.5' or 1.5: 'soon' "
             "(db_train.csv row 2, 3, 4, 5, 6, …)\n  - 24 cells in column 'age' with",
         ),
+        *[
+            (
+                change("train", ("gender,", "end,"), ("male", f'"{comma}"')),
+                (LABEL,),
+                f"with no time, as '0 days 00:00:01.5' or 1.5: '{comma}' (db_train.csv",
+            )
+            for comma in ("0,5", "0 days 00:00:01,5", "1 000")
+        ],
         (
             change("train", ("gender,", "end,"), ("male", "2024-05-01")),
             (LABEL,),
@@ -178,6 +186,57 @@ def test_bad_input(corpus, capsys, spoil, options, told):
     status, _, message = run(capsys, corpus, *options)
     assert status == 2 and told in message, message
     assert not (corpus.parent / "corpus").exists()
+
+
+@pytest.fixture
+def database(corpus):
+    """The same as a database of audformat: each table says something else."""
+    rows = {split: rows_of_split(split) for split in SPEAKERS}
+    for split in ("train", "test"):
+        emotions = [(row[0], row[4], 0.9) for row in rows[split]]
+        header = ("file", "emotion", "emotion.confidence")
+        name = f"db.emotion.{split}.csv"
+        write_csv_rows(corpus / name, [header, *emotions])
+    files = [(row[0], row[1], "0 days 00:00:01") for s in rows for row in rows[s]]
+    write_csv_rows(corpus / "db.files.csv", [("file", "speaker", "duration"), *files])
+    people = [(s, "female", 40) for s in "abcdefgh"]
+    write_csv_rows(corpus / "db.speaker.csv", [("speaker", "gender", "age"), *people])
+    return [f"--csv={path}" for path in sorted(corpus.glob("db.*.csv"))]
+
+
+def test_a_database_of_audformat_has_speakers_in_tables_of_their_own(
+    database, tmp_path, capsys
+):
+    made = f"--corpus_folder={tmp_path / 'corpus'}"
+    assert main([*database, LABEL, made]) == 0, capsys.readouterr().err
+    splits = read_splits(tmp_path / "corpus")
+    assert {name: len(rows) for name, rows in splits.items()} == {
+        **{"train": 12, "test": 6},
+    }
+    assert rows_of(tmp_path / "corpus")["g1"] == {
+        **{"uid": "g1", "subject": "g", "file": "g1.wav", "happy": "0"},
+        **{"sex": "female", "age": "40"},
+    }
+    old = "--label=old: {age} >= 40"  # which only the table of speakers has
+    csvs = [csv for csv in database if "emotion" not in csv]
+    assert main([*csvs, old, f"{made}1"]) == 0
+    assert {row["old"] for row in rows_of(tmp_path / "corpus1").values()} == {"1"}
+    (tmp_path / "db" / "db.files.csv").write_text("file,speaker\nwav/a0.wav,a\n")
+    assert main([*database, LABEL, f"{made}2"]) == 2
+    assert "17 rows of which --subject='{speaker}' gives" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("named", [("db.speaker",), ("db.files",), ()])
+def test_tables_of_others_need_one_with_the_labels(database, tmp_path, capsys, named):
+    csvs = [csv for csv in database if any(name in csv for name in named)]
+    assert main([*csvs, LABEL, f"--corpus_folder={tmp_path / 'corpus'}"]) == 2
+    message = capsys.readouterr().err
+    told = {
+        ("db.speaker",): "A CSV with the labels and a column 'file' is missing",
+        ("db.files",): "there is no column 'emotion'",
+        (): "Give --csv=FILE",
+    }
+    assert told[named] in message
 
 
 @pytest.mark.parametrize("with_times", [False, True])

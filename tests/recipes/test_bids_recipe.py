@@ -1,6 +1,7 @@
 """recipes/bids/prepare.py on folders as b2aiprep writes them, made by the test."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -32,9 +33,9 @@ def bids(tmp_path):
     write_audio(folder, names)
     for name in names:
         items = [("recording_name", "valueString", "x"), ("snr", "valueDecimal", 21.5)]
-        sidecar = {
-            "item": [{"linkId": key, "answer": [{kind: v}]} for key, kind, v in items]
-        }
+        items = [{"linkId": key, "answer": [{kind: v}]} for key, kind, v in items]
+        unanswered = [{"linkId": "size", "answer": []}, {"linkId": "site"}]
+        sidecar = {"item": [*unanswered, *items]}
         path = folder / name.replace(".wav", "_recording-metadata.json")
         path.write_text(json.dumps(sidecar))
     write_tsv(
@@ -54,7 +55,7 @@ def bids(tmp_path):
     )
     write_tsv(
         folder / "phenotype/questionnaire/gad7.tsv",
-        [("participant_id", "session_id", "total", "duration")]
+        [("participant_id", "gad_7_session_id", "total", "duration")]
         + [(p, v, 15 if v == "s2" else i, 60) for i, (p, v) in enumerate(visits[:-1])]
         + [("p0", "s2", 15, 61)],
     )
@@ -127,24 +128,27 @@ def test_columns_of_one_name(bids, capsys):
     assert {row["d"] for row in rows} == {"60", "61"}
 
 
-def test_without_visits_and_tables(tmp_path, capsys):
-    """BIDS needs neither; the sidecar may say everything."""
+@pytest.mark.parametrize(
+    ("end", "sidecar"), [("", ".json"), ("_audio", "_metadata.json")]
+)
+def test_without_visits_and_tables(tmp_path, capsys, end, sidecar):
+    """BIDS needs neither; the sidecar may say everything, as b2aiprep's once did."""
     names = [
-        f"sub-{i:02}/voice/sub-{i:02}_task-a_run-{r}.flac"
+        f"sub-{i:02}/voice/sub-{i:02}_task-a_run-{r}{end}.flac"
         for i in range(4)
         for r in (1, 2)
     ]
     write_audio(tmp_path / "bids", names)
     for name in names:
-        path = tmp_path / "bids" / name.replace(".flac", ".json")
+        path = tmp_path / "bids" / name.replace(f"{end}.flac", sidecar)
         path.write_text(json.dumps({"strained": int("sub-01" in name), "sub": "?"}))
     status, _, message = run(capsys, tmp_path / "bids", "--label=strained: {strained}")
     assert status == 0, message
     rows = rows_of(tmp_path / "corpus")
-    assert rows["sub-01_task-a_run-2"] == {
-        "uid": "sub-01_task-a_run-2",
+    assert rows[f"sub-01_task-a_run-2{end}"] == {
+        "uid": f"sub-01_task-a_run-2{end}",
         "subject": "01",
-        "file": "sub-01/voice/sub-01_task-a_run-2.flac",
+        "file": f"sub-01/voice/sub-01_task-a_run-2{end}.flac",
         "task": "a",
         "strained": "1",
     }
@@ -167,15 +171,28 @@ def add_to(name, content):
     return spoil
 
 
-def spoil_sidecar(bids):
-    next(bids.rglob("*.json")).write_text("[1")
+def spoil_sidecar(content):
+    """Another content of one."""
+    return lambda bids: next(bids.rglob("*.json")).write_text(content)
 
 
 @pytest.mark.parametrize(
     ("spoil", "options", "told"),
     [
         (spoil_name, (LABEL,), "names another person or visit than its folders"),
-        (spoil_sidecar, ("--label=x: {snr} > 3",), "can't be read as a sidecar"),
+        (
+            spoil_sidecar("[1"),
+            ("--label=x: {snr} > 3",),
+            "can't be read as a sidecar: Expecting ',' delimiter: line 1 column 3",
+        ),
+        *[
+            (
+                spoil_sidecar(content),
+                ("--label=x: {snr} > 3",),
+                "expected keys with a value each, or FHIR's items with answers",
+            )
+            for content in ("[]", "null", '{"item": 3}', '{"item": [{"answer": [3]}]}')
+        ],
         (None, ("--label=x: {Totl}",), "no column 'Totl'"),
         (None, (), "there is none: give --label"),
         (
@@ -188,7 +205,19 @@ def spoil_sidecar(bids):
                 "participant_id\tsex\nP-1\tF\n"
             ),
             (LABEL, "--keep=sex"),
-            "participants.tsv: no row fills",
+            "participants.tsv is about sub-P-1, which are no folders with recordings; "
+            "these are sub-p0/ses-s1, sub-p0/ses-s2, sub-p1/ses-s1, sub-p2/ses-s1,",
+        ),
+        (
+            lambda bids: write_tsv(
+                bids / "phenotype/diagnosis/parkinsons.tsv",
+                [
+                    ("participant_id", "session_id", "gold_standard_diagnosis"),
+                    *(("p0", "01", "yes"), ("p1", "ses-1", "no")),
+                ],
+            ),
+            (LABEL,),
+            "parkinsons.tsv is about sub-p0/ses-01, sub-p1/ses-1, which are no folders",
         ),
         (
             add_to("participants.tsv", b"p0\tM\n"),
@@ -205,6 +234,11 @@ def spoil_sidecar(bids):
             add_to("phenotype/diagnosis/parkinsons.tsv", b"\0"),
             (LABEL, "--dry_run"),
             "parkinsons.tsv can't be read: it holds NUL characters",
+        ),
+        (
+            add_to("participants.tsv", b'p9\t"M\n'),
+            (LABEL,),
+            "row 10: a quote that is opened there is never closed",
         ),
         (
             add_to("phenotype/none.tsv", b""),
@@ -234,11 +268,77 @@ def test_no_folder(tmp_path, capsys):
     assert run(capsys, Path(tmp_path / "none"), LABEL)[0] == 2
 
 
-def test_bridge2ai_voice(bids, capsys):
+def test_what_bids_writes_where_nothing_is_known(bids, capsys):
+    """`n/a`, as spreadsheet programs save files, and people who are not there."""
+    rows = [("participant_id", "sex", "updrs")]
+    rows += [(f"sub-p{i}", ["F", "n/a"][i % 2], [i, "n/a"][i == 3]) for i in range(6)]
+    text = "\r\n".join("\t".join(map(str, row)) for row in rows)
+    (bids / "participants.tsv").write_bytes(b"\xef\xbb\xbf" + text.encode())
+    asked = ("--label=ill: {updrs} >= 2", "--keep=sex")
+    status, _, message = run(capsys, bids, *asked)
+    assert status == 0, message
+    rows = rows_of(bids.parent / "corpus")
+    found = [rows[f"sub-p{i}_ses-s1_task-Rainbow-Passage"] for i in range(8)]
+    assert [row["ill"] for row in found] == ["0", "0", "1", "", "1", "1", "", ""]
+    assert [row["sex"] for row in found] == ["F", "", "F", "", "F", "", "", ""]
+
+
+def test_what_is_derived_or_hidden_is_no_recording(bids, capsys):
+    """Nor are files in other folders of BIDS; suffixes may be in capitals."""
+    first, second = sorted(bids.rglob("*.wav"))[:2]
+    first.rename(first.with_suffix(".WAV"))
+    (bids / "phenotype/._empty.tsv").write_bytes(b"\0\5\26\7Mac OS X")
+    for name in ("derivatives/denoised", "code", "sourcedata", ".cache"):
+        copy = bids / name / second.relative_to(bids)
+        copy.parent.mkdir(parents=True)
+        copy.write_bytes(second.read_bytes())
+    status, said, message = run(capsys, bids, LABEL)
+    assert status == 0, message
+    assert "3 files without a row, left out: 'code/sub-p0" in said
+    assert len(rows_of(bids.parent / "corpus")) == 18
+
+
+@pytest.fixture
+def b2ai(bids):
+    """Names and columns of release 3; the first person comes to a second visit."""
+    (bids / "participants.tsv").unlink()
+    shutil.rmtree(bids / "phenotype")
+    people = [f"p{i}" for i in range(N_PEOPLE)]
+    tables = {
+        "demographics/demographics": [
+            ("participant_id", "demographics_session_id", "age", "sex_at_birth"),
+            *((p, "s1", 60 + i, "Female") for i, p in enumerate(people)),
+        ],
+        "enrollment/participant": [("participant_id", "age"), ("p0", "59")],
+        "diagnosis/parkinsons_disease": [
+            ("participant_id", "diagnosis_parkinsons_gold_standard_diagnosis"),
+            *zip(people, ("Yes", "No", "Not certain", "Yes"), strict=False),
+        ],
+        "diagnosis/control": [
+            ("participant_id", "diagnosis_c_ac"),
+            *zip(people[4:], ("No", "No", "Yes", "0"), strict=True),
+        ],
+        "questionnaire/vhi10": [
+            ("participant_id", "vhi_session_id", "vhi_10_calc_score", "vhi_duration"),
+            *((p, "s1", 5 + i, 30) for i, p in enumerate(people)),
+            ("p0", "s2", 12, 40),
+        ],
+    }
+    for name, rows in tables.items():
+        write_tsv(bids / "phenotype" / f"{name}.tsv", rows)
+    return bids
+
+
+def test_bridge2ai_voice(b2ai):
     recipe = Path(__file__).parents[2] / "recipes/Bridge2AI-Voice"
-    corpus = f"--corpus_folder={bids.parent / 'corpus'}"
-    assert main([str(recipe / "corpus.yaml"), f"--source={bids}", corpus]) == 0
-    labels = (bids.parent / "corpus" / "labels.txt").read_text()
-    assert labels == (recipe / "labels.txt").read_text()
-    rows = rows_of(bids.parent / "corpus").values()
-    assert {row["parkinsons"] for row in rows} == {"0", "1"}
+    made = b2ai.parent / "corpus"
+    options = [f"--source={b2ai}", f"--corpus_folder={made}"]
+    assert main([str(recipe / "corpus.yaml"), *options]) == 0
+    assert (made / "labels.txt").read_text() == (recipe / "labels.txt").read_text()
+    found = rows_of(made)
+    rows = [found[f"sub-p{i}_ses-s1_task-Rainbow-Passage"] for i in range(N_PEOPLE)]
+    assert [row["parkinsons"] for row in rows] == ["1", "0", "", "1", "0", "0", "", "0"]
+    assert [row["voice handicap"] for row in rows] == [*"0000000", "1"]
+    assert (rows[2]["age"], rows[2]["sex"]) == ("62", "Female")
+    again = found["sub-p0_ses-s2_task-Rainbow-Passage"]
+    assert (again["voice handicap"], again["parkinsons"]) == ("1", "1")

@@ -55,7 +55,7 @@ def check(name, source, n_recordings, types=None):
     return rows
 
 
-def test_mdvr_kcl(tmp_path):
+def test_mdvr_kcl(tmp_path, capsys):
     source = tmp_path / "source"
     names = [f"ID{i:02}_hc_0_0_0.wav" for i in range(3)] + ["ID22hc_0_0_0.wav"]
     names = [
@@ -67,13 +67,21 @@ def test_mdvr_kcl(tmp_path):
         f"26-29_09_2017_KCL/ReadText/PD/ID{i}_pd_{i % 5}_1_2.wav" for i in range(32, 36)
     ]
     write_audio(source, names)
+    last = source / names[-1]
+    last.rename(last.with_suffix(".WAV"))
     assert lay_out("MDVR-KCL", source) == 0
     rows = check("MDVR-KCL", source, 12)
     row = rows["26-29_09_2017_KCL-ReadText-PD-ID33_pd_3_1_2"]
     assert row["subject"] == "ID33" and row["parkinson"] == "1"
     assert (row["task"], row["hoehn_yahr"], row["updrs_ii_5"]) == ("ReadText", "3", "1")
+    assert "of another group" not in capsys.readouterr().out
     odd = rows["26-29_09_2017_KCL-SpontaneousDialogue-HC-ID22hc_0_0_0"]
     assert (odd["subject"], odd["parkinson"]) == ("ID22", "0")
+    moved = source / names[-2]
+    moved.rename(moved.parents[1] / "HC" / moved.name)
+    assert lay_out("MDVR-KCL", source, f"--corpus_folder={tmp_path / 'new'}") == 0
+    told = "1 file of another group than its folder's, which is taken: '26-29_09_2017"
+    assert told in capsys.readouterr().out
 
 
 def test_torgo(tmp_path):
@@ -90,7 +98,7 @@ def test_torgo(tmp_path):
     )
     prompts = source / "F/F01/Session1/prompts"
     prompts.mkdir()
-    (prompts / "0001.txt").write_text("stick\n")
+    (prompts / "0001.txt").write_bytes(b"stick\0\n")
     assert lay_out("TORGO", source, "--keep=prompt,device,sex") == 0
     rows = rows_of(tmp_path / "corpus")
     assert rows["F-F01-Session1-wav_headMic-0001"]["prompt"] == "stick"
@@ -106,26 +114,43 @@ def test_torgo(tmp_path):
     assert rows["F-F03-Session1-wav_headMic-0001"]["dysarthria"] == "1"
 
 
-SEP = ["Show", "EpId", "ClipId", "Start", "Stop", "Unsure", "PoorAudioQuality"]
-SEP += ["Prolongation", "Block", "SoundRep", "WordRep", "DifficultToUnderstand"]
-SEP += ["Interjection", "NoStutteredWords", "NaturalPause", "Music", "NoSpeech"]
+KEYS = ["Show", "EpId", "ClipId", "Start", "Stop"]
+COUNTS = ["Unsure", "PoorAudioQuality", "Prolongation", "Block", "SoundRep", "WordRep"]
+COUNTS += ["DifficultToUnderstand", "Interjection", "NoStutteredWords"]
+COUNTS += ["NaturalPause", "Music", "NoSpeech"]
+
+#: What SEP-28k-E has between the two.
+MORE = ["is_probably_host", "speaker", "clip_silhouette_score"]
+MORE += ["SEP12k", "SEP28k-E", "SEP28k-T", "SEP28k-D"]
 
 
-def write_sep(source, is_cut, splits=()):
-    """Two shows of three episodes of two clips each, half a second long."""
+def write_sep(source, is_cut=False, is_extended=False):
+    """Two shows of three episodes of two clips each, half a second long.
+
+    The first clip of each episode of SEP-28k-E is the host's.
+    """
     rows = []
     for i, (show, episode, clip) in enumerate(
-        (show, episode, clip)
+        (show, f"{episode:03}", clip)
         for show in ("HeStutters", "MyStutteringLife")
         for episode in range(3)
         for clip in range(2)
     ):
-        counts = [0, 0, i % 4, (i + 1) % 4, 1, 2, 0, 3, 0, 0, 0, 0]
-        rows.append([show, episode, clip, 8000 * clip, 8000 * clip + 8000, *counts])
-        rows[-1] += [splits[episode]] if splits else []
-    name = "SEP-28k-Extended_clips.csv" if splits else "SEP-28k_labels.csv"
+        row = [show, episode, clip, 8000 * clip, 8000 * clip + 8000]
+        if is_extended:
+            row[4] = float(row[4])  # as pandas writes a column with holes
+            split = "train" if not clip else ["dev", "test"][int(episode) % 2]
+            speaker = f"{show}_{episode}_1" if clip else f"Host of {show}"
+            row += [not clip, speaker, 0.5, "", split, "test", "test"]
+        rows.append([*row, 0, 0, i % 4, (i + 1) % 4, 1, 2, 0, 3, 0, 0, 0, 0])
     source.mkdir()
-    write_csv_rows(source / name, [SEP + ["SEP28k-E"] * bool(splits), *rows])
+    if is_extended:
+        write_csv_rows(
+            source / "SEP-28k-Extended_clips.csv", [KEYS + MORE + COUNTS, *rows]
+        )
+    else:  # with spaces behind commas, but not in the header
+        lines = [",".join(KEYS + COUNTS), *(", ".join(map(str, row)) for row in rows)]
+        (source / "SEP-28k_labels.csv").write_text("\n".join(lines) + "\n")
     if is_cut:
         names = [f"clips/{s}/{e}/{s}_{e}_{c}.wav" for s, e, c, *_ in rows]
     else:
@@ -138,54 +163,59 @@ def test_sep_28k(tmp_path):
     write_sep(source, is_cut=True)
     assert lay_out("SEP-28k", source) == 0
     rows = check("SEP-28k", source, 12)
-    row = rows["clips-HeStutters-1-HeStutters_1_0"]  # the third: counts 2 and 3
-    assert row["subject"] == "HeStutters-1" and row["show"] == "HeStutters"
+    row = rows["clips-HeStutters-001-HeStutters_001_0"]  # the third: counts 2 and 3
+    assert row["subject"] == "HeStutters-001" and row["show"] == "HeStutters"
     assert [row[f"prolongation@{i}"] for i in (1, 2, 3)] == ["1", "1", "0"]
     assert [row[f"block@{i}"] for i in (1, 2, 3)] == ["1", "1", "1"]
     assert [row[f"sound repetition@{i}"] for i in (1, 2, 3)] == ["1", "0", "0"]
     assert row["start_s"] == row["end_s"] == ""
 
 
-def test_sep_28k_uncut_with_the_splits_of_sep_28k_e(tmp_path):
+def test_sep_28k_uncut_with_the_splits_and_speakers_of_sep_28k_e(tmp_path):
     source = tmp_path / "source"
-    write_sep(source, is_cut=False, splits=("train", "dev", "test"))
+    write_sep(source, is_cut=False, is_extended=True)
     assert lay_out("SEP-28k", source, "--splits=SEP28k-E") == 0
     rows = check("SEP-28k", source, 12)
-    row = rows["wavs-HeStutters-1-0.5-1"]
-    assert (row["file"], row["start_s"], row["end_s"]) == (
-        "wavs/HeStutters/1.wav",
-        "0.5",
-        "1",
+    row = rows["wavs-HeStutters-001-0.5-1"]
+    assert (row["file"], row["start_s"], row["end_s"], row["subject"]) == (
+        *("wavs/HeStutters/001.wav", "0.5", "1", "HeStutters_001_1"),
     )
     splits = read_splits(tmp_path / "corpus")
     assert {name: len(rows) for name, rows in splits.items()} == {
-        "train": 4,
-        "val": 4,
-        "test": 4,
+        **{"train": 6, "val": 4, "test": 2},
+    }
+    assert {row["subject"] for row in splits["train"]} == {
+        *("Host of HeStutters", "Host of MyStutteringLife"),
     }
 
 
-def write_sap(source, extra=None):
-    """Four speakers to train and two of Dev, two recordings each, one of them rated."""
+def write_sap(source):
+    """Four speakers to train and two of Dev, two recordings each, one of them rated.
+
+    Their JSONs are there twice, as there is an archive of these alone.
+    """
     for i in range(6):
         part, speaker = ("Train", "Dev")[i > 3], f"s{i}"
-        folder = source / part / "SpeechAccessibility_2024" / speaker
-        names = [f"{speaker}_{n}.wav" for n in (1, 2)]
+        folder = source / "Downsampled" / part / speaker
+        names = [f"{speaker}_{n}_16kHz.wav" for n in (1, 2)]
         write_audio(folder, names)
         levels = {
             "Slow rate": i,
-            "Rapid rate": 1,
-            "Strained": i % 3 + 1,
+            "Short rushes of speech": 1,
+            "Strained-strangled voice ": i % 3 + 1,
             "Irregular articulatory breakdowns": 1,
-            "Imprecise consonants": 1,
+            "Imprecise consonants": "",
             "Distorted vowels": 7,
+            ("Intelligbility ", "Intelligibility")[i % 2]: 3,
         }
         files = [
             {
                 "Filename": name,
                 "Prompt": {
                     "Prompt Text": "go",
+                    "Transcript": "go\n",
                     "Category Description": "Novel Sentences",
+                    "Sub Category Description": "",
                 },
                 "Ratings": [],
             }
@@ -196,36 +226,45 @@ def write_sap(source, extra=None):
             for key, level in levels.items()
         ]
         content = {"Contributor ID": speaker, "Etiology": "ALS", "Files": files}
-        (folder / f"{speaker}.json").write_text(json.dumps(content))
-    (source / "release.json").write_text(json.dumps(extra or ["of another kind"]))
+        text = json.dumps(content).replace("\\n", "\n")
+        (folder / f"{speaker}.json").write_text(text)
+        (folder.parent / f"{speaker}.json").write_text(text)
+    (source / "release.json").write_text(json.dumps(["of another kind"]))
+    (source / "._release.json").write_bytes(b"\0\5\26\7Mac OS X")
 
 
 def test_sap(tmp_path, capsys):
     source = tmp_path / "source"
     write_sap(source)
     assert lay_out("SAP", source) == 0
+    assert "12 recordings of 12 of 12 rows" in capsys.readouterr().out
     rows = check("SAP", source, 12)
-    stem = "SpeechAccessibility_2024-s2-s2"
-    row = rows[f"Train-{stem}_1"]
+    row = rows["Downsampled-Train-s2-s2_1_16kHz"]
     assert {**row, "uid": "", "file": ""} == {
         **{"uid": "", "subject": "s2", "file": "", "slow rate": "1"},
-        **{"irregular artic breakdowns": "0", "rapid rate": "0", "distortions": "1"},
-        **{"strained": "1", "etiology": "ALS", "task": "Novel Sentences"},
+        **{"irregular artic breakdowns": "0", "short rushes": "0"},
+        **{"distortions": "1", "strained": "1"},
+        **{"etiology": "ALS", "task": "Novel Sentences"},
     }
-    assert rows[f"Train-{stem}_2"]["strained"] == ""
+    assert rows["Downsampled-Train-s2-s2_2_16kHz"]["strained"] == ""
     splits = read_splits(tmp_path / "corpus")
     assert {row["subject"] for row in splits["test"]} == {"s4", "s5"}
-    path = next((source / "Dev").rglob("*.json"))
+    new = f"--corpus_folder={tmp_path / 'new'}"
+    assert lay_out("SAP", source, new, "--label=clear: {intelligibility} <= 3") == 0
+    assert len([row for row in rows_of(tmp_path / "new").values() if row["clear"]]) == 6
+    path = next((source / "Downsampled/Dev").rglob("*.json"))
     path.write_text(path.read_text().replace('"Level"', '"Score"'))
-    assert lay_out("SAP", source, f"--corpus_folder={tmp_path / 'new'}") == 2
+    assert lay_out("SAP", source, f"--corpus_folder={tmp_path / 'newer'}") == 2
     message = capsys.readouterr().err
-    assert "is no JSON of a speaker as it is known, as it has no 'Level'" in message
+    assert "is no JSON of a speaker as it is known (it has no 'Level'): exp" in message
 
 
 def write_pvqd(source):
     """Five people; one of them is spelt otherwise in each of the places."""
     codes = ["BL01", "BL02", "LA9004", "PT001", "pt002"]
-    write_audio(source / "Audio Files", [f"{code}_ENSS.wav" for code in codes])
+    endings = ["_ENSS", " ENSS", "_ENSS", "._ENSS", "_ENSS"]
+    names = [f"{code}{end}.wav" for code, end in zip(codes, endings, strict=True)]
+    write_audio(source / "Audio Files", [*names, "SJ1001_ENSS.wav"])
     sheets = source / "Ratings Spreadsheets"
     people = [
         [f"{code.upper()} ", "MF"[i % 2], 40 + i, "Healthy"]
@@ -236,7 +275,7 @@ def write_pvqd(source):
         [["Participant ID ", "Gender", "Age", "Diagnosis "], *people],
     )
     header = ["File", "Characteristics", "Mean", "SD", "Min", "Max"]
-    header += [f"Rater {r} Time {t}" for r in (1, 2, 3) for t in (1, 2)]
+    header += [f"Rater {r} {t}" for r in (1, 2, 3) for t in ("Time 1", "time 2")]
     path = sheets / "Ratings_both_scales.xlsx"
     workbook = openpyxl.Workbook()
     for scale, dimensions, top in (
@@ -249,9 +288,8 @@ def write_pvqd(source):
             for name in dimensions.split():
                 # the last is far up; the second rater was there once only
                 numbers = [0, top if i == 4 else 1, i / 10, None, 1, 2]
-                sheet.append(
-                    [f" {code}", f"{scale} {name}", None, None, None, None, *numbers]
-                )
+                sheet.append([f" {code}", f"{scale} {name}", *[None] * 4, *numbers])
+            sheet.append(["ST1001", f"{scale} {name}", *[None] * 4, *numbers])
     del workbook["Sheet"]
     workbook.save(path)
     return codes
@@ -268,7 +306,9 @@ def test_pvqd(tmp_path, capsys):
         for line, top in zip(lines, (50, 3), strict=True)
         for label in line.split(",")
     }
-    rows = check("PVQD", source, 5, types)
+    rows = check("PVQD", source, 6, types)
+    assert "1 code of recordings that no sheet of ratings has: 'SJ1001'" in said
+    assert "1 code of the sheets of ratings without a recording: 'ST1001'" in said
     row = rows["Audio Files-pt002_ENSS"]
     assert (row["sex"], row["age"], row["diagnosis"]) == ("M", "44", "Healthy")
     raters = [row[f"severity@CAPE-V severity R{i}"] for i in (1, 2, 3, 4)]
@@ -309,6 +349,65 @@ def test_hupa(tmp_path):
         **{"diagnosis": "pathological", **dict(zip("GRBAS", "202 1", strict=True))},
         "A": "",
     }
+
+
+def spoil_sheet(source):
+    path = source / "Ratings Spreadsheets/Ratings_both_scales.xlsx"
+    workbook = openpyxl.load_workbook(path)
+    workbook["GRBAS"].title = "GRBAS scale"
+    workbook.save(path)
+
+
+def replace(name, old, new):
+    """Text in a file of a source is another."""
+
+    def replaced(source):
+        path = next(source.rglob(name))
+        text = path.read_text()
+        assert old in text
+        path.write_text(text.replace(old, new, 1))
+
+    return replaced
+
+
+@pytest.mark.parametrize(
+    ("name", "write", "spoil", "told"),
+    [
+        ("PVQD", write_pvqd, spoil_sheet, "Expected the sheets CAPE-V and GRBAS: "),
+        ("SAP", write_sap, replace("s4.json", "{", "{{"), "(Expecting property name"),
+        (
+            "SAP",
+            write_sap,
+            replace("s4.json", '"Files"', '"Files": null, "F"'),
+            "is no JSON of a speaker as it is known (it holds something else)",
+        ),
+        (
+            "SEP-28k",
+            write_sep,
+            replace("*.csv", " 8000, 16000", " soon, 16000"),
+            "1 cell in column 'start_s' with no number from 0 on: 'soon' (SEP-28k",
+        ),
+        (
+            "SEP-28k",
+            write_sep,
+            replace("*.csv", "ClipId", "Clip"),
+            "SEP-28k_labels.csv has no column ClipId",
+        ),
+    ],
+)
+def test_a_spoilt_source(name, write, spoil, told, tmp_path, capsys):
+    source = tmp_path / "source"
+    write(source)
+    spoil(source)
+    assert lay_out(name, source) == 2
+    message = capsys.readouterr().err
+    assert told in message and not (tmp_path / "corpus").exists()
+
+
+def test_a_source_in_a_bucket(tmp_path, capsys):
+    made = f"--corpus_folder={tmp_path / 'corpus'}"
+    assert main_of("TORGO")(["--source=gs://bucket/TORGO", made]) == 2
+    assert "source is gs://bucket/TORGO, and must be on" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", ["MDVR-KCL", "TORGO", "SEP-28k", "SAP", "PVQD"])

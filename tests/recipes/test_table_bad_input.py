@@ -326,16 +326,36 @@ def test_words_for_unknown_that_are_explained(ward, setting, expected, capsys):
     assert status == 0 and f"x: {expected}" in said
 
 
-def test_zeros_that_a_spreadsheet_has_taken(tmp_path, capsys):
-    write_csv_rows(tmp_path / "t.csv", [["Nr", "x"], *([i, i % 2] for i in range(12))])
-    write_audio(tmp_path / "wav", [f"P{i:03}.wav" for i in range(12)])
-    options = options_of(tmp_path, table=tmp_path / "t.csv", label="x: {x}")
-    options |= {"file": "P{Nr}.wav", "subject": "{Nr}"}
-    message = prepare(capsys, **options)[2]
-    assert "'P0.wav' is nearly P000.wav" in message and "{Code:03}" in message
-    options |= {"file": "P{Nr:03}.wav", "subject": "p{Nr:02}"}
-    assert prepare(capsys, **options)[0] == 0
+def numbered(folder, names, **changed):
+    """Options for rows numbered 0 to 11, and recordings of these names."""
+    write_csv_rows(folder / "t.csv", [["Nr", "x"], *([i, i % 2] for i in range(12))])
+    write_audio(folder / "wav", names)
+    options = {"table": folder / "t.csv", "label": "x: {x}", "subject": "{Nr}"}
+    return options_of(folder, **options, **changed)
+
+
+@pytest.mark.parametrize("file", ["P{Nr}.wav", "P{Nr:03}.wav"])
+def test_zeros_that_a_spreadsheet_has_taken(file, tmp_path, capsys):
+    options = numbered(tmp_path, [f"P{i:03}.wav" for i in range(12)], file=file)
+    status, said, _ = prepare(capsys, **options | {"subject": "p{Nr:02}"})
+    assert status == 0
+    assert "--file='P{Nr:03}.wav': 12 recordings of 12 of 12 rows" in said
     assert rows_of(tmp_path / "corpus")["P007"]["subject"] == "p07"
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["P3.wav", *(f"P{i:03}.wav" for i in range(12) if i != 3)],
+        [f"P{i:0{2 + i % 2}}.wav" for i in range(12)],
+    ],
+    ids=["a name without", "names of two lengths"],
+)
+def test_zeros_that_would_be_a_guess(names, tmp_path, capsys):
+    options = numbered(tmp_path, names, file="P{Nr}.wav")
+    status, _, message = prepare(capsys, **options)
+    assert status == 2 and "{Code:03}" in message and "P0" in message
+    assert not (tmp_path / "corpus").exists()
 
 
 def test_rows_and_files_without_each_other_are_told(ward, capsys):

@@ -836,4 +836,4 @@ def test_weights_of_statistics_are_told_in_words():
     ]
     assert "the head compares recordings" in table.notes
     nothing = SimpleNamespace(metrics={"labels": {"slow": {"auroc": None}}})
-    assert validation.weights(nothing) is None
+    assert not validation.weights(nothing)

@@ -41,7 +41,10 @@ def label_verdict(measures: dict) -> dict:
         reasons.append(f"Nothing found by AUROC: {', '.join(shown)}.")
     if power and status != "flagged":
         largest = max(tested.values(), key=lambda entry: entry.get("n_subjects", 0))
-        reasons.append(_could_find(largest, power))
+        reasons.append(
+            f"With {_people(largest)} a microphone that tells the label "
+            f"{_would_be_found(power[CLEAR_AUROC])}"
+        )
     reasons += _not_examined(tested)
     behaviour = measures["behaviour_probe_auroc"]
     tells = behaviour["value"] and excess("behaviour_probe_auroc", behaviour) >= LARGE
@@ -87,13 +90,9 @@ def _people(entry):
     )
 
 
-def _could_find(entry, power):
-    share = power[CLEAR_AUROC]
+def _would_be_found(share):
     only = "only " if 0.05 <= share < CLEAR_POWER else ""
-    return (
-        f"With {_people(entry)} a microphone that tells the label with AUROC "
-        f"{CLEAR_AUROC} would be found in {only}{in_words(share)}."
-    )
+    return f"with AUROC {CLEAR_AUROC} would be found in {only}{in_words(share)}."
 
 
 def _not_examined(tested):
@@ -131,11 +130,9 @@ def summary(labels: dict) -> str:
         said.append(f"Open, by chance or too few people: {listed(open_ones)}.")
     if nothing:
         share = min(audited[name]["power"][CLEAR_AUROC] for name in nothing)
-        only = "only " if 0.05 <= share < CLEAR_POWER else ""
         said.append(
             f"Nothing found for {len(nothing)} of {len(labels)} labels; a microphone "
-            f"that tells a label with AUROC {CLEAR_AUROC} would be found in "
-            f"{only}{in_words(share)}."
+            f"that tells a label {_would_be_found(share)}"
         )
     silence = next(iter(audited.values()))["silence_probe_auroc"]
     if silence["status"] == "not_applicable":

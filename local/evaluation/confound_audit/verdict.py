@@ -180,14 +180,16 @@ def _examine(
     def statistic(drawn):
         return probes.fold_auroc(targets, score(drawn), folds)
 
-    everything = np.arange(len(rows))
-    value = statistic(everything)
+    scores = score(np.arange(len(rows)))
+    value = probes.fold_auroc(targets, scores, folds)
     if value is None:
         return _measure(None, "no fold of the subjects has both classes") | counts, None
     probed = _measure(value, NO_INTERVAL) | counts
     if source.ndim == 1:
-        probed |= _interval(targets, score(everything), subjects, folds)
-    probed["within"] = _within(manifest.iloc[rows], targets, score(everything), folds)
+        # within networks, where there are several
+        interval = auroc_interval(targets, scores, subjects, folds=folds)
+        probed |= {"reason": None} | interval
+    probed["within"] = _within(manifest.iloc[rows], targets, scores, folds)
     return probed, _Test(
         statistic,
         subjects,
@@ -213,12 +215,6 @@ def _probe(features, targets, folds):
         return probes.out_of_fold_scores(design[drawn], targets, folds)
 
     return score, probes.effective_features(design)
-
-
-def _interval(targets, scores, subjects, networks):
-    """A model's AUROC with its interval, within networks where there are several."""
-    interval = auroc_interval(targets, scores, subjects, folds=networks)
-    return {"reason": None} | interval
 
 
 def _measure(value, reason):

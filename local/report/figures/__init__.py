@@ -11,12 +11,14 @@ import functools
 from pathlib import Path
 
 from local.evaluation.result import EvaluationResult
-from local.report.figures.calibration import draw_calibration
 from local.report.figures.curves import draw_pr, draw_roc
-from local.report.figures.decision_curve import draw_decision_curve
-from local.report.figures.decisions import draw_score_distributions
 from local.report.figures.drawing import save
 from local.report.figures.forest import draw_forest
+from local.report.figures.probabilities import (
+    draw_calibration,
+    draw_decision_curve,
+    draw_score_distributions,
+)
 from local.report.figures.risk import draw_risk
 from local.report.figures.scores import draw_scores
 from local.report.figures.spectrograms import draw_errors, draw_silences

@@ -16,8 +16,8 @@ from local.report.figures.drawing import (
     rated_labels,
     shown,
     value_of,
-    with_interval,
 )
+from local.report.tables import with_interval
 from local.utils.number_format import number
 
 #: Characters in a line of a legend below one of two panels, or below a single one.

@@ -13,7 +13,6 @@ from matplotlib.figure import Figure
 
 from local.data.labels import flatten
 from local.utils.files import atomic_write
-from local.utils.number_format import interval, number
 
 #: Okabe and Ito's colours, which colour-blind readers can tell apart; without
 #: their yellow, which is too pale for a line on white.
@@ -57,12 +56,11 @@ class Sketch:
     alt: str
 
 
-def panel_grid(n: int, height: float, **options):
+def panel_grid(n: int, height: float):
     """Makes a figure of panels that wrap, at most two in a row.
 
     n: Panels, one at least.
     height: Of a row of panels, in inches.
-    **options: For `Figure.subplots`.
 
     Returns figure.
     Returns panels: list of matplotlib.axes.Axes
@@ -71,10 +69,30 @@ def panel_grid(n: int, height: float, **options):
     n_rows = -(-n // n_columns)
     size = WIDTH if n > 1 else SINGLE_WIDTH, height * n_rows
     figure = Figure(figsize=size, layout="constrained")
-    panels = figure.subplots(n_rows, n_columns, squeeze=False, **options).ravel()
+    panels = figure.subplots(n_rows, n_columns, squeeze=False).ravel()
     for panel in panels[n:]:
         panel.remove()
     return figure, list(panels[:n])
+
+
+def label_panels(labels, height, draw, title, alt, handles=()) -> Sketch | None:
+    """Makes a figure with a panel for each label; None without labels.
+
+    draw: Takes a panel and its label; gives what is seen there, in words.
+    alt: What the whole figure shows.
+    handles (sequence of matplotlib.artist.Artist or None): See `legend_below`; None: no
+        legend.
+    """
+    if not labels:
+        return None
+    figure, panels = panel_grid(len(labels), height)
+    said = [
+        f"{label}: {draw(panel, label)}"
+        for panel, label in zip(panels, labels, strict=True)
+    ]
+    if handles is not None:
+        legend_below(figure, handles)
+    return Sketch(figure, title, f"{alt} {'. '.join(said)}.")
 
 
 def shown(text, width=28):
@@ -89,14 +107,14 @@ def shown(text, width=28):
     return textwrap.fill(text, width).replace("$", r"\$")
 
 
-def legend_below(figure: Figure, handles=None):
+def legend_below(figure: Figure, handles=()):
     """A legend for all panels below them, where it hides nothing.
 
     figure: With constrained layout.
-    handles (list of matplotlib.artist.Artist, optional): What it explains. Default: all
-        that has a name, each name once.
+    handles (sequence of matplotlib.artist.Artist): What it explains; none: all that has
+        a name, each name once.
     """
-    if handles is None:
+    if not handles:
         named = {}
         for panel in figure.axes:
             for handle, name in zip(*panel.get_legend_handles_labels(), strict=True):
@@ -138,20 +156,3 @@ def rated_labels(evidence):
 def value_of(entries, name):
     """The value of an entry; None where it has none, or where it is not there."""
     return (entries.get(name) or {}).get("value")
-
-
-def with_interval(entry):
-    """An entry in words.
-
-    >>> with_interval({"value": 0.9, "low": 0.8, "high": 0.95})
-    '0.90 (0.80–0.95)'
-    >>> with_interval({"value": 0.9, "low": None, "high": None, "reason": "too few"})
-    '0.90 (no interval)'
-    >>> with_interval({"value": None, "low": None, "high": None, "reason": "too few"})
-    'not computable'
-    """
-    if entry["value"] is None:
-        return "not computable"
-    if entry["low"] is None or entry["high"] is None:
-        return f"{number(entry['value'])} (no interval)"
-    return f"{number(entry['value'])} {interval(entry['low'], entry['high'])}"
