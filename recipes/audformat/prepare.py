@@ -28,10 +28,9 @@ from local.utils.problems import Place, Problem  # noqa: E402
 from recipes.table import lay_out, options  # noqa: E402
 from recipes.table import prepare as table_recipe  # noqa: E402
 from recipes.table.audio_folder import AudioFolder  # noqa: E402
-from recipes.table.dates import ADVICE, DATE  # noqa: E402
 from recipes.table.patterns import TABLE, Pattern  # noqa: E402
 from recipes.table.people import SPLITS  # noqa: E402
-from recipes.table.source import Source  # noqa: E402
+from recipes.table.source import ADVICE, DATE, Source  # noqa: E402
 from recipes.table.tables import Table, named_files, read_tables  # noqa: E402
 
 #: Columns that are kept under the names of this project.

@@ -114,7 +114,12 @@ class AudioFolder:
         return durations
 
     def _looked(self, look, names):
-        return {name: look(f"{self.address}/{name}") for name in names}
+        """Of files that can be read; of others that is told elsewhere."""
+        looked = {}
+        for name in names:
+            with contextlib.suppress(OSError):
+                looked[name] = look(f"{self.address}/{name}")
+        return looked
 
 
 def _names_below(folder):
@@ -144,8 +149,8 @@ def _beginning(path):
     try:
         with soundfile.SoundFile(path) as file:
             return file.frames, file.samplerate, _hash(file, FIRST_FRAMES)
-    except (soundfile.SoundFileError, OSError):
-        return _of_bytes(path, os.path.getsize)
+    except soundfile.SoundFileError:
+        return Path(path).stat().st_size
 
 
 def _content(path):
@@ -153,24 +158,14 @@ def _content(path):
     try:
         with soundfile.SoundFile(path) as file:
             return _hash(file, -1)
-    except (soundfile.SoundFileError, OSError):
-        return _of_bytes(
-            path, lambda path: hashlib.sha256(Path(path).read_bytes()).digest()
-        )
+    except soundfile.SoundFileError:
+        return hashlib.sha256(Path(path).read_bytes()).digest()
 
 
 def _hash(file, n_frames):
     """Of samples as 16 bits, all channels."""
     samples = file.read(n_frames, dtype="int16", always_2d=True)
     return hashlib.sha256(samples.tobytes()).digest()
-
-
-def _of_bytes(path, function):
-    """None of a file that can't be read: that is told elsewhere."""
-    try:
-        return function(path)
-    except OSError:
-        return None
 
 
 class Names:

@@ -150,7 +150,7 @@ def read_labels(source: Source, given: LabelOptions) -> Labels:
 def _first_known(labels, source, name, values):
     """The first of several numbers, [n, several], that is known; all must agree."""
     known = pd.DataFrame(values, index=source.own.index)
-    differ = known.nunique(axis=1) > 1
+    differ = known.min(axis=1) < known.max(axis=1)
     if differ.any():
         what = f"of which what is given for {name!r} says different things"
         advice = "let each say something of its own rows only, or leave one out"
@@ -206,9 +206,10 @@ def _read_raters(labels, source, name, conditions, codes):
     if wrong and all(one.is_plain for one in conditions):
         values, not_numbers = read_scale(source, columns, codes)
         if not not_numbers:
-            add_scale(labels, name, values, _numbered(name, raters), index)
+            columns = {f"{name}@{rater}": i for i, rater in enumerate(raters)}
+            add_scale(labels, name, values, columns, index)
             return
-        wrong = not_numbers if _has_numbers(values) else wrong
+        wrong = not_numbers if np.isfinite(values).any() else wrong
     labels.problems += wrong
     for i, rater in enumerate(raters):
         labels.columns[f"{name}@{rater}"] = cells_of(values[:, i], index)
@@ -221,17 +222,9 @@ def _read_raters(labels, source, name, conditions, codes):
     labels.said.append(_counts(name, majority, f" by {len(raters)} raters"))
 
 
-def _numbered(name, raters):
-    return {f"{name}@{rater}": i for i, rater in enumerate(raters)}
-
-
 def _rater_names(conditions):
     """What raters are called: their columns, else numbers."""
     names = [one.columns[0].replace("@", " ").replace(",", " ") for one in conditions]
     if len(set(names)) == len(names) and all(len(c.columns) == 1 for c in conditions):
         return names
     return [str(i) for i in range(1, len(conditions) + 1)]
-
-
-def _has_numbers(values):
-    return np.isfinite(values).any()

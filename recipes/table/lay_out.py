@@ -24,6 +24,7 @@ from local.storage.addresses import is_remote, local_path
 from local.utils.errors import UserError
 from local.utils.number_format import counted
 from local.utils.problems import Place, Problem
+from local.utils.problems import options as as_given
 from local.utils.usage import Parser
 from recipes.corpus import check_new, exit_status
 from recipes.table import layout, options, people
@@ -32,7 +33,6 @@ from recipes.table.conditions import named
 from recipes.table.labels import LabelOptions, Labels, read_labels
 from recipes.table.patterns import TABLE, Pattern, first_filled
 from recipes.table.reader import SEGMENT
-from recipes.table.scores import types_option
 from recipes.table.source import OWN, Source, with_uids
 
 #: Columns that can't be kept under their name.
@@ -171,13 +171,12 @@ def lay_out(
     if values.get("dry_run"):
         print("Dry run: nothing was written.")
         return
-    audio = {"address": folder.address, "names": None}
-    if values.get("copy"):
-        if is_remote(folder.address):
-            raise UserError("--copy takes a local audio_folder: leave it out.")
-        audio["names"] = sorted(set(source.own["file"]))
+    copied = sorted(set(source.own["file"])) if values.get("copy") else None
+    if copied and is_remote(folder.address):
+        raise UserError("--copy takes a local audio_folder: leave it out.")
     write = layout.write_again if again else layout.write_new
-    write(corpus_folder, tables, given.labels.heads, command, audio, script)
+    new = layout.Corpus(tables, given.labels.heads, command, script)
+    write(corpus_folder, new, folder.address, copied)
     _print_next(corpus_folder, folder, labels)
 
 
@@ -321,6 +320,6 @@ def _print_next(corpus_folder, folder, labels):
     shown = shlex.join([f"{name}={value}" for name, value in parts])
     command = f"python train.py hparams/train.yaml {shown}"
     if labels.types:
-        command += f" {types_option(labels.types)}"
+        command += f" {as_given({'label_types': labels.types})}"
     n = counted(len(labels.targets.columns), "label")
     print(f"{n}; next: {command} --check_only=True")

@@ -10,8 +10,8 @@ from local.utils.errors import UserError
 from local.utils.number_format import counted
 from local.utils.problems import Place, Problem, listed
 from recipes.table.audio_folder import AudioFolder, Names, is_audio, loosely, nearly
-from recipes.table.dates import ADVICE, DATE
 from recipes.table.patterns import Pattern
+from recipes.table.source import ADVICE, DATE
 
 #: Kinds of problems that `--accept` goes on with.
 UNMATCHED = "near_names"
@@ -23,43 +23,33 @@ MOST_DIGITS = 6
 OUTSIDE = re.compile(r"/.*|(.*/)?\.\.(/.*)?")
 
 
-@dataclasses.dataclass(frozen=True)
-class FilePattern:
-    """A pattern of `--file`: columns, and at most one `*`, which becomes `task`."""
+def file_pattern(text: str) -> Pattern:
+    """A pattern of `--file`: columns, and at most one `*`, which becomes `task`.
 
-    pattern: Pattern
+    Raises UserError: if it is none, or leads out of the folder.
+    """
+    pattern = Pattern.parse(text, "--file")
+    n_stars = "".join(pattern.literals).count("*")
+    if n_stars > 1 or {"", ".", ".."} & set(text.split("/")) or "\\" in text:
+        raise UserError(
+            f"--file={text!r}: expected the name of a file below the audio folder, "
+            "with / between folders and at most one *."
+        )
+    return pattern
 
-    @classmethod
-    def parse(cls, text: str) -> "FilePattern":
-        """Read one.
 
-        Raises UserError: if it is none, or leads out of the folder.
-        """
-        pattern = Pattern.parse(text, "--file")
-        parts = text.split("/")
-        if text.count("*") > 1 or {"", ".", ".."} & set(parts) or "\\" in text:
-            raise UserError(
-                f"--file={text!r}: expected the name of a file below the audio folder, "
-                "with / between folders and at most one *."
-            )
-        return cls(pattern)
+def _around_star(pattern, rows):
+    """What the files of each row begin and end with.
 
-    def with_width(self, i: int, width: int) -> "FilePattern":
-        """The same with column `i` filled with zeros to `width` digits."""
-        return FilePattern(self.pattern.with_width(i, width))
-
-    def filled(self, rows: pd.DataFrame) -> pd.DataFrame:
-        """What the files of each row begin and end with.
-
-        Returns: `before` and `after` (None without a star); rows that don't fill the
-            pattern are left out.
-        """
-        star = "\ufdd0"  # a cell may hold a *, and numpy cuts a \0 at the end
-        literals = tuple(part.replace("*", star) for part in self.pattern.literals)
-        filled = dataclasses.replace(self.pattern, literals=literals).fill(rows)
-        parts = filled.dropna().str.partition(star)
-        after = parts[2].where(parts[1] == star, None).astype(object)
-        return pd.DataFrame({"before": parts[0], "after": after})
+    Returns: `before` and `after` (None without a star); rows that don't fill the
+        pattern are left out.
+    """
+    star = "\ufdd0"  # a cell may hold a *, and numpy cuts a \0 at the end
+    literals = tuple(part.replace("*", star) for part in pattern.literals)
+    filled = dataclasses.replace(pattern, literals=literals).fill(rows)
+    parts = filled.dropna().str.partition(star)
+    after = parts[2].where(parts[1] == star, None).astype(object)
+    return pd.DataFrame({"before": parts[0], "after": after})
 
 
 @dataclasses.dataclass
@@ -80,7 +70,7 @@ class Matches:
 def match(
     rows: pd.DataFrame,
     own: pd.DataFrame,
-    patterns: list[FilePattern],
+    patterns: list[Pattern],
     folder: AudioFolder,
     may_share: bool,
     accepted: set[str],
@@ -99,7 +89,7 @@ def match(
         expected.append(wanted)
         pairs.append(matched)
         said.append(
-            f"--file='{pattern.pattern.text}': {counted(len(matched), 'recording')} of "
+            f"--file='{pattern.text}': {counted(len(matched), 'recording')} of "
             f"{matched['row'].nunique():,} of {counted(len(wanted), 'row')}"
         )
     expected = pd.concat(expected)
@@ -110,7 +100,7 @@ def match(
         _note_shared(matches, own)
     taken = set(pairs["file"])
     left = [name for name in folder.checksums if name not in taken]
-    columns = {column for pattern in patterns for column in pattern.pattern.columns}
+    columns = {column for pattern in patterns for column in pattern.columns}
     dates = _with_dates(rows, columns)
     _note_unmatched(matches, own, expected, left, dates, accepted)
     if pairs.empty and not matches.problems:
@@ -120,7 +110,7 @@ def match(
 
 def _matched(pattern, rows, names):
     """What the files of rows begin and end with, and those that are there."""
-    wanted = pattern.filled(rows)
+    wanted = _around_star(pattern, rows)
     pairs = [
         (row.Index, file, file[len(row.before) : len(file) - len(row.after or "")])
         for row in wanted.itertuples()
@@ -140,7 +130,7 @@ def _with_zeros(pattern, rows, names):
     Returns: the pattern as it was taken, and what `_matched` gives for it.
     """
     best = (pattern, *_matched(pattern, rows, names))
-    for i, column in enumerate(pattern.pattern.columns if len(best[1]) else ()):
+    for i, column in enumerate(pattern.columns if len(best[1]) else ()):
         cells, n_rows = rows.loc[best[1].index, column], best[2]["row"].nunique()
         if n_rows == len(cells) or not cells.str.fullmatch("0|[1-9][0-9]*").all():
             continue
@@ -169,7 +159,7 @@ def _with_dates(rows, columns):
 def _nothing(patterns, expected, folder):
     """The problem that no row has a file."""
     shown = [f"{row.before}{_star(row.after)}" for row in expected.head(3).itertuples()]
-    options = ", ".join(f"--file='{pattern.pattern.text}'" for pattern in patterns)
+    options = ", ".join(f"--file='{pattern.text}'" for pattern in patterns)
     looked = f"looked for {listed(shown)}" if shown else "no row has all its columns"
     return (
         f"no file matches {options}: {looked}; {folder.address} holds "
@@ -208,11 +198,11 @@ def _note_shared(matches, own):
 def _note_unmatched(matches, own, expected, left, dated, accepted):
     """Rows without a file and files without a row, with what may have been meant."""
     left = [name for name in left if is_audio(name)]
-    by_key = [Names(left, key) for key in (nearly, loosely)]
+    by_key = [Names(left, key) for key in (nearly, loosely) if left]
     matched, near, alone, close = set(matches.pairs["row"]), [], {}, set()
     for row in expected.itertuples():
         shown = f"{row.before}{_star(row.after)}"
-        files = sorted({file for names in by_key for file in _nearly(names, row)})
+        files = sorted({name for one in by_key for name in _nearly(one, row)})
         if row.Index in matched:  # beside S1.wav, an S1.mp3 is none of its files
             suffix = PurePosixPath(shown).suffix.casefold()
             files = [name for name in files if name.casefold().endswith(suffix)]

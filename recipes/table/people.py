@@ -8,7 +8,7 @@ from local.data.contradictions import contradictions
 from local.data.splits import draw_subjects
 from local.utils.errors import UserError
 from local.utils.number_format import counted
-from local.utils.problems import Place, Problem
+from local.utils.problems import Place, Problem, listed
 from local.utils.spelling import alike, first_spellings
 from recipes.table.audio_folder import AudioFolder
 from recipes.table.source import Source
@@ -61,7 +61,7 @@ def check_people(source: Source, subjects: list[str], accepted: set[str]):
         wrong = contradictions([rows[rows["subject"].isin(both)]], [])
         told = [
             f"{counted(len(one.subjects), 'code')} in several {kind} with {one.what}, "
-            f"so maybe of two people: {_shown(one.subjects)}; to tell them apart give "
+            f"so maybe of two people: {listed(one.subjects)}; to tell them apart give "
             f"{how}; if each is one person: --accept={TWO_PEOPLE}"
             for one in wrong
         ]
@@ -69,12 +69,12 @@ def check_people(source: Source, subjects: list[str], accepted: set[str]):
         if not wrong:
             source.said.append(
                 f"{counted(len(both), 'code')} in several {kind}, taken for one person "
-                f"each: {_shown(sorted(both))}"
+                f"each: {listed(sorted(both))}"
             )
         else:
             return
     told = contradictions([rows], [])
-    source.said += [f"{one.counted} {_shown(one.subjects)}" for one in told]
+    source.said += [f"{one.counted} {listed(one.subjects)}" for one in told]
 
 
 def _tell_spellings(source):
@@ -84,12 +84,8 @@ def _tell_spellings(source):
     if pairs:
         source.said.append(
             f"{counted(len(pairs), 'code')} spelt nearly as another, counted as two "
-            f"people and kept in one split: {_shown(pairs)}"
+            f"people and kept in one split: {listed(pairs)}"
         )
-
-
-def _shown(names, most=5):
-    return ", ".join(names[:most]) + (", …" if len(names) > most else "")
 
 
 def check_audio(source: Source, folder: AudioFolder, accepted: set[str]):

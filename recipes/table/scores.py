@@ -11,7 +11,6 @@ from local.data.label_proposals import (
 )
 from local.data.labels import LabelType
 from local.utils.number_format import measured
-from local.utils.problems import options
 from recipes.table.conditions import ANY_NUMBER
 from recipes.table.source import read_numbers
 
@@ -90,8 +89,3 @@ def cells_of(values, index):
     return pd.Series(
         ["" if np.isnan(value) else f"{value:.10g}" for value in values], index=index
     )
-
-
-def types_option(types: dict) -> str:
-    """What training is to be told of scores, on the command line."""
-    return options({"label_types": types}) if types else ""

@@ -5,6 +5,7 @@ and files are made of it in the same way for all: see `lay_out.lay_out`.
 """
 
 import dataclasses
+import re
 
 import numpy as np
 import pandas as pd
@@ -13,7 +14,20 @@ from local.data.label_cells import CellCodes, targets_from_table
 from local.data.label_proposals import WrongCells
 from local.data.labels import LabelType
 from local.utils.problems import Place, Problem
-from recipes.table.dates import ADVICE, DATE
+
+_MONTH = "jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec"
+
+#: What becomes of codes such as 3-1 or MAR1, and of numbers such as 1.5.
+DATE = re.compile(
+    rf"\d{{4}}-\d\d-\d\d( .*)?|\d{{1,2}}[./-]\d{{1,2}}[./-](\d\d)?\d\d"
+    rf"|\d{{1,2}}-({_MONTH})|({_MONTH})-\d\d",
+    re.IGNORECASE,
+)
+
+ADVICE = (
+    "spreadsheet programs turn codes such as 3-1 and numbers such as 1.5 into dates: "
+    "format the column as text and type them again"
+)
 
 #: Columns that a reader may give each recording, beside those of its source.
 OWN = ("uid", "subject", "file", "task", "session", "start_s", "end_s", "channel")
