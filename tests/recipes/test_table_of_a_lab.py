@@ -2,10 +2,13 @@
 
 import contextlib
 import shlex
+import time
 import unicodedata
 
 import pytest
 
+from local.storage import gcs
+from local.storage.gcs import RemoteObject
 from recipes.table.prepare import main
 from tests.recipes.tables import (
     prepare,
@@ -277,3 +280,48 @@ def test_a_quote_that_is_never_closed(lab, capsys):
     status, _, message = prepare(capsys, **options)
     assert status == 2
     assert "row 2: a quote that is opened there is never closed" in message
+
+
+def test_fifty_thousand_rows_and_files(tmp_path, monkeypatch, capsys):
+    """In half a minute; a bucket of them is listed once."""
+    n, listings = 50_000, []
+
+    def list_objects(address, **_):
+        listings.append(address)
+        names = [f"{i // 1000}/P{i // 5}_{i % 5}.wav" for i in range(n)]
+        return [
+            RemoteObject("ward", f"in/{name}", 1, 10, f"{i:08}")
+            for i, name in enumerate(names)
+        ]
+
+    monkeypatch.setattr(gcs, "client", lambda *_: None)
+    monkeypatch.setattr(gcs, "list_objects", list_objects)
+    rows = [[i // 1000, f"P{i // 5}", i % 5, i // 10 % 2] for i in range(n)]
+    write_csv_rows(tmp_path / "t.csv", [["Folder", "Code", "No", "x"], *rows])
+    options = options_of(tmp_path, table=tmp_path / "t.csv", score="no: {No}", keep=[])
+    options |= {"file": "{Folder}/{Code}_{No}.wav", "subject": "{Code}"}
+    options |= {"audio_folder": "gs://ward/in", "label": "x: {x}"}
+    start = time.monotonic()
+    status, said, _ = prepare(capsys, **options)
+    assert status == 0 and time.monotonic() - start < 30
+    assert "50,000 recordings of 50,000 of 50,000 rows" in said
+    assert len(listings) == 1
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_draw_is_balanced_and_values_are_told(tmp_path, seed, capsys):
+    """Four of twenty people are ill: one of the five who are for the test."""
+    rows = [[f"P{i}", "ill" if i % 5 == 0 else "well"] for i in range(20)]
+    write_csv_rows(tmp_path / "t.csv", [["Code", "Dx"], *rows])
+    write_audio(tmp_path / "wav", [f"P{i}.wav" for i in range(20)])
+    options = options_of(tmp_path, table=tmp_path / "t.csv", file="{Code}.wav")
+    options |= {
+        "subject": "{Code}",
+        "label": "ill: {Dx} = ill",
+        "score": [],
+        "keep": [],
+    }
+    status, said, _ = prepare(capsys, **options, seed=seed, test_share=0.25)
+    assert status == 0
+    assert "    1: 'ill' 4\n    0: 'well' 16\n" in said
+    assert "test: 5 recordings of 5 subjects; ill 1 of 5\n" in said
