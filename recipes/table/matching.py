@@ -132,7 +132,7 @@ def _with_zeros(pattern, rows, names):
     best = (pattern, *_matched(pattern, rows, names))
     for i, column in enumerate(pattern.columns if len(best[1]) else ()):
         cells, n_rows = rows.loc[best[1].index, column], best[2]["row"].nunique()
-        if n_rows == len(cells) or not cells.str.fullmatch("0|[1-9][0-9]*").all():
+        if n_rows == len(cells) or not cells.str.fullmatch("[0-9]+").all():
             continue
         trials = []
         for width in range(2, MOST_DIGITS + 1):

@@ -325,3 +325,13 @@ def test_the_draw_is_balanced_and_values_are_told(tmp_path, seed, capsys):
     assert status == 0
     assert "    1: 'ill' 4\n    0: 'well' 16\n" in said
     assert "test: 5 recordings of 5 subjects; ill 1 of 5\n" in said
+
+
+def test_numbers_in_one_table_and_text_in_the_other(lab, capsys):
+    """7 here and 007 there: both find 007.wav."""
+    rows = [[f"{i:03}", "F", 30 + i] for i in range(1, 7)]
+    write_xlsx(lab / "HC.xlsx", [["Subject code", "Sex", "Age (y)"], *rows])
+    options = options_of(lab, file="{table}/{Subject code}_*.wav")
+    status, said, message = prepare(capsys, **options)
+    assert status == 0, message
+    assert "{Subject code:03}_*.wav': 24 recordings of 12 of 12 rows" in said
