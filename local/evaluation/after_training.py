@@ -4,7 +4,6 @@ from pathlib import Path
 
 import pandas as pd
 
-from local.data import labels
 from local.data.prepare import Preparation
 from local.data.split import Split
 from local.evaluation.evaluate import evaluate, measured, rows_to_measure
@@ -95,8 +94,6 @@ def evaluate_test_split(
         seen={name: splits[name] for name in SEEN if name in splits},
         pseudonyms=plan.pseudonyms,
         table=table,
-        label_groups=preparation.label_groups,
-        types=labels.parse_label_types(values["label_types"], names, values["loss"]),
         points=points,
         evaluation=evaluation,
         command=command,

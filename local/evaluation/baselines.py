@@ -5,12 +5,14 @@ a cross-validation from the other folds, and on each fold. A network that is no 
 than they are is not worth its trouble.
 """
 
+from collections.abc import Collection
+
 import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import ArrayLike
 
-from local.data.labels import score_labels, why_one_class
+from local.data.labels import why_one_class
 from local.metrics import measures
 from local.metrics.estimate import measure
 from local.metrics.intervals import measure_intervals
@@ -44,7 +46,7 @@ def baseline_results(
     scored: pd.DataFrame,
     names: list[str],
     features: dict[str, tuple | str],
-    label_ranges: list[list[float] | None] | None = None,
+    scores: Collection[str] = (),
     seed: int = 0,
 ) -> tuple[dict[str, dict], dict[str, np.ndarray]]:
     """What metrics.json has under "baselines", but for differences.
@@ -55,8 +57,7 @@ def baseline_results(
     features: By the baseline's name those of the recordings of both manifests,
         array-like [n_train, n_features] and [n, n_features], rows of NaN where they are
         not known; or the reason why there are none.
-    label_ranges: [low, high] of each label that is a score (see `labels.label_ranges`):
-        it has no baselines.
+    scores: Labels that are scores: they have no baselines.
     seed: Of the folds in which strength is chosen.
 
     Returns results: {"description", "labels": {label: {measure: entry} or {"reason"}}}
@@ -65,7 +66,6 @@ def baseline_results(
     Returns probabilities: [n, n_labels], Those of the scored recordings, NaN where
         there is a reason.
     """
-    scores = score_labels(names, label_ranges)
     predicted = {
         baseline: _predict(train, len(scored), names, given, scores, seed)
         for baseline, given in {PREVALENCE: None, **features}.items()
@@ -78,7 +78,7 @@ def out_of_fold(
     folds: np.ndarray,
     names: list[str],
     features: dict[str, ArrayLike | str],
-    label_ranges: list[list[float] | None] | None = None,
+    scores: Collection[str] = (),
     seed: int = 0,
 ) -> tuple[dict[str, dict], dict[str, np.ndarray]]:
     """The same for a cross-validation: each fold is predicted from the others.
@@ -93,7 +93,6 @@ def out_of_fold(
     Returns results, probabilities: As `baseline_results`; a label that some folds only
         can't learn has no probabilities there.
     """
-    scores = score_labels(names, label_ranges)
     predicted = {
         baseline: predict_folds(manifest, folds, names, own, scores, seed)
         for baseline, own in {PREVALENCE: None, **features}.items()
@@ -108,13 +107,12 @@ def predict_folds(
     folds: np.ndarray,
     names: list[str],
     features: ArrayLike | str | None,
-    scores: set[str] = frozenset(),
+    scores: Collection[str] = (),
     seed: int = 0,
 ) -> tuple[np.ndarray, dict[str, str]]:
     """What one baseline says of each fold, after learning from the others.
 
     features: As those of a baseline in `out_of_fold`; None: the prevalence.
-    scores: Labels that have no baselines.
 
     Returns probabilities: [n, n_labels]
     Returns reasons: Of the labels that have none in any fold.

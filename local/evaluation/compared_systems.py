@@ -76,7 +76,9 @@ def read_systems(
             "…` gives several systems the same ones; --split=NAME compares one split. "
             "Found:",
             [
-                f"{name}: {'no folds' if own is None else _told_folds(own)}"
+                f"{name}: no folds"
+                if own is None
+                else f"{name}: {own.nunique()} folds of {len(own)} recordings"
                 for name, own in by_name.items()
             ],
         )
@@ -96,10 +98,6 @@ def _folds(table):
     """The split of each recording, by uid in its order; None where there is one."""
     splits = table.drop_duplicates("uid").set_index("uid")["split"].sort_index()
     return splits if splits.nunique() > 1 and "test" not in set(splits) else None
-
-
-def _told_folds(splits):
-    return f"{splits.nunique()} folds of {len(splits)} recordings"
 
 
 def _of_split(table, address, split):

@@ -19,7 +19,6 @@ from local.evaluation.scoring import score_split, scored_rows
 from local.evaluation.usable_points import for_windows, points_for
 from local.evaluation.weights import models_weights
 from local.storage.addresses import (
-    absolute,
     joined,
     last_name,
     output_path,
@@ -51,7 +50,7 @@ def check_options(options: dict):
     """
     if not (options["predictions_csv"] or options["experiment_folder"]):
         raise UserError("Give --experiment_folder=DIR or --predictions_csv=FILE.")
-    _split_csv(options)
+    scored_csv.address_of(options)
     if options["features"]:
         several(options["features"], "features")
     if options["output_folder"]:
@@ -74,7 +73,7 @@ def prepare_evaluation(
     """
     names = labels.flatten(hparams["label_groups"])
     own_manifests = experiment.folder / MANIFESTS
-    split_csv = _split_csv(options)
+    split_csv = scored_csv.address_of(options)
     saved = _saved_manifest(experiment, split_csv)
     if saved is not None:
         name, manifest = saved.stem, read_manifest(saved, names)
@@ -116,7 +115,6 @@ def score(
 
     Returns: Its recordings not measured yet.
     """
-    names = labels.flatten(hparams["label_groups"])
     points = points_for(
         experiment.folder, split.seen, split.subjects, _given(options, hparams)
     )
@@ -137,9 +135,6 @@ def score(
     return ScoredSplit(
         **known,
         table=table,
-        label_groups=hparams["label_groups"],
-        # the labels' own scales: an imported model's outputs have none
-        types=labels.parse_label_types(hparams["label_types"], names, hparams["loss"]),
         points=points,
         evaluation=_asked(options["evaluation"], hparams),
         command=command,
@@ -239,17 +234,6 @@ def _check_output_folder(output_folder, experiment):
             "stay as they are: give another one."
         )
     check_no_experiment(output_folder)
-
-
-def _split_csv(options):
-    """The CSV to score, or None for the experiment's own test split."""
-    if options["split_csv"] and options["split_folder"]:
-        raise UserError("Give --split_csv or --split_folder, not both.")
-    if options["split_csv"]:
-        return absolute(options["split_csv"], "split_csv")
-    if options["split_folder"]:
-        return joined(absolute(options["split_folder"], "split_folder"), "test.csv")
-    return None
 
 
 def _saved_manifest(experiment, split_csv):

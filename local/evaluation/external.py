@@ -6,7 +6,6 @@ recalibration on the new subjects would reach.
 
 from pathlib import Path
 
-from local.data.labels import flatten
 from local.data.predictions_table import scores_in
 from local.metrics.cases import rated_rows
 from local.metrics.recalibration import cross_fitted_recalibration
@@ -53,6 +52,6 @@ def recalibrated(scored) -> dict:
         name: cross_fitted_recalibration(
             *rated_rows(table, name), scored.evaluation.seed
         )
-        for name in flatten(scored.label_groups)
-        if name not in scores and not scored.types[name].is_score
+        for name in scored.names
+        if name not in scores | scored.scores
     }

@@ -7,7 +7,6 @@ import pandas as pd
 
 from local.audio.loading import AudioFormat
 from local.data import corpus, prepare, prepared_split
-from local.data.labels import LabelType, flatten, parse_label_types
 from local.data.loaders import ScoreBatches
 from local.data.manifests import group_columns
 from local.data.predictions_table import read_predictions, scores_in
@@ -23,10 +22,9 @@ from local.evaluation.operating_points import (
 from local.evaluation.scored_split import ScoredSplit
 from local.metrics import thresholds
 from local.metrics.thresholds import threshold_rule
-from local.storage.addresses import absolute, joined, output_path
+from local.storage.addresses import absolute, output_path
 from local.storage.experiment_files import PREDICTIONS
 from local.storage.inputs import Storage, told_as
-from local.training.evaluation_settings import EvaluationSettings
 from local.training.experiment import check_no_experiment
 from local.utils.errors import UserError
 from local.utils.number_format import counted
@@ -84,46 +82,16 @@ def prepare_predictions(options: dict, command: list[str]) -> tuple[ScoredSplit,
     points = _points(validation, [n for n in names if n not in scores], evaluation)
     table = apply_operating_points(table.reset_index(drop=True), points)
     batches = ScoreBatches.of(options | {"num_workers": options["num_workers"] or 0})
-    scored = from_elsewhere(
-        split, table, points, evaluation, command, audio=AUDIO, batches=batches
-    )
-    return scored, output_folder
-
-
-def from_elsewhere(
-    split: Split,
-    table: pd.DataFrame,
-    points: dict[str, dict],
-    evaluation: EvaluationSettings,
-    command: list[str],
-    settings: dict | None = None,
-    **known,
-) -> ScoredSplit:
-    """A split with predictions of which no model is at hand.
-
-    table: Calibrated and decided.
-    settings: Plain values of the training yaml, if that is known.
-    **known: Further fields of `ScoredSplit`.
-    """
-    settings = settings or {}
-    names = list(dict.fromkeys(table["label"]))
-    groups, types = [names], types_of(table, names)
-    if settings:
-        groups = settings["label_groups"]
-        types = parse_label_types(
-            settings["label_types"], flatten(groups), settings["loss"]
-        )
-    return ScoredSplit(
+    scored = ScoredSplit(
         **vars(split),
         table=table,
-        label_groups=groups,
-        types=types,
         points=points,
         evaluation=evaluation,
         command=command,
-        settings=settings,
-        **known,
+        audio=AUDIO,
+        batches=batches,
     )
+    return scored, output_folder
 
 
 def _check_options(options):
@@ -238,24 +206,6 @@ def _points(validation, names, evaluation):
     return fixed_points({}, given)
 
 
-def types_of(table: pd.DataFrame, names: list[str]) -> dict[str, LabelType]:
-    """The type of each label of predictions of which nothing else is known.
-
-    table: A table of predictions.
-    names: Its labels.
-
-    Returns: Of a score the range is that of its numbers.
-    """
-    types = {}
-    for name in names:
-        types[name] = LabelType()
-        if name in scores_in(table):
-            numbers = table.loc[table["label"] == name, ["target", "logit"]].stack()
-            bounds = float(numbers.min()), float(numbers.max())
-            types[name] = LabelType("score", bounds, None, is_score=True)
-    return types
-
-
 def _values(options):
     """What the preparation of a split reads."""
     data_folder = options["data_folder"]
@@ -263,16 +213,11 @@ def _values(options):
         **options,
         **dataclasses.asdict(AUDIO),
         "data_folder": data_folder and absolute(data_folder, "data_folder"),
-        "split_csv": _split_csv(options),
+        "split_csv": scored_csv.address_of(options),
         "derived_labels": {},
         "labels_file": None,
         "split_folder": None,
     }
-
-
-def _split_csv(options):
-    split_csv = options["split_csv"] or joined(options["split_folder"], "test.csv")
-    return absolute(split_csv, "split_csv")
 
 
 def _described(values, storage, table, names, name):

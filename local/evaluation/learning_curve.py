@@ -9,7 +9,6 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from local.data.folds import make_folds
-from local.data.labels import score_labels
 from local.evaluation.baselines import predict_folds
 from local.metrics.cases import Rated
 from local.metrics.comparison import auroc_of
@@ -26,7 +25,6 @@ def learning_curve(
     features: ArrayLike,
     manifest: pd.DataFrame,
     names: list[str],
-    label_ranges: list[list[float] | None] | None = None,
     seed: int = 0,
 ) -> list[dict]:
     """Cross-validates the acoustic baseline with parts of the subjects.
@@ -36,8 +34,7 @@ def learning_curve(
 
     features: [n, n_features], NaN where something could not be measured.
     manifest: [n rows], With `subject` and the labels (0, 1, NaN).
-    names: The labels.
-    label_ranges: [low, high] of each label that is a score: it has no AUROC.
+    names: The labels that are 0 or 1.
     seed: Of the draws and folds.
 
     Returns: For each part {"share", "n_subjects", "n_draws", "auroc", "labels"}:
@@ -45,8 +42,6 @@ def learning_curve(
         an AUROC in all draws of all parts; in "labels" each label has its own. Both are
         None, with a "reason", where it could not be computed.
     """
-    scores = score_labels(names, label_ranges)
-    names = [name for name in names if name not in scores]
     features = np.asarray(features, dtype=float)
     subjects = manifest["subject"].unique()
     sizes = [round(share * len(subjects)) for share in SHARES]

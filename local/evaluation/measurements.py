@@ -5,10 +5,10 @@ frame = measure_split(manifest, recordings, audio, batches, "measuring …", lis
 save_measurements(frame, folder / MEASUREMENTS / "test.parquet")
 splits = distinct({"test": test}, seen_splits(folder, names))
 labels = audit_evaluation({"test": test}, names)
-leaked = find_leakage(splits, names)
+leaked = confound_audit.leakage(splits, names)
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 import numpy as np
@@ -31,8 +31,6 @@ from local.storage.experiment_files import MANIFESTS, MEASUREMENTS
 from local.utils.errors import UserError
 from local.utils.files import atomic_write
 from local.utils.progress import progress
-
-#: Where an experiment keeps the measurements of its splits, <split>.parquet.
 
 #: Of these columns nothing is computed; all others but `ID` are numbers.
 TEXT = (
@@ -221,7 +219,7 @@ def _check_complete(frame, manifest, path):
 def audit_evaluation(
     audited: dict[str, Split],
     names: list[str],
-    label_ranges: list[list[float] | None] | None = None,
+    scores: Collection[str] = (),
     seed: int = 0,
 ) -> dict:
     """Asks what tells the labels of splits but speech.
@@ -229,7 +227,7 @@ def audit_evaluation(
     audited: By split: whose recordings, together, are asked. All have measurements;
         logits count where they are known.
     names: The labels.
-    label_ranges: [low, high] of each label that is a score (see `labels.label_ranges`).
+    scores: Those of them that are scores.
 
     Returns: "labels", as `confound_audit.audit_labels` gives them, and "summary", what
         that says in a few words.
@@ -244,7 +242,7 @@ def audit_evaluation(
         manifest,
         pd.concat([split.measured() for split in splits], ignore_index=True),
         names,
-        label_ranges=label_ranges,
+        scores=scores,
         logits=_together(splits, [split.logits(names) for split in splits]),
         silence_logits=_together(
             splits, [split.logits_of_silences(names) for split in splits]
@@ -278,23 +276,3 @@ def distinct(scored: dict[str, Split], seen: dict[str, Split]) -> dict[str, Spli
         for name, split in seen.items()
     }
     return {**scored, **renamed}
-
-
-def find_leakage(
-    splits: dict[str, Split],
-    names: list[str],
-    label_ranges: list[list[float] | None] | None = None,
-) -> dict:
-    """What splits share.
-
-    names: The labels.
-    label_ranges: As for `audit_evaluation`.
-
-    Returns: As `audit.leakage` gives it.
-    """
-    return confound_audit.leakage(
-        {name: split.manifest for name, split in splits.items()},
-        {name: split.hashes() for name, split in splits.items()},
-        names,
-        label_ranges,
-    )

@@ -129,8 +129,6 @@ def out_of_fold(
         is_own=True,
         pseudonyms=pseudonyms,
         table=table,
-        label_groups=values["label_groups"],
-        types=labels.parse_label_types(values["label_types"], names, values["loss"]),
         points={},
         evaluation=evaluation,
         command=command,
@@ -218,13 +216,12 @@ def _all_repeats(table, others):
     """The tables of all repeats in one; where there are several with `repeat`."""
     if not others:
         return table
-    tables = [table]
-    for scored in others:
-        own = scored.table
-        if scored.pseudonyms:
-            own = scored.pseudonyms.hidden_table(own)
-        tables.append(own)
-    numbered = [own.assign(repeat=n) for n, own in enumerate(tables, start=1)]
+    hidden = [
+        each.pseudonyms.hidden_table(each.table) if each.pseudonyms else each.table
+        for each in others
+    ]
+    tables = enumerate([table, *hidden], start=1)
+    numbered = [own.assign(repeat=n) for n, own in tables]
     return pd.concat(numbered, ignore_index=True)
 
 

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from local.data import labels
 from local.data.feature_table import FeatureTable
 from local.data.label_cells import CellCodes
 from local.data.predictions_table import rows_of_label, scores_in
@@ -20,9 +19,10 @@ from local.evaluation.beside_model import (
     baseline_tables,
     with_differences,
 )
+from local.evaluation.confound_audit import leakage
 from local.evaluation.feature_files import read_features
 from local.evaluation.learning_curve import learning_curve
-from local.evaluation.measurements import audit_evaluation, distinct, find_leakage
+from local.evaluation.measurements import audit_evaluation, distinct
 from local.evaluation.worst_errors import read_excerpts, with_curves, worst_errors
 from local.metrics import rater_agreement
 from local.metrics.label_cases import whole_decisions
@@ -55,14 +55,14 @@ def beside_baselines(scored):
         return no_baselines(scored, NO_TRAINING)
     if scored.manifest is None:
         return no_baselines(scored, NO_RECORDINGS)
-    names, uids = labels.flatten(scored.label_groups), scored.manifest["ID"]
+    names, uids = scored.names, scored.manifest["ID"]
     splits = [scored] if train is None else [train, scored]
     features = {baselines.ACOUSTIC: _acoustic_features(scored, splits)}
     for path in scored.features:
         features[path.stem] = baseline_features(
             path, [split.manifest for split in splits], scored.pseudonyms
         )
-    asked = labels.label_ranges(scored.types, names), scored.evaluation.seed
+    asked = scored.scores, scored.evaluation.seed
     if train is None:
         own = {k: v if isinstance(v, str) else v[0] for k, v in features.items()}
         results, probabilities = baselines.out_of_fold(
@@ -80,7 +80,7 @@ def beside_baselines(scored):
 
 def no_baselines(scored, reason):
     """The same where there are none."""
-    nothing = {name: {"reason": reason} for name in labels.flatten(scored.label_groups)}
+    nothing = {name: {"reason": reason} for name in scored.names}
     return {
         name: {"description": what, "labels": nothing}
         for name, what in baselines.DESCRIPTIONS.items()
@@ -92,10 +92,8 @@ def with_fewer_subjects(scored):
     features = _acoustic_features(scored, [scored])
     if isinstance(features, str):
         return []
-    names = labels.flatten(scored.label_groups)
-    ranges = labels.label_ranges(scored.types, names)
-    seed = scored.evaluation.seed
-    return learning_curve(features[0], scored.manifest, names, ranges, seed)
+    names = [name for name in scored.names if name not in scored.scores]
+    return learning_curve(features[0], scored.manifest, names, scored.evaluation.seed)
 
 
 def _acoustic_features(scored, splits):
@@ -150,7 +148,7 @@ def in_subgroups(scored):
     if not columns_compared:
         return reports
     scores = scores_in(table)
-    names = [n for n in labels.flatten(scored.label_groups) if n not in scores]
+    names = [name for name in scored.names if name not in scores]
     n_permutations = permutations_for(len(names) * len(columns_compared))
     for name in names:
         rows = table[table["label"] == name]
@@ -169,17 +167,17 @@ def in_subgroups(scored):
 
 def no_subgroups(scored, reason):
     """The same where there are none."""
-    names = labels.flatten(scored.label_groups)
-    return {name: {"columns": {}, "reason": reason} for name in names}
+    return {name: {"columns": {}, "reason": reason} for name in scored.names}
 
 
 def among_raters(scored):
     """How far the raters of each label agree, and the model with them."""
     if scored.manifest is None:
         return {}
-    names = labels.flatten(scored.label_groups)
     codes = CellCodes.of(scored.settings)
-    ratings, _ = read_ratings(scored.manifest, names, scored.types, codes, scored.name)
+    ratings, _ = read_ratings(
+        scored.manifest, scored.names, scored.types, codes, scored.name
+    )
     raters, subjects = {}, (scored.manifest["subject"], scored.evaluation.seed)
     for name, of_label in ratings.items():
         uids = scored.table["uid"][scored.table["label"] == name]
@@ -201,7 +199,7 @@ def divided_raters(scored):
     if scored.manifest is not None:
         codes = CellCodes.of(scored.settings)
         counts = count_divided(scored.manifest, scored.types, codes)
-    return {name: counts.get(name) for name in labels.flatten(scored.label_groups)}
+    return {name: counts.get(name) for name in scored.names}
 
 
 def most_wrong(scored, brain):
@@ -218,8 +216,7 @@ def most_wrong(scored, brain):
     # statistics of so many windows would take longer than all else
     if brain is None or brain.recording_features.identity is not None:
         return excerpts
-    names = labels.flatten(scored.label_groups)
-    return [with_curves(excerpt, brain, names) for excerpt in excerpts]
+    return [with_curves(excerpt, brain, scored.names) for excerpt in excerpts]
 
 
 #: What metrics.json has of each, and what where it fails.
@@ -239,8 +236,8 @@ def confound_audit(scored):
     nothing = {"labels": {}, "shared_subjects": [], "shared_audio": []}
     if scored.manifest is None:
         return nothing | {"reason": NO_RECORDINGS}
-    names = labels.flatten(scored.label_groups)
-    ranges = labels.label_ranges(scored.types, names)
+    names, scores = scored.names, scored.scores
+    binary = [name for name in names if name not in scores]
     together, others = {}, dict(scored.seen)
     if scored.is_own:
         others.pop(scored.name, None)  # itself
@@ -256,7 +253,7 @@ def confound_audit(scored):
     attempt = scored.failures.attempt_json
     leaked = attempt(
         "leakage",
-        lambda: find_leakage(apart, names, ranges),
+        lambda: leakage(apart, binary),
         lambda reason: {
             f"shared_{what}_reason": reason for what in ("subjects", "audio")
         },
@@ -266,7 +263,7 @@ def confound_audit(scored):
     seed = scored.evaluation.seed
     verdicts = attempt(
         "audit",
-        lambda: audit_evaluation(audited, names, ranges, seed),
+        lambda: audit_evaluation(audited, names, scores, seed),
         lambda reason: {"reason": reason},
     )
     return nothing | leaked | verdicts

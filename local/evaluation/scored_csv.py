@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 from speechbrain.utils.distributed import if_main_process
 
 from local.storage import gcs
-from local.storage.addresses import is_remote, joined, last_name
+from local.storage.addresses import absolute, is_remote, joined, last_name
 from local.storage.experiment_files import METRICS, PREDICTIONS, SCORED_CSV
 from local.storage.inputs import Storage
 from local.utils.errors import UserError
@@ -16,15 +16,12 @@ from local.utils.number_format import printable
 from local.utils.run_lock import claimed_by_main
 from local.utils.staging import COMPLETE
 
-#: Lies beside results.
-FILE = SCORED_CSV
-
 #: Results without it are of nobody knows which CSV.
 RESULTS = (METRICS, f"{COMPLETE}/{METRICS}", PREDICTIONS)
 
 
 def describe(address: str, file: Path) -> dict:
-    """What `FILE` says of a CSV.
+    """What `SCORED_CSV` says of a CSV.
 
     file: It, or its local copy.
 
@@ -40,6 +37,20 @@ def describe(address: str, file: Path) -> dict:
     }
 
 
+def address_of(options: dict) -> str | None:
+    """The CSV to score, by the options of evaluate.yaml; None: none is named.
+
+    Raises UserError: if it is no place, or two are named.
+    """
+    if options["split_csv"] and options["split_folder"]:
+        raise UserError("Give --split_csv or --split_folder, not both.")
+    if options["split_csv"]:
+        return absolute(options["split_csv"], "split_csv")
+    if options["split_folder"]:
+        return joined(absolute(options["split_folder"], "split_folder"), "test.csv")
+    return None
+
+
 def others_in(folder: str | Path, csv: dict, storage: Storage) -> str | None:
     """The name of the CSV that a folder's results are of, if it is another one.
 
@@ -48,7 +59,7 @@ def others_in(folder: str | Path, csv: dict, storage: Storage) -> str | None:
 
     Returns: None if there are no results, or those of the same CSV.
     """
-    for name in (FILE, f"{COMPLETE}/{FILE}", *RESULTS):
+    for name in (SCORED_CSV, f"{COMPLETE}/{SCORED_CSV}", *RESULTS):
         try:
             file = storage.file(joined(str(folder), name))
         except gcs.Missing:

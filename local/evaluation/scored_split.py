@@ -8,9 +8,10 @@ import pandas as pd
 
 from local.audio.loading import AudioFormat
 from local.data.feature_cache import FeatureCache
-from local.data.labels import LabelType
+from local.data.labels import LabelType, flatten, parse_label_types
 from local.data.loaders import ScoreBatches
 from local.data.manifests import group_columns
+from local.data.predictions_table import scores_in
 from local.data.split import Split
 from local.evaluation.failures import Failures, names_in
 from local.evaluation.fold_points import FoldChoices
@@ -24,8 +25,6 @@ class ScoredSplit(Split):
 
     table: Its table of predictions (see `local.data.predictions_table`), calibrated and
         decided.
-    label_groups: The labels of each head.
-    types: Of each label.
     points: Calibration and threshold of each label (see
         `local.evaluation.operating_points`).
     evaluation: What is asked for.
@@ -35,6 +34,10 @@ class ScoredSplit(Split):
     checkpoint: What made the predictions; None if that is not known.
     silences: What the model said of the moments in which nobody speaks.
     settings: Plain values of the training yaml; empty for predictions from elsewhere.
+    label_groups: The labels of each head: those of the settings, without them all
+        labels of the table in one.
+    types: Of each label, by the settings; without them the range of a score is that of
+        its numbers in the table.
     train_log: train_log.jsonl, where a training belongs to this.
     internal: Of a split that is not the experiment's own, the results of its own test
         split (see `external.internal_results`); None of any other.
@@ -46,8 +49,6 @@ class ScoredSplit(Split):
     """
 
     table: pd.DataFrame
-    label_groups: list[list[str]]
-    types: dict[str, LabelType]
     points: dict[str, dict]
     evaluation: EvaluationSettings
     command: list[str]
@@ -57,6 +58,8 @@ class ScoredSplit(Split):
     checkpoint: str | None = None
     silences: Silences | None = None
     settings: dict = dataclasses.field(default_factory=dict)
+    label_groups: list[list[str]] = None
+    types: dict[str, LabelType] = None
     train_log: Path | None = None
     internal: dict | None = None
     fold_choices: FoldChoices | None = None
@@ -65,11 +68,43 @@ class ScoredSplit(Split):
     baselines: dict[str, pd.DataFrame] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self):
-        """Reasons of failures tell none of the names that are known here."""
+        """Fill in what follows from the settings, or from the table."""
+        if self.label_groups is None:
+            every = [list(dict.fromkeys(self.table["label"]))]
+            self._set("label_groups", self.settings.get("label_groups", every))
+        if self.types is None:
+            self._set("types", self._types())
         if self.failures is None:
+            # reasons of failures tell none of the names that are known here
             manifests = [split.manifest for split in self.seen.values()]
-            failures = Failures(names_in(self.table, *manifests))
-            object.__setattr__(self, "failures", failures)
+            self._set("failures", Failures(names_in(self.table, *manifests)))
+
+    def _set(self, field, value):
+        object.__setattr__(self, field, value)
+
+    def _types(self):
+        if self.settings:
+            settings = self.settings
+            return parse_label_types(
+                settings["label_types"], self.names, settings["loss"]
+            )
+        types = dict.fromkeys(self.names, LabelType())
+        for name in scores_in(self.table):
+            rows = self.table[self.table["label"] == name]
+            numbers = rows[["target", "logit"]].stack()
+            bounds = float(numbers.min()), float(numbers.max())
+            types[name] = LabelType("score", bounds, None, is_score=True)
+        return types
+
+    @property
+    def names(self) -> list[str]:
+        """The labels of all heads."""
+        return flatten(self.label_groups)
+
+    @property
+    def scores(self) -> set[str]:
+        """The labels that are learned as scores."""
+        return {name for name in self.names if self.types[name].is_score}
 
     @property
     def subjects(self) -> set[str]:

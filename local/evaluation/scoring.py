@@ -46,22 +46,27 @@ def score_split(
         windows.pool(scores.uids, values)
         for values in (scores.logits, scores.embeddings, scores.described)
     )
-    scored = manifest.set_index("ID").loc[list(logits)].rename_axis("uid").reset_index()
-    table = predictions_table.predictions_table(
-        scored[["uid", "subject", "session"]],
+    scored = manifest.set_index("ID", drop=False).loc[list(logits)]
+    table = _table(scored, np.stack(list(logits.values())), hparams, split)
+    heard = {
+        uid: Heard.of(scored["duration"][uid], np.append(embedding, described[uid]))
+        for uid, embedding in embeddings.items()
+    }
+    return table, pd.Series(heard)
+
+
+def _table(rows, logits, hparams, split):
+    """The table of predictions of some rows of a manifest, logits [n, n_labels]."""
+    names = labels.flatten(hparams["label_groups"])
+    return predictions_table.predictions_table(
+        rows.rename(columns={"ID": "uid"})[["uid", "subject", "session"]],
         names,
-        scored[names].to_numpy(dtype="float32"),
-        np.stack(list(logits.values())),
+        rows[names].to_numpy(dtype="float32"),
+        logits,
         np.log(hparams["positive_weights"] or np.ones(len(names))),
         split,
         hparams["label_ranges"],
     )
-    durations = dict(zip(scored["uid"], scored["duration"], strict=True))
-    heard = {
-        uid: Heard.of(durations[uid], np.append(embedding, described[uid]))
-        for uid, embedding in embeddings.items()
-    }
-    return table, pd.Series(heard)
 
 
 def out_of_fold_table(
@@ -79,19 +84,10 @@ def out_of_fold_table(
     logits = getattr(brain.plain_modules["classifier"], "out_of_fold", None)
     if logits is None or len(logits) != len(manifest):
         return None
-    names = labels.flatten(hparams["label_groups"])
     # the order that they are fitted in
     rows = manifest.iloc[np.argsort(manifest["ID"].tolist())]
     logits = logits.cpu().numpy()
-    table = predictions_table.predictions_table(
-        rows.rename(columns={"ID": "uid"})[["uid", "subject", "session"]],
-        names,
-        rows[names].to_numpy(dtype="float32"),
-        np.nan_to_num(logits),
-        np.log(hparams["positive_weights"] or np.ones(len(names))),
-        "train",
-        hparams["label_ranges"],
-    )
+    table = _table(rows, np.nan_to_num(logits), hparams, "train")
     return table[np.isfinite(logits).ravel()].reset_index(drop=True)
 
 

@@ -146,30 +146,30 @@ def leakage(evidence):
     """Sentences on people and recordings that are in two splits."""
     result, named = evidence.audit, evidence.show_uids
     compared = len(result.get("label_shares") or {}) > 1
-    unknown = "no other split is known"
     subjects = result["shared_subjects"] if compared else None
     audio = result["shared_audio"] if compared and _heard(result) > 1 else None
-    if subjects is None:
-        why = result.get("shared_subjects_reason", unknown)
-        said = f"Not checked for subjects in two splits: {why}."
-    elif subjects:
-        n = counted(len(subjects), "subject is", "subjects are")
-        names = f": {', '.join(subjects)}" if named else ""
-        said = Flag(f"{n} in more than one split{names}.")
-    else:
-        said = "No subject is in more than one split."
-    sound = "(the same sound, whatever the name)"
-    if audio is None:
-        why = result.get("shared_audio_reason", unknown)
-        return [said, f"Not checked for recordings in two splits: {why}."]
-    if not audio:
-        unheard = not_measured(result["measured"])
-        which = "recording that was listened to" if unheard else "recording"
-        return [said, f"No {which} is in more than one split {sound}."]
-    n = counted(len(audio), "recording is", "recordings are")
-    uids = "; ".join(", ".join(each["uids"]) for each in audio[:MAX_NAMED])
-    names = f": {uids}" if named else ""
-    return [said, Flag(f"{n} in more than one split {sound}{names}.")]
+    people = f": {', '.join(subjects)}" if subjects and named else ""
+    same = " (the same sound, whatever the name)"
+    uids = "; ".join(", ".join(each["uids"]) for each in (audio or [])[:MAX_NAMED])
+    uids = f"{same}: {uids}" if named and uids else same
+    unheard = _heard(result) and not_measured(result["measured"])
+    heard = "recording that was listened to" if unheard else "recording"
+    return [
+        _shared("subjects", subjects, result, "subject", people),
+        _shared("audio", audio, result, heard, uids),
+    ]
+
+
+def _shared(what, shared, audit, noun, names):
+    """A sentence on what is in two splits: `names` stands behind it."""
+    plain = noun.partition(" ")[0]
+    if shared is None:
+        why = audit.get(f"shared_{what}_reason", "no other split is known")
+        return f"Not checked for {plain}s in two splits: {why}."
+    if not shared:
+        return f"No {noun} is in more than one split{names}."
+    n = counted(len(shared), f"{plain} is", f"{plain}s are")
+    return Flag(f"{n} in more than one split{names}.")
 
 
 def verdicts(evidence):

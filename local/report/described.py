@@ -41,6 +41,11 @@ LOSSES = {
     "bce": "binary cross-entropy, squared error for labels that are scores",
     "mse": "squared error",
 }
+WHOLE = "whole recordings"
+WEIGHTED = (
+    "positives weighted by negatives per positive of each label; the weight is taken "
+    "out of the probabilities again"
+)
 CALIBRATIONS = {
     "none": "none",
     "temperature": "temperature scaling, fitted on validation",
@@ -82,9 +87,9 @@ def _value(value):
 
 
 def _switched(settings, key, on, off):
-    """One of two texts; None if the switch is not there."""
+    """One of two texts, the first with the value; None if the switch is not there."""
     value = settings.get(key)
-    return None if value is None else on if value else off
+    return None if value is None else on.format(_value(value)) if value else off
 
 
 def architecture(settings):
@@ -101,7 +106,7 @@ def architecture(settings):
     )
     keys = ("channels", "kernel_sizes", "dilations", "attention_channels")
     heads = "one per group of labels, with a hidden layer of {} units ({}), dropout {}"
-    dense = _of(settings, "{} units with ReLU", "sd_bottleneck")
+    dense = f"{settings.get('sd_bottleneck')} units with ReLU"
     return {
         "Network": _of(settings, network, *keys),
         "Embedding": _of(settings, "{} numbers per recording", "lin_neurons"),
@@ -138,7 +143,7 @@ def preprocessing(settings):
         "Sample rate": _switched(
             settings,
             "sample_rate",
-            _of(settings, "{} Hz; others are resampled", "sample_rate"),
+            "{} Hz; others are resampled",
             "that of the recordings, which all have the same",
         ),
         "Channels": _of(settings, "one, the {} of those there are", "mono"),
@@ -146,21 +151,16 @@ def preprocessing(settings):
             settings, "{} s; shorter ones are not used", "min_duration"
         ),
         "Length in training": _switched(
-            settings,
-            "clip_length",
-            _of(settings, "at most {} s of each recording", "clip_length"),
-            "whole recordings",
+            settings, "clip_length", "at most {} s of each recording", WHOLE
         ),
-        "Length in evaluation": _length_in_evaluation(settings),
+        "Length in evaluation": None
+        if "eval_crop" not in settings
+        else "as in training"
+        if settings["eval_crop"]
+        else WHOLE,
         "Features": _features(settings),
         "Normalisation": _normalisation(settings),
     } | (_own(settings, "preprocessing") or _encoder(settings, "preprocessing"))
-
-
-def _length_in_evaluation(settings):
-    if "eval_crop" not in settings:
-        return None
-    return "as in training" if settings["eval_crop"] else "whole recordings"
 
 
 def _features(settings):
@@ -210,22 +210,13 @@ def _bounds(bounds, unit):
     return f" ({' to '.join(map(_value, both))} {unit})"
 
 
-def _balance(settings):
-    return _switched(
-        settings,
-        "positive_weight",
-        "positives weighted by negatives per positive of each label; the weight is "
-        "taken out of the probabilities again",
-        "none",
-    )
-
-
 def optimisation(settings: dict, has_validation: bool):
     """How the weights were found, and which of them were kept.
 
     has_validation: Whether there was a validation split.
     """
-    seed, balance = _of(settings, "{}", "seed"), _balance(settings)
+    seed = _of(settings, "{}", "seed")
+    balance = _switched(settings, "positive_weight", WEIGHTED, "none")
     if own := _own(settings, "optimisation"):
         return {"Balance of classes": balance, **own, "Seed": seed}
     peak = _of(settings, "{} at the peak of a one-cycle schedule", "max_lr")
@@ -251,7 +242,7 @@ def optimisation(settings: dict, has_validation: bool):
         "Batch": _of(settings, "{} recordings", "batch_size"),
         "Epochs": stop,
         "Largest norm of gradients": _switched(
-            settings, "max_grad_norm", _of(settings, "{}", "max_grad_norm"), "no limit"
+            settings, "max_grad_norm", "{}", "no limit"
         ),
         "Seed": seed,
         "Weights that were kept": chosen if has_validation or not settings else last,

@@ -18,7 +18,6 @@ from local.data.split import Split
 from local.evaluation.baselines import ACOUSTIC
 from local.evaluation.evaluate import evaluate
 from local.evaluation.external import internal_results
-from local.evaluation.external_predictions import from_elsewhere
 from local.evaluation.flags import seen_notes
 from local.evaluation.measurements import (
     read_measurements,
@@ -159,13 +158,13 @@ def _scored(folder: Path, table, experiment: Path | None, person) -> ScoredSplit
     if experiment:
         points = points_for(experiment, split.seen, set(table["subject"]))
     points |= _points(metrics)  # some may have been withheld, or given
-    scored = from_elsewhere(
-        split.changed(csv=_json(folder / SCORED_CSV) or None),
-        table,
-        points,
-        _evaluation(folder, metrics, audit, settings, split, is_own),
-        command,
-        settings,
+    scored = ScoredSplit(
+        **vars(split.changed(csv=_json(folder / SCORED_CSV) or None)),
+        table=table,
+        points=points,
+        evaluation=_evaluation(folder, metrics, audit, settings, split, is_own),
+        command=command,
+        settings=settings,
         checkpoint=metrics.get("checkpoint"),
         train_log=experiment and json_log(experiment),
         internal=internal_results(experiment) if is_external else None,

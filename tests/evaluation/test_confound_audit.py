@@ -13,6 +13,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
 from local.data.folds import draw_folds
+from local.data.split import Split
 from local.evaluation.confound_audit import (
     audit_labels,
     capture,
@@ -618,11 +619,9 @@ def test_what_can_not_be_computed_says_why():
     manifest["y"] = 1.0
     manifest["z"] = np.nan
     features.loc[10:, "silence_a"] = np.nan
-    ranges = [None, None, None, [0.0, 4.0]]
     manifest["score"] = 2.0
-    found = audit_labels(
-        manifest, features, ["x", "y", "z", "score"], label_ranges=ranges
-    )
+    names = ["x", "y", "z", "score"]
+    found = audit_labels(manifest, features, names, scores=["score"])
     assert "only 10 rated" in found["x"]["silence_probe_auroc"]["reason"]
     assert found["x"]["capture_probe_auroc"]["status"] == "clear"
     assert any(
@@ -653,11 +652,16 @@ def test_leakage_names_subjects_audio_and_shares():
     test = pd.DataFrame(
         {"ID": ["r4", "r5"], "subject": ["P02", "p3"], "x": [np.nan] * 2}
     )
-    found = leakage(
-        {"train": train, "test": test},
-        {"train": ["h1", "h2", "h2"], "test": ["h4", "h1"]},
-        ["x"],
-    )
+    hashes = {"train": ["h1", "h2", "h2"], "test": ["h4", "h1"]}
+    splits = {
+        name: Split(
+            name=name,
+            manifest=manifest,
+            measurements=manifest[["ID"]].assign(audio_sha256=hashes[name]),
+        )
+        for name, manifest in {"train": train, "test": test}.items()
+    }
+    found = leakage(splits, ["x"])
     assert found["shared_subjects"] == ["p2"]
     assert found["shared_audio"] == [
         {"splits": ["train", "test"], "uids": ["r1", "r5"]}

@@ -44,7 +44,7 @@ PARTS = {
     "subgroups": "local.evaluation.parts.subgroup_report",
     "raters": "local.metrics.rater_agreement.agreement",
     "errors": "local.evaluation.parts.read_excerpts",
-    "leakage": "local.evaluation.measurements.confound_audit.leakage",
+    "leakage": "local.evaluation.parts.leakage",
     "audit": "local.evaluation.measurements.confound_audit.audit_labels",
 }
 

@@ -11,8 +11,7 @@ from local.evaluation.baselines import predict_folds
 from local.evaluation.learning_curve import learning_curve
 from local.model import kernel_fitting
 
-NAMES = ["low", "loud", "severity"]
-RANGES = [None, None, [0.0, 4.0]]
+NAMES = ["low", "loud"]
 
 
 def make(n_subjects, n_each=2, n_features=30, seed=0):
@@ -27,7 +26,6 @@ def make(n_subjects, n_each=2, n_features=30, seed=0):
         float
     )
     manifest["loud"] = generator.integers(0, 2, len(subjects)).astype(float)
-    manifest["severity"] = 2.0
     return features, manifest
 
 
@@ -36,7 +34,7 @@ def curve():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "N_DRAWS", 2)
         patch.setattr(kernel_fitting, "STRENGTHS", (0.1,))
-        yield learning_curve(*make(160), NAMES, RANGES, seed=1)
+        yield learning_curve(*make(160), NAMES, seed=1)
 
 
 def test_more_subjects_bring_more_where_there_is_something_to_learn(curve):
@@ -47,7 +45,7 @@ def test_more_subjects_bring_more_where_there_is_something_to_learn(curve):
     assert all(0.35 < s["labels"]["loud"]["auroc"]["mean"] < 0.65 for s in curve)
     for step in curve:
         means = [of["auroc"]["mean"] for of in step["labels"].values()]
-        assert len(means) == 2  # the score has none
+        assert len(means) == 2
         assert step["auroc"]["mean"] == pytest.approx(np.mean(means))
         assert 0 < step["auroc"]["sd"] < 0.15
     json.dumps(curve, allow_nan=False)
@@ -57,7 +55,7 @@ def test_the_same_seed_gives_the_same(monkeypatch):
     monkeypatch.setattr(module, "N_DRAWS", 2)
     monkeypatch.setattr(module, "SHARES", (1.0,))
     monkeypatch.setattr(kernel_fitting, "STRENGTHS", (0.1,))
-    given = (*make(16), NAMES, RANGES)
+    given = (*make(16), NAMES)
     one, again, other = (learning_curve(*given, seed=seed) for seed in (1, 1, 2))
     assert one == again != other
 
@@ -76,7 +74,7 @@ def test_each_fold_is_predicted_from_subjects_of_the_others(monkeypatch):
     monkeypatch.setattr(module, "predict_folds", watched)
     monkeypatch.setattr(module, "N_DRAWS", 2)
     monkeypatch.setattr(kernel_fitting, "STRENGTHS", (0.1,))
-    learning_curve(*make(24), NAMES, RANGES)
+    learning_curve(*make(24), NAMES)
     assert [len(subjects) for subjects in seen] == [6, 12, 18, 24] * 2
     for draw in (seen[:4], seen[4:]):
         assert draw[0] < draw[1] < draw[2] < draw[3]

@@ -328,7 +328,7 @@ def tables(split, seed):
 
 def audited(splits, seen=None):
     """What an evaluation's audit says of splits, and of others that were seen."""
-    found = measurements.find_leakage(measurements.distinct(splits, seen or {}), NAMES)
+    found = confound_audit.leakage(measurements.distinct(splits, seen or {}), NAMES)
     return found | measurements.audit_evaluation(splits, NAMES)
 
 

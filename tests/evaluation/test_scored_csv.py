@@ -10,12 +10,12 @@ from conftest import write_csv
 
 from local.evaluation.experiment_split import _output_folder
 from local.evaluation.scored_csv import (
-    FILE,
     describe,
     folder_of,
     others_in,
     refuse_others,
 )
+from local.storage.experiment_files import SCORED_CSV
 from local.storage.inputs import Storage
 from local.utils.errors import UserError
 
@@ -30,7 +30,7 @@ def made(path):
 
 def put_results(folder, csv):
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / FILE).write_text(json.dumps(csv))
+    (folder / SCORED_CSV).write_text(json.dumps(csv))
     (folder / "metrics.json").write_text("{}")
 
 

@@ -10,7 +10,7 @@ find, `tested` what may flag a label, `verdict` the tests, `reasons` the words.
     features, silence = extract(waveform, sample_rate, row)    # for each recording
     labels = audit_labels(manifest, features, names, silence_logits=…)
     audit = {"labels": labels, "summary": summary(labels)}
-    audit |= leakage(manifests, hashes, names)
+    audit |= leakage(splits, names)
 """
 
 from local.evaluation.confound_audit.capture import extract

@@ -1,27 +1,16 @@
 """What is in two splits, and how common labels are in each."""
 
-from collections.abc import Sequence
-
 import pandas as pd
 
-from local.data.labels import score_labels
+from local.data.split import Split
 from local.utils.spelling import alike
 
 
-def leakage(
-    manifests: dict[str, pd.DataFrame],
-    hashes: dict[str, Sequence[str]],
-    names: list[str],
-    label_ranges: list[list[float] | None] | None = None,
-) -> dict:
+def leakage(splits: dict[str, Split], names: list[str]) -> dict:
     """Finds subjects and audio that are in two splits, and label shares by split.
 
-    manifests: By split, with `ID`, `subject` and the labels (0, 1, NaN).
-    hashes: By split, `audio_sha256` of each row of its manifest (see
-        `capture.audio_hash`); None or NaN of recordings that were not measured.
-    names: The labels.
-    label_ranges: [low, high] of each label that is a score (see `labels.label_ranges`):
-        they have no shares.
+    splits: By name; recordings of which nothing was measured may lack their audio.
+    names: The labels that are 0 or 1.
 
     Returns: "shared_subjects": list of str; "shared_audio": list of {"splits", "uids"},
         one for each waveform, with "shared_audio_reason" if not all were compared;
@@ -31,13 +20,13 @@ def leakage(
 
     >>> one = pd.DataFrame({"ID": ["r1"], "subject": ["p1"], "x": [1.0]})
     >>> two = pd.DataFrame({"ID": ["r2"], "subject": ["p1"], "x": [0.0]})
-    >>> leak = leakage({"train": one, "test": two}, {"train": "a", "test": "b"}, ["x"])
+    >>> splits = {"train": Split(name="train", manifest=one),
+    ...     "test": Split(name="test", manifest=two)}
+    >>> leak = leakage(splits, ["x"])
     >>> leak["shared_subjects"], leak["shared_audio"]
     (['p1'], [])
     """
-    rows = _rows(manifests, hashes)
-    scores = score_labels(names, label_ranges)
-    binary = [name for name in names if name not in scores]
+    rows = _rows(splits)
     measured = {
         split: _count(group) for split, group in rows.groupby("split", sort=False)
     }
@@ -53,8 +42,8 @@ def leakage(
         ],
         "measured": measured,
         "label_shares": {
-            split: {name: _share(manifest[name]) for name in binary}
-            for split, manifest in manifests.items()
+            name: {label: _share(split.manifest[label]) for label in names}
+            for name, split in splits.items()
         },
     }
     if missing := not_measured(measured):
@@ -62,18 +51,18 @@ def leakage(
     return result
 
 
-def _rows(manifests, hashes):
+def _rows(splits):
     """The recordings of all splits: columns `split`, `uid`, `subject` and `hash`."""
     parts = [
         pd.DataFrame(
             {
-                "split": split,
-                "uid": manifest["ID"].astype(str).to_list(),
-                "subject": manifest["subject"].astype(str).to_list(),
-                "hash": list(hashes[split]),
+                "split": name,
+                "uid": split.manifest["ID"].astype(str).to_list(),
+                "subject": split.manifest["subject"].astype(str).to_list(),
+                "hash": split.hashes(),
             }
         )
-        for split, manifest in manifests.items()
+        for name, split in splits.items()
     ]
     return pd.concat(parts, ignore_index=True)
 

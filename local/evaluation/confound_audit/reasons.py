@@ -31,14 +31,18 @@ def label_verdict(measures: dict) -> dict:
         status = "inconclusive"
     else:
         status = "clear"
-    reasons = [_flagged(kind, tested[kind]) for kind in by_status.get("flagged", [])]
-    reasons += _inconclusive(tested, by_status.get("inconclusive", []))
-    if by_status.get("clear"):
-        shown = [
-            f"{TESTED[kind].name} {tested[kind]['value']:.2f}"
-            for kind in by_status["clear"]
-        ]
-        reasons.append(f"Nothing found by AUROC: {', '.join(shown)}.")
+    flagged, unsettled, clear = (
+        by_status.get(kind, []) for kind in ("flagged", "inconclusive", "clear")
+    )
+    reasons = [_tells(kind, tested[kind]) for kind in flagged]
+    if too_few := [kind for kind in unsettled if not tested[kind]["testable"]]:
+        reasons.append(
+            f"{_people(tested[too_few[0]])} are too few to test for chance (AUROC: "
+            f"{_values(tested, too_few)})."
+        )
+    reasons += [_tells(k, tested[k]) for k in unsettled if k not in too_few]
+    if clear:
+        reasons.append(f"Nothing found by AUROC: {_values(tested, clear)}.")
     if power and status != "flagged":
         largest = max(tested.values(), key=lambda entry: entry.get("n_subjects", 0))
         reasons.append(
@@ -57,31 +61,18 @@ def label_verdict(measures: dict) -> dict:
     return {"status": status, "reasons": reasons, "power": power}
 
 
-def _flagged(kind, entry):
+def _tells(kind, entry):
+    """What a test has found, or what it can't tell from chance."""
+    by_chance = "" if entry["status"] == "flagged" else ", or by chance"
     return (
-        f"{TESTED[kind].cause} tells the label (AUROC {entry['value']:.2f}, "
-        f"p = {entry['p_holm']:.3f} after Holm's correction)."
+        f"{TESTED[kind].cause} {'may tell' if by_chance else 'tells'} the label"
+        f"{by_chance} (AUROC {entry['value']:.2f}, p = {entry['p_holm']:.3f} after "
+        "Holm's correction)."
     )
 
 
-def _inconclusive(tested, kinds):
-    reasons = []
-    too_few = [kind for kind in kinds if not tested[kind]["testable"]]
-    if too_few:
-        shown = [f"{TESTED[k].name} {tested[k]['value']:.2f}" for k in too_few]
-        reasons.append(
-            f"{_people(tested[too_few[0]])} are too few to test for chance (AUROC: "
-            f"{', '.join(shown)})."
-        )
-    for kind in kinds:
-        if kind not in too_few:
-            entry = tested[kind]
-            reasons.append(
-                f"{TESTED[kind].cause} may tell the label, or by chance (AUROC "
-                f"{entry['value']:.2f}, p = {entry['p_holm']:.3f} after Holm's "
-                "correction)."
-            )
-    return reasons
+def _values(tested, kinds):
+    return ", ".join(f"{TESTED[k].name} {tested[k]['value']:.2f}" for k in kinds)
 
 
 def _people(entry):

@@ -1,6 +1,6 @@
 """The verdict of the audit on each label: the content of audit.json."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import NamedTuple
 
 import numpy as np
@@ -9,7 +9,6 @@ from numpy.typing import ArrayLike
 from statsmodels.stats.multitest import multipletests
 
 from local.data.folds import draw_folds
-from local.data.labels import score_labels
 from local.evaluation.confound_audit import power, probes
 from local.evaluation.confound_audit.reasons import label_verdict
 from local.evaluation.confound_audit.silence import PAUSE_DB
@@ -58,7 +57,7 @@ def audit_labels(
     features: pd.DataFrame,
     names: list[str],
     *,
-    label_ranges: list[list[float] | None] | None = None,
+    scores: Collection[str] = (),
     logits: ArrayLike | None = None,
     silence_logits: ArrayLike | None = None,
     networks: ArrayLike | None = None,
@@ -71,7 +70,7 @@ def audit_labels(
     features: [n rows], what `capture.extract` found in the same recordings; NaN in
         those that were not measured.
     names: The labels.
-    label_ranges: [low, high] of each label that is a score (see `labels.label_ranges`).
+    scores: Those of them that are scores: they are not asked.
     logits: [n, n_labels], the trained model's for the whole recordings: shown within
         devices and sites.
     silence_logits: [n, n_labels], the trained model's for the silences; NaN where there
@@ -83,7 +82,6 @@ def audit_labels(
     Returns: As audit.json has it under "labels": the measures (see `_examine`; "auroc"
         is that of the model on the whole recordings), and what `label_verdict` says.
     """
-    scores = score_labels(names, label_ranges)
     probed = {
         f"{probe}_probe_auroc": features.filter(like=f"{probe}_")
         for probe in ("capture", "silence", "behaviour")

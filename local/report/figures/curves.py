@@ -5,18 +5,8 @@ from sklearn.metrics import PrecisionRecallDisplay, RocCurveDisplay
 
 from local.data.predictions_table import rows_of_label
 from local.evaluation.result import EvaluationResult
-from local.report.figures.drawing import (
-    COLOURS,
-    LINE,
-    LINE_STYLES,
-    SMALL,
-    Sketch,
-    n_lines,
-    panel_grid,
-    rated_labels,
-    shown,
-    value_of,
-)
+from local.report.figures import drawing
+from local.report.figures.drawing import COLOURS, Sketch, shown, value_of
 from local.report.tables import with_interval
 from local.utils.number_format import number
 
@@ -39,7 +29,7 @@ POINT = {
 
 def draw_roc(evidence: EvaluationResult) -> Sketch | None:
     """The ROC curves of the labels that are 0 or 1, with their operating points."""
-    labels = rated_labels(evidence)
+    labels = drawing.rated_labels(evidence)
     if not labels:
         return None
     figure, panels, wrap = _head_panels(evidence, "ROC")
@@ -62,7 +52,7 @@ def draw_roc(evidence: EvaluationResult) -> Sketch | None:
 
 def draw_pr(evidence: EvaluationResult) -> Sketch | None:
     """The precision-recall curves, each with its prevalence as a dashed line."""
-    labels = rated_labels(evidence)
+    labels = drawing.rated_labels(evidence)
     if not labels:
         return None
     figure, panels, wrap = _head_panels(evidence, "Precision-recall")
@@ -119,7 +109,7 @@ def _finish_panel(panel, x: str, y: str, evidence, wrap: int):
         handles=curves,
         loc="upper center",
         bbox_to_anchor=(0.5, -0.2),
-        fontsize=SMALL,
+        fontsize=drawing.SMALL,
         frameon=False,
     )
 
@@ -142,10 +132,12 @@ def _head_panels(evidence, title):
     wrap, height = (WIDE, 4.3) if len(heads) == 1 else (NARROW, 3.0)
     # what stands in an entry beside the label is about 40 characters
     lines = [
-        2 + sum(n_lines(shown("x" * 40 + label, wrap)) for label in group)
+        2 + sum(drawing.n_lines(shown("x" * 40 + label, wrap)) for label in group)
         for group in heads.values()
     ]
-    figure, panels = panel_grid(len(heads), height=height + LINE * max(lines))
+    figure, panels = drawing.panel_grid(
+        len(heads), height=height + drawing.LINE * max(lines)
+    )
     for panel, title in zip(panels, heads, strict=True):
         panel.set_title(title, fontsize=11)
     return figure, list(zip(panels, heads.values(), strict=True)), wrap
@@ -165,7 +157,7 @@ def _curve(panel, display, evidence, label, position, **options):
         (line,) = panel.plot([], [])
     line.set(
         color=COLOURS[position % len(COLOURS)],
-        linestyle=LINE_STYLES[position % len(LINE_STYLES)],
+        linestyle=drawing.LINE_STYLES[position % len(drawing.LINE_STYLES)],
         linewidth=1.8,
     )
     return line
