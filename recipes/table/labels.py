@@ -6,12 +6,19 @@ import numpy as np
 import pandas as pd
 
 from local.data.label_cells import CellCodes
+from local.data.label_proposals import (
+    WrongCells,
+    codes_among,
+    has_steps,
+    proposed_range,
+)
+from local.data.labels import LabelType
 from local.data.splits import RESERVED
 from local.utils.errors import UserError
+from local.utils.number_format import measured
 from local.utils.problems import Problem
-from recipes.table.conditions import Condition, named
-from recipes.table.scores import add_scale, cells_of, mean_of, read_scale
-from recipes.table.source import Source
+from recipes.table.conditions import ANY_NUMBER, Condition, named
+from recipes.table.source import Source, read_numbers
 
 #: So many values of a column are shown with what they mean.
 MAX_VALUES = 8
@@ -138,10 +145,10 @@ def read_labels(source: Source, given: LabelOptions) -> Labels:
     for name, conditions in given.raters.items():
         _read_raters(labels, source, name, conditions, given.codes)
     for name, columns in given.scores.items():
-        values, problems = read_scale(source, columns, given.codes)
+        values, problems = _read_scale(source, columns, given.codes)
         labels.problems += problems
         first = _first_known(labels, source, name, values)
-        add_scale(labels, name, first[:, None], {name: 0}, index)
+        _add_scale(labels, name, first[:, None], {name: 0}, index)
     order = [name for head in given.heads for name in head if name in labels.targets]
     labels.targets = labels.targets[order]
     return labels
@@ -166,7 +173,7 @@ def _read_label(labels, source, name, conditions, given):
     )
     values = _first_known(labels, source, name, of_conditions)
     labels.targets[name] = values
-    labels.columns[name] = cells_of(values, source.own.index)
+    labels.columns[name] = _cells_of(values, source.own.index)
     labels.said.append(_counts(name, values))
     columns = dict.fromkeys(c for one in conditions for c in one.columns)
     if len(columns) == 1:
@@ -204,17 +211,17 @@ def _read_raters(labels, source, name, conditions, codes):
     wrong = []
     values = np.stack([one.holds(source, codes, wrong) for one in conditions], axis=1)
     if wrong and all(one.is_plain for one in conditions):
-        values, not_numbers = read_scale(source, columns, codes)
+        values, not_numbers = _read_scale(source, columns, codes)
         if not not_numbers:
             columns = {f"{name}@{rater}": i for i, rater in enumerate(raters)}
-            add_scale(labels, name, values, columns, index)
+            _add_scale(labels, name, values, columns, index)
             return
         wrong = not_numbers if np.isfinite(values).any() else wrong
     labels.problems += wrong
     for i, rater in enumerate(raters):
-        labels.columns[f"{name}@{rater}"] = cells_of(values[:, i], index)
+        labels.columns[f"{name}@{rater}"] = _cells_of(values[:, i], index)
     with np.errstate(invalid="ignore"):
-        share = mean_of(values)
+        share = _mean_of(values)
         majority = np.where(share == 0.5, np.nan, np.round(share))
     if name in labels.targets:  # a column of its own, for what no rater rated
         majority = np.where(np.isnan(share), labels.targets[name], majority)
@@ -228,3 +235,79 @@ def _rater_names(conditions):
     if len(set(names)) == len(names) and all(len(c.columns) == 1 for c in conditions):
         return names
     return [str(i) for i in range(1, len(conditions) + 1)]
+
+
+def _mean_of(values):
+    """Mean of each row's numbers, NaN where there is none."""
+    n = (~np.isnan(values)).sum(axis=1)
+    return np.where(n > 0, np.nansum(values, axis=1) / np.maximum(n, 1), np.nan)
+
+
+def _read_scale(source, columns, codes):
+    """Numbers of columns, [n, column], and what is wrong with them.
+
+    A number that looks like a code for "not rated" is a problem, too.
+    """
+    values, problems = [], []
+    for column in columns:
+        numbers, wrong = read_numbers(source, column, ANY_NUMBER, codes)
+        values.append(numbers)
+        problems += wrong
+    values = np.stack(values, axis=1)
+    given = set(values[np.isfinite(values)].tolist())
+    unlikely = codes_among(given, given)
+    for i, column in enumerate(columns):
+        where = np.isin(values[:, i], sorted(unlikely))
+        if where.any():
+            places = source.places(column, pd.Series(where, source.own.index))
+            likely = given - unlikely
+            bounds = (min(likely, default=0.0), max(likely, default=1.0))
+            allowed = LabelType("score", bounds, None, is_score=True)
+            problems.append(
+                WrongCells(
+                    "cell",
+                    f"in column {column!r} far from all others",
+                    places,
+                    column=column,
+                    allowed=allowed,
+                    given=codes.given,
+                    fine=frozenset(likely),
+                    may_be_scale=False,
+                )
+            )
+    return values, problems
+
+
+def _add_scale(labels, name, values, columns, index):
+    """A label that is a number: columns, the range, and what is said of it."""
+    for column, i in columns.items():
+        labels.columns[column] = _cells_of(values[:, i], index)
+    mean = _mean_of(values)
+    rated = values[np.isfinite(values)]
+    if not len(rated):
+        labels.targets[name] = np.nan
+        labels.said.append(f"{name}: no recording is rated")
+        return
+    low, high = proposed_range(set(rated.tolist()))
+    high = high if high > low else low + 1
+    labels.types[name] = {"type": "score", "range": [low, high]}
+    labels.targets[name] = (mean - low) / (high - low)
+    of_raters = f" by {len(columns)} raters" if len(columns) > 1 else ""
+    steps = (
+        f"; to learn 0 and 1 of it: {{type: ordinal, range: [{low}, {high}], "
+        f"positive_from: {low + 1}}}"
+        if has_steps(set(rated.tolist()))
+        else ""
+    )
+    labels.said.append(
+        f"{name}: {int(np.isfinite(mean).sum()):,} rated{of_raters}, from "
+        f"{measured(rated.min())} to {measured(rated.max())}, "
+        f"{int(np.isnan(mean).sum()):,} not rated; range taken: {low} to {high}{steps}"
+    )
+
+
+def _cells_of(values, index):
+    """Numbers as a CSV has them."""
+    return pd.Series(
+        ["" if np.isnan(value) else f"{value:.10g}" for value in values], index=index
+    )
