@@ -93,7 +93,7 @@ def new_table(place: str, rows: Sequence[dict], notes: Sequence[str] = ()) -> Ta
         raise UserError(f"{place} were expected, and there are none.")
     frame = pd.DataFrame(rows, dtype=object).fillna("").astype(str)
     frame.columns = [" ".join(str(column).split()) for column in frame.columns]
-    frame.index += 1
+    frame.index = pd.Index([None] * len(frame), dtype=object)
     return Table(Path(place).name, place, frame, tuple(notes))
 
 

@@ -3,16 +3,17 @@
 import contextlib
 import json
 import logging
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import torch
 from speechbrain.utils.distributed import ddp_barrier, run_on_main
+from speechbrain.utils.run_opts import RunOptions
 
 from local.data.manifests import write_failed
 from local.data.rows import Rows
 from local.inference.maker import Maker, Wanted
+from local.inference.on_ray import make_on_cluster
 from local.inference.parts import (
     N_WINDOWS,
     REASON,
@@ -45,13 +46,12 @@ N_AHEAD = 16
 
 
 def work_off(
-    experiment: Experiment, wanted: Wanted, options: dict, on_cluster: Callable
+    experiment: Experiment, wanted: Wanted, options: dict, run_opts: RunOptions | dict
 ) -> tuple[int, bool]:
     """Make the parts that are this process's, and put all together if these are there.
 
     options: Of extract_embeddings.yaml, or what predict.py has in their place.
-    on_cluster: Makes missing parts on a Ray cluster, where `ray` names one; takes the
-        maker, the plan, and the share.
+    run_opts: For the actors of a Ray cluster, where `ray` names one.
 
     Returns n_failed: How many recordings can't be used.
     Returns is_merged: Whether the file is there.
@@ -70,7 +70,7 @@ def work_off(
     is_alone = shard is None and options["merge"] is None
     if is_alone:
         with _claimed(maker.place):
-            _compute(maker, plan, (0, 1), on_cluster)
+            _compute(maker, plan, (0, 1), run_opts)
             result = run_on_main(finish, [maker, plan, None, True])
         run_on_main(maker.files.remove, [[]])
         return result
@@ -78,7 +78,7 @@ def work_off(
         return n_failed, False
     try:
         if options["merge"] in (None, LATER):
-            _compute(maker, plan, shard or (0, 1), on_cluster)
+            _compute(maker, plan, shard or (0, 1), run_opts)
         return run_on_main(finish, [maker, plan, shard, False])
     except (FileNotFoundError, Missing):
         # somebody else has put them together meanwhile, or has taken one away
@@ -94,7 +94,7 @@ def _claimed(place):
     )
 
 
-def _compute(maker, plan, shard, on_cluster):
+def _compute(maker, plan, shard, run_opts):
     """Make the missing parts of a share; processes of torchrun divide it again."""
     index, count = shard
     rank = 0
@@ -105,7 +105,7 @@ def _compute(maker, plan, shard, on_cluster):
     if maker.options["on_bad_recording"] == "stop":
         maker.refuse_bad(plan, (index, count))
     if maker.options["ray"]:
-        on_cluster(maker, plan, (index, count))
+        make_on_cluster(maker, plan, (index, count), run_opts)
     else:
         maker.make_all(plan, (index, count), hidden=rank > 0)
     ddp_barrier()

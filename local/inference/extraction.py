@@ -12,7 +12,6 @@ from speechbrain.utils.run_opts import RunOptions
 from local.data.rows import COLUMNS
 from local.inference.archive import work_off
 from local.inference.embeddings import EmbeddingKind, check_available, describe
-from local.inference.on_ray import on_cluster
 from local.inference.shares import share_of_work
 from local.storage.addresses import (
     absolute,
@@ -125,12 +124,6 @@ def check_output(options: dict, suffix: str):
         )
 
 
-def opened(options: dict, run_opts: RunOptions) -> tuple[Experiment, Embeddings]:
-    """The experiment that the options name, and what is wanted of it."""
-    experiment = open_experiment(options, run_opts)
-    return experiment, Embeddings(experiment, options)
-
-
 def extract(options: dict, run_opts: RunOptions) -> tuple[int, bool]:
     """Write the embeddings of all recordings that the options name, or a share of them.
 
@@ -139,5 +132,5 @@ def extract(options: dict, run_opts: RunOptions) -> tuple[int, bool]:
     Returns: As `archive.work_off`.
     Raises UserError: for wrong tables or choices.
     """
-    experiment, wanted = opened(options, run_opts)
-    return work_off(experiment, wanted, options, on_cluster(opened, options, run_opts))
+    experiment = open_experiment(options, run_opts)
+    return work_off(experiment, Embeddings(experiment, options), options, run_opts)

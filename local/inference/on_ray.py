@@ -4,10 +4,13 @@ import contextlib
 import logging
 import os
 import socket
-from collections.abc import Callable
+from functools import partial
+
+from speechbrain.utils.run_opts import RunOptions
 
 from local.inference.maker import Maker
-from local.inference.parts import Part
+from local.inference.parts import Part, Plan
+from local.training.experiment import open_experiment
 from local.utils.errors import RunError, UserError
 from local.utils.number_format import counted
 from local.utils.progress import progress
@@ -24,30 +27,28 @@ START = "the start of an actor"
 PATIENCE_S = 10
 
 
-def on_cluster(opened: Callable, options: dict, run_opts) -> Callable:
-    """What makes missing parts on the cluster that the options name.
+def make_on_cluster(
+    maker: Maker, plan: Plan, share: tuple[int, int], run_opts: RunOptions | dict
+):
+    """Make the parts of a share that are missing on the cluster that the options name.
 
-    opened: Gives the experiment and what is wanted of it, of these options.
-    options: `ray` (auto, local or an address), `ray_cpus` and `ray_gpus` of an actor.
-    run_opts: speechbrain.utils.run_opts.RunOptions
-
-    Returns: Takes the maker, the plan and the share.
+    maker: With the options `ray` (auto, local or an address), and `ray_cpus` and
+        `ray_gpus` of an actor.
+    run_opts: Of the model in an actor.
     """
-
-    def make_all(maker, plan, share):
-        with _cluster(options["ray"]) as ray:
-            actor = _actor_class(ray, options)
-            excluded = maker.excluded
-            start = lambda: actor.remote(  # noqa: E731
-                opened, options, run_opts, plan.seconds, excluded
-            )
-            n_recordings = -(-plan.n_rows // share[1])
-            with progress(n_recordings, "extracting", "rec") as step:
-                parts = maker.missing(plan, share, step)
-                n_actors = _n_actors(ray, options)
-                maker.n_failed += _work(ray, start, n_actors, parts, step)
-
-    return make_all
+    options, kind = maker.options, type(maker.wanted)
+    with _cluster(options["ray"]) as ray:
+        # whoever loses an actor starts another
+        actor = ray.remote(RayMaker).options(
+            num_cpus=options["ray_cpus"], num_gpus=options["ray_gpus"], max_restarts=0
+        )
+        known = plan.seconds, maker.excluded
+        start = partial(actor.remote, kind, options, run_opts, *known)
+        n_recordings = -(-plan.n_rows // share[1])
+        with progress(n_recordings, "extracting", "rec") as step:
+            parts = maker.missing(plan, share, step)
+            n_actors = _n_actors(ray, options)
+            maker.n_failed += _work(ray, start, n_actors, parts, step)
 
 
 @contextlib.contextmanager
@@ -77,13 +78,6 @@ def _cluster(address):
         ray.shutdown()
 
 
-def _actor_class(ray, options):
-    """A class of actors; whoever loses one starts another."""
-    return ray.remote(RayMaker).options(
-        num_cpus=options["ray_cpus"], num_gpus=options["ray_gpus"], max_restarts=0
-    )
-
-
 def _n_actors(ray, options):
     """How many fit into the cluster as it is, at least one."""
     resources = ray.cluster_resources()
@@ -96,12 +90,13 @@ def _n_actors(ray, options):
 class RayMaker:
     """An actor that holds the model.
 
-    Its arguments are those of `on_cluster`, with what the plan knows.
+    kind: The class of what is wanted (see `maker.Wanted`).
+    seconds, excluded: As of `Maker`.
     """
 
-    def __init__(self, opened, options, run_opts, seconds, excluded):
-        experiment, wanted = opened(options, run_opts)
-        self.maker = Maker(experiment, wanted, options)
+    def __init__(self, kind, options, run_opts, seconds, excluded):
+        experiment = open_experiment(options, run_opts)
+        self.maker = Maker(experiment, kind(experiment, options), options)
         self.maker.seconds, self.maker.excluded = seconds, excluded
 
     def ready(self):

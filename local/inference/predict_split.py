@@ -28,7 +28,6 @@ from local.evaluation.usable_points import for_windows
 from local.inference.archive import work_off
 from local.inference.embeddings import described_model
 from local.inference.extraction import check_output
-from local.inference.on_ray import on_cluster
 from local.inference.parts import REASON
 from local.inference.predict_files import ONLY_OF_A_SPLIT
 from local.inference.shares import share_of_work
@@ -160,12 +159,6 @@ class Predictions:
         return targets_with_raters(table, self.types, derived, codes, name)
 
 
-def opened(options: dict, run_opts: dict) -> tuple[Experiment, Predictions]:
-    """The experiment that the options name, and what is wanted of it."""
-    experiment = open_experiment(options, run_opts)
-    return experiment, Predictions(experiment, options)
-
-
 def predict(options: Namespace) -> int:
     """Write predictions of the recordings of a CSV, or make a share of their parts.
 
@@ -181,8 +174,8 @@ def predict(options: Namespace) -> int:
     check_output(values, ".csv")
     share_of_work(values)
     run_opts = {"device": options.device} if options.device else {}
-    experiment, wanted = opened(values, run_opts)
+    experiment = open_experiment(values, run_opts)
+    wanted = Predictions(experiment, values)
     for note in wanted.notes:
         print(note)
-    on_ray = on_cluster(opened, values, run_opts)
-    return work_off(experiment, wanted, values, on_ray)[0]
+    return work_off(experiment, wanted, values, run_opts)[0]

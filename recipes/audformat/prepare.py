@@ -28,10 +28,9 @@ from local.utils.problems import Place, Problem  # noqa: E402
 from recipes.table import lay_out, options  # noqa: E402
 from recipes.table import prepare as table_recipe  # noqa: E402
 from recipes.table.audio_folder import AudioFolder  # noqa: E402
-from recipes.table.dates import ADVICE, DATE  # noqa: E402
 from recipes.table.patterns import TABLE, Pattern  # noqa: E402
 from recipes.table.people import SPLITS  # noqa: E402
-from recipes.table.source import Source  # noqa: E402
+from recipes.table.source import ADVICE, DATE, Source  # noqa: E402
 from recipes.table.tables import Table, named_files, read_tables  # noqa: E402
 
 #: Columns that are kept under the names of this project.
@@ -80,7 +79,7 @@ def read(values: dict, given: lay_out.Given) -> tuple[Source, AudioFolder]:
     problems = [problem for table in tables for problem in read_times(table)]
     for name, column in KEPT.items():
         if any(column in table.rows for table in tables):
-            given.kept.setdefault(name, Pattern.parse(f"{{{column}}}", "--keep"))
+            given.kept.setdefault(name, [Pattern.parse(f"{{{column}}}", "--keep")])
     patterns = {"file": ["{file}"], "subject": subject}
     source, folder = table_recipe.read(values | patterns, given, tables, folder)
     source.problems += problems
@@ -173,13 +172,24 @@ def join(tables: list[Table], asked: set[str]) -> list[Table]:
     """The CSVs that labels ask for, with what the others say of the same files.
 
     As audformat has the speakers of its files in a table of their own.
+
+    Raises UserError: if one of the others has several rows of a file.
     """
-    chosen = [table for table in tables if asked & set(table.rows)]
-    others = [table for table in tables if not asked & set(table.rows)]
-    if not chosen or any(table.rows["file"].duplicated().any() for table in others):
-        return tables
+    files, others, chosen = set(), [], []
+    for table in tables:
+        files |= set(table.rows["file"]) if asked & set(table.rows) else set()
+    for table in tables:
+        is_other = table.rows["file"].isin(files).any() and not asked & set(table.rows)
+        (others if is_other else chosen).append(table)
     for other in others:
         known = other.rows.set_index("file")
+        if not known.index.is_unique:
+            twice = other.rows["file"][other.rows["file"].duplicated(keep=False)]
+            places = tuple(Place(name, other.place, row) for row, name in twice.items())
+            what = "in several rows of a CSV that no label asks for"
+            advice = "keep one row for each file, or leave the CSV out"
+            problem = Problem("file", what, places, advice)
+            raise UserError(f"{other.place} can't be used:", [problem])
         for rows in (table.rows for table in chosen):
             for column in known.columns.difference(rows.columns):
                 rows[column] = rows["file"].map(known[column]).fillna("")

@@ -221,9 +221,21 @@ def test_a_database_of_audformat_has_speakers_in_tables_of_their_own(
     csvs = [csv for csv in database if "emotion" not in csv]
     assert main([*csvs, old, f"{made}1"]) == 0
     assert {row["old"] for row in rows_of(tmp_path / "corpus1").values()} == {"1"}
-    (tmp_path / "db" / "db.files.csv").write_text("file,speaker\nwav/a0.wav,a\n")
+    files = tmp_path / "db" / "db.files.csv"
+    files.write_text(files.read_text() + "wav/a0.wav,b,0 days\n")  # whose is it?
+    assert main([*database, LABEL, f"{made}2"]) == 2
+    told = "1 file in several rows of a CSV that no label asks for: 'a0.wav' (db.files"
+    assert told in capsys.readouterr().err
+    files.write_text("file,speaker\nwav/a0.wav,a\n")
     assert main([*database, LABEL, f"{made}2"]) == 2
     assert "17 rows of which --subject='{speaker}' gives" in capsys.readouterr().err
+
+
+def test_files_without_a_label_are_recordings_still(corpus, capsys):
+    change("dev", ("emotion,", "mood,"))(corpus)
+    status, said, message = run(capsys, corpus, LABEL)
+    assert status == 0 and "happy: 12 are 1, 6 are 0, 6 not rated" in said, message
+    assert len(read_splits(corpus.parent / "corpus")["val"]) == 6
 
 
 @pytest.mark.parametrize("named", [("db.speaker",), ("db.files",), ()])

@@ -114,6 +114,22 @@ def test_what_is_known_of_a_visit_is_not_known_of_another(bids, capsys):
     assert rows["sub-p0_ses-s2_task-Rainbow-Passage"]["anxious"] == ""
 
 
+@pytest.mark.parametrize("visit", ["", "s1"])
+def test_folders_and_tables_of_which_one_has_visits(bids, capsys, visit):
+    """A table that leaves the visit out is about the person, as are folders."""
+    rows = [(f"p{i}", visit, ["no", "yes"][i % 2]) for i in range(N_PEOPLE)]
+    header = ("participant_id", "session_id", "gold_standard_diagnosis")
+    write_tsv(bids / "phenotype/diagnosis/parkinsons.tsv", [header, *rows])
+    if visit:
+        shutil.rmtree(bids / "sub-p0/ses-s2")
+        for path in [*bids.glob("sub-*/ses-s1/audio/*")]:
+            folder = path.parents[2] / "audio"
+            folder.mkdir(exist_ok=True)
+            path.rename(folder / path.name.replace("_ses-s1", ""))
+    status, said, message = run(capsys, bids, LABEL)
+    assert status == 0 and ", 0 not rated" in said, message
+
+
 def test_columns_of_one_name(bids, capsys):
     status, said, message = run(capsys, bids, LABEL, "--score=d: {duration}")
     assert status == 2
@@ -195,6 +211,11 @@ def spoil_sidecar(content):
         ],
         (None, ("--label=x: {Totl}",), "no column 'Totl'"),
         (None, (), "there is none: give --label"),
+        (
+            None,  # a row of recordings has no number that somebody could look up
+            ("--score=x: {sex}", "--keep=sex"),
+            "/bids/sub-*), 'M' (",
+        ),
         (
             lambda bids: [path.unlink() for path in bids.rglob("*.wav")],
             (LABEL,),
