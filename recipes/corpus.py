@@ -34,6 +34,23 @@ def exit_status(make: Callable) -> int:
     return status
 
 
+def check_folder(corpus_folder: Path):
+    """Raises UserError: if a file is where the folder, or one above it, should be."""
+    for path in (corpus_folder, *corpus_folder.parents):
+        if path.exists() and not path.is_dir():
+            raise UserError(f"corpus_folder should be a folder: {path} is a file")
+
+
+def check_new(corpus_folder: Path):
+    """Raises UserError: if a corpus folder has other content, or is none."""
+    check_folder(corpus_folder)
+    if corpus_folder.exists() and any(corpus_folder.iterdir()):
+        raise UserError(
+            f"corpus_folder should be new or empty: {corpus_folder} holds other "
+            "content. Name another folder, or remove that one"
+        )
+
+
 @contextlib.contextmanager
 def new_corpus(corpus_folder: str | Path):
     """Lends a temporary folder beside the corpus folder and renames it at the end.
@@ -46,8 +63,7 @@ def new_corpus(corpus_folder: str | Path):
     Raises UserError: if the corpus folder has other content. Nothing is changed then.
     """
     corpus_folder = Path(corpus_folder).resolve()
-    if corpus_folder.exists() and not corpus_folder.is_dir():
-        raise UserError(f"corpus_folder should be a folder: {corpus_folder} is a file")
+    check_folder(corpus_folder)
     with folder_beside(corpus_folder) as folder:
         yield folder
         if not corpus_folder.exists() or not any(corpus_folder.iterdir()):
@@ -58,10 +74,7 @@ def new_corpus(corpus_folder: str | Path):
         elif _is_same(folder, corpus_folder):
             print(f"{corpus_folder} already holds exactly this corpus: left as it is")
         else:
-            raise UserError(
-                f"corpus_folder should be new or empty: {corpus_folder} holds other "
-                "content. Name another folder, or remove that one"
-            )
+            check_new(corpus_folder)
 
 
 def write_metadata(folder: Path, encoding: str, sample_rate_hz: int, **others):

@@ -69,49 +69,27 @@ def table_one(
     """
     table = Table("Who was recorded", ["", *manifests])
     frames = list(manifests.values())
-
-    def add(name, cell, of_splits=frames):
-        table.add(name, *map(cell, of_splits))
-
-    def spread(name, of_splits, reason=None):
-        """Adds medians of numbers [n] with their ranges, and why there is none."""
-        cells = [
-            _median(numbers) if len(numbers) else table.number(None, reason)
-            for numbers in of_splits
-        ]
-        table.add(f"{name}{SPREAD}", *cells)
-
-    add("subjects", lambda frame: frame["subject"].nunique())
-    add("recordings", len)
+    table.add("subjects", *(frame["subject"].nunique() for frame in frames))
+    table.add("recordings", *map(len, frames))
     counts = [frame["subject"].value_counts() for frame in frames]
-    spread("recordings per subject", counts)
+    _spread(table, "recordings per subject", counts)
     # only their number: the name of a visit may be its date
     visits = [
         _given(frame, "session").groupby(frame["subject"]).nunique() for frame in frames
     ]
     visits = [numbers[numbers > 0] for numbers in visits]
     if any(map(len, visits)):
-        spread("visits per subject", visits, NOBODY)
+        _spread(table, "visits per subject", visits, NOBODY)
     durations = [
         frame.reindex(columns=["duration"])["duration"].dropna() for frame in frames
     ]
-    spread("seconds per recording", durations, NO_DURATIONS)
-    add(
-        "hours in all",
-        lambda s: table.number(s.sum() / 3600 or None, NO_DURATIONS, measured),
-        durations,
-    )
+    _spread(table, "seconds per recording", durations, NO_DURATIONS)
+    hours = (each.sum() / 3600 if len(each) else None for each in durations)
+    cells = (table.number(each, NO_DURATIONS, measured) for each in hours)
+    table.add("hours in all", *cells)
     for label in labels:
         table.heading(label)
-        rated = [frame[frame[label].notna()] for frame in frames]
-        positive = [frame[frame[label] == 1] for frame in frames]
-        add("rated recordings", len, rated)
-        if types[label].is_score:
-            spread("rating", [frame[label] for frame in rated], NO_RATING)
-            continue
-        pairs = list(zip(positive, rated, strict=True))
-        add("positive recordings", lambda pair: _share(table, *pair), pairs)
-        add("subjects with a positive recording", _subjects_of, pairs)
+        _rating_rows(table, frames, label, types[label].is_score)
     for column in PERSONAL:
         _personal_rows(table, frames, column)
     for column in TECHNICAL:
@@ -119,21 +97,38 @@ def table_one(
     return table
 
 
+def _spread(table, name, of_splits, reason=None):
+    """Adds medians of numbers [n] with their ranges, or why there is none."""
+    cells = [
+        _median(numbers) if len(numbers) else table.number(None, reason)
+        for numbers in of_splits
+    ]
+    table.add(f"{name}{SPREAD}", *cells)
+
+
+def _rating_rows(table, frames, label, is_score):
+    """How many recordings are rated, and how."""
+    rated = [frame[frame[label].notna()] for frame in frames]
+    table.add("rated recordings", *map(len, rated))
+    if is_score:
+        _spread(table, "rating", [frame[label] for frame in rated], NO_RATING)
+        return
+    shares, subjects = [], []
+    for own in rated:
+        positive = own[own[label] == 1]
+        share = f"({100 * len(positive) / max(1, len(own)):.0f} %)"
+        known = Cell(f"{len(positive):,}", share)
+        shares.append(table.number(None, NO_RATING) if own.empty else known)
+        n, n_rated = (frame["subject"].nunique() for frame in (positive, own))
+        subjects.append(Cell(f"{n:,}", f"(of {n_rated:,} rated)"))
+    table.add("positive recordings", *shares)
+    table.add("subjects with a positive recording", *subjects)
+
+
 def _median(values):
     """The median of numbers [n] of any kind, with their range."""
     low, middle, high = (measured(f(values)) for f in (np.min, np.median, np.max))
     return Cell(middle, f"({low}{DASH}{high})")
-
-
-def _share(table, positive, rated):
-    if rated.empty:
-        return table.number(None, NO_RATING)
-    return Cell(f"{len(positive):,}", f"({100 * len(positive) / len(rated):.0f} %)")
-
-
-def _subjects_of(pair):
-    n, n_rated = (frame["subject"].nunique() for frame in pair)
-    return Cell(f"{n:,}", f"(of {n_rated:,} rated)")
 
 
 def _given(frame, column):

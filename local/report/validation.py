@@ -163,28 +163,26 @@ def counting(evidence):
         return ONE_EACH
     ways = {key: metrics if key is None else metrics.get(key) for key in WAYS}
     ways = {key: entry for key, entry in ways.items() if entry}
-    binary, numbers = (
-        entry(metrics["labels"]) for entry in (binary_labels, score_labels)
-    )
-    tables = []
-    if binary:
-        caption = "Results, counted in several ways"
-        tables.append(_counting_table(caption, ways, binary, COUNTED_MEASURES))
-    if numbers:
-        caption = "Results of scores, counted in several ways"
-        tables.append(_counting_table(caption, ways, numbers, score_columns(numbers)))
-    return [*tables, _varying(ways, binary)] if binary else tables
+    binary, scores = binary_labels(metrics["labels"]), score_labels(metrics["labels"])
+    measures = score_columns(scores)
+    return [
+        _counting_table("Results", ways, binary, COUNTED_MEASURES),
+        _counting_table("Results of scores", ways, scores, measures),
+        _varying(ways, binary),
+    ]
 
 
-def _counting_table(caption, ways, labels, measures):
+def _counting_table(what, ways, labels, measures):
+    caption = f"{what}, counted in several ways"
     table = Table(caption, ["what weighs the same", "cases", *measures.values()])
     for label, _ in table.headed(labels):
         for way, entry in ways.items():
             own = entry["labels"][label]
             table.add(WAYS[way], own.get("n", ""), *cells(table, own, measures))
-    table.heading("mean over labels")
-    for way, entry in ways.items():
-        table.add(WAYS[way], "", *cells(table, entry["macro"], measures))
+    if labels:
+        table.heading("mean over labels")
+        for way, entry in ways.items():
+            table.add(WAYS[way], "", *cells(table, entry["macro"], measures))
     return table
 
 

@@ -5,6 +5,7 @@ import ast
 import os
 import sys
 
+from local.utils.spelling import near
 from local.utils.text_io import read_text
 
 
@@ -20,12 +21,19 @@ class Parser(argparse.ArgumentParser):
         super().__init__(allow_abbrev=False, **given)
 
     def parse_args(self, args=None, namespace=None):
-        """As argparse does, with advice for files whose names begin with a dash."""
+        """As argparse does, with advice for what it does not know."""
         values, unknown = self.parse_known_args(args, namespace)
         # a Path refuses names that are too long
         files = [name for name in unknown if os.path.exists(name)]  # noqa: PTH110
         if unknown:
             advice = f" (for the file: ./{files[0]})" if files else ""
+            several = any(isinstance(a, argparse._ExtendAction) for a in self._actions)
+            if several and not all(name.startswith("-") for name in unknown):
+                advice += "; each value needs its option, as --keep=Sex --keep=Age"
+            names = [name.partition("=")[0] for name in unknown if name[:2] == "--"]
+            hints = {near(name, self._option_string_actions) for name in names} - {None}
+            if hints:
+                advice += f", did you mean {' '.join(sorted(hints))}?"
             self.error(f"unknown: {' '.join(unknown)}{advice}")
         return values
 

@@ -28,10 +28,9 @@ from local.utils.problems import Place, Problem  # noqa: E402
 from recipes.table import lay_out, options  # noqa: E402
 from recipes.table import prepare as table_recipe  # noqa: E402
 from recipes.table.audio_folder import AudioFolder  # noqa: E402
-from recipes.table.dates import ADVICE, DATE  # noqa: E402
 from recipes.table.patterns import TABLE, Pattern  # noqa: E402
 from recipes.table.people import SPLITS  # noqa: E402
-from recipes.table.source import Source  # noqa: E402
+from recipes.table.source import ADVICE, DATE, Source  # noqa: E402
 from recipes.table.tables import Table, named_files, read_tables  # noqa: E402
 
 #: Columns that are kept under the names of this project.
@@ -80,7 +79,7 @@ def read(values: dict, given: lay_out.Given) -> tuple[Source, AudioFolder]:
     problems = [problem for table in tables for problem in read_times(table)]
     for name, column in KEPT.items():
         if any(column in table.rows for table in tables):
-            given.kept.setdefault(name, Pattern.parse(f"{{{column}}}", "--keep"))
+            given.kept.setdefault(name, [Pattern.parse(f"{{{column}}}", "--keep")])
     patterns = {"file": ["{file}"], "subject": subject}
     source, folder = table_recipe.read(values | patterns, given, tables, folder)
     source.problems += problems

@@ -11,6 +11,7 @@ other parts of a file's name, and the keys of its sidecar. docs/your_data.md has
 """
 
 import dataclasses
+import itertools
 import json
 import re
 import sys
@@ -74,7 +75,8 @@ def read(values: dict, given: lay_out.Given) -> tuple[Source, AudioFolder]:
     rows = recordings(folder)
     people = read_people(folder)
     asked = {column for columns in given.labels.columns.values() for column in columns}
-    asked |= {name for one in given.kept.values() for name in one.columns}
+    kept = itertools.chain(*given.kept.values())
+    asked |= {column for one in kept for column in one.columns}
     asked |= {values["splits"]} if values.get("splits") else set()
     if not asked <= {*rows[0]}.union(*(one.rows.columns for one in people)):
         rows = [read_sidecar(path, row["file"]) | row for row in rows]
@@ -86,7 +88,7 @@ def read(values: dict, given: lay_out.Given) -> tuple[Source, AudioFolder]:
         check_codes(rows, people)
         tables = [tables[0], *people]
     if any(row["session_id"] for row in rows):
-        given.kept.setdefault("session", Pattern.parse("{session_id}", "--keep"))
+        given.kept.setdefault("session", [Pattern.parse("{session_id}", "--keep")])
     patterns = {"file": ["{file}"], "subject": ["{participant_id}"]}
     source, _ = table_recipe.read(values | patterns, given, tables, folder)
     if "file" in source.own:

@@ -18,13 +18,16 @@ from local.storage import gcs
 from local.storage.addresses import absolute, is_remote
 from local.utils.errors import UserError
 from local.utils.files import AUDIO_SUFFIXES, is_hidden
-from local.utils.spelling import alike
+from local.utils.spelling import alike, composed
 
 #: Frames that are read to tell recordings of one length apart, before all are.
 FIRST_FRAMES = 4000
 
 #: Files that one thread looks at in one go.
 N_AT_A_TIME = 200
+
+#: What stands between the words of a name.
+SIGNS = r"(?:[^\w/]|_)+"
 
 #: After every name that begins with a text.
 LAST = chr(0x10FFFF)
@@ -111,7 +114,12 @@ class AudioFolder:
         return durations
 
     def _looked(self, look, names):
-        return {name: look(f"{self.address}/{name}") for name in names}
+        """Of files that can be read; of others that is told elsewhere."""
+        looked = {}
+        for name in names:
+            with contextlib.suppress(OSError):
+                looked[name] = look(f"{self.address}/{name}")
+        return looked
 
 
 def _names_below(folder):
@@ -141,8 +149,8 @@ def _beginning(path):
     try:
         with soundfile.SoundFile(path) as file:
             return file.frames, file.samplerate, _hash(file, FIRST_FRAMES)
-    except (soundfile.SoundFileError, OSError):
-        return _of_bytes(path, os.path.getsize)
+    except soundfile.SoundFileError:
+        return Path(path).stat().st_size
 
 
 def _content(path):
@@ -150,28 +158,14 @@ def _content(path):
     try:
         with soundfile.SoundFile(path) as file:
             return _hash(file, -1)
-    except (soundfile.SoundFileError, OSError):
-        return _of_bytes(
-            path, lambda path: hashlib.sha256(Path(path).read_bytes()).digest()
-        )
+    except soundfile.SoundFileError:
+        return hashlib.sha256(Path(path).read_bytes()).digest()
 
 
 def _hash(file, n_frames):
     """Of samples as 16 bits, all channels."""
     samples = file.read(n_frames, dtype="int16", always_2d=True)
     return hashlib.sha256(samples.tobytes()).digest()
-
-
-def _hash_of_bytes(path):
-    return hashlib.sha256(Path(path).read_bytes()).digest()
-
-
-def _of_bytes(path, function):
-    """None of a file that can't be read: that is told elsewhere."""
-    try:
-        return function(path)
-    except OSError:
-        return None
 
 
 class Names:
@@ -186,6 +180,7 @@ class Names:
     """
 
     def __init__(self, names: Iterable[str], key: Callable[[str], str] = str):
+        self.key = key
         self.names = defaultdict(list)
         for name in names:
             self.names[key(name)].append(name)
@@ -231,3 +226,14 @@ def nearly(name: str) -> str:
     True
     """
     return alike(re.sub(r"\.[^./]*$", "", name))
+
+
+def loosely(name: str) -> str:
+    """The same, and without hyphens and other signs; one after a digit is a _.
+
+    >>> loosely("HNO 1_text"), loosely("HNO_01-text"), loosely("'P-1")
+    ('hno1_text', 'hno1_text', 'p1')
+    """
+    stem = re.sub(r"\.[^./]*$", "", composed(name))
+    stem = re.sub(rf"(?<=\d){SIGNS}", "_", stem)
+    return alike(re.sub(rf"(?<!\d){SIGNS}", "", stem))

@@ -21,6 +21,7 @@ from local.data.label_proposals import UNKNOWN, number_in
 from local.data.labels import NOT_RATED, LabelType
 from local.utils.errors import UserError
 from local.utils.problems import Problem, options
+from local.utils.spelling import composed
 from recipes.table.source import Source, read_numbers
 
 #: Text that a value may hold is cut only where a new clause begins.
@@ -86,8 +87,8 @@ class Clause:
             with np.errstate(invalid="ignore"):
                 held = NUMBERS[self.operator](numbers, number_in(self.value))
             return np.where(np.isnan(numbers), np.nan, held)
-        cells = source.cells(self.column)
-        own, wanted = cells.map(code_of), code_of(self.value)
+        cells = source.cells(self.column).map(composed)
+        own, wanted = cells.map(code_of), code_of(composed(self.value))
         unknown = cells.isin(NOT_RATED) | own.isin(codes.missing)
         known = {wanted, *codes.values.get(self.column, ())}
         unclear = own.isin(UNKNOWN - known) & ~unknown
@@ -102,7 +103,7 @@ class Clause:
             )
         held = own == wanted
         if self.operator == "contains":
-            text = self.value.casefold()
+            text = composed(self.value).casefold()
             held = cells.str.casefold().str.contains(text, regex=False)
         elif self.operator == "!=":
             held = ~held
@@ -186,6 +187,8 @@ def _clause(part, text, option):
         raise UserError(
             f"{option}: {part.strip()!r} compares with nothing: {EXPECTED}."
         )
+    if re.search(r"\s(and|or)$", value):
+        raise UserError(f"{option}: nothing follows {part.strip()!r}: {EXPECTED}.")
     if match["operator"] in NUMBERS:
         try:
             number = number_in(value)

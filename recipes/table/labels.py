@@ -6,12 +6,19 @@ import numpy as np
 import pandas as pd
 
 from local.data.label_cells import CellCodes
+from local.data.label_proposals import (
+    WrongCells,
+    codes_among,
+    has_steps,
+    proposed_range,
+)
+from local.data.labels import LabelType
 from local.data.splits import RESERVED
 from local.utils.errors import UserError
+from local.utils.number_format import measured
 from local.utils.problems import Problem
-from recipes.table.conditions import Condition, named
-from recipes.table.scores import add_scale, cells_of, mean_of, read_scale
-from recipes.table.source import Source
+from recipes.table.conditions import ANY_NUMBER, Condition, named
+from recipes.table.source import Source, read_numbers
 
 #: So many values of a column are shown with what they mean.
 MAX_VALUES = 8
@@ -22,13 +29,13 @@ class LabelOptions:
     """What `--label`, `--score`, `--rater`, `--heads` and codes say.
 
     labels: Name → conditions; of several the first that is known counts.
-    scores: Name → column.
+    scores: Name → columns; the same.
     raters: Name → a condition for each rater; a plain one may be a scale.
     heads: Names of each head.
     """
 
     labels: dict[str, list[Condition]]
-    scores: dict[str, str]
+    scores: dict[str, list[str]]
     raters: dict[str, list[Condition]]
     heads: list[list[str]]
     codes: CellCodes
@@ -56,9 +63,7 @@ class LabelOptions:
             condition = Condition.parse(rest, f"--score='{name}: …'")
             if not condition.is_plain:
                 problems.append(f"--score={text!r}: expected one column, as {{VHI}}")
-            if name in scores:
-                problems.append(f"--score names {name!r} twice")
-            scores[name] = condition.columns[0]
+            scores.setdefault(name, []).append(condition.columns[0])
         for text in rater:
             name, rest = named(text, "--rater")
             parts = rest.replace(",{", ", {").split(", {")
@@ -94,8 +99,8 @@ class LabelOptions:
             for name, conditions in given.items():
                 for one in conditions:
                     asked.setdefault(f"--{option}='{name}: …'", []).extend(one.columns)
-        for name, column in self.scores.items():
-            asked[f"--score='{name}: …'"] = [column]
+        for name, columns in self.scores.items():
+            asked[f"--score='{name}: …'"] = columns
         return asked
 
 
@@ -139,31 +144,36 @@ def read_labels(source: Source, given: LabelOptions) -> Labels:
         _read_label(labels, source, name, conditions, given)
     for name, conditions in given.raters.items():
         _read_raters(labels, source, name, conditions, given.codes)
-    for name, column in given.scores.items():
-        values, problems = read_scale(source, [column], given.codes)
+    for name, columns in given.scores.items():
+        values, problems = _read_scale(source, columns, given.codes)
         labels.problems += problems
-        add_scale(labels, name, values, {name: 0}, index)
+        first = _first_known(labels, source, name, values)
+        _add_scale(labels, name, first[:, None], {name: 0}, index)
     order = [name for head in given.heads for name in head if name in labels.targets]
     labels.targets = labels.targets[order]
     return labels
 
 
+def _first_known(labels, source, name, values):
+    """The first of several numbers, [n, several], that is known; all must agree."""
+    known = pd.DataFrame(values, index=source.own.index)
+    differ = known.min(axis=1) < known.max(axis=1)
+    if differ.any():
+        what = f"of which what is given for {name!r} says different things"
+        advice = "let each say something of its own rows only, or leave one out"
+        places = source.places("file", differ)
+        labels.problems.append(Problem("recording", what, places, advice))
+    return known.bfill(axis=1)[0].to_numpy()
+
+
 def _read_label(labels, source, name, conditions, given):
     """A label of 0 and 1."""
     of_conditions = np.stack(
-        [one.holds(source, given.codes, labels.problems) for one in conditions]
+        [one.holds(source, given.codes, labels.problems) for one in conditions], axis=1
     )
-    values = of_conditions[0]
-    for other in of_conditions[1:]:
-        values = np.where(np.isnan(values), other, values)
-    differ = (of_conditions == 1).any(axis=0) & (of_conditions == 0).any(axis=0)
-    if differ.any():
-        where = pd.Series(differ, index=source.own.index)
-        places = source.places("file", where)
-        what = f"of which the conditions of {name!r} say 0 and 1"
-        labels.problems.append(Problem("recording", what, places))
+    values = _first_known(labels, source, name, of_conditions)
     labels.targets[name] = values
-    labels.columns[name] = cells_of(values, source.own.index)
+    labels.columns[name] = _cells_of(values, source.own.index)
     labels.said.append(_counts(name, values))
     columns = dict.fromkeys(c for one in conditions for c in one.columns)
     if len(columns) == 1:
@@ -183,12 +193,13 @@ def _meanings(cells, values):
     return lines
 
 
-def _counts(name, values):
+def _counts(name, values, by=""):
     """How many recordings have which value of a label, in a line."""
     n_unrated = int(np.isnan(values).sum())
+    n_positive, n_negative = int((values == 1).sum()), int((values == 0).sum())
     return (
-        f"{name}: {int((values == 1).sum()):,} are 1, {int((values == 0).sum()):,} are "
-        f"0, {n_unrated:,} not rated"
+        f"{name}: {n_positive:,} are 1, {n_negative:,} are 0, {n_unrated:,} not rated"
+        f"{by}" + "; no model learns it from one value" * (not n_positive * n_negative)
     )
 
 
@@ -200,25 +211,22 @@ def _read_raters(labels, source, name, conditions, codes):
     wrong = []
     values = np.stack([one.holds(source, codes, wrong) for one in conditions], axis=1)
     if wrong and all(one.is_plain for one in conditions):
-        values, not_numbers = read_scale(source, columns, codes)
+        values, not_numbers = _read_scale(source, columns, codes)
         if not not_numbers:
-            add_scale(labels, name, values, _numbered(name, raters), index)
+            columns = {f"{name}@{rater}": i for i, rater in enumerate(raters)}
+            _add_scale(labels, name, values, columns, index)
             return
-        wrong = not_numbers if _has_numbers(values) else wrong
+        wrong = not_numbers if np.isfinite(values).any() else wrong
     labels.problems += wrong
     for i, rater in enumerate(raters):
-        labels.columns[f"{name}@{rater}"] = cells_of(values[:, i], index)
+        labels.columns[f"{name}@{rater}"] = _cells_of(values[:, i], index)
     with np.errstate(invalid="ignore"):
-        share = mean_of(values)
+        share = _mean_of(values)
         majority = np.where(share == 0.5, np.nan, np.round(share))
     if name in labels.targets:  # a column of its own, for what no rater rated
         majority = np.where(np.isnan(share), labels.targets[name], majority)
     labels.targets[name] = majority
-    labels.said.append(f"{_counts(name, majority)} by {len(raters)} raters")
-
-
-def _numbered(name, raters):
-    return {f"{name}@{rater}": i for i, rater in enumerate(raters)}
+    labels.said.append(_counts(name, majority, f" by {len(raters)} raters"))
 
 
 def _rater_names(conditions):
@@ -229,5 +237,77 @@ def _rater_names(conditions):
     return [str(i) for i in range(1, len(conditions) + 1)]
 
 
-def _has_numbers(values):
-    return np.isfinite(values).any()
+def _mean_of(values):
+    """Mean of each row's numbers, NaN where there is none."""
+    n = (~np.isnan(values)).sum(axis=1)
+    return np.where(n > 0, np.nansum(values, axis=1) / np.maximum(n, 1), np.nan)
+
+
+def _read_scale(source, columns, codes):
+    """Numbers of columns, [n, column], and what is wrong with them.
+
+    A number that looks like a code for "not rated" is a problem, too.
+    """
+    values, problems = [], []
+    for column in columns:
+        numbers, wrong = read_numbers(source, column, ANY_NUMBER, codes)
+        values.append(numbers)
+        problems += wrong
+    values = np.stack(values, axis=1)
+    given = set(values[np.isfinite(values)].tolist())
+    unlikely = codes_among(given, given)
+    for i, column in enumerate(columns):
+        where = np.isin(values[:, i], sorted(unlikely))
+        if where.any():
+            places = source.places(column, pd.Series(where, source.own.index))
+            likely = given - unlikely
+            bounds = (min(likely, default=0.0), max(likely, default=1.0))
+            allowed = LabelType("score", bounds, None, is_score=True)
+            problems.append(
+                WrongCells(
+                    "cell",
+                    f"in column {column!r} far from all others",
+                    places,
+                    column=column,
+                    allowed=allowed,
+                    given=codes.given,
+                    fine=frozenset(likely),
+                    may_be_scale=False,
+                )
+            )
+    return values, problems
+
+
+def _add_scale(labels, name, values, columns, index):
+    """A label that is a number: columns, the range, and what is said of it."""
+    for column, i in columns.items():
+        labels.columns[column] = _cells_of(values[:, i], index)
+    mean = _mean_of(values)
+    rated = values[np.isfinite(values)]
+    if not len(rated):
+        labels.targets[name] = np.nan
+        labels.said.append(f"{name}: no recording is rated")
+        return
+    low, high = proposed_range(set(rated.tolist()))
+    high = high if high > low else low + 1
+    labels.types[name] = {"type": "score", "range": [low, high]}
+    labels.targets[name] = (mean - low) / (high - low)
+    of_raters = f" by {len(columns)} raters" if len(columns) > 1 else ""
+    steps = (
+        f"; to learn 0 and 1 of it: {{type: ordinal, range: [{low}, {high}], "
+        f"positive_from: {low + 1}}}"
+        if has_steps(set(rated.tolist()))
+        else ""
+    )
+    labels.said.append(
+        f"{name}: {int(np.isfinite(mean).sum()):,} rated{of_raters}, from "
+        f"{measured(rated.min())} to {measured(rated.max())}, "
+        f"{int(np.isnan(mean).sum()):,} not rated; range taken: {low} to {high}{steps}"
+    )
+
+
+def _cells_of(values, index):
+    """Numbers as a CSV has them."""
+    return pd.Series(
+        ["" if np.isnan(value) else f"{value:.10g}" for value in values], index=index
+    )

@@ -11,6 +11,7 @@ A reader's prepare.py is:
 """
 
 import dataclasses
+import shlex
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -23,15 +24,15 @@ from local.storage.addresses import is_remote, local_path
 from local.utils.errors import UserError
 from local.utils.number_format import counted
 from local.utils.problems import Place, Problem
+from local.utils.problems import options as as_given
 from local.utils.usage import Parser
-from recipes.corpus import exit_status
+from recipes.corpus import check_new, exit_status
 from recipes.table import layout, options, people
 from recipes.table.audio_folder import AudioFolder
 from recipes.table.conditions import named
 from recipes.table.labels import LabelOptions, Labels, read_labels
-from recipes.table.patterns import TABLE, Pattern
+from recipes.table.patterns import TABLE, Pattern, first_filled
 from recipes.table.reader import SEGMENT
-from recipes.table.scores import types_option
 from recipes.table.source import OWN, Source, with_uids
 
 #: Columns that can't be kept under their name.
@@ -42,12 +43,12 @@ TAKEN = ("ID", "uid", "subject", "audio", "file", "recording")
 class Given:
     """What the options say that all readers take.
 
-    kept: Column of the corpus → pattern.
+    kept: Column of the corpus → patterns, of which the first that a row fills counts.
     subjects: Patterns of subjects as text, for advice; empty where a reader has none.
     """
 
     labels: LabelOptions
-    kept: dict[str, Pattern]
+    kept: dict[str, list[Pattern]]
     accepted: set[str]
     subjects: list[str]
 
@@ -69,10 +70,12 @@ class Given:
         return cls(labels, kept, options.accepted(values), subjects)
 
 
-def kept_columns(given: Sequence[str], labels: LabelOptions) -> dict[str, Pattern]:
+def kept_columns(
+    given: Sequence[str], labels: LabelOptions
+) -> dict[str, list[Pattern]]:
     """Columns to keep, each `COLUMN`, `COLUMN,COLUMN` or `NAME: {COLUMN}`.
 
-    Raises UserError: for names that have a meaning of their own, or stand twice.
+    Raises UserError: for names that have a meaning of their own, or are labels.
     """
     kept, problems = {}, []
     for text in given:
@@ -85,15 +88,15 @@ def kept_columns(given: Sequence[str], labels: LabelOptions) -> dict[str, Patter
             names = {name for head in labels.heads for name in head}
             if not name:
                 problems.append(f"{text!r} lacks a name")
-            elif name in kept or name in names:
-                problems.append(f"{name!r} is there twice")
+            elif name in names:
+                problems.append(f"{name!r} is a label, too")
             elif name in TAKEN or "@" in name:
                 problems.append(
                     f"{name!r} has a meaning of its own: give another, as "
                     f"'NAME: {{{name}}}'"
                 )
             else:
-                kept[name] = Pattern.parse(pattern, "--keep")
+                kept.setdefault(name, []).append(Pattern.parse(pattern, "--keep"))
     if problems:
         raise UserError("--keep can't be used:", problems)
     return kept
@@ -133,10 +136,14 @@ def lay_out(
     corpus_folder = local_path(values["corpus_folder"], "corpus_folder")
     command = options.command_of(values)
     again = _is_same_command(corpus_folder, command)
+    if not again:
+        check_new(corpus_folder)
     if source.own.empty or "file" not in source.own:
         _stop(source, corpus_folder)
     if "uid" not in source.own:
         source = dataclasses.replace(source, own=with_uids(source.own))
+    kept = _kept(source, given)
+    _check_names(source, kept, [name for head in given.labels.heads for name in head])
     known = layout.known_splits(corpus_folder) if again else {}
     splits = None
     if values.get("splits"):
@@ -154,22 +161,22 @@ def lay_out(
         if splits is None:
             share, seed = values["test_share"], values["seed"]
             splits = people.draw_splits(source, labels.targets, share, seed, known)
+        source.said += _empty_cells(kept)
         source.said += people.describe_splits(
             source, splits, labels.targets, labels.types
         )
     _stop(source, corpus_folder)
-    tables = _tables(source, labels, splits, given)
+    tables = _tables(source, labels, splits, kept)
     _check(tables)
     if values.get("dry_run"):
         print("Dry run: nothing was written.")
         return
-    audio = {"address": folder.address, "names": None}
-    if values.get("copy"):
-        if is_remote(folder.address):
-            raise UserError("--copy takes a local audio_folder: leave it out.")
-        audio["names"] = sorted(set(source.own["file"]))
+    copied = sorted(set(source.own["file"])) if values.get("copy") else None
+    if copied and is_remote(folder.address):
+        raise UserError("--copy takes a local audio_folder: leave it out.")
     write = layout.write_again if again else layout.write_new
-    write(corpus_folder, tables, given.labels.heads, command, audio, script)
+    new = layout.Corpus(tables, given.labels.heads, command, script)
+    write(corpus_folder, new, folder.address, copied)
     _print_next(corpus_folder, folder, labels)
 
 
@@ -198,6 +205,31 @@ def _stop(source, corpus_folder):
             f"{corpus_folder} was not written; what is wrong, or would be a guess:",
             source.problems,
         )
+
+
+def _kept(source, given):
+    """Columns to keep, by name."""
+    rows = source.rows
+    if "table" in source.own:
+        rows = rows.assign(**{TABLE: source.own["table"]})
+    return {name: first_filled(given.kept[name], rows) for name in given.kept}
+
+
+def _check_names(source, kept, labels):
+    """Labels and kept columns must not hide what a reader gives each recording."""
+    hidden = [
+        f"--label='{name}: …'" for name in labels if name in {*OWN} & {*source.own}
+    ]
+    hidden += [
+        f"--keep='{name}: …'"
+        for name in kept
+        if name in {*OWN} & {*source.own} and (kept[name] != source.own[name]).any()
+    ]
+    source.problems += [
+        f"{option} would hide the column of that name, which holds what the * of "
+        "--file has matched: call it otherwise"
+        for option in hidden
+    ]
 
 
 def _check_uids(source):
@@ -251,20 +283,21 @@ def _given_splits(source, column, known):
     return splits
 
 
-def _tables(source: Source, labels: Labels, splits, given) -> dict[str, pd.DataFrame]:
+def _tables(source: Source, labels: Labels, splits, kept) -> dict[str, pd.DataFrame]:
     """The rows of each split, as its CSV has them."""
-    own = source.own
-    rows = source.rows
-    if "table" in own:
-        rows = rows.assign(**{TABLE: own["table"]})
-    columns = {name: own[name] for name in OWN if name in own}
-    columns |= labels.columns
-    for name, pattern in given.kept.items():
-        if name not in columns:
-            columns[name] = pattern.fill(rows).fillna("")
-    table = pd.DataFrame(columns)
+    own = {name: source.own[name] for name in OWN if name in source.own}
+    table = pd.DataFrame({**kept, **own, **labels.columns})
+    order = dict.fromkeys([*own, *labels.columns, *kept])
     names = [name for name in ("train", "val", "test") if (splits == name).any()]
-    return {name: table[splits == name] for name in names}
+    return {name: table.loc[splits == name, list(order)] for name in names}
+
+
+def _empty_cells(kept):
+    """Kept columns that some recordings have nothing in, in lines."""
+    empty = {name: int((kept[name] == "").sum()) for name in kept if name not in OWN}
+    return [
+        f"{name}: {n:,} of {len(kept[name]):,} empty" for name, n in empty.items() if n
+    ]
 
 
 def _check(tables):
@@ -282,10 +315,11 @@ def _check(tables):
 
 def _print_next(corpus_folder, folder, labels):
     """The command that looks at the corpus."""
-    command = f"python train.py hparams/train.yaml --corpus_folder={corpus_folder}"
-    if is_remote(folder.address):
-        command += f" --data_folder={folder.address}"
+    parts = ["--corpus_folder", corpus_folder], ["--data_folder", folder.address]
+    parts = parts if is_remote(folder.address) else parts[:1]
+    shown = shlex.join([f"{name}={value}" for name, value in parts])
+    command = f"python train.py hparams/train.yaml {shown}"
     if labels.types:
-        command += f" {types_option(labels.types)}"
+        command += f" {as_given({'label_types': labels.types})}"
     n = counted(len(labels.targets.columns), "label")
     print(f"{n}; next: {command} --check_only=True")

@@ -1,5 +1,7 @@
 """The corpus folder: splits, labels.txt, the audio by a link, and how it was made."""
 
+import dataclasses
+import shlex
 import shutil
 from pathlib import Path
 
@@ -50,30 +52,54 @@ def read_command(file: Path) -> dict:
     return values
 
 
-def write_new(
-    folder: Path, tables: dict, heads: list, command: dict, audio: dict, script: str
-):
-    """Write a corpus that is not there yet, whole or not at all.
+@dataclasses.dataclass(frozen=True)
+class Corpus:
+    """What is written of a corpus beside its audio.
 
     tables: Split → its rows.
     heads: Labels of each head.
     command: Options, as corpus.yaml keeps them.
-    audio: `address` of the folder; `names` of the files to copy, None for a link.
+    script: Which makes the corpus again.
+    """
+
+    tables: dict[str, pd.DataFrame]
+    heads: list[list[str]]
+    command: dict
+    script: str
+
+    def write(self, folder: Path, final: Path):
+        """Splits, labels.txt and the command; each file whole.
+
+        final: Where the folder is going to be.
+        """
+        for split, rows in self.tables.items():
+            with atomic_write(folder / "splits" / f"{split}.csv") as file:
+                rows.to_csv(file, index=False)
+        with atomic_write(folder / "labels.txt") as file:
+            file.writelines(",".join(head) + "\n" for head in self.heads)
+        yaml = ruamel.yaml.YAML()
+        yaml.allow_unicode, yaml.width = True, 1000
+        with atomic_write(folder / COMMAND) as file:
+            kept = shlex.quote(str(final / COMMAND))
+            file.write(HEAD.format(script=self.script, file=kept))
+            yaml.dump(self.command, file)
+
+
+def write_new(folder: Path, corpus: Corpus, audio: str, copied: list[str] | None):
+    """Write a corpus that is not there yet, whole or not at all.
+
+    audio: Address of the folder of audio.
+    copied: Files below it to copy; None for a link.
     """
     with new_corpus(folder) as partial:
-        _write(partial, tables, heads, command, script, folder / COMMAND)
-        if audio["names"] is not None:
-            for name in audio["names"]:
-                copy = partial / "audio" / name
-                copy.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(Path(audio["address"], name), copy)
-        elif not is_remote(audio["address"]):
-            (partial / "audio").symlink_to(audio["address"], target_is_directory=True)
+        corpus.write(partial, folder)
+        if copied is not None:
+            _copy(copied, audio, partial)
+        elif not is_remote(audio):
+            (partial / "audio").symlink_to(audio, target_is_directory=True)
 
 
-def write_again(
-    folder: Path, tables: dict, heads: list, command: dict, audio: dict, script: str
-):
+def write_again(folder: Path, corpus: Corpus, audio: str, copied: list[str] | None):
     """Write the tables of a corpus again, which stays as it is otherwise.
 
     Each file is replaced as a whole; nobody changes their split, so that a stop in
@@ -84,28 +110,19 @@ def write_again(
         for split in ("train", "test", "val")
         if (file := folder / "splits" / f"{split}.csv").exists()
     }
-    for name in audio["names"] or ():
-        copy = folder / "audio" / name
-        if not copy.exists():
-            copy.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(Path(audio["address"], name), copy)
-    _write(folder, tables, heads, command, script, folder / COMMAND)
-    for split, rows in tables.items():
+    _copy(copied or (), audio, folder)
+    corpus.write(folder, folder)
+    for split, rows in corpus.tables.items():
         n = len(rows) - before.get(split, 0)
         change = "as before" if not n else f"{'+' if n > 0 else '−'}{abs(n):,}"
         print(f"{split}.csv: {counted(len(rows), 'recording')} ({change})")
     print(f"Wrote {folder} again")
 
 
-def _write(folder, tables, heads, command, script, kept):
-    """Splits, labels.txt and the command; each file whole."""
-    for split, rows in tables.items():
-        with atomic_write(folder / "splits" / f"{split}.csv") as file:
-            rows.to_csv(file, index=False)
-    with atomic_write(folder / "labels.txt") as file:
-        file.writelines(",".join(head) + "\n" for head in heads)
-    yaml = ruamel.yaml.YAML()
-    yaml.allow_unicode, yaml.width = True, 1000
-    with atomic_write(folder / COMMAND) as file:
-        file.write(HEAD.format(script=script, file=kept))
-        yaml.dump(command, file)
+def _copy(names, audio, folder):
+    """Copy the files that a corpus folder lacks."""
+    for name in names:
+        copy = folder / "audio" / name
+        if not copy.exists():
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(Path(audio, name), copy)

@@ -2,15 +2,16 @@
 
 import dataclasses
 import re
+from pathlib import PurePosixPath
 
 import pandas as pd
 
 from local.utils.errors import UserError
 from local.utils.number_format import counted
 from local.utils.problems import Place, Problem, listed
-from recipes.table.audio_folder import AudioFolder, Names, is_audio, nearly
-from recipes.table.dates import ADVICE, DATE
+from recipes.table.audio_folder import AudioFolder, Names, is_audio, loosely, nearly
 from recipes.table.patterns import Pattern
+from recipes.table.source import ADVICE, DATE
 
 #: Kinds of problems that `--accept` goes on with.
 UNMATCHED = "near_names"
@@ -22,48 +23,33 @@ MOST_DIGITS = 6
 OUTSIDE = re.compile(r"/.*|(.*/)?\.\.(/.*)?")
 
 
-@dataclasses.dataclass(frozen=True)
-class FilePattern:
-    """A pattern of `--file`: columns, and at most one `*`, which becomes `task`."""
+def file_pattern(text: str) -> Pattern:
+    """A pattern of `--file`: columns, and at most one `*`, which becomes `task`.
 
-    pattern: Pattern
+    Raises UserError: if it is none, or leads out of the folder.
+    """
+    pattern = Pattern.parse(text, "--file")
+    n_stars = "".join(pattern.literals).count("*")
+    if n_stars > 1 or {"", ".", ".."} & set(text.split("/")) or "\\" in text:
+        raise UserError(
+            f"--file={text!r}: expected the name of a file below the audio folder, "
+            "with / between folders and at most one *."
+        )
+    return pattern
 
-    @classmethod
-    def parse(cls, text: str) -> "FilePattern":
-        """Read one.
 
-        Raises UserError: if it is none, or leads out of the folder.
-        """
-        pattern = Pattern.parse(text, "--file")
-        parts = text.split("/")
-        if text.count("*") > 1 or {"", ".", ".."} & set(parts) or "\\" in text:
-            raise UserError(
-                f"--file={text!r}: expected the name of a file below the audio folder, "
-                "with / between folders and at most one *."
-            )
-        return cls(pattern)
+def _around_star(pattern, rows):
+    """What the files of each row begin and end with.
 
-    @property
-    def has_star(self) -> bool:
-        """Whether a part of the name is the task."""
-        return "*" in self.pattern.text
-
-    def with_width(self, i: int, width: int) -> "FilePattern":
-        """The same with column `i` filled with zeros to `width` digits."""
-        return FilePattern(self.pattern.with_width(i, width))
-
-    def filled(self, rows: pd.DataFrame) -> pd.DataFrame:
-        """What the files of each row begin and end with.
-
-        Returns: `before` and `after` (None without a star); rows that don't fill the
-            pattern are left out.
-        """
-        star = "\0"  # a cell may hold a *
-        literals = tuple(part.replace("*", star) for part in self.pattern.literals)
-        filled = dataclasses.replace(self.pattern, literals=literals).fill(rows)
-        parts = filled.dropna().str.partition(star)
-        after = parts[2].where(parts[1] == star, None).astype(object)
-        return pd.DataFrame({"before": parts[0], "after": after})
+    Returns: `before` and `after` (None without a star); rows that don't fill the
+        pattern are left out.
+    """
+    star = "\ufdd0"  # a cell may hold a *, and numpy cuts a \0 at the end
+    literals = tuple(part.replace("*", star) for part in pattern.literals)
+    filled = dataclasses.replace(pattern, literals=literals).fill(rows)
+    parts = filled.dropna().str.partition(star)
+    after = parts[2].where(parts[1] == star, None).astype(object)
+    return pd.DataFrame({"before": parts[0], "after": after})
 
 
 @dataclasses.dataclass
@@ -84,7 +70,7 @@ class Matches:
 def match(
     rows: pd.DataFrame,
     own: pd.DataFrame,
-    patterns: list[FilePattern],
+    patterns: list[Pattern],
     folder: AudioFolder,
     may_share: bool,
     accepted: set[str],
@@ -103,7 +89,7 @@ def match(
         expected.append(wanted)
         pairs.append(matched)
         said.append(
-            f"--file='{pattern.pattern.text}': {counted(len(matched), 'recording')} of "
+            f"--file='{pattern.text}': {counted(len(matched), 'recording')} of "
             f"{matched['row'].nunique():,} of {counted(len(wanted), 'row')}"
         )
     expected = pd.concat(expected)
@@ -112,12 +98,11 @@ def match(
     matches = Matches(pairs, people, said, [])
     if not may_share:
         _note_shared(matches, own)
-    alone = expected[~expected.index.isin(pairs["row"])]
     taken = set(pairs["file"])
     left = [name for name in folder.checksums if name not in taken]
-    columns = {column for pattern in patterns for column in pattern.pattern.columns}
+    columns = {column for pattern in patterns for column in pattern.columns}
     dates = _with_dates(rows, columns)
-    _note_unmatched(matches, own, alone, left, dates, accepted)
+    _note_unmatched(matches, own, expected, left, dates, accepted)
     if pairs.empty and not matches.problems:
         matches.problems.append(_nothing(patterns, expected, folder))
     return matches
@@ -125,11 +110,13 @@ def match(
 
 def _matched(pattern, rows, names):
     """What the files of rows begin and end with, and those that are there."""
-    wanted = pattern.filled(rows)
+    wanted = _around_star(pattern, rows)
     pairs = [
         (row.Index, file, file[len(row.before) : len(file) - len(row.after or "")])
         for row in wanted.itertuples()
         for file in names.between(row.before, row.after)
+        # a * may hold the suffix
+        if row.after is None or "." in row.after or is_audio(file)
     ]
     return wanted, pd.DataFrame(pairs, columns=["row", "file", "task"])
 
@@ -143,9 +130,9 @@ def _with_zeros(pattern, rows, names):
     Returns: the pattern as it was taken, and what `_matched` gives for it.
     """
     best = (pattern, *_matched(pattern, rows, names))
-    for i, column in enumerate(pattern.pattern.columns if len(best[1]) else ()):
+    for i, column in enumerate(pattern.columns if len(best[1]) else ()):
         cells, n_rows = rows.loc[best[1].index, column], best[2]["row"].nunique()
-        if n_rows == len(cells) or not cells.str.fullmatch("0|[1-9][0-9]*").all():
+        if n_rows == len(cells) or not cells.str.fullmatch("[0-9]+").all():
             continue
         trials = []
         for width in range(2, MOST_DIGITS + 1):
@@ -172,7 +159,7 @@ def _with_dates(rows, columns):
 def _nothing(patterns, expected, folder):
     """The problem that no row has a file."""
     shown = [f"{row.before}{_star(row.after)}" for row in expected.head(3).itertuples()]
-    options = ", ".join(f"--file='{pattern.pattern.text}'" for pattern in patterns)
+    options = ", ".join(f"--file='{pattern.text}'" for pattern in patterns)
     looked = f"looked for {listed(shown)}" if shown else "no row has all its columns"
     return (
         f"no file matches {options}: {looked}; {folder.address} holds "
@@ -197,63 +184,66 @@ def _note_shared(matches, own):
     pairs = matches.pairs
     shared = pairs[pairs["file"].duplicated(keep=False)].sort_values("file")
     if not shared.empty:
+        places = own.loc[shared["row"], "place"]
+        tables = "name the table in it, as '{table}/…', " * (places.nunique() > 1)
         advice = (
-            "let each row match its own (write what stands after the code before the "
-            "*, as '{code}_*.wav'), remove the rows that are there twice, or give the "
-            "times of segments: --keep='start_s: {…}' --keep='end_s: {…}'"
+            f"let each row match its own ({tables}write what stands after the code "
+            "before the *, as '{code}_*.wav'), remove the rows that are there twice, "
+            "or give the times of segments: --keep='start_s: {…}' --keep='end_s: {…}'"
         )
         places = _places(own, shared["row"], shared["file"])
         matches.problems.append(Problem("file", "matched by two rows", places, advice))
 
 
-def _note_unmatched(matches, own, alone, left, dated, accepted):
+def _note_unmatched(matches, own, expected, left, dated, accepted):
     """Rows without a file and files without a row, with what may have been meant."""
     left = [name for name in left if is_audio(name)]
-    alike_names = Names(left, nearly)
-    near, plain, dates, close = [], [], [], set()
-    for row in alone[~alone.index.duplicated()].itertuples():
+    by_key = [Names(left, key) for key in (nearly, loosely) if left]
+    matched, near, alone, close = set(matches.pairs["row"]), [], {}, set()
+    for row in expected.itertuples():
         shown = f"{row.before}{_star(row.after)}"
-        files = _nearly_between(alike_names, row)
-        if row.Index in dated and not files:
-            dates.append((row.Index, shown))
-        elif files:
+        files = sorted({name for one in by_key for name in _nearly(one, row)})
+        if row.Index in matched:  # beside S1.wav, an S1.mp3 is none of its files
+            suffix = PurePosixPath(shown).suffix.casefold()
+            files = [name for name in files if name.casefold().endswith(suffix)]
+        if files:
             close.update(files)
-            near.append((row.Index, shown, f" is nearly {listed(sorted(files))}"))
-        else:
-            plain.append((row.Index, shown))
+            near.append((row.Index, shown, f" is nearly {listed(files)}"))
+        elif row.Index not in matched:
+            alone.setdefault(row.Index, shown)
+    for label, *_ in near:
+        alone.pop(label, None)
+    dates = {label: shown for label, shown in alone.items() if label in dated}
+    plain = {label: shown for label, shown in alone.items() if label not in dated}
     if dates:
-        labels, shown = zip(*dates, strict=True)
-        places = _places(own, labels, shown)
-        matches.problems.append(
-            Problem("row", "with a date and without a file", places, ADVICE)
-        )
+        places = _places(own, dates, dates.values())
+        problem = Problem("row", "with a date and without a file", places, ADVICE)
+        matches.problems.append(problem)
     if near:
-        labels, shown, notes = zip(*near, strict=True)
         problem = Problem(
             "name",
-            "of a row's file that differs in case, spaces, suffix, zeros or Unicode "
-            "form only from one that is there",
-            _places(own, labels, shown, notes),
-            "mend --file (as {Code:03} for 007), the sheet or the file, or leave "
-            f"them out: --accept={UNMATCHED}",
+            "of a row's file that differs in case, spaces, hyphens, suffix, zeros or "
+            "Unicode form only from one that is there",
+            _places(own, *zip(*near, strict=True)),
+            "mend --file (as {Code:03} for 007, {Code:01} for 7), the name of a table "
+            "(--table=NAME=FILE), the sheet or the file, or leave them out: "
+            f"--accept={UNMATCHED}",
         )
         told = matches.said if UNMATCHED in accepted else matches.problems
         told.append(str(problem) if UNMATCHED in accepted else problem)
     if plain:
-        labels, shown = zip(*plain, strict=True)
         outside = " leads out of the folder"
-        notes = [outside if OUTSIDE.fullmatch(name) else "" for name in shown]
-        places = _places(own, labels, shown, notes)
+        notes = [outside * bool(OUTSIDE.fullmatch(name)) for name in plain.values()]
+        places = _places(own, plain, plain.values(), notes)
         matches.said.append(str(Problem("row", "without a file, left out", places)))
-    others = [name for name in left if name not in close]
+    others = tuple(Place(name) for name in left if name not in close)
     if others:
-        places = tuple(Place(name) for name in others)
-        matches.said.append(str(Problem("file", "without a row, left out", places)))
+        matches.said.append(str(Problem("file", "without a row, left out", others)))
 
 
-def _nearly_between(names, row):
+def _nearly(names, row):
     """Files whose names are nearly what is expected."""
     if row.after is None:
-        return names.between(nearly(row.before), None)
+        return names.between(names.key(row.before), None)
     # the end without its suffix, as that of the names is left away
-    return names.between(nearly(f"{row.before}.x"), nearly(f"{row.after}"))
+    return names.between(names.key(f"{row.before}.x"), names.key(row.after))

@@ -1,7 +1,6 @@
 """Options that all readers take: from the command line, or from a corpus.yaml."""
 
 import argparse
-import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -83,6 +82,11 @@ def read_options(
     values = dict(DEFAULTS)
     if file := given.get("corpus_yaml"):
         file = Path(file)
+        if file.suffix not in (".yaml", ".yml"):
+            raise UserError(
+                f"{file} is no corpus.yaml; as a value, it needs its option, too: "
+                "--table=A.xlsx --table=B.xlsx."
+            )
         base = Path(given.get("source") or file.parent)
         values |= _from_yaml(file, parser, base, paths)
         if (file.parent / "splits").is_dir():
@@ -192,8 +196,3 @@ def command_of(values: dict) -> dict:
         for key, value in values.items()
         if key not in PASSING and (value or value == 0) and value is not False
     }
-
-
-def shown(arguments: Sequence[str]) -> str:
-    """Arguments as a shell takes them."""
-    return " ".join(map(shlex.quote, arguments))

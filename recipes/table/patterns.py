@@ -16,6 +16,9 @@ FIELD = re.compile(r"\{([^{}]*)\}")
 #: A column, and maybe a number of digits.
 PADDED = re.compile(r"(.*?)(?::0(\d))?")
 
+#: A whole number, whatever a program has made of it.
+NUMBER = re.compile(r"^0*(\d+)(?:\.0+)?$")
+
 #: What stands for the table's name.
 TABLE = "table"
 
@@ -27,7 +30,8 @@ class Pattern:
     text: As it was given.
     literals: What stands before, between and after the columns.
     columns: In their order; `TABLE` for the table's name.
-    widths: To how many digits each is filled with zeros, as `{Code:03}` says; else 0.
+    widths: How many digits numbers have, as `{Code:03}` says: 7, 7.0 and 0007 are 007
+        then; else 0.
 
     >>> Pattern.parse("{table}/{Subject code:03}_*.wav", "--file").columns
     ('table', 'Subject code')
@@ -44,7 +48,8 @@ class Pattern:
 
         option: Where it was given, for messages.
 
-        Raises UserError: for a brace without its partner, or without a column.
+        Raises UserError: for a brace without its partner, no column, or a * elsewhere
+            than in a file's name.
         """
         parts = FIELD.split(text)
         literals = tuple(parts[::2])
@@ -55,6 +60,8 @@ class Pattern:
                 f"{option}={text!r} is no pattern: expected text with the name of a "
                 "column in braces, as '{Subject code}_*.wav'."
             )
+        if "*" in "".join(literals) and option != "--file":
+            raise UserError(f"{option}={text!r}: a * stands in --file only.")
         widths = tuple(int(field[2] or 0) for field in fields)
         return cls(text, literals, columns, widths)
 
@@ -91,7 +98,8 @@ class Pattern:
             cells = rows[column].to_numpy(dtype=object)
             empty |= cells == ""
             if width:
-                cells = np.array([cell.zfill(width) for cell in cells], dtype=object)
+                numbers = [NUMBER.sub(r"\1", cell).zfill(width) for cell in cells]
+                cells = np.array(numbers, dtype=object)
             filled = filled + cells + literal
         filled[empty] = None
         return pd.Series(filled, index=rows.index, dtype=object)

@@ -8,8 +8,8 @@ from local.data.contradictions import contradictions
 from local.data.splits import draw_subjects
 from local.utils.errors import UserError
 from local.utils.number_format import counted
-from local.utils.problems import Place, Problem
-from local.utils.spelling import alike
+from local.utils.problems import Place, Problem, listed
+from local.utils.spelling import alike, first_spellings
 from recipes.table.audio_folder import AudioFolder
 from recipes.table.source import Source
 
@@ -36,6 +36,7 @@ def check_people(source: Source, subjects: list[str], accepted: set[str]):
     subjects: Patterns of subjects, as text, for the advice.
     accepted: Kinds of problems that are none.
     """
+    _tell_spellings(source)
     rows = source.own[["subject"]].copy()
     if "session" in source.own:
         rows["session"] = source.own["session"]
@@ -60,28 +61,31 @@ def check_people(source: Source, subjects: list[str], accepted: set[str]):
         wrong = contradictions([rows[rows["subject"].isin(both)]], [])
         told = [
             f"{counted(len(one.subjects), 'code')} in several {kind} with {one.what}, "
-            f"so maybe of two people: {_shown(one.subjects)}; to tell them apart give "
+            f"so maybe of two people: {listed(one.subjects)}; to tell them apart give "
             f"{how}; if each is one person: --accept={TWO_PEOPLE}"
             for one in wrong
         ]
-        _tell(source, told, TWO_PEOPLE in accepted)
+        (source.said if TWO_PEOPLE in accepted else source.problems).extend(told)
         if not wrong:
             source.said.append(
                 f"{counted(len(both), 'code')} in several {kind}, taken for one person "
-                f"each: {_shown(sorted(both))}"
+                f"each: {listed(sorted(both))}"
             )
         else:
             return
     told = contradictions([rows], [])
-    source.said += [f"{one.counted} {_shown(one.subjects)}" for one in told]
+    source.said += [f"{one.counted} {listed(one.subjects)}" for one in told]
 
 
-def _shown(names, most=5):
-    return ", ".join(names[:most]) + (", …" if len(names) > most else "")
-
-
-def _tell(source, problems, is_accepted):
-    (source.said if is_accepted else source.problems).extend(problems)
+def _tell_spellings(source):
+    """Tell codes that may be one person's; `draw_splits` keeps them together."""
+    first = first_spellings(source.own["subject"])
+    pairs = [f"{name} = {other}" for name, other in first.items() if name != other]
+    if pairs:
+        source.said.append(
+            f"{counted(len(pairs), 'code')} spelt nearly as another, counted as two "
+            f"people and kept in one split: {listed(pairs)}"
+        )
 
 
 def check_audio(source: Source, folder: AudioFolder, accepted: set[str]):
@@ -101,9 +105,10 @@ def check_audio(source: Source, folder: AudioFolder, accepted: set[str]):
     if other:
         advice = f"remove the wrong one, or keep all: --accept={SAME_AUDIO}"
         problem = Problem("recording", "of two people", tuple(other), advice)
-        _tell(source, [problem], False) if SAME_AUDIO not in accepted else _tell(
-            source, [str(problem)], True
-        )
+        if SAME_AUDIO in accepted:
+            source.said.append(str(problem))
+        else:
+            source.problems.append(problem)
 
 
 def splits_by_column(source: Source, column: str) -> pd.Series:
@@ -117,7 +122,8 @@ def splits_by_column(source: Source, column: str) -> pd.Series:
     if splits.isna().any():
         what = f"in column {column!r} with no split: train, test and val (dev) are some"
         places = source.places(column, splits.isna())
-        source.problems.append(Problem("cell", what, places))
+        advice = "write one of them, or leave out --splits to have people drawn"
+        source.problems.append(Problem("cell", what, places, advice))
     spelt = source.own["subject"].map(alike)
     n_splits = splits.groupby(spelt).nunique()
     both = source.own["subject"][spelt.isin(n_splits.index[n_splits > 1])].unique()
@@ -142,10 +148,7 @@ def draw_splits(
     test_share: Share of the subjects, of at least one; 0: nobody.
     known: Subject → split, of people who stay where they are.
     """
-    first = {}
-    subjects = source.own["subject"].map(
-        lambda name: first.setdefault(alike(name), name)
-    )
+    subjects = source.own["subject"].map(first_spellings(source.own["subject"]))
     stay = {alike(name): split for name, split in (known or {}).items()}
     of_people = {name: stay.get(alike(name)) for name in subjects.unique()}
     new = {name for name, split in of_people.items() if split is None}

@@ -21,7 +21,7 @@ sys.path.insert(0, str(ROOT))
 from local.utils.errors import UserError  # noqa: E402
 from recipes.table import lay_out, options  # noqa: E402
 from recipes.table.audio_folder import AudioFolder  # noqa: E402
-from recipes.table.matching import FilePattern  # noqa: E402
+from recipes.table.matching import file_pattern  # noqa: E402
 from recipes.table.patterns import Pattern  # noqa: E402
 from recipes.table.reader import TableOptions, read_source  # noqa: E402
 from recipes.table.source import Source  # noqa: E402
@@ -69,7 +69,7 @@ def read(
     table_options = TableOptions(
         tables=values.get("table", []),
         sheets=values.get("sheet", []),
-        files=[FilePattern.parse(text) for text in values["file"]],
+        files=[file_pattern(text) for text in values["file"]],
         subjects=[Pattern.parse(text, "--subject") for text in values["subject"]],
         kept=given.kept,
         columns=columns,

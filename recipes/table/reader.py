@@ -1,6 +1,7 @@
 """Tables and a folder of audio as a `Source`."""
 
 import dataclasses
+import itertools
 
 import pandas as pd
 
@@ -8,7 +9,7 @@ from local.utils.errors import UserError
 from local.utils.number_format import counted
 from local.utils.problems import Place, Problem, listed
 from recipes.table.audio_folder import AudioFolder
-from recipes.table.matching import FilePattern, match
+from recipes.table.matching import match
 from recipes.table.patterns import TABLE, Pattern, first_filled, unknown_columns
 from recipes.table.source import Source, with_uids
 from recipes.table.tables import Table, read_tables
@@ -25,15 +26,15 @@ class TableOptions:
     """What the options of the table recipe say, beside those of labels and splits.
 
     subjects: Of several the first that a row fills counts.
-    kept: Column of the corpus → pattern, as `lay_out.kept_columns` gives it.
+    kept: Column of the corpus → patterns, as `lay_out.kept_columns` gives it.
     columns: Option → columns that it asks for, of labels and splits.
     """
 
     tables: list[str]
     sheets: list[str]
-    files: list[FilePattern]
+    files: list[Pattern]
     subjects: list[Pattern]
-    kept: dict[str, Pattern]
+    kept: dict[str, list[Pattern]]
     columns: dict[str, list[str]]
     accepted: set[str]
 
@@ -42,9 +43,9 @@ class TableOptions:
         """Option → columns, of all options."""
         named = {}
         for option, patterns in (
-            ("--file", [one.pattern for one in self.files]),
+            ("--file", self.files),
             ("--subject", self.subjects),
-            ("--keep", self.kept.values()),
+            ("--keep", itertools.chain(*self.kept.values())),
         ):
             for pattern in patterns:
                 named[f"{option}={pattern.text!r}"] = list(pattern.columns)
@@ -67,9 +68,9 @@ def read_source(
     said = [note for table in tables for note in table.notes]
     with_table = rows.assign(**{TABLE: own["table"]})
     own["subject"] = first_filled(options.subjects, with_table)
-    for column, pattern in options.kept.items():
+    for column, patterns in options.kept.items():
         if column in (*SEGMENT, "session"):
-            own[column] = pattern.fill(with_table).fillna("")
+            own[column] = first_filled(patterns, with_table)
     may_share = bool(set(SEGMENT) & set(own))
     matches = match(with_table, own, options.files, folder, may_share, options.accepted)
     source = Source(rows, own, folder.address, [*said, *matches.said], matches.problems)
@@ -100,7 +101,7 @@ def _check_columns(options, tables):
         raise UserError("There is no such column:", [*problems, *shown])
     for option, patterns in (
         ("--subject", options.subjects),
-        ("--file", [one.pattern for one in options.files]),
+        ("--file", options.files),
     ):
         for table in tables:
             has_all = [
@@ -156,7 +157,7 @@ def _fill(source, people, own, needed, options):
     for place, rows in own.groupby("place", sort=False):
         n = int(known[rows.index].sum())
         if not n and place not in set(source.own["place"]):
-            absent = [one.pattern.text for one in options.files]
+            absent = [one.text for one in options.files]
             source.problems.append(
                 f"{place}: no row fills --file={listed(list(map(repr, absent)))}, and "
                 "no subject of it has a recording by another table"
@@ -166,50 +167,45 @@ def _fill(source, people, own, needed, options):
             f"{n:,} of them are about people with recordings, whose empty cells they "
             "fill"
         )
-    whole = pd.Series(True, source.own.index), pd.Series(True, own.index)
-    passes = [(["subject"], *whole)]
+    passes = [(source.own["subject"], own["subject"])]
     if "session" in own:  # what is known of a visit is not known of another one
-        visits, known = source.own["session"] != "", own["session"] != ""
+        of_visit, known = source.own["session"] != "", own["session"] != ""
+        recordings, rows = _visits(source.own), _visits(own)
         passes = [
-            (["subject", "session"], visits, known),
-            (["subject"], visits, ~known),
-            (["subject"], ~visits, whole[1]),
+            (recordings[of_visit], rows[known]),
+            (source.own["subject"][of_visit], own["subject"][~known]),
+            (source.own["subject"][~of_visit], own["subject"]),
         ]
     for column in people:
-        for key, recordings, rows in passes:
-            given = rows & (people[column] != "")
-            if given.any() and recordings.any():
-                cells, must = people.loc[given, column], column in needed
-                asked = key, recordings, must, options
-                _fill_column(source, cells, own[given], *asked)
+        for recordings, rows in passes:
+            cells = people.loc[rows.index, column]
+            cells = cells[cells != ""]
+            if len(cells) and len(recordings):
+                keys = recordings, rows[cells.index]
+                _fill_column(source, cells, own, *keys, column in needed, options)
 
 
-def _fill_column(source, cells, own, key, recordings, must, options):
+def _visits(own):
+    return own["subject"] + "\0" + own["session"]
+
+
+def _fill_column(source, cells, own, wanted, keys, must, options):
     """Fill one column; what several rows say differently is left empty.
 
-    own: Of the rows that fill.
-    recordings: Which ones to fill, of bool.
+    cells: Of the rows that fill, not empty.
+    own: Of these rows and others.
+    wanted: Whom, or whose visit, the recordings to fill are of.
+    keys: The same of the rows that fill.
     must: Whether that is a problem.
     """
-    column = cells.name
-    groups = cells.groupby([own[name] for name in key])
-    values, n_values = groups.first(), groups.nunique()
-    wanted = pd.MultiIndex.from_frame(source.own[key])
-    values.index = pd.MultiIndex.from_arrays(
-        [values.index.get_level_values(i) for i in range(len(key))], names=key
-    )
-    n_values.index = values.index
-    is_blank, recordings = (source.rows[column] == "").to_numpy(), recordings.to_numpy()
-    empty = is_blank & recordings
-    several = (n_values.reindex(wanted).fillna(0) > 1).to_numpy() & empty
+    column, there = cells.name, source.rows.loc[wanted.index, cells.name]
+    groups = cells.groupby(keys)
+    filled = wanted.map(groups.first()).fillna("")
+    several = (wanted.map(groups.nunique()) > 1) & (there == "")
     if several.any() and must:
-        differing = pd.MultiIndex.from_frame(own[key]).isin(wanted[several])
-        places = tuple(
-            Place(subject, place, row)
-            for subject, place, row in own.loc[
-                differing, ["subject", "place", "row"]
-            ].to_numpy()
-        )
+        differing = own.loc[keys.index[keys.isin(wanted[several])]]
+        columns = differing[["subject", "place", "row"]]
+        places = tuple(Place(*row) for row in columns.to_numpy())
         source.problems.append(
             Problem(
                 "subject",
@@ -219,15 +215,11 @@ def _fill_column(source, cells, own, key, recordings, must, options):
                 "visits apart with --keep='session: {COLUMN}'",
             )
         )
-    filled = values.reindex(wanted).fillna("").to_numpy()
-    differ = (
-        recordings
-        & ~is_blank
-        & (filled != "")
-        & (filled != source.rows[column].to_numpy())
-    )
+    differ = (there != "") & (filled != "") & (filled != there)
     if differ.any() and must:
-        places = source.places(column, pd.Series(differ, source.own.index))
+        places = source.places(
+            column, differ.reindex(source.own.index, fill_value=False)
+        )
         problem = Problem(
             "cell",
             f"in column {column!r} that a row about the same person contradicts",
@@ -240,4 +232,5 @@ def _fill_column(source, cells, own, key, recordings, must, options):
             source.problems.append(problem)
         else:
             source.said.append(str(problem))
-    source.rows[column] = source.rows[column].where(~empty | several, filled)
+    filled = there.where((there != "") | several, filled)
+    source.rows.loc[filled.index, column] = filled

@@ -5,6 +5,7 @@ and files are made of it in the same way for all: see `lay_out.lay_out`.
 """
 
 import dataclasses
+import re
 
 import numpy as np
 import pandas as pd
@@ -13,7 +14,20 @@ from local.data.label_cells import CellCodes, targets_from_table
 from local.data.label_proposals import WrongCells
 from local.data.labels import LabelType
 from local.utils.problems import Place, Problem
-from recipes.table.dates import ADVICE, DATE
+
+_MONTH = "jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec"
+
+#: What becomes of codes such as 3-1 or MAR1, and of numbers such as 1.5.
+DATE = re.compile(
+    rf"\d{{4}}-\d\d-\d\d( .*)?|\d{{1,2}}[./-]\d{{1,2}}[./-](\d\d)?\d\d"
+    rf"|\d{{1,2}}-({_MONTH})|({_MONTH})-\d\d",
+    re.IGNORECASE,
+)
+
+ADVICE = (
+    "spreadsheet programs turn codes such as 3-1 and numbers such as 1.5 into dates: "
+    "format the column as text and type them again"
+)
 
 #: Columns that a reader may give each recording, beside those of its source.
 OWN = ("uid", "subject", "file", "task", "session", "start_s", "end_s", "channel")
@@ -67,12 +81,26 @@ def read_numbers(
     Returns problems.
     """
     cells, numbers, problems = source.cells(column), [], []
+    if kind.is_score and _has_decimal_commas(cells):
+        line = f"{column}: numbers with a decimal comma, as 0,5"
+        source.said += [line] * (line not in source.said)
+        cells = cells.str.replace(",", ".", regex=False)
     for (place, *_), own in source.own.groupby(["place"], sort=False):
         table = cells[own.index].to_frame(column).set_axis(own["row"])
         targets, wrong = targets_from_table(table, {column: kind}, None, codes, place)
         numbers.append(targets[column].set_axis(own.index))
         problems += [part for problem in wrong for part in _told(problem, column)]
     return pd.concat(numbers).reindex(source.own.index).to_numpy(), problems
+
+
+def _has_decimal_commas(cells):
+    """Whether commas can be nothing else: none is before three digits, as in 1,000."""
+    with_comma = cells[cells.str.contains(",", regex=False)]
+    return (
+        not with_comma.empty
+        and with_comma.str.fullmatch(r"-?\d+,(\d{1,2}|\d{4,})").all()
+        and not cells.str.contains(r"\d\.\d").any()
+    )
 
 
 def _told(problem, column):

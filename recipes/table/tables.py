@@ -1,6 +1,7 @@
 """Tables of people and recordings, whatever program saved them: xlsx, csv or tsv."""
 
 import dataclasses
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -8,8 +9,11 @@ import pandas as pd
 
 from local.storage.addresses import local_path
 from local.utils.errors import UserError
+from local.utils.number_format import counted
 from local.utils.problems import Place, Problem
+from local.utils.spelling import composed
 from local.utils.text_io import DELIMITERS, read_rows
+from recipes.table.patterns import TABLE
 
 #: Rows above a header that may hold a title or an explanation.
 MAX_TITLE_ROWS = 20
@@ -125,7 +129,7 @@ def _text_rows(path, needed):
             errors.append(error)
             continue
         header = _header(rows, needed)
-        columns = _columns(rows[header][1])
+        columns = _columns(rows[header][1], needed)
         score = len(needed & set(columns)), len(columns)
         cut[score] = cut.get(score, rows)
     if not cut or (errors and needed and not max(cut)[0]):  # or cut in a wrong way
@@ -133,22 +137,45 @@ def _text_rows(path, needed):
     return cut[max(cut)]
 
 
-def _columns(cells):
-    """Names of columns: line ends and repeated spaces in them are one space."""
-    return [" ".join(cell.split()) for cell in cells]
+def _columns(cells, needed):
+    """Names of columns: line ends and repeated spaces in them are one space.
+
+    One that is needed, and is there in another case only, is called as it is needed.
+    """
+    columns = [_one_line(cell) for cell in cells]
+    spelt = Counter(composed(column).casefold() for column in columns)
+    called = {
+        composed(name).casefold(): name
+        for name in sorted(needed - set(columns) - {TABLE})
+    }
+    called = {fold: name for fold, name in called.items() if spelt[fold] == 1}
+    return [
+        column if column in needed else called.get(composed(column).casefold(), column)
+        for column in columns
+    ]
+
+
+def _one_line(cell):
+    return " ".join(cell.split())
 
 
 def _header(rows, needed):
     """Which row is the header: the first one with most of the columns needed."""
-    hits = [len(needed & set(_columns(row))) for _, row in rows[: MAX_TITLE_ROWS + 1]]
+    hits = [
+        len(needed & set(_columns(row, needed)))
+        for _, row in rows[: MAX_TITLE_ROWS + 1]
+    ]
     return hits.index(max(hits))
 
 
 def _table(name, place, rows, needed):
     header = _header(rows, needed)
-    columns, notes = _columns(rows[header][1]), []
+    columns, notes = _columns(rows[header][1], needed), []
     if header:
         notes.append(f"{place}: the header is row {rows[header][0]}")
+    for cell, column in zip(map(_one_line, rows[header][1]), columns, strict=True):
+        if cell != column:
+            notes.append(f"{place}: column {cell!r} is taken for {column!r}")
     body = rows[header + 1 :]
     if not body:
         raise NoRows(f"{place} has a header and no rows below it.")
@@ -165,7 +192,7 @@ def _table(name, place, rows, needed):
         raise UserError(f"{place} can't be read as a table:", problems)
     nameless = (frame.columns == "") & (frame != "").any().to_numpy()
     if n := int(nameless.sum()):
-        notes.append(f"{place}: {n} columns without a name are left out")
+        notes.append(f"{place}: {counted(n, 'column')} without a name left out")
     return Table(name, place, frame.loc[:, frame.columns != ""], tuple(notes))
 
 

@@ -184,8 +184,8 @@ with_option(
 )
 with_option(
     "a pattern of an absent column",
-    "--file='{code}_*.wav': there is no column 'code', did you mean 'Code'?",
-    file="{code}_*.wav",
+    "--file='{cod}_*.wav': there is no column 'cod', did you mean 'Code'?",
+    file="{cod}_*.wav",
 )
 with_option(
     "a condition of an absent column",

@@ -315,8 +315,8 @@ def test_help_is_the_head_of_the_script(monkeypatch, capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--sead=1"], "unknown: --sead=1"),
-        (["--see=1"], "unknown: --see=1"),
+        (["--sead=1"], "unknown: --sead=1, did you mean --seed?"),
+        (["--see=1"], "unknown: --see=1, did you mean --seed?"),
         (["--seed=x"], "argument --seed: invalid int value: 'x'"),
         (["-a.wav"], "unknown: -a.wav (for the file: ./-a.wav)"),
     ],
