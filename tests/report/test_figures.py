@@ -518,6 +518,15 @@ def test_score_distributions(pair):
         "recordings, threshold 0.50. one class: no positive recording, median 0.20 of "
         "3 negative recordings, no threshold."
     ) in sketch.alt
+    assert "threshold" in names_below(sketch.figure)
+
+
+def test_distributions_without_any_threshold():
+    sketch = draw_score_distributions(evidence_of({"slow": (TARGETS, PROBABILITIES)}))
+    assert names_below(sketch.figure) == [
+        "rated positive (up)",
+        "rated negative (down)",
+    ]
 
 
 def forest_evidence(pair):

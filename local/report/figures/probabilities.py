@@ -175,28 +175,31 @@ def draw_score_distributions(evidence: EvaluationResult) -> Sketch | None:
     """How many positive and negative recordings have which probability.
 
     Bars of positive recordings go up, those of negative ones down; the dashed line is
-    the threshold.
+    the threshold, where there is one.
     """
+    labels, measures = drawing.rated_labels(evidence), evidence.metrics["labels"]
+    thresholds = {
+        label: drawing.value_of(measures[label], "threshold") for label in labels
+    }
 
     def draw(panel, label):
         targets, probabilities, _ = rows_of_label(evidence.table, label)
-        threshold = drawing.value_of(evidence.metrics["labels"][label], "threshold")
         classes = probabilities[targets == 1], probabilities[targets == 0]
-        _distribution(panel, *classes, threshold)
+        _distribution(panel, *classes, thresholds[label])
         panel.set_title(drawing.shown(label), fontsize=10)
-        return _medians(*classes, threshold)
+        return _medians(*classes, thresholds[label])
 
     handles = [
         Patch(facecolor=POSITIVE, edgecolor="0.2", label="rated positive (up)"),
         Patch(facecolor=NEGATIVE, edgecolor="0.2", label="rated negative (down)"),
-        Line2D([], [], label="threshold", **THRESHOLD),
     ]
+    if set(thresholds.values()) != {None}:
+        handles.append(Line2D([], [], label="threshold", **THRESHOLD))
     title = "Probabilities of positive and negative recordings"
     alt = (
         "How many recordings have which probability, positive ones upwards and "
         "negative ones downwards."
     )
-    labels = drawing.rated_labels(evidence)
     return drawing.label_panels(labels, 2.5, draw, title, alt, handles)
 
 
