@@ -39,6 +39,13 @@ class OnePassBrain(ClinicalBrain):
             targets.append(batch.target.data)
             if self.debug and len(features) == self.debug_batches:
                 break
+        if features:  # else a stopped run goes on behind this pass
+            self.avg_train_loss = self._learn(uids, features, targets)
+        self.on_stage_end(sb.Stage.TRAIN, self.avg_train_loss, epoch)
+        self.avg_train_loss = 0.0
+
+    def _learn(self, uids, features, targets):
+        """Fit the modules to all batches; the loss."""
         # in an order that no other setting changes
         order = np.argsort(uids)
         features, targets = torch.cat(features)[order], torch.cat(targets)[order]
@@ -57,5 +64,4 @@ class OnePassBrain(ClinicalBrain):
             text = choice.get("reason") or text.format(**choice)
             logger.info("head of %s: %s", label, text)
         logits = modules["classifier"](embeddings.to(self.device))
-        loss = self.hparams.compute_loss(logits, targets.to(self.device)).item()
-        self.on_stage_end(sb.Stage.TRAIN, loss, epoch)
+        return self.hparams.compute_loss(logits, targets.to(self.device)).item()

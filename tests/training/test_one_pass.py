@@ -9,7 +9,13 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from conftest import LABELS, RATE, read_csv
-from running import evaluate, extract, failed, run_script, succeeded
+from running import (
+    evaluate,
+    extract,
+    failed,
+    run_script,
+    succeeded,
+)
 
 from local.data.labels import flatten
 from local.inference.classifier import ClinicalClassifier
@@ -51,6 +57,39 @@ def test_it_learns_and_says_the_same_again(experiment):
     assert "Everything is in" in again.stdout
     scored = logits(experiment / "evaluation" / "test")
     assert scored == pytest.approx(logits(experiment), rel=1e-5)
+
+
+#: train.py, which is asked to stop once the heads are fitted.
+STOPPED = """
+import os, signal
+import train
+from local.training.one_pass import OnePassBrain
+from local.utils import cli
+
+learn = OnePassBrain._learn
+
+def learn_and_be_stopped(self, *batches):
+    loss = learn(self, *batches)
+    os.kill(os.getpid(), signal.SIGTERM)
+    return loss
+
+OnePassBrain._learn = learn_and_be_stopped
+cli.run(train.main, goes_on=True)
+"""
+
+
+def test_a_run_that_was_stopped_in_validation_goes_on(
+    experiment, shared_corpus, tmp_path
+):
+    (tmp_path / "stopped.py").write_text(STOPPED)
+    folder = tmp_path / "experiment"
+    command = [f"--corpus_folder={shared_corpus}", f"--output_folder={folder}"]
+    command = ["hparams/train_statistics.yaml", *command, *OPTIONS, *FAST]
+    failed(run_script(tmp_path / "stopped.py", *command), status=143)
+    assert not (folder / "predictions.csv").exists()
+    succeeded(run_script("train.py", *command))
+    for file in ("predictions.csv", "train_log.txt"):  # which has both losses
+        assert (folder / file).read_bytes() == (experiment / file).read_bytes()
 
 
 def test_what_it_takes_is_written_down(experiment):
