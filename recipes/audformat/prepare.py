@@ -242,8 +242,13 @@ def choose_splits(tables: list[Table], values: dict):
     Raises UserError: if others are there that may be of any split.
     """
     names = [split_of(table.name) for table in tables]
-    if values.get("splits", TABLE) != TABLE or not {"train", "test"} <= set(names):
+    if values.get("splits", TABLE) != TABLE or "test" not in names:
         return
+    if "train" not in names:
+        raise UserError(
+            "There is a CSV of the split test and none of train: give "
+            "--csv=train=FILE, or names of which none says test, to have people drawn."
+        )
     unknown = [t.place for t, name in zip(tables, names, strict=True) if name is None]
     if unknown:
         raise UserError(

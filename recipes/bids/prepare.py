@@ -80,6 +80,9 @@ def read(values: dict, given: lay_out.Given) -> tuple[Source, AudioFolder]:
     asked |= {values["splits"]} if values.get("splits") else set()
     if not asked <= {*rows[0]}.union(*(one.rows.columns for one in people)):
         rows = [read_sidecar(path, row["file"]) | row for row in rows]
+    of_labels = {name for names in given.labels.columns.values() for name in names}
+    if mixed := several_tables(people, of_labels):
+        raise UserError("Of which table are these columns of labels?", mixed)
     notes = several_tables(people, asked)
     people = [with_names(table, asked) for table in people]
     tables = [new_table(f"{path}/sub-*", rows, notes), *people]

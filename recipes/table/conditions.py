@@ -105,8 +105,10 @@ class Clause:
         if self.operator == "contains":
             text = composed(self.value).casefold()
             held = cells.str.casefold().str.contains(text, regex=False)
-        elif self.operator == "!=":
-            held = ~held
+        if not held.any():
+            line = f"no cell of {self.column!r} {self.operator.strip('!')} {self.value}"
+            source.said += [line] * (line not in source.said)
+        held = ~held if self.operator == "!=" else held
         return np.where(unknown, np.nan, held.astype(float))
 
 

@@ -19,12 +19,14 @@ from pathlib import Path
 import pandas as pd
 
 from local.audio.decoding import END_SLACK_S
+from local.data.corpus import EXCLUDED, excluded_subjects
 from local.data.splits import read_split, segment_problems
 from local.storage.addresses import is_remote, local_path
 from local.utils.errors import UserError
 from local.utils.number_format import counted
 from local.utils.problems import Place, Problem
 from local.utils.problems import options as as_given
+from local.utils.spelling import among
 from local.utils.usage import Parser
 from recipes.corpus import check_new, exit_status
 from recipes.table import layout, options, people
@@ -33,7 +35,7 @@ from recipes.table.conditions import named
 from recipes.table.labels import LabelOptions, Labels, read_labels
 from recipes.table.patterns import TABLE, Pattern, first_filled
 from recipes.table.reader import SEGMENT
-from recipes.table.source import OWN, Source, with_uids
+from recipes.table.source import OWN, Source, with_decimal_points, with_uids
 
 #: Columns that can't be kept under their name.
 TAKEN = ("ID", "uid", "subject", "audio", "file", "recording")
@@ -138,6 +140,13 @@ def lay_out(
     again = _is_same_command(corpus_folder, command)
     if not again:
         check_new(corpus_folder)
+        if not is_remote(folder.address) and corpus_folder.resolve().is_relative_to(
+            Path(folder.address).resolve()
+        ):
+            raise UserError(
+                f"corpus_folder should not be in the audio folder, {folder.address}, "
+                f"which it links to: {corpus_folder} is. Name another folder."
+            )
     if source.own.empty or "file" not in source.own:
         _stop(source, corpus_folder)
     if "uid" not in source.own:
@@ -148,6 +157,10 @@ def lay_out(
     splits = None
     if values.get("splits"):
         splits = _given_splits(source, values["splits"], known)
+    else:
+        left = excluded_subjects(corpus_folder / EXCLUDED)
+        staying = {who: known[who] for who in set(known) - among(known, left)}
+        people.check_known(source, staying, corpus_folder / "splits")
     _check_segments(source, folder)
     _check_uids(source)
     people.check_people(source, given.subjects, given.accepted)
@@ -189,8 +202,8 @@ def _is_same_command(corpus_folder, command):
     keys = [key for key in {**before, **command} if before.get(key) != command.get(key)]
     if keys:
         raise UserError(
-            f"{corpus_folder} was made with other options ({', '.join(keys)}): give "
-            f"another --corpus_folder, or the options that {file} holds."
+            f"{corpus_folder} was made with other options ({', '.join(keys)}): change "
+            f"them in {file} and give that, or give another --corpus_folder."
         )
     return True
 
@@ -212,7 +225,8 @@ def _kept(source, given):
     rows = source.rows
     if "table" in source.own:
         rows = rows.assign(**{TABLE: source.own["table"]})
-    return {name: first_filled(given.kept[name], rows) for name in given.kept}
+    kept = {name: first_filled(given.kept[name], rows) for name in given.kept}
+    return {name: with_decimal_points(name, kept[name], source) for name in kept}
 
 
 def _check_names(source, kept, labels):

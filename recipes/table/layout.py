@@ -105,18 +105,38 @@ def write_again(folder: Path, corpus: Corpus, audio: str, copied: list[str] | No
     Each file is replaced as a whole; nobody changes their split, so that a stop in
     between leaves a corpus that holds together. Arguments are those of `write_new`.
     """
-    before = {
-        split: len(pd.read_csv(file, dtype=str))
+    before = _read_splits(folder)
+    _copy(copied or (), audio, folder)
+    corpus.write(folder, folder)
+    for split, rows in _read_splits(folder).items():
+        change = _change(before.get(split, rows[:0]), rows)
+        print(f"{split}.csv: {counted(len(rows), 'recording')} ({change})")
+    print(f"Wrote {folder} again")
+
+
+def _read_splits(folder):
+    """Split → the rows of its CSV by uid, every cell text."""
+    return {
+        split: pd.read_csv(file, dtype=str, keep_default_na=False)
+        .drop_duplicates("uid")
+        .set_index("uid")
         for split in ("train", "test", "val")
         if (file := folder / "splits" / f"{split}.csv").exists()
     }
-    _copy(copied or (), audio, folder)
-    corpus.write(folder, folder)
-    for split, rows in corpus.tables.items():
-        n = len(rows) - before.get(split, 0)
-        change = "as before" if not n else f"{'+' if n > 0 else '−'}{abs(n):,}"
-        print(f"{split}.csv: {counted(len(rows), 'recording')} ({change})")
-    print(f"Wrote {folder} again")
+
+
+def _change(before, after):
+    """How many rows are new, gone and other than before, in words."""
+    both = after.index.intersection(before.index)
+    columns = after.columns.union(before.columns, sort=False)
+    old, new = (
+        table.loc[both].reindex(columns=columns, fill_value="")
+        for table in (before, after)
+    )
+    n_new, n_gone = len(after) - len(both), len(before) - len(both)
+    n_changed = int((old != new).any(axis=1).sum())
+    counts = ((n_new, "new"), (n_gone, "gone"), (n_changed, "changed"))
+    return ", ".join(f"{n:,} {what}" for n, what in counts if n) or "as before"
 
 
 def _copy(names, audio, folder):

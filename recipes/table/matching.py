@@ -9,8 +9,9 @@ import pandas as pd
 from local.utils.errors import UserError
 from local.utils.number_format import counted
 from local.utils.problems import Place, Problem, listed
+from local.utils.spelling import composed
 from recipes.table.audio_folder import AudioFolder, Names, is_audio, loosely, nearly
-from recipes.table.patterns import Pattern
+from recipes.table.patterns import TABLE, Pattern
 from recipes.table.source import ADVICE, DATE
 
 #: Kinds of problems that `--accept` goes on with.
@@ -47,7 +48,7 @@ def _around_star(pattern, rows):
     star = "\ufdd0"  # a cell may hold a *, and numpy cuts a \0 at the end
     literals = tuple(part.replace("*", star) for part in pattern.literals)
     filled = dataclasses.replace(pattern, literals=literals).fill(rows)
-    parts = filled.dropna().str.partition(star)
+    parts = filled.dropna().map(composed).astype(object).str.partition(star)
     after = parts[2].where(parts[1] == star, None).astype(object)
     return pd.DataFrame({"before": parts[0], "after": after})
 
@@ -82,7 +83,7 @@ def match(
     may_share: Whether rows may have a file in common, as they name segments of it.
     accepted: Kinds of problems that are none.
     """
-    names = Names(folder.checksums)
+    names = Names(folder.checksums, composed)
     pairs, expected, said = [], [], []
     for pattern in patterns:
         pattern, wanted, matched = _with_zeros(pattern, rows, names)
@@ -112,13 +113,17 @@ def _matched(pattern, rows, names):
     """What the files of rows begin and end with, and those that are there."""
     wanted = _around_star(pattern, rows)
     pairs = [
-        (row.Index, file, file[len(row.before) : len(file) - len(row.after or "")])
+        (row.Index, file, _at_star(composed(file), row))
         for row in wanted.itertuples()
         for file in names.between(row.before, row.after)
         # a * may hold the suffix
         if row.after is None or "." in row.after or is_audio(file)
     ]
     return wanted, pd.DataFrame(pairs, columns=["row", "file", "task"])
+
+
+def _at_star(name, row):
+    return name[len(row.before) : len(name) - len(row.after or "")]
 
 
 def _with_zeros(pattern, rows, names):
@@ -161,9 +166,11 @@ def _nothing(patterns, expected, folder):
     shown = [f"{row.before}{_star(row.after)}" for row in expected.head(3).itertuples()]
     options = ", ".join(f"--file='{pattern.text}'" for pattern in patterns)
     looked = f"looked for {listed(shown)}" if shown else "no row has all its columns"
+    named = any(TABLE in pattern.columns for pattern in patterns)
+    hint = "; a table is called by its stem, or as --table=NAME=FILE says" * named
     return (
         f"no file matches {options}: {looked}; {folder.address} holds "
-        f"{listed(list(folder.checksums))}"
+        f"{listed(list(folder.checksums))}{hint}"
     )
 
 
@@ -222,8 +229,8 @@ def _note_unmatched(matches, own, expected, left, dated, accepted):
     if near:
         problem = Problem(
             "name",
-            "of a row's file that differs in case, spaces, hyphens, suffix, zeros or "
-            "Unicode form only from one that is there",
+            "of a row's file that differs in case, spaces, hyphens, suffix or zeros "
+            "only from one that is there",
             _places(own, *zip(*near, strict=True)),
             "mend --file (as {Code:03} for 007, {Code:01} for 7), the name of a table "
             "(--table=NAME=FILE), the sheet or the file, or leave them out: "

@@ -1,6 +1,7 @@
 """Who is who among recordings, and in which split everybody is."""
 
 import re
+from pathlib import Path
 
 import pandas as pd
 
@@ -9,7 +10,7 @@ from local.data.splits import draw_subjects
 from local.utils.errors import UserError
 from local.utils.number_format import counted
 from local.utils.problems import Place, Problem, listed
-from local.utils.spelling import alike, first_spellings
+from local.utils.spelling import alike, among, first_spellings
 from recipes.table.audio_folder import AudioFolder
 from recipes.table.source import Source
 
@@ -134,6 +135,26 @@ def splits_by_column(source: Source, column: str) -> pd.Series:
         if name not in set(splits):
             source.problems.append(f"no recording is of the split {name}")
     return splits
+
+
+def check_known(source: Source, known: dict[str, str], splits: Path):
+    """Find people of a corpus who have no recording any more.
+
+    Drawn again when they come back, they might be in another split.
+
+    known: Subject → split.
+    splits: The corpus's folder of CSVs.
+    """
+    gone = sorted(set(known) - among(known, source.own["subject"]))
+    if gone:
+        advice = (
+            "if they came back, they might be drawn into another split: bring their "
+            "rows and files back and leave --subject as it was or, if they have left "
+            f"for good, remove their rows from {splits}/*.csv"
+        )
+        what = f"of {splits} without a recording now"
+        places = tuple(map(Place, gone))
+        source.problems.append(Problem("subject", what, places, advice))
 
 
 def draw_splits(

@@ -81,10 +81,8 @@ def read_numbers(
     Returns problems.
     """
     cells, numbers, problems = source.cells(column), [], []
-    if kind.is_score and _has_decimal_commas(cells):
-        line = f"{column}: numbers with a decimal comma, as 0,5"
-        source.said += [line] * (line not in source.said)
-        cells = cells.str.replace(",", ".", regex=False)
+    if kind.is_score:
+        cells = with_decimal_points(column, cells, source)
     for (place, *_), own in source.own.groupby(["place"], sort=False):
         table = cells[own.index].to_frame(column).set_axis(own["row"])
         targets, wrong = targets_from_table(table, {column: kind}, None, codes, place)
@@ -93,14 +91,21 @@ def read_numbers(
     return pd.concat(numbers).reindex(source.own.index).to_numpy(), problems
 
 
-def _has_decimal_commas(cells):
-    """Whether commas can be nothing else: none is before three digits, as in 1,000."""
+def with_decimal_points(column: str, cells: pd.Series, source: Source) -> pd.Series:
+    """Cells with 0.5 for 0,5, which is said, where commas can be nothing else.
+
+    Nothing else means: none is before three digits, as in 1,000.
+    """
     with_comma = cells[cells.str.contains(",", regex=False)]
-    return (
-        not with_comma.empty
-        and with_comma.str.fullmatch(r"-?\d+,(\d{1,2}|\d{4,})").all()
-        and not cells.str.contains(r"\d\.\d").any()
-    )
+    if (
+        with_comma.empty
+        or not with_comma.str.fullmatch(r"-?\d+,(\d{1,2}|\d{4,})").all()
+        or cells.str.contains(r"\d\.\d").any()
+    ):
+        return cells
+    line = f"{column}: numbers with a decimal comma, as 0,5"
+    source.said += [line] * (line not in source.said)
+    return cells.str.replace(",", ".", regex=False)
 
 
 def _told(problem, column):

@@ -110,6 +110,13 @@ def test_a_name_says_the_split(corpus, capsys):
     assert {len(rows) for rows in read_splits(corpus.parent / "c").values()} == {12, 6}
 
 
+def test_a_test_needs_a_training(corpus, capsys):
+    (corpus / "db_train.csv").rename(corpus / "all.csv")
+    csvs = [f"--csv={corpus}/all.csv", f"--csv={corpus}/db_test.csv", LABEL]
+    assert main([*csvs, f"--corpus_folder={corpus.parent / 'c'}"]) == 2
+    assert "none of train: give --csv=train=FILE" in capsys.readouterr().err
+
+
 def change(name, *pairs):
     """Text of a CSV is another."""
 

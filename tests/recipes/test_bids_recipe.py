@@ -133,6 +133,9 @@ def test_folders_and_tables_of_which_one_has_visits(bids, capsys, visit):
 def test_columns_of_one_name(bids, capsys):
     status, said, message = run(capsys, bids, LABEL, "--score=d: {duration}")
     assert status == 2
+    assert "2 tables: take {parkinsons.duration} or {gad7.duration}" in message
+    status, said, message = run(capsys, bids, LABEL, "--keep=duration")
+    assert status == 2
     assert "2 tables: take {parkinsons.duration} or {gad7.duration}" in said
     assert (
         "with several values of 'duration' in rows without a file: "

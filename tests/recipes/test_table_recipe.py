@@ -203,6 +203,30 @@ def test_rows_are_added_and_people_stay(ward, capsys):
     assert status == 2 and "was made with other options (seed)" in message
 
 
+def test_people_who_are_gone_are_not_drawn_anew(ward, capsys):
+    assert prepare(capsys, **options_of(ward))[0] == 0
+    before, command = read_splits(ward / "corpus"), str(ward / "corpus/corpus.yaml")
+    files = list((ward / "wav").glob("P02*"))
+    for file in files:
+        file.unlink()
+    assert main([command]) == 2
+    assert "without a recording now: 'P02'; if they" in capsys.readouterr().err
+    assert read_splits(ward / "corpus") == before
+    (ward / "corpus" / "excluded_subjects.txt").write_text("P02\n")
+    assert main([command]) == 0
+    assert f"({len(files)} gone)" in capsys.readouterr().out
+
+
+def test_what_is_new_and_changed_is_counted(ward, capsys):
+    assert prepare(capsys, **options_of(ward))[0] == 0
+    train = ward / "corpus" / "splits" / "train.csv"
+    text = train.read_text().splitlines()
+    text[1] += "x"  # by hand
+    train.write_text("\n".join([*text[:-1], ""]))
+    assert main([str(ward / "corpus" / "corpus.yaml")]) == 0
+    assert "(1 new, 1 changed)" in capsys.readouterr().out
+
+
 def test_a_dry_run_writes_nothing(ward, capsys):
     status, said, _ = prepare(capsys, **options_of(ward), dry_run=True)
     assert status == 0 and "test: 6 recordings of 3 subjects" in said
