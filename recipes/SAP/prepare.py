@@ -49,7 +49,7 @@ def read(source: Path) -> list[Table]:
                 row = read_file(content, file)
                 row["file"] = places.get(name, name)
                 row["speaker"] = str(content.get("Contributor ID", path.stem))
-                rows[name] = row
+                rows[row["speaker"], name] = row
         except (ValueError, LookupError, TypeError, AttributeError) as error:
             kinds = {KeyError: f"it has no {error}", json.JSONDecodeError: str(error)}
             reason = kinds.get(type(error), "it holds something else")

@@ -26,7 +26,6 @@ from local.utils.errors import UserError
 from local.utils.number_format import counted
 from local.utils.problems import Place, Problem
 from local.utils.problems import options as as_given
-from local.utils.spelling import among
 from local.utils.usage import Parser
 from recipes.corpus import check_new, exit_status
 from recipes.table import layout, options, people
@@ -139,14 +138,7 @@ def lay_out(
     command = options.command_of(values)
     again = _is_same_command(corpus_folder, command)
     if not again:
-        check_new(corpus_folder)
-        if not is_remote(folder.address) and corpus_folder.resolve().is_relative_to(
-            Path(folder.address).resolve()
-        ):
-            raise UserError(
-                f"corpus_folder should not be in the audio folder, {folder.address}, "
-                f"which it links to: {corpus_folder} is. Name another folder."
-            )
+        _check_place(corpus_folder, folder)
     if source.own.empty or "file" not in source.own:
         _stop(source, corpus_folder)
     if "uid" not in source.own:
@@ -159,8 +151,7 @@ def lay_out(
         splits = _given_splits(source, values["splits"], known)
     else:
         left = excluded_subjects(corpus_folder / EXCLUDED)
-        staying = {who: known[who] for who in set(known) - among(known, left)}
-        people.check_known(source, staying, corpus_folder / "splits")
+        people.check_known(source, known, left, corpus_folder / "splits")
     _check_segments(source, folder)
     _check_uids(source)
     people.check_people(source, given.subjects, given.accepted)
@@ -172,12 +163,11 @@ def lay_out(
         source.problems.append("no label of any recording is rated")
     if not source.problems:
         if splits is None:
-            share, seed = values["test_share"], values["seed"]
-            splits = people.draw_splits(source, labels.targets, share, seed, known)
+            how = values["test_share"], values["seed"], known
+            splits = people.draw_splits(source, labels.targets, *how)
         source.said += _empty_cells(kept)
-        source.said += people.describe_splits(
-            source, splits, labels.targets, labels.types
-        )
+        described = splits, labels.targets, labels.types
+        source.said += people.describe_splits(source, *described)
     _stop(source, corpus_folder)
     tables = _tables(source, labels, splits, kept)
     _check(tables)
@@ -191,6 +181,19 @@ def lay_out(
     new = layout.Corpus(tables, given.labels.heads, command, script)
     write(corpus_folder, new, folder.address, copied)
     _print_next(corpus_folder, folder, labels)
+
+
+def _check_place(corpus_folder, folder):
+    """Refuse a folder with other content, or in that which it would link to."""
+    check_new(corpus_folder)
+    audio = folder.address
+    if not is_remote(audio) and corpus_folder.resolve().is_relative_to(
+        Path(audio).resolve()
+    ):
+        raise UserError(
+            f"corpus_folder should not be in the audio folder, {audio}, which it links "
+            f"to: {corpus_folder} is. Name another folder."
+        )
 
 
 def _is_same_command(corpus_folder, command):

@@ -1,6 +1,7 @@
 """Who is who among recordings, and in which split everybody is."""
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 import pandas as pd
@@ -137,15 +138,17 @@ def splits_by_column(source: Source, column: str) -> pd.Series:
     return splits
 
 
-def check_known(source: Source, known: dict[str, str], splits: Path):
+def check_known(source: Source, known: Iterable[str], excluded: set[str], splits: Path):
     """Find people of a corpus who have no recording any more.
 
     Drawn again when they come back, they might be in another split.
 
-    known: Subject → split.
+    known: Subjects of the corpus.
+    excluded: Those who have withdrawn their consent, and may be gone.
     splits: The corpus's folder of CSVs.
     """
-    gone = sorted(set(known) - among(known, source.own["subject"]))
+    there = among(known, {*source.own["subject"], *excluded})
+    gone = sorted(set(known) - there)
     if gone:
         advice = (
             "if they came back, they might be drawn into another split: bring their "

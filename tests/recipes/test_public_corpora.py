@@ -259,6 +259,15 @@ def test_sap(tmp_path, capsys):
     assert "is no JSON of a speaker as it is known (it has no 'Level'): exp" in message
 
 
+def test_sap_with_one_name_for_two_speakers_recordings(tmp_path, capsys):
+    source = tmp_path / "source"
+    write_sap(source)
+    for path in source.rglob("s1.json"):
+        path.write_text(path.read_text().replace("s1_1_16kHz", "s2_1_16kHz"))
+    assert lay_out("SAP", source) == 2
+    assert "1 file matched by two rows: 'Downsampled/Tr" in capsys.readouterr().err
+
+
 def write_pvqd(source):
     """Five people; one of them is spelt otherwise in each of the places."""
     codes = ["BL01", "BL02", "LA9004", "PT001", "pt002"]
